@@ -1,0 +1,203 @@
+//! Cloudly's admin API: `/baseos/v1/admin/…`, bearer `sza_` token.
+
+use crate::Timestamp;
+use crate::command::CommandAction;
+use crate::desired::{Policy, Release};
+use crate::register::{Approval, NodeFacts};
+use crate::status::NodeStatus;
+use crate::token::WireSecret;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// `POST /baseos/v1/admin/join-tokens`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CreateJoinToken {
+    /// How many nodes it enrols; 1 unless given.
+    #[serde(default)]
+    pub max_uses: Option<u32>,
+    /// How long it lives, seconds; 3600 unless given.
+    #[serde(default)]
+    pub ttl_seconds: Option<u32>,
+    /// The fleet its nodes join.
+    #[serde(default)]
+    pub fleet: Option<String>,
+    /// Labels its nodes get.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Whether its nodes wait for an operator.
+    #[serde(default)]
+    pub require_approval: bool,
+    /// Whether a node with the same hardware takes over its earlier identity and history.
+    #[serde(default)]
+    pub allow_replace: bool,
+}
+
+/// The answer: the only time the token is shown.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CreatedJoinToken {
+    /// The public id.
+    pub id: String,
+    /// The `szj_` token.
+    pub token: WireSecret,
+    /// Cloudly's clock.
+    pub expires_at: Timestamp,
+    /// How many nodes it enrols.
+    pub max_uses: u32,
+}
+
+/// `POST /baseos/v1/admin/releases`: an app release. `release_id` is given by Cloudly when left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CreateRelease {
+    /// The balena commit: 7 to 64 hex digits, lower case, at least one letter.
+    pub commit: String,
+    /// For people.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// By service name.
+    pub services: BTreeMap<String, crate::desired::Service>,
+    /// Named volumes.
+    #[serde(default)]
+    pub volumes: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
+    /// Networks.
+    #[serde(default)]
+    pub networks: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
+}
+
+/// A release as Cloudly keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseRecord {
+    /// The release.
+    #[serde(flatten)]
+    pub release: Release,
+    /// Cloudly's clock.
+    pub created_at: Timestamp,
+}
+
+/// `PUT /baseos/v1/admin/desired` (all nodes) or `/baseos/v1/admin/nodes/{id}/desired` (one node).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SetDesired {
+    /// The commit of a release Cloudly knows; `null`: nothing is desired.
+    pub commit: Option<String>,
+    /// When and how it may be applied.
+    #[serde(default)]
+    pub policy: Policy,
+}
+
+/// The answer: the revision that carries it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesiredSet {
+    /// Rises with every change.
+    pub revision: u64,
+}
+
+/// Whether a node is there, as Cloudly judges it (contract §4.11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PresenceState {
+    /// Within its promise.
+    Online,
+    /// A little over its promise.
+    Late,
+    /// Well over its promise, or it said goodbye.
+    Offline,
+    /// Cloudly has not been up long enough to judge.
+    Unknown,
+}
+
+/// `GET /baseos/v1/admin/nodes` (each) and `/baseos/v1/admin/nodes/{id}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeRecord {
+    /// `node_…`.
+    pub id: String,
+    /// Name for people.
+    pub name: String,
+    /// What it said of itself at registration.
+    pub facts: NodeFacts,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether an operator let it in.
+    pub approval: Approval,
+    /// Why approval is pending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_reason: Option<String>,
+    /// `active`, `suspended` or `removed`.
+    pub lifecycle: String,
+    /// Whether two agents seem to use its identity.
+    pub clone_suspected: bool,
+    /// Whether it is there.
+    pub presence: PresenceState,
+    /// Cloudly's clock.
+    pub last_seen_at: Option<Timestamp>,
+    /// Cloudly's clock.
+    pub enrolled_at: Timestamp,
+    /// The revision it is meant to work on.
+    pub desired_revision: u64,
+    /// The revision it works on.
+    pub observed_revision: u64,
+    /// The commit it is meant to run; `null`: none.
+    pub desired_commit: Option<String>,
+    /// Its last full status; `null`: none came yet.
+    pub status: Option<NodeStatus>,
+}
+
+/// `POST /baseos/v1/admin/nodes/{id}/commands`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CreateCommand {
+    /// What to do.
+    #[serde(flatten)]
+    pub action: CommandAction,
+    /// How long it may wait to be begun, seconds; 3600 unless given.
+    #[serde(default)]
+    pub ttl_seconds: Option<u32>,
+}
+
+/// A command as Cloudly keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommandRecord {
+    /// `cmd_…`.
+    pub id: String,
+    /// What to do.
+    #[serde(flatten)]
+    pub action: CommandAction,
+    /// Cloudly's clock.
+    pub issued_at: Timestamp,
+    /// Cloudly's clock.
+    pub expires_at: Timestamp,
+    /// Its result; `null`: none yet.
+    pub result: Option<crate::command::CommandResult>,
+}
+
+/// One line of the append-only audit log: `GET /baseos/v1/admin/audit`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditRecord {
+    /// Rises.
+    pub sequence: u64,
+    /// Cloudly's clock.
+    pub at: Timestamp,
+    /// Who: an admin token's id, a node's id, or `cloudly`.
+    pub actor: String,
+    /// What, e.g. `node.registered`, `joinToken.refused`.
+    pub action: String,
+    /// On what.
+    pub subject: Option<String>,
+    /// Details; never a secret.
+    pub data: serde_json::Value,
+}
+
+/// A list; `next` is the cursor of the next page.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// `null`: that was all.
+    pub next: Option<String>,
+}

@@ -1,0 +1,93 @@
+//! Commands: one-off requests of an operator to one node (contract §4.2).
+
+use crate::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A command. It repeats in every answer until its result arrives; the agent executes an id once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Command {
+    /// `cmd_…`.
+    pub id: String,
+    /// What to do, and with what.
+    #[serde(flatten)]
+    pub action: CommandAction,
+    /// Cloudly's clock.
+    pub issued_at: Timestamp,
+    /// Not to be begun after this, on Cloudly's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What a command asks for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "params", rename_all = "camelCase")]
+pub enum CommandAction {
+    /// Look at the desired state now.
+    CheckNow {},
+    /// Restart one service.
+    RestartService {
+        /// The service's name in the release.
+        service: String,
+    },
+    /// Reboot the device; honours update locks.
+    Reboot {},
+    /// Send the last log lines as the command's message.
+    CollectLogs {
+        /// How many lines; at most 500.
+        #[serde(default = "default_lines")]
+        lines: u32,
+    },
+    /// Change to a new node token, which the same answer brings as `credentials`.
+    RotateToken {},
+    /// A command this version does not know; reported as failed.
+    #[serde(untagged)]
+    Unknown(serde_json::Value),
+}
+
+fn default_lines() -> u32 {
+    200
+}
+
+impl CommandAction {
+    /// The type's name on the wire.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::CheckNow {} => "checkNow",
+            Self::RestartService { .. } => "restartService",
+            Self::Reboot {} => "reboot",
+            Self::CollectLogs { .. } => "collectLogs",
+            Self::RotateToken {} => "rotateToken",
+            Self::Unknown(value) => value.get("type").and_then(|t| t.as_str()).unwrap_or("unknown"),
+        }
+    }
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommandResult {
+    /// The command's id.
+    pub id: String,
+    /// How it ended.
+    pub state: CommandState,
+    /// The device's clock.
+    pub finished_at: Timestamp,
+    /// Why it failed, or what it brought; at most 16 KiB.
+    pub message: Option<String>,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CommandState {
+    /// Done.
+    Succeeded,
+    /// Not done; the message says why.
+    Failed,
+    /// It came after its `expiresAt`.
+    Expired,
+    /// A value this version does not know.
+    #[serde(other)]
+    Unknown,
+}

@@ -1,0 +1,156 @@
+//! Desired state: what Cloudly wants of a node (contract §4, answer).
+
+use crate::Timestamp;
+use crate::window::Window;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// A revision of what is desired. It only rises, unless an operator resets it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Desired {
+    /// Rises with every change.
+    pub revision: u64,
+    /// Cloudly's clock.
+    pub issued_at: Timestamp,
+    /// An audited operator act: this revision counts although it is lower.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reset: bool,
+    /// The app release; `null`: none is desired.
+    pub app: Option<DesiredApp>,
+    /// The host OS release; not in version 1 (`null`).
+    #[serde(default)]
+    pub host_os: Option<Value>,
+}
+
+/// The desired app release with what governs its application.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredApp {
+    /// The release itself.
+    #[serde(flatten)]
+    pub release: Release,
+    /// `rol_…`, when it is part of a rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout_id: Option<String>,
+    /// The rollout's permission to begin; missing: none is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Slot>,
+    /// When and how it may be applied.
+    #[serde(default)]
+    pub policy: Policy,
+}
+
+/// An app release: everything the Supervisor needs to run it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Release {
+    /// `rel_…`.
+    pub release_id: String,
+    /// The balena commit: hex with at least one letter.
+    pub commit: String,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// By service name.
+    pub services: BTreeMap<String, Service>,
+    /// Named volumes and their definitions (compose form).
+    #[serde(default)]
+    pub volumes: BTreeMap<String, Map<String, Value>>,
+    /// Networks and their definitions (compose form).
+    #[serde(default)]
+    pub networks: BTreeMap<String, Map<String, Value>>,
+}
+
+/// One service of a release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Service {
+    /// The image reference, by digest wherever possible.
+    pub image: String,
+    /// Environment variables.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// Container labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Other compose keys (`volumes`, `network_mode`, `command` …).
+    #[serde(default)]
+    pub composition: Map<String, Value>,
+    /// How much the image needs on disk, if known, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+}
+
+/// A rollout's permission to begin, a lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Slot {
+    /// Whether this node may begin.
+    pub granted: bool,
+    /// On Cloudly's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_expires_at: Option<Timestamp>,
+}
+
+/// When and how an update may be applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Policy {
+    /// Maintenance windows; none: at any time.
+    pub windows: Vec<Window>,
+    /// How long the device may defer and locks may hold, in all, seconds.
+    pub max_defer_seconds: u32,
+    /// How often a release is tried on a node.
+    pub max_attempts: u32,
+    /// How long the release must stay healthy, seconds.
+    pub health_seconds: u32,
+    /// How long the Supervisor may take to fetch and start it, seconds.
+    pub apply_timeout_seconds: u32,
+    /// What to do with a bad release that has been put in place.
+    pub on_failure: OnFailure,
+    /// Whether somebody at the device must approve first.
+    pub require_local_approval: bool,
+    /// An audited order to go ahead despite window, deferral, approval and locks, and despite known-bad memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub force: Option<Force>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            windows: Vec::new(),
+            max_defer_seconds: 604_800,
+            max_attempts: 3,
+            health_seconds: 120,
+            apply_timeout_seconds: 3600,
+            on_failure: OnFailure::Rollback,
+            require_local_approval: false,
+            force: None,
+        }
+    }
+}
+
+/// What to do with a bad release that has been put in place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnFailure {
+    /// Re-apply the previous release.
+    #[default]
+    Rollback,
+    /// Wait for the operator in rollback-needed.
+    Report,
+    /// A value this version does not know; treated like `Report`, the choice that touches nothing.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Who ordered an update to go ahead, and why; kept in Cloudly's audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Force {
+    /// The operator.
+    pub by: String,
+    /// The reason.
+    pub reason: String,
+}

@@ -1,0 +1,107 @@
+//! Errors on the wire: RFC 9457 `application/problem+json` (contract §1).
+
+use crate::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The media type of every error answer.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// One problem. The agent acts on `status`, `retryable` and `retry_after_seconds`; the rest is for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// The HTTP status, repeated.
+    pub status: u16,
+    /// A stable name of the problem, camelCase; see [`code`].
+    pub code: String,
+    /// One sentence: what was wrong.
+    pub title: String,
+    /// What would be right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Whether the same request may succeed later.
+    #[serde(default)]
+    pub retryable: bool,
+    /// When to try again, if known, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u32>,
+    /// The heartbeat interval from now on, if the server wants another (contract §4.4: "in errors too").
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_heartbeat_seconds: Option<u32>,
+    /// The server's name for this request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// The server's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_time: Option<Timestamp>,
+    /// Which members of the request were wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}
+
+/// One member of a request that was wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldError {
+    /// JSON pointer (RFC 6901) to the member.
+    pub pointer: String,
+    /// What is wrong with it.
+    pub code: String,
+}
+
+impl Problem {
+    /// A problem with a status, a code and a sentence; not retryable.
+    pub fn new(status: u16, code: &str, title: impl Into<String>) -> Self {
+        Self {
+            status,
+            code: code.to_owned(),
+            title: title.into(),
+            detail: None,
+            retryable: false,
+            retry_after_seconds: None,
+            next_heartbeat_seconds: None,
+            request_id: None,
+            server_time: None,
+            errors: Vec::new(),
+        }
+    }
+
+    /// Adds what would be right.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// Marks it as worth another try, after so many seconds if known.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: Option<u32>) -> Self {
+        self.retryable = true;
+        self.retry_after_seconds = seconds;
+        self
+    }
+}
+
+/// The codes of contract §1 and §6.
+pub mod code {
+    #![allow(missing_docs, reason = "the names are the documentation; contract §1 has the table")]
+    pub const JOIN_TOKEN_INVALID: &str = "joinTokenInvalid";
+    pub const NODE_TOKEN_INVALID: &str = "nodeTokenInvalid";
+    pub const ADMIN_TOKEN_INVALID: &str = "adminTokenInvalid";
+    pub const LOCAL_TOKEN_INVALID: &str = "localTokenInvalid";
+    pub const NODE_SUSPENDED: &str = "nodeSuspended";
+    pub const FORBIDDEN: &str = "forbidden";
+    pub const NOT_FOUND: &str = "notFound";
+    pub const METHOD_NOT_ALLOWED: &str = "methodNotAllowed";
+    pub const CLONE_SUSPECTED: &str = "cloneSuspected";
+    pub const CONFLICT: &str = "conflict";
+    pub const NODE_REMOVED: &str = "nodeRemoved";
+    pub const PAYLOAD_TOO_LARGE: &str = "payloadTooLarge";
+    pub const UNSUPPORTED_MEDIA_TYPE: &str = "unsupportedMediaType";
+    pub const MISDIRECTED: &str = "misdirectedRequest";
+    pub const INVALID_REQUEST: &str = "invalidRequest";
+    pub const LOCKED: &str = "locked";
+    pub const PROTOCOL_TOO_OLD: &str = "protocolTooOld";
+    pub const RATE_LIMITED: &str = "rateLimited";
+    pub const UNAVAILABLE: &str = "unavailable";
+    pub const INTERNAL: &str = "internal";
+}

@@ -1,0 +1,280 @@
+//! A node's full status (contract §4). Top-level members replace whole, never merge deep.
+
+use crate::Timestamp;
+use crate::states::{AgentState, RolloutState, UpdateState};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Everything a node knows of itself that an operator may ask for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStatus {
+    /// The local Supervisor.
+    pub supervisor: SupervisorStatus,
+    /// The host OS.
+    pub os: OsStatus,
+    /// This agent.
+    pub agent: AgentStatus,
+    /// What runs.
+    pub release: ReleaseStatus,
+    /// What is being done about it.
+    pub update: UpdateStatus,
+    /// The rollout it belongs to; `null`: none.
+    pub rollout: Option<RolloutStatus>,
+    /// How it is reachable.
+    pub network: NetworkStatus,
+    /// What is not as it should be.
+    pub health: HealthStatus,
+}
+
+/// The local Supervisor.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SupervisorStatus {
+    /// Whether it answers.
+    pub available: bool,
+    /// e.g. `19.0.5`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Whether a backend gives it its target state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<bool>,
+    /// Why it is not available; `null`: it is.
+    pub error: Option<String>,
+}
+
+/// The host OS.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OsStatus {
+    /// `balenaOS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// e.g. `6.5.24`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// `prod` or `dev`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+}
+
+/// This agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentStatus {
+    /// Its version.
+    pub version: String,
+    /// The device's clock.
+    pub started_at: Timestamp,
+    /// Starts since enrolment, without the first.
+    pub restart_count: u32,
+    /// Its lifecycle state.
+    pub state: AgentState,
+}
+
+/// What runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseStatus {
+    /// The commit the Supervisor says is applied; `null`: none.
+    pub running: Option<String>,
+    /// The version of that release, if this node knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The release to go back to; `null`: none is known.
+    pub previous: Option<String>,
+    /// Services that exist, by name.
+    #[serde(default)]
+    pub services: BTreeMap<String, ServiceStatus>,
+}
+
+/// One service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// The image it runs, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// As the Supervisor says it: `Running`, `exited`, `Downloading` …
+    pub status: String,
+}
+
+/// What kind of update.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum UpdateKind {
+    /// The app layer.
+    #[default]
+    App,
+    /// The host OS.
+    HostOs,
+    /// A value this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The current or last update.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpdateStatus {
+    /// App layer or host OS.
+    pub kind: UpdateKind,
+    /// Where it is.
+    pub state: UpdateState,
+    /// The commit it goes to; `null`: none.
+    pub target: Option<String>,
+    /// Since when it is there, device's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase_since: Option<Timestamp>,
+    /// Download progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_percent: Option<u8>,
+    /// Which attempt this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// How many there may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
+    /// Why it is not going on, all reasons.
+    #[serde(default)]
+    pub blocked_by: Vec<Blocker>,
+    /// Why it failed; `null`: it did not.
+    pub error: Option<UpdateError>,
+}
+
+/// One reason why an update is not going on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Blocker {
+    /// What kind of reason.
+    pub kind: BlockerKind,
+    /// Who, where somebody holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
+    /// In words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when, device's clock.
+    pub since: Timestamp,
+    /// Until when at the latest, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What kind of reason holds an update back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum BlockerKind {
+    /// Onebox or another service holds an update lock.
+    LocalLock,
+    /// No maintenance window is open.
+    Window,
+    /// Somebody at the device deferred it.
+    Deferred,
+    /// Somebody at the device has to approve it.
+    Approval,
+    /// The rollout has not given this node its turn.
+    RolloutSlot,
+    /// Not enough space for the images.
+    DiskSpace,
+    /// A host OS update is under way.
+    HostUpdate,
+    /// The Supervisor does not answer.
+    SupervisorUnavailable,
+    /// An attempt failed; the next one is due later.
+    RetryBackoff,
+    /// The state cannot be saved, so nothing may be begun.
+    StateNotWritable,
+    /// A value this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl BlockerKind {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LocalLock => "localLock",
+            Self::Window => "window",
+            Self::Deferred => "deferred",
+            Self::Approval => "approval",
+            Self::RolloutSlot => "rolloutSlot",
+            Self::DiskSpace => "diskSpace",
+            Self::HostUpdate => "hostUpdate",
+            Self::SupervisorUnavailable => "supervisorUnavailable",
+            Self::RetryBackoff => "retryBackoff",
+            Self::StateNotWritable => "stateNotWritable",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Why an update failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpdateError {
+    /// A stable name, camelCase: `healthCheckFailed`, `applyTimeout`, `releaseRefused` …
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+    /// What was seen: container states, the Supervisor's words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<String>,
+    /// Device's clock.
+    pub at: Timestamp,
+}
+
+/// The rollout a node takes part in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutStatus {
+    /// `rol_…`.
+    pub id: String,
+    /// Derived by [`RolloutState::from_update`]; `null`: not taken up.
+    pub state: Option<RolloutState>,
+}
+
+/// How a node is reachable.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkStatus {
+    /// The device's addresses as the Supervisor reports them.
+    #[serde(default)]
+    pub ip_addresses: Vec<String>,
+    /// The device's hardware addresses.
+    #[serde(default)]
+    pub mac_addresses: Vec<String>,
+}
+
+/// What is not as it should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthStatus {
+    /// `ok` unless there is an issue.
+    pub state: HealthState,
+    /// The issues, oldest first.
+    #[serde(default)]
+    pub issues: Vec<HealthIssue>,
+}
+
+/// In one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HealthState {
+    /// No issue.
+    #[default]
+    Ok,
+    /// Works, with issues.
+    Degraded,
+    /// A value this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// One issue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthIssue {
+    /// A stable name: `supervisorApiExposed`, `clockSkew`, `serviceStopped` …
+    pub code: String,
+    /// Since when, device's clock.
+    pub since: Timestamp,
+    /// In words, where the code does not say it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
