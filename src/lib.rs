@@ -1,1 +1,4 @@
-//! Empty.
+//! The BaseOS agent.
+#![forbid(unsafe_code)]
+pub mod adapters;
+pub mod lifecycle;

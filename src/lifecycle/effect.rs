@@ -1,0 +1,266 @@
+//! Effects: requests to the world, imperative. The runtime dispatches each to the port that performs it.
+
+use crate::lifecycle::target::LocalTarget;
+use baseos_interfaces::heartbeat::Heartbeat;
+use baseos_interfaces::local::{
+    CloudlyStatus, Doctor, Handshake, LocalStatus, Lock, Locks, Notice, UpdateAnswer,
+};
+use baseos_interfaces::problem::Problem;
+use baseos_interfaces::register::NodeFacts;
+use baseos_interfaces::token::TokenId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Names one operation. Rises for ever: the upper half counts starts of the agent (and is in the checkpoint),
+/// the lower half counts within the run. Results echo it, so a stale one is told by comparison.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OpId(pub u64);
+
+impl fmt::Display for OpId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0 >> 32, self.0 & 0xffff_ffff)
+    }
+}
+
+/// Names one request on the local API, until it is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RequestId(pub u64);
+
+/// A neighbour that performs effects, one at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Port {
+    /// Cloudly, over HTTPS.
+    Cloudly,
+    /// The local Supervisor, over HTTP.
+    Supervisor,
+    /// balena's update-lock files.
+    LockFiles,
+    /// The local API's clients.
+    LocalApi,
+    /// The state file's secrets.
+    Vault,
+    /// The agent's own process.
+    Process,
+}
+
+/// How often the Supervisor is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pace {
+    /// Nothing is going on.
+    #[default]
+    Calm,
+    /// An update is under way.
+    Brisk,
+}
+
+/// A call to the Supervisor. At most one is under way; the machine queues the others.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum SupervisorCall {
+    /// Read its state and its target.
+    Inspect,
+    /// Hand it a new target (unmanaged).
+    ApplyTarget {
+        /// The whole target.
+        target: Box<LocalTarget>,
+        /// Override update locks; an audited order.
+        force: bool,
+    },
+    /// Tell it to ask its backend now (managed).
+    TriggerUpdate {
+        /// Override update locks; an audited order.
+        force: bool,
+    },
+    /// Restart all containers of the app, overriding locks and ending the Supervisor's back-off: last resort.
+    RestartApp {
+        /// The app.
+        app_id: u64,
+    },
+    /// Restart one service.
+    RestartService {
+        /// The app.
+        app_id: u64,
+        /// The service's name.
+        service: String,
+    },
+    /// Reboot the device; locks are honoured.
+    Reboot,
+    /// Read the device's last log lines.
+    CollectLogs {
+        /// How many.
+        lines: u32,
+    },
+}
+
+/// One request to the world.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum Effect {
+    /// Ask Cloudly for an identity. The adapter adds the join token and stores the node token it gets.
+    Register {
+        /// Echoed by the result.
+        op: OpId,
+        /// The join token to use.
+        token: TokenId,
+        /// Kept until enrolled.
+        registration_id: String,
+        /// What the node says of itself.
+        node: Box<NodeFacts>,
+        /// For operators.
+        labels: BTreeMap<String, String>,
+    },
+    /// Send a heartbeat. The adapter adds the node token and stores new credentials it gets.
+    Heartbeat {
+        /// Echoed by the result.
+        op: OpId,
+        /// The body.
+        beat: Box<Heartbeat>,
+    },
+    /// Ask something of the Supervisor.
+    Supervisor {
+        /// Echoed by the result.
+        op: OpId,
+        /// What.
+        call: SupervisorCall,
+    },
+    /// Look at the Supervisor at this pace from now on.
+    Watch {
+        /// How often.
+        pace: Pace,
+    },
+    /// Create and flock both update-lock files, or adopt those that are ours already.
+    HoldLockFiles {
+        /// Echoed by the result.
+        op: OpId,
+        /// Who holds leases, for whoever reads the files.
+        holders: Vec<String>,
+    },
+    /// Remove the update-lock files that are ours.
+    ReleaseLockFiles {
+        /// Echoed by the result.
+        op: OpId,
+    },
+    /// Answer a request on the local API.
+    Reply {
+        /// Which.
+        request: RequestId,
+        /// With what.
+        answer: Box<LocalAnswer>,
+    },
+    /// Tell whoever listens on the local API's event stream.
+    Publish {
+        /// What.
+        notice: Box<Notice>,
+    },
+    /// The identity is confirmed: never use this join token again.
+    ForgetJoinToken {
+        /// Which.
+        token: TokenId,
+    },
+    /// End the process; everything is parked.
+    Stop,
+}
+
+impl Effect {
+    /// The neighbour that performs it.
+    pub fn port(&self) -> Port {
+        match self {
+            Self::Register { .. } | Self::Heartbeat { .. } => Port::Cloudly,
+            Self::Supervisor { .. } | Self::Watch { .. } => Port::Supervisor,
+            Self::HoldLockFiles { .. } | Self::ReleaseLockFiles { .. } => Port::LockFiles,
+            Self::Reply { .. } | Self::Publish { .. } => Port::LocalApi,
+            Self::ForgetJoinToken { .. } => Port::Vault,
+            Self::Stop => Port::Process,
+        }
+    }
+
+    /// The operation whose result will come back, for effects that have one.
+    pub fn op(&self) -> Option<OpId> {
+        match self {
+            Self::Register { op, .. }
+            | Self::Heartbeat { op, .. }
+            | Self::Supervisor { op, .. }
+            | Self::HoldLockFiles { op, .. }
+            | Self::ReleaseLockFiles { op } => Some(*op),
+            Self::Watch { .. }
+            | Self::Reply { .. }
+            | Self::Publish { .. }
+            | Self::ForgetJoinToken { .. }
+            | Self::Stop => None,
+        }
+    }
+
+    /// Whether it may leave only after the checkpoint that knows of it is safely on disk. With a full disk the
+    /// agent goes on reporting and answering, but begins nothing it could forget.
+    pub fn needs_checkpoint(&self) -> bool {
+        match self {
+            Self::Register { .. } => true,
+            Self::Supervisor { call, .. } => match call {
+                SupervisorCall::Inspect | SupervisorCall::CollectLogs { .. } => false,
+                SupervisorCall::ApplyTarget { .. }
+                | SupervisorCall::TriggerUpdate { .. }
+                | SupervisorCall::RestartApp { .. }
+                | SupervisorCall::RestartService { .. }
+                | SupervisorCall::Reboot => true,
+            },
+            Self::Reply { answer, .. } => matches!(**answer, LocalAnswer::Lock(_)),
+            Self::Heartbeat { .. }
+            | Self::Watch { .. }
+            | Self::HoldLockFiles { .. }
+            | Self::ReleaseLockFiles { .. }
+            | Self::Publish { .. }
+            | Self::ForgetJoinToken { .. }
+            | Self::Stop => false,
+        }
+    }
+
+    /// A short name for logs and tables.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Register { .. } => "Register",
+            Self::Heartbeat { beat, .. } if beat.goodbye => "Heartbeat(goodbye)",
+            Self::Heartbeat { .. } => "Heartbeat",
+            Self::Supervisor { call, .. } => match call {
+                SupervisorCall::Inspect => "Inspect",
+                SupervisorCall::ApplyTarget { .. } => "ApplyTarget",
+                SupervisorCall::TriggerUpdate { .. } => "TriggerUpdate",
+                SupervisorCall::RestartApp { .. } => "RestartApp",
+                SupervisorCall::RestartService { .. } => "RestartService",
+                SupervisorCall::Reboot => "Reboot",
+                SupervisorCall::CollectLogs { .. } => "CollectLogs",
+            },
+            Self::Watch { pace: Pace::Calm } => "Watch(calm)",
+            Self::Watch { pace: Pace::Brisk } => "Watch(brisk)",
+            Self::HoldLockFiles { .. } => "HoldLockFiles",
+            Self::ReleaseLockFiles { .. } => "ReleaseLockFiles",
+            Self::Reply { .. } => "Reply",
+            Self::Publish { .. } => "Publish",
+            Self::ForgetJoinToken { .. } => "ForgetJoinToken",
+            Self::Stop => "Stop",
+        }
+    }
+}
+
+/// The answer to a request on the local API.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum LocalAnswer {
+    /// 200.
+    Handshake(Handshake),
+    /// 200.
+    Status(Box<LocalStatus>),
+    /// 200.
+    Update(UpdateAnswer),
+    /// 200: the lock is held by the caller.
+    Lock(Lock),
+    /// 204: the lock is gone.
+    Unlocked,
+    /// 200.
+    Locks(Locks),
+    /// 200.
+    Doctor(Doctor),
+    /// 202: the join token is taken up.
+    Joining(CloudlyStatus),
+    /// The problem's own status.
+    Problem(Problem),
+}

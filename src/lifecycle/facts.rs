@@ -1,0 +1,224 @@
+//! Facts: what adapters have observed, in the machine's own words.
+
+use baseos_interfaces::register::NodeFacts;
+use baseos_interfaces::status::OsStatus;
+use baseos_interfaces::token::TokenId;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The facts of this run of the agent, known before the first event.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// New at each start, e.g. `r_8c1f…`.
+    pub run_id: String,
+    /// The kernel's boot id; a new one means the boot-time clock started anew.
+    pub boot_id: String,
+    /// What this node says of itself.
+    pub node: NodeFacts,
+    /// Labels for operators.
+    pub labels: BTreeMap<String, String>,
+    /// The name of this agent's own service in a release.
+    pub own_service: String,
+    /// `BALENA_APP_ID`, when the Supervisor started this container.
+    pub app_id: Option<u64>,
+    /// Whether a node token is in the store.
+    pub has_credentials: bool,
+    /// The join token in the configuration, if there is one.
+    pub join: Option<JoinOffer>,
+    /// Whether a Supervisor is configured at all.
+    pub supervisor_configured: bool,
+    /// Free space below which nothing is installed, bytes.
+    pub reserve_bytes: u64,
+}
+
+/// A join token somebody offers. Only its public part comes here; the secret stays with the adapter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinOffer {
+    /// The token's public id, or why the text is not a token.
+    pub token: Result<TokenId, String>,
+    /// A fresh registration id (UUID), to be used if this offer is taken up.
+    pub registration_id: String,
+    /// Give up the present identity for a new one.
+    pub replace: bool,
+}
+
+/// What one look at the Supervisor brought.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SupervisorView {
+    /// e.g. `19.0.5`.
+    pub version: String,
+    /// Whether it asks for a key. Without (no backend, or local mode) it takes targets from anybody who reaches
+    /// it, which is also how this agent hands it a release; with, its backend gives it its target.
+    pub managed: bool,
+    /// `appState` of `/v2/state/status`.
+    pub app_state: AppState,
+    /// `release` of `/v2/state/status`: the commit it says is applied.
+    pub release: Option<String>,
+    /// `overallDownloadProgress`.
+    pub download_percent: Option<u8>,
+    /// The containers that exist, in the Supervisor's order.
+    pub containers: Vec<Container>,
+    /// `update_failed` of `/v1/device`: a pull, a start or a lock failed and it is backing off.
+    pub update_failed: bool,
+    /// The device's addresses.
+    pub ip_addresses: Vec<String>,
+    /// The device's hardware addresses.
+    pub mac_addresses: Vec<String>,
+    /// The host OS.
+    pub os: OsStatus,
+}
+
+/// `appState` of `/v2/state/status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AppState {
+    /// Nothing left to do, says the Supervisor.
+    Applied,
+    /// It works, or backs off, or waits for a lock.
+    Applying,
+    /// It said something else.
+    Other,
+}
+
+/// One container, as `/v2/state/status` lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// The service's name.
+    pub service: String,
+    /// `Running`, `exited`, `Stopping` …
+    pub status: String,
+    /// The image id of the target it was made from.
+    pub image_id: u64,
+    /// The engine's id; a new one means a new container.
+    pub container_id: String,
+    /// When it was created, as the Supervisor writes it.
+    pub created_at: String,
+}
+
+impl Container {
+    /// Whether it runs.
+    pub fn is_running(&self) -> bool {
+        self.status.eq_ignore_ascii_case("running")
+    }
+}
+
+/// A thorough look at the Supervisor: its state and its present target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// Its state.
+    pub view: SupervisorView,
+    /// The apps of its target, by app id.
+    pub apps: BTreeMap<u64, TargetApp>,
+    /// The target's `config` (all values are strings).
+    pub config: BTreeMap<String, String>,
+    /// The target's device name.
+    pub name: Option<String>,
+}
+
+/// One app of the Supervisor's present target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetApp {
+    /// The app's name.
+    pub name: String,
+    /// The target commit; it may not be applied yet.
+    pub commit: Option<String>,
+    /// The target's services.
+    pub services: BTreeMap<String, TargetService>,
+    /// Volumes and their definitions, as the Supervisor keeps them (normalised: `driver`, `driverOpts`, `labels`).
+    pub volumes: BTreeMap<String, Map<String, Value>>,
+}
+
+/// One service of the Supervisor's present target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetService {
+    /// `serviceId`.
+    pub service_id: u64,
+    /// `imageId`.
+    pub image_id: u64,
+    /// `releaseId`.
+    pub release_id: u64,
+    /// `imageName`: the reference that was posted.
+    pub image: String,
+}
+
+/// Facts about the machine the agent runs on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// Free bytes where images and state live.
+    pub free_bytes: Option<u64>,
+    /// Lock files somebody else made, as paths.
+    pub foreign_locks: Vec<String>,
+}
+
+/// Why the Supervisor did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SupervisorError {
+    /// What kind.
+    pub kind: SupervisorErrorKind,
+    /// In words; no URL, no key.
+    pub message: String,
+}
+
+impl fmt::Display for SupervisorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// What kind of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SupervisorErrorKind {
+    /// No address or key in the environment.
+    NotConfigured,
+    /// No connection, no answer in time, or 5xx.
+    Unavailable,
+    /// 401: the key changed.
+    Unauthorized,
+    /// 423: an update lock.
+    Locked,
+    /// 400, 404, 409: it does not accept this.
+    Refused,
+    /// It answered something that is no answer.
+    Garbage,
+}
+
+/// Why a call to Cloudly did not bring what it should.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallFailure {
+    /// What kind.
+    pub kind: CallFailureKind,
+    /// The problem's code, if it brought one.
+    pub code: Option<String>,
+    /// In words; no token.
+    pub message: String,
+    /// `Retry-After` or `retryAfterSeconds`, already capped, seconds.
+    pub retry_after_seconds: Option<u32>,
+    /// The interval Cloudly wants from now on, seconds.
+    pub next_heartbeat_seconds: Option<u32>,
+}
+
+/// What kind of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CallFailureKind {
+    /// 401.
+    Unauthorized,
+    /// 403: an operator suspended the node.
+    Suspended,
+    /// 409.
+    Conflict,
+    /// 410: an operator removed the node.
+    Removed,
+    /// 426: this agent is too old for Cloudly.
+    TooOld,
+    /// Another 4xx: the same request will not be accepted later.
+    Rejected,
+    /// 429, 5xx.
+    Unavailable,
+    /// No connection, no TLS, no answer in time.
+    Unreachable,
+    /// It answered something that is no answer (or too large a one).
+    Garbage,
+    /// There is no token to call with.
+    NoCredentials,
+}

@@ -1,0 +1,399 @@
+//! The one builder of a target for an unmanaged Supervisor (architecture §4).
+//!
+//! `POST /v2/local/target-state` replaces everything: what is left out is removed, a key that is not a decimal
+//! number crashes the Supervisor, a changed volume definition wipes the volume. [`LocalTarget`] can only be made
+//! by [`TargetBook::plan`], which refuses every release that would do harm; it has no other constructor and is
+//! never read back, so no such body can be built, whatever Cloudly says. Source: observed behaviour of
+//! Supervisor 19.0.5.
+
+use crate::lifecycle::facts::Inspection;
+use baseos_interfaces::desired::Release;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Where the agent's state lives unless its release's environment says otherwise.
+const DEFAULT_STATE_DIR: &str = "/data/baseos";
+/// Without this label the Supervisor does not give the container its address and key.
+const SUPERVISOR_API_LABEL: &str = "io.balena.features.supervisor-api";
+/// What keeps the data when the device joins a backend later (observed: cases J3b and J5).
+const LOCAL_MODE: &str = "SUPERVISOR_LOCAL_MODE";
+/// Would make every later update ignore update locks, so it is never carried over.
+const OVERRIDE_LOCK: &str = "SUPERVISOR_OVERRIDE_LOCK";
+/// Members of a service that are not compose keys.
+const RESERVED: [&str; 10] = [
+    "image",
+    "environment",
+    "labels",
+    "serviceName",
+    "serviceId",
+    "imageId",
+    "releaseId",
+    "appId",
+    "commit",
+    "imageName",
+];
+/// Releases whose ids are remembered.
+const REMEMBERED: usize = 8;
+
+/// The body of `POST /v2/local/target-state`, in the form the Supervisor takes (v2, compose keys flat).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LocalTarget {
+    local: Local,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Local {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    config: BTreeMap<String, String>,
+    apps: BTreeMap<u64, App>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct App {
+    name: String,
+    commit: String,
+    release_id: u64,
+    services: BTreeMap<u64, Service>,
+    volumes: BTreeMap<String, Map<String, Value>>,
+    networks: BTreeMap<String, Map<String, Value>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Service {
+    service_name: String,
+    image_id: u64,
+    image: String,
+    environment: BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+    #[serde(flatten)]
+    composition: Map<String, Value>,
+}
+
+impl LocalTarget {
+    /// The commit it leads to.
+    pub fn commit(&self) -> &str {
+        self.local.apps.values().next().map_or("", |app| &app.commit)
+    }
+}
+
+/// Why a release is not handed to the Supervisor. Final: trying again changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "each message is its documentation")]
+pub enum Refusal {
+    #[error("the release has no services: applying it would remove every app on the device")]
+    NoServices,
+    #[error("the release lacks the service `{0}`, which is this agent: applying it would lose the device")]
+    NoOwnService(String),
+    #[error(
+        "the service `{0}` (this agent) lacks the label {SUPERVISOR_API_LABEL}=1: it could not reach the Supervisor any more"
+    )]
+    OwnServiceWithoutSupervisor(String),
+    #[error("the service `{0}` (this agent) mounts no volume at {1}: the node's identity would be lost")]
+    OwnServiceWithoutState(String, String),
+    #[error(
+        "the commit `{0}` is not lower-case hex with at least one of a-f: the Supervisor cannot work with it"
+    )]
+    Commit(String),
+    #[error("the service `{service}` has no usable image reference (1 to 255 characters, no white space)")]
+    Image { service: String },
+    #[error("the service name `{0}` is not one the Supervisor accepts (letters, digits, `-`, `_`)")]
+    ServiceName(String),
+    #[error("the service `{service}` sets `{key}` in its composition, where it does not belong")]
+    ReservedKey { service: String, key: String },
+    #[error("the service `{service}` mounts the volume `{volume}`, which the release does not declare")]
+    UndeclaredVolume { service: String, volume: String },
+    #[error("the volume `{0}` exists with another definition: the Supervisor would delete it with its data")]
+    VolumeChanged(String),
+    #[error("the Supervisor also runs app {0}, which applying this release would remove")]
+    OtherApp(u64),
+}
+
+/// What the agent knows of the Supervisor's target and the ids in it. Part of the checkpoint, so it is on disk
+/// before a target that uses it leaves; what the Supervisor's own GET returns cannot be posted back.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TargetBook {
+    app_id: Option<u64>,
+    app_name: Option<String>,
+    device_name: Option<String>,
+    config: BTreeMap<String, String>,
+    services: BTreeMap<String, u64>,
+    releases: BTreeMap<String, ReleaseIds>,
+    /// Every volume that exists, by the definition it was made with; normalised.
+    volumes: BTreeMap<String, Map<String, Value>>,
+    other_app: Option<u64>,
+    last_id: u64,
+    posted: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct ReleaseIds {
+    release_id: u64,
+    images: BTreeMap<String, u64>,
+}
+
+impl TargetBook {
+    /// Takes over what the Supervisor's present target says: ids, volumes and configuration.
+    pub fn adopt(&mut self, inspection: &Inspection, own_app: Option<u64>) {
+        let app_id = own_app
+            .or(self.app_id)
+            .or_else(|| inspection.apps.keys().next().copied())
+            .unwrap_or(1);
+        self.app_id = Some(app_id);
+        self.device_name = inspection.name.clone().filter(|name| !name.is_empty());
+        self.config = inspection.config.clone();
+        self.other_app = inspection.apps.keys().copied().find(|id| *id != app_id);
+        let Some(app) = inspection.apps.get(&app_id) else {
+            return;
+        };
+        self.app_name = Some(app.name.clone());
+        for (name, service) in &app.services {
+            self.services.insert(name.clone(), service.service_id);
+            self.last_id = self
+                .last_id
+                .max(service.service_id)
+                .max(service.image_id)
+                .max(service.release_id);
+        }
+        if let (Some(commit), Some(first)) = (&app.commit, app.services.values().next()) {
+            let images = app
+                .services
+                .iter()
+                .map(|(name, service)| (name.clone(), service.image_id))
+                .collect();
+            self.releases.insert(
+                commit.clone(),
+                ReleaseIds {
+                    release_id: first.release_id,
+                    images,
+                },
+            );
+        }
+        for (name, definition) in &app.volumes {
+            self.volumes.insert(name.clone(), normalised(definition));
+        }
+    }
+
+    /// The app that is ours, once the Supervisor has been looked at.
+    pub fn app_id(&self) -> Option<u64> {
+        self.app_id
+    }
+
+    /// The image ids a commit was posted with, by service.
+    pub fn images(&self, commit: &str) -> Option<&BTreeMap<String, u64>> {
+        self.releases.get(commit).map(|ids| &ids.images)
+    }
+
+    /// The commit this agent posted last.
+    pub fn posted(&self) -> Option<&str> {
+        self.posted.as_deref()
+    }
+
+    /// Checks a release without changing anything.
+    ///
+    /// # Errors
+    /// The reason why it must not reach the Supervisor.
+    pub fn check(&self, release: &Release, own_service: &str) -> Result<(), Refusal> {
+        if release.services.is_empty() {
+            return Err(Refusal::NoServices);
+        }
+        let hex = release
+            .commit
+            .bytes()
+            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !hex || !release.commit.bytes().any(|b| b.is_ascii_alphabetic()) {
+            return Err(Refusal::Commit(release.commit.clone()));
+        }
+        let Some(own) = release.services.get(own_service) else {
+            return Err(Refusal::NoOwnService(own_service.to_owned()));
+        };
+        if own.labels.get(SUPERVISOR_API_LABEL).map(String::as_str) != Some("1") {
+            return Err(Refusal::OwnServiceWithoutSupervisor(own_service.to_owned()));
+        }
+        let state_dir = own
+            .environment
+            .get("BASEOS_STATE_DIR")
+            .map_or(DEFAULT_STATE_DIR, String::as_str);
+        if !mounts(&own.composition).any(|(_, path)| path.is_some_and(|path| covers(path, state_dir))) {
+            return Err(Refusal::OwnServiceWithoutState(
+                own_service.to_owned(),
+                state_dir.to_owned(),
+            ));
+        }
+        for (name, service) in &release.services {
+            let named = !name.is_empty()
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+            if !named {
+                return Err(Refusal::ServiceName(name.clone()));
+            }
+            let image = &service.image;
+            if image.is_empty() || image.len() > 255 || image.contains(char::is_whitespace) {
+                return Err(Refusal::Image {
+                    service: name.clone(),
+                });
+            }
+            if let Some(key) = RESERVED
+                .iter()
+                .find(|key| service.composition.contains_key(**key))
+            {
+                return Err(Refusal::ReservedKey {
+                    service: name.clone(),
+                    key: (*key).to_owned(),
+                });
+            }
+            let undeclared = mounts(&service.composition)
+                .map(|(source, _)| source)
+                .find(|source| !source.starts_with('/') && !release.volumes.contains_key(*source));
+            if let Some(volume) = undeclared {
+                return Err(Refusal::UndeclaredVolume {
+                    service: name.clone(),
+                    volume: volume.to_owned(),
+                });
+            }
+        }
+        for (name, definition) in &release.volumes {
+            if self
+                .volumes
+                .get(name)
+                .is_some_and(|known| *known != normalised(definition))
+            {
+                return Err(Refusal::VolumeChanged(name.clone()));
+            }
+        }
+        if let Some(other) = self.other_app {
+            return Err(Refusal::OtherApp(other));
+        }
+        Ok(())
+    }
+
+    /// Builds the target for a release and remembers its ids and volumes.
+    ///
+    /// # Errors
+    /// As [`TargetBook::check`]; nothing is remembered then.
+    pub fn plan(&mut self, release: &Release, own_service: &str) -> Result<LocalTarget, Refusal> {
+        self.check(release, own_service)?;
+        let app_id = *self.app_id.get_or_insert(1);
+        let ids = self.ids(release);
+        let mut services = BTreeMap::new();
+        for (name, service) in &release.services {
+            let service_id = match self.services.get(name) {
+                Some(id) => *id,
+                None => {
+                    let id = self.next_id();
+                    self.services.insert(name.clone(), id);
+                    id
+                }
+            };
+            let image_id = ids.images.get(name).copied().unwrap_or(ids.release_id);
+            let service = Service {
+                service_name: name.clone(),
+                image_id,
+                image: service.image.clone(),
+                environment: service.environment.clone(),
+                labels: service.labels.clone(),
+                composition: service.composition.clone(),
+            };
+            services.insert(service_id, service);
+        }
+        for (name, definition) in &release.volumes {
+            self.volumes.insert(name.clone(), normalised(definition));
+        }
+        let mut config = self.config.clone();
+        config.remove(OVERRIDE_LOCK);
+        config.insert(LOCAL_MODE.to_owned(), "true".to_owned());
+        self.posted = Some(release.commit.clone());
+        let app = App {
+            name: self.app_name.clone().unwrap_or_else(|| "baseos".to_owned()),
+            commit: release.commit.clone(),
+            release_id: ids.release_id,
+            services,
+            volumes: release.volumes.clone(),
+            networks: release.networks.clone(),
+        };
+        let local = Local {
+            name: self.device_name.clone(),
+            config,
+            apps: BTreeMap::from([(app_id, app)]),
+        };
+        Ok(LocalTarget { local })
+    }
+
+    /// A commit keeps its ids, so posting it again is the same target; a new one gets higher ones.
+    fn ids(&mut self, release: &Release) -> ReleaseIds {
+        let known = self.releases.get(&release.commit);
+        if let Some(ids) = known.filter(|ids| ids.images.keys().eq(release.services.keys())) {
+            return ids.clone();
+        }
+        let release_id = self.next_id();
+        let images = release
+            .services
+            .keys()
+            .map(|name| (name.clone(), self.next_id()))
+            .collect();
+        let ids = ReleaseIds { release_id, images };
+        self.releases.insert(release.commit.clone(), ids.clone());
+        while self.releases.len() > REMEMBERED {
+            let oldest = self.releases.iter().min_by_key(|(_, ids)| ids.release_id);
+            let Some(oldest) = oldest.map(|(commit, _)| commit.clone()) else {
+                break;
+            };
+            self.releases.remove(&oldest);
+        }
+        ids
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+}
+
+/// The mounts of a service: source, and the path in the container.
+fn mounts(composition: &Map<String, Value>) -> impl Iterator<Item = (&str, Option<&str>)> {
+    composition
+        .get("volumes")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| match entry {
+            Value::String(short) => {
+                let mut parts = short.split(':');
+                Some((parts.next()?, parts.next()))
+            }
+            Value::Object(long) => Some((
+                long.get("source")?.as_str()?,
+                long.get("target").and_then(Value::as_str),
+            )),
+            _ => None,
+        })
+}
+
+fn covers(mount: &str, path: &str) -> bool {
+    let mount = mount.trim_end_matches('/');
+    path == mount || path.strip_prefix(mount).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// A volume's definition in one form, whether it comes from a release (compose) or from the Supervisor's GET.
+fn normalised(definition: &Map<String, Value>) -> Map<String, Value> {
+    let part = |names: [&str; 2]| names.iter().find_map(|name| definition.get(*name)).cloned();
+    let mut labels = part(["labels", "labels"])
+        .and_then(|l| l.as_object().cloned())
+        .unwrap_or_default();
+    labels.retain(|key, _| !key.starts_with("io.balena."));
+    let options = part(["driver_opts", "driverOpts"]).unwrap_or_else(|| Value::Object(Map::new()));
+    let driver = part(["driver", "driver"]).unwrap_or_else(|| "local".into());
+    Map::from_iter([
+        ("driver".to_owned(), driver),
+        ("driverOpts".to_owned(), options),
+        ("labels".to_owned(), Value::Object(labels)),
+    ])
+}
+
+#[cfg(test)]
+#[path = "target_tests.rs"]
+mod tests;
