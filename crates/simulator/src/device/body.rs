@@ -1,0 +1,53 @@
+//! Bodies that are what they should be, and some that are not.
+
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// All of it.
+    Whole(Option<Bytes>),
+    /// The same piece for ever.
+    Endless(Bytes),
+    /// A part; then the connection breaks.
+    Broken(Option<Bytes>),
+}
+
+impl Reply {
+    pub(crate) fn whole(body: impl Into<Bytes>) -> Self {
+        Self::Whole(Some(body.into()))
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Poll::Ready(match self.get_mut() {
+            Self::Whole(piece) => piece.take().map(|piece| Ok(Frame::data(piece))),
+            Self::Endless(piece) => Some(Ok(Frame::data(piece.clone()))),
+            Self::Broken(piece) => Some(match piece.take() {
+                Some(piece) => Ok(Frame::data(piece)),
+                None => Err(io::Error::other("cut off on purpose")),
+            }),
+        })
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(piece) => SizeHint::with_exact(piece.as_ref().map_or(0, Bytes::len) as u64),
+            _ => SizeHint::default(),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(None))
+    }
+}

@@ -1,0 +1,216 @@
+//! The Supervisor's API over HTTP, faults included.
+
+use crate::device::body::Reply as Body;
+use crate::device::faults::{FaultKind, gzip_bomb};
+use crate::device::{Inner, Logged};
+use crate::supervisor::{Answer, Reply, Request};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+
+/// Serves while `listening` says so. When it does not, the port is closed and connections are cut.
+pub(crate) async fn serve(
+    inner: Arc<Inner>,
+    mut listener: Option<TcpListener>,
+    address: SocketAddr,
+    mut listening: watch::Receiver<bool>,
+) {
+    loop {
+        if listening.wait_for(|up| *up).await.is_err() {
+            return;
+        }
+        let open = match listener.take() {
+            Some(open) => open,
+            None => match TcpListener::bind(address).await {
+                Ok(open) => open,
+                Err(_) => {
+                    crate::clock::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+            },
+        };
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = open.accept() => {
+                    let Ok((stream, _)) = accepted else { continue };
+                    let inner = Arc::clone(&inner);
+                    connections.spawn(async move {
+                        let service = service_fn(move |request| answer(Arc::clone(&inner), request));
+                        let io = TokioIo::new(stream);
+                        let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+                    });
+                }
+                Some(_) = connections.join_next() => {}
+                down = listening.wait_for(|up| !*up) => match down {
+                    Ok(_) => break,
+                    Err(_) => return,
+                },
+            }
+        }
+    }
+}
+
+/// One request.
+async fn answer(inner: Arc<Inner>, request: hyper::Request<Incoming>) -> io::Result<hyper::Response<Body>> {
+    let (parts, body) = request.into_parts();
+    let header = |name: &str| {
+        parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
+    let query = parts.uri.query().unwrap_or_default();
+    let in_query = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("apikey="))
+        .map(str::to_owned);
+    let in_header = header("authorization").and_then(|value| {
+        let key = value
+            .strip_prefix("Bearer ")
+            .or_else(|| value.strip_prefix("ApiKey "));
+        key.map(str::to_owned)
+    });
+    let body = Limited::new(body, 10 << 20)
+        .collect()
+        .await
+        .map_err(io::Error::other)?
+        .to_bytes();
+    let request = Request {
+        method: parts.method.to_string(),
+        path: parts.uri.path().to_owned(),
+        key: in_query.or(in_header),
+        json: header("content-type").is_some_and(|kind| kind.contains("json")),
+        body: body.to_vec(),
+    };
+    let fault = inner.faults().take(&request.method, &request.path);
+    let logged = inner.log_request(&request, fault);
+    let result = respond(&inner, &request, fault).await;
+    inner.log_status(
+        logged,
+        result.as_ref().ok().map(|response| response.status().as_u16()),
+    );
+    result
+}
+
+async fn respond(
+    inner: &Arc<Inner>,
+    request: &Request,
+    fault: Option<FaultKind>,
+) -> io::Result<hyper::Response<Body>> {
+    let json = Some("application/json; charset=utf-8");
+    match fault {
+        Some(FaultKind::Hang) => std::future::pending().await,
+        Some(FaultKind::Slow { millis }) => crate::clock::sleep(Duration::from_millis(millis)).await,
+        Some(FaultKind::Status { code }) => {
+            let body = r#"{"status":"failed","message":"scripted fault"}"#;
+            return build(code, json, Body::whole(body), None);
+        }
+        Some(FaultKind::Unauthorized) => {
+            return build(
+                401,
+                Some("text/plain; charset=utf-8"),
+                Body::whole("Unauthorized"),
+                None,
+            );
+        }
+        Some(FaultKind::Garbage) => return build(200, json, Body::whole(&b"\x00\xff{]garbage"[..]), None),
+        Some(FaultKind::EndlessBody) => {
+            let piece = format!("[{}", "0,".repeat(4096));
+            return build(200, json, Body::Endless(piece.into()), None);
+        }
+        Some(FaultKind::GzipBomb) => {
+            return build(
+                200,
+                json,
+                Body::whole(gzip_bomb()),
+                Some(("content-encoding", "gzip".to_owned())),
+            );
+        }
+        Some(FaultKind::Dropped) => return Err(dropped()),
+        _ => {}
+    }
+    let answer = perform(inner, request).await?;
+    let Answer {
+        status,
+        content_type,
+        body,
+    } = answer;
+    match fault {
+        Some(FaultKind::DroppedAfter) => Err(dropped()),
+        Some(FaultKind::WrongContentType) => build(status, Some("text/plain"), Body::whole(body), None),
+        Some(FaultKind::Truncated) => {
+            let half = body.as_bytes()[..body.len() / 2].to_vec();
+            let length = ("content-length", body.len().max(1).to_string());
+            build(
+                status,
+                content_type,
+                Body::Broken(Some(half.into())),
+                Some(length),
+            )
+        }
+        _ => build(status, content_type, Body::whole(body), None),
+    }
+}
+
+async fn perform(inner: &Arc<Inner>, request: &Request) -> io::Result<Answer> {
+    match inner.with(|model, now| model.handle(now, request)) {
+        Reply::Answer(answer) => Ok(answer),
+        Reply::Dropped => Err(dropped()),
+        Reply::Later(ticket) => {
+            let (sender, receiver) = oneshot::channel();
+            inner.wait_for(ticket, sender);
+            receiver.await.map_err(|_| dropped())
+        }
+    }
+}
+
+fn build(
+    status: u16,
+    content_type: Option<&str>,
+    body: Body,
+    extra: Option<(&str, String)>,
+) -> io::Result<hyper::Response<Body>> {
+    let mut response = hyper::Response::builder().status(status);
+    if let Some(kind) = content_type {
+        response = response.header("content-type", kind);
+    }
+    if let Some((name, value)) = extra {
+        response = response.header(name, value);
+    }
+    response.body(body).map_err(io::Error::other)
+}
+
+fn dropped() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, "no answer on purpose")
+}
+
+impl Inner {
+    fn log_request(&self, request: &Request, fault: Option<FaultKind>) -> usize {
+        let mut requests = self.requests();
+        requests.push(Logged {
+            at_millis: u64::try_from(self.clock.now().as_millis()).unwrap_or(u64::MAX),
+            method: request.method.clone(),
+            path: request.path.clone(),
+            body: String::from_utf8_lossy(&request.body).into_owned(),
+            fault,
+            status: None,
+        });
+        requests.len() - 1
+    }
+
+    fn log_status(&self, at: usize, status: Option<u16>) {
+        if let Some(logged) = self.requests().get_mut(at) {
+            logged.status = status;
+        }
+    }
+}

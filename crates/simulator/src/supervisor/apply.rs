@@ -1,0 +1,492 @@
+//! The apply loop: from what is to what shall be, with back-off.
+//!
+//! One step at a time is planned from the present state and the *present* target, so a newer post takes effect at
+//! the next plan, and not before: a running back-off is not interrupted by it (u05-poll-good-after-bad).
+
+use crate::supervisor::container::{Container, ContainerState, ImageRow};
+use crate::supervisor::engine::StopFor;
+use crate::supervisor::registry::Pull;
+use crate::supervisor::target::{App, Service, Target};
+use crate::supervisor::{Effect, Supervisor, Timer};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// What the apply is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing: `appState` is `applied`.
+    #[default]
+    Idle,
+    /// Looks what has to be done next.
+    Planning,
+    /// Fetches images.
+    Pulling,
+    /// Stops containers.
+    Stopping,
+    /// Starts containers.
+    Starting,
+    /// Writes the commit down.
+    Settling,
+    /// Waits after a failure.
+    Backoff,
+}
+
+/// The state of the apply loop; lost when the Supervisor's process ends.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Apply {
+    pub(crate) step: Step,
+    /// Taken when the apply begins; a later post's force has no effect (u05-force).
+    pub(crate) force: bool,
+    /// How often it failed in a row.
+    pub(crate) failures: u32,
+    /// `update_failed` of /v1/device.
+    pub(crate) failed: bool,
+    /// `update_downloaded` of /v1/device.
+    pub(crate) downloaded: bool,
+    /// The target this plan was made for.
+    seen: u64,
+    pub(crate) pulls: Vec<PullState>,
+    starting: Vec<(App, Service)>,
+    locked_apps: BTreeSet<u64>,
+}
+
+/// An image that is being fetched.
+#[derive(Clone, Debug)]
+pub(crate) struct PullState {
+    pub(crate) row: ImageRow,
+    began: Duration,
+    takes: Duration,
+    error: Option<String>,
+    done: bool,
+}
+
+impl PullState {
+    pub(crate) fn percent(&self, now: Duration) -> u64 {
+        let elapsed = now.saturating_sub(self.began).as_millis();
+        let percent = (elapsed * 100).checked_div(self.takes.as_millis()).unwrap_or(0);
+        u64::try_from(percent.min(99)).unwrap_or(99)
+    }
+}
+
+impl Supervisor {
+    /// A new target is there, or an apply is asked for.
+    pub(crate) fn trigger(&mut self, force: bool, cancel: bool) {
+        match self.apply.step {
+            Step::Idle => {
+                self.apply = Apply {
+                    step: Step::Planning,
+                    force,
+                    ..Apply::default()
+                };
+                let delay = self.config.timing.apply_begin;
+                self.after(delay, Timer::Plan);
+            }
+            Step::Backoff if cancel => {
+                self.cancel(|timer| *timer == Timer::Plan);
+                self.apply.failures = 0;
+                self.apply.force = force;
+                self.apply.step = Step::Planning;
+                let delay = self.config.timing.apply_begin;
+                self.after(delay, Timer::Plan);
+            }
+            // The loop reads the target anew at its next plan; nothing else of this call survives.
+            _ => {}
+        }
+    }
+
+    pub(crate) fn set_target(&mut self, target: Target) {
+        if let Some(name) = &target.name {
+            self.name.clone_from(name);
+        }
+        self.target = target;
+        self.target_version += 1;
+    }
+
+    pub(crate) fn plan(&mut self) {
+        if self.apply.step == Step::Idle {
+            return;
+        }
+        self.apply.step = Step::Planning;
+        self.apply.seen = self.target_version;
+        let target = self.target.clone();
+        if self.begin_pulls(&target) {
+            return;
+        }
+        let work = self.work(&target);
+        if work.is_empty() {
+            return self.settle(&target);
+        }
+        if let Some(lock) = self.lock_held(&target, &work.apps) {
+            return self.fail(&format!("Updates are locked: {lock}"));
+        }
+        self.take_locks(&target, &work.apps);
+        if !work.gone.is_empty() {
+            self.apply.step = Step::Stopping;
+            for id in &work.gone {
+                self.stop(id, StopFor::Apply);
+            }
+            return;
+        }
+        self.change_volumes(&target);
+        for (id, app, service) in &work.renamed {
+            if let Some(container) = self.containers.iter_mut().find(|container| container.id == *id) {
+                container.image_id = service.image_id;
+                container.release_id = app.release_id;
+                container.commit = app.commit.clone().unwrap_or_default();
+            }
+        }
+        if let Some(image) = self.clean_up_images(&target) {
+            return self.fail(&format!(
+                "(HTTP code 409) conflict - unable to remove repository reference {image}"
+            ));
+        }
+        if work.started.is_empty() {
+            self.after(Duration::ZERO, Timer::Plan);
+        } else {
+            self.apply.step = Step::Starting;
+            self.apply.starting = work.started;
+            let delay = self.config.timing.start;
+            self.after(delay, Timer::StartDone);
+        }
+    }
+
+    /// Fetches what is missing; rows for what is there already are only written down.
+    fn begin_pulls(&mut self, target: &Target) -> bool {
+        let timing = self.config.timing.clone();
+        self.apply.pulls.clear();
+        for (app, service) in services(target) {
+            let row = ImageRow::of(app, service);
+            if self.images.contains(&row.name) {
+                if !self.rows.contains(&row) {
+                    self.rows.push(row);
+                }
+                continue;
+            }
+            if self.apply.pulls.iter().any(|pull| pull.row.name == row.name) {
+                continue;
+            }
+            let image = self.registry.image(&row.name);
+            let whole = image.pull_time(timing.pull_bytes_per_second);
+            let (time, error) = if self.registry.down {
+                (timing.pull_fail, Some("connect: connection refused".to_owned()))
+            } else {
+                match image.pull {
+                    Pull::Missing => (
+                        timing.pull_fail,
+                        Some("(HTTP code 404) manifest unknown".to_owned()),
+                    ),
+                    Pull::BreaksAt { percent, .. } => {
+                        let until = whole * u32::try_from(percent.min(100)).unwrap_or(100) / 100;
+                        (until, Some("write: no space left on device".to_owned()))
+                    }
+                    Pull::Bytes(_) | Pull::Millis(_) => (whole, None),
+                }
+            };
+            self.after(time, Timer::PullDone(row.name.clone()));
+            let takes = whole.max(Duration::from_millis(1));
+            self.apply.pulls.push(PullState {
+                row,
+                began: self.now,
+                takes,
+                error,
+                done: false,
+            });
+        }
+        if self.apply.pulls.is_empty() {
+            return false;
+        }
+        self.apply.step = Step::Pulling;
+        self.apply.downloaded = false;
+        true
+    }
+
+    pub(crate) fn pull_done(&mut self, image: &str) {
+        let Some(pull) = self.apply.pulls.iter_mut().find(|pull| pull.row.name == image) else {
+            return;
+        };
+        pull.done = true;
+        if pull.error.is_none() {
+            let row = pull.row.clone();
+            self.images.insert(row.name.clone());
+            self.rows.push(row);
+            self.apply.downloaded = true;
+        }
+        if self.apply.pulls.iter().any(|pull| !pull.done) {
+            return;
+        }
+        let error = self.apply.pulls.iter().find_map(|pull| pull.error.clone());
+        self.apply.pulls.clear();
+        match error {
+            Some(error) => self.fail(&format!("Failed to download image: {error}")),
+            None => {
+                self.apply.step = Step::Planning;
+                let delay = self.config.timing.step;
+                self.after(delay, Timer::Plan);
+            }
+        }
+    }
+
+    /// What has to change, containers and volumes.
+    fn work(&self, target: &Target) -> Work {
+        let mut work = Work::default();
+        for container in &self.containers {
+            let wanted = services(target)
+                .find(|(app, service)| app.id == container.app_id && service.name == container.service);
+            match wanted {
+                Some((app, service))
+                    if service.config == container.config && !self.uses_changed_volume(target, container) =>
+                {
+                    if !container.is(app, service) {
+                        work.renamed
+                            .push((container.id.clone(), app.clone(), service.clone()));
+                        work.apps.insert(app.id);
+                    }
+                    // A start that failed is tried again; one that ran once and ended is left alone (u06-restart 6e).
+                    if container.state == ContainerState::Created {
+                        work.started.push((app.clone(), service.clone()));
+                        work.apps.insert(app.id);
+                    }
+                }
+                _ => {
+                    work.gone.push(container.id.clone());
+                    work.apps.insert(container.app_id);
+                }
+            }
+        }
+        for (app, service) in services(target) {
+            let exists =
+                |container: &Container| container.app_id == app.id && container.service == service.name;
+            if !self.containers.iter().any(exists) {
+                work.started.push((app.clone(), service.clone()));
+                work.apps.insert(app.id);
+            }
+        }
+        work.volumes = target.apps.iter().any(|app| {
+            app.volumes
+                .iter()
+                .any(|(name, definition)| self.volumes.get(&volume(app.id, name)) != Some(definition))
+        });
+        work
+    }
+
+    fn uses_changed_volume(&self, target: &Target, container: &Container) -> bool {
+        let Some(app) = target.apps.iter().find(|app| app.id == container.app_id) else {
+            return false;
+        };
+        container.config.volumes().any(|name| {
+            let new = app
+                .volumes
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, definition)| definition);
+            let old = self.volumes.get(&volume(app.id, name));
+            matches!((old, new), (Some(old), Some(new)) if old != new)
+        })
+    }
+
+    /// A changed definition deletes and recreates the volume, data and all (u04-volume-change). A volume that is
+    /// left out is kept.
+    fn change_volumes(&mut self, target: &Target) {
+        for app in &target.apps {
+            for (name, definition) in &app.volumes {
+                let name = volume(app.id, name);
+                match self.volumes.get(&name) {
+                    Some(known) if known == definition => continue,
+                    Some(_) => self.effects.push(Effect::WipeVolume { name: name.clone() }),
+                    None => {}
+                }
+                self.effects.push(Effect::MakeVolume { name: name.clone() });
+                self.volumes.insert(name, definition.clone());
+            }
+        }
+    }
+
+    /// Managed: images no release needs are deleted. Local mode keeps them all (unmanaged.md §0.5). Returns the
+    /// image that cannot be deleted because a container uses it: the wedge of shared-image-wedge.
+    fn clean_up_images(&mut self, target: &Target) -> Option<String> {
+        if !self.config.managed {
+            return None;
+        }
+        let wanted: Vec<ImageRow> = services(target)
+            .map(|(app, service)| ImageRow::of(app, service))
+            .collect();
+        let old: Vec<ImageRow> = self
+            .rows
+            .iter()
+            .filter(|row| !wanted.contains(row))
+            .cloned()
+            .collect();
+        for row in old {
+            if self
+                .containers
+                .iter()
+                .any(|container| container.config.image == row.name)
+            {
+                return Some(row.name);
+            }
+            self.rows.retain(|known| *known != row);
+            if !self.rows.iter().any(|known| known.name == row.name) {
+                self.images.remove(&row.name);
+            }
+        }
+        None
+    }
+
+    pub(crate) fn start_done(&mut self) {
+        let mut failed = None;
+        for (app, service) in std::mem::take(&mut self.apply.starting) {
+            let known = self
+                .containers
+                .iter()
+                .find(|container| container.app_id == app.id && container.service == service.name);
+            let id = known
+                .map(|container| container.id.clone())
+                .unwrap_or_else(|| self.create(&app, &service));
+            if !self.start(&id) {
+                failed = Some(service.name.clone());
+            }
+        }
+        match failed {
+            Some(service) => self.fail(&format!("Failed to start service '{service}'")),
+            None => {
+                self.apply.step = Step::Planning;
+                self.after(Duration::ZERO, Timer::Plan);
+            }
+        }
+    }
+
+    fn settle(&mut self, target: &Target) {
+        // Its container's name cannot be read back, so the loop never finds it done (supervisor.md §0.6).
+        let digits = |commit: &String| commit.chars().all(|c| c.is_ascii_digit());
+        if target
+            .apps
+            .iter()
+            .any(|app| !app.services.is_empty() && app.commit.as_ref().is_some_and(digits))
+        {
+            return self.fail("Cannot read the container's name");
+        }
+        self.apply.step = Step::Settling;
+        let known = |app: &App| app.commit.is_none() || app.commit.as_ref() == self.commits.get(&app.id);
+        let timing = &self.config.timing;
+        let (delay, timer) = if target.apps.iter().all(known) {
+            (timing.finish, Timer::Finish)
+        } else {
+            (timing.commit, Timer::Commit)
+        };
+        self.after(delay, timer);
+    }
+
+    pub(crate) fn commit(&mut self) {
+        if self.apply.seen != self.target_version {
+            return self.plan();
+        }
+        for app in self.target.apps.clone() {
+            if let Some(commit) = app.commit {
+                self.commits.insert(app.id, commit);
+            }
+        }
+        let delay = self.config.timing.finish;
+        self.after(delay, Timer::Finish);
+    }
+
+    pub(crate) fn finish(&mut self) {
+        if self.apply.seen != self.target_version {
+            return self.plan();
+        }
+        self.release_locks();
+        self.apply = Apply::default();
+        self.say("Device state apply success");
+    }
+
+    fn release_locks(&mut self) {
+        for app in std::mem::take(&mut self.apply.locked_apps) {
+            self.locks.release(app);
+        }
+    }
+
+    fn fail(&mut self, error: &str) {
+        let timing = &self.config.timing;
+        let failures = self.apply.failures + 1;
+        let factor = 1u32.checked_shl(failures).unwrap_or(u32::MAX);
+        let delay = timing.backoff_unit.saturating_mul(factor).min(timing.backoff_max);
+        self.release_locks();
+        self.apply.failures = failures;
+        self.apply.failed = true;
+        self.apply.step = Step::Backoff;
+        self.say(format!("{error}, retrying in {}ms", delay.as_millis()));
+        self.after(delay, Timer::Plan);
+    }
+
+    /// The first lock that stands in the way, in the Supervisor's words. Force and the configuration's override
+    /// remove the files instead.
+    fn lock_held(&mut self, target: &Target, apps: &BTreeSet<u64>) -> Option<String> {
+        let force = self.apply.force || self.lock_override();
+        for (app, service) in self.lockable(target, apps) {
+            if self.locks.held(app, &service) {
+                if !force {
+                    return Some(lock_message(app, &service));
+                }
+                self.locks.remove(app, &service);
+            }
+        }
+        None
+    }
+
+    fn take_locks(&mut self, target: &Target, apps: &BTreeSet<u64>) {
+        for (app, service) in self.lockable(target, apps) {
+            self.locks.take(app, &service);
+            self.apply.locked_apps.insert(app);
+        }
+    }
+
+    /// All services of an app are locked before one of them is touched.
+    pub(crate) fn lockable(&self, target: &Target, apps: &BTreeSet<u64>) -> BTreeSet<(u64, String)> {
+        let wanted = services(target).map(|(app, service)| (app.id, service.name.clone()));
+        let present = self
+            .containers
+            .iter()
+            .map(|container| (container.app_id, container.service.clone()));
+        wanted
+            .chain(present)
+            .filter(|(app, _)| apps.contains(app))
+            .collect()
+    }
+
+    /// `SUPERVISOR_OVERRIDE_LOCK` in the target's configuration.
+    pub(crate) fn lock_override(&self) -> bool {
+        self.target.config.iter().any(|(name, value)| {
+            name.trim_start_matches("BALENA_").trim_start_matches("RESIN_") == "SUPERVISOR_OVERRIDE_LOCK"
+                && (value == "1" || value == "true")
+        })
+    }
+}
+
+pub(crate) fn lock_message(app: u64, service: &str) -> String {
+    format!("Lockfile exists for {{ appId: {app}, service: {service} }}")
+}
+
+fn services(target: &Target) -> impl Iterator<Item = (&App, &Service)> {
+    target
+        .apps
+        .iter()
+        .flat_map(|app| app.services.iter().map(move |service| (app, service)))
+}
+
+fn volume(app: u64, name: &str) -> String {
+    format!("{app}_{name}")
+}
+
+#[derive(Default)]
+struct Work {
+    gone: Vec<String>,
+    renamed: Vec<(String, App, Service)>,
+    started: Vec<(App, Service)>,
+    apps: BTreeSet<u64>,
+    volumes: bool,
+}
+
+impl Work {
+    fn is_empty(&self) -> bool {
+        self.gone.is_empty() && self.renamed.is_empty() && self.started.is_empty() && !self.volumes
+    }
+}
