@@ -47,6 +47,34 @@ pub struct CreatedJoinToken {
     pub max_uses: u32,
 }
 
+/// `GET /baseos/v1/admin/join-tokens` (each): a join token without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JoinTokenRecord {
+    /// The public id.
+    pub id: String,
+    /// How many nodes it enrols.
+    pub max_uses: u32,
+    /// How many uses are taken.
+    pub uses: u32,
+    /// The fleet its nodes join.
+    pub fleet: Option<String>,
+    /// Labels its nodes get.
+    pub labels: BTreeMap<String, String>,
+    /// Whether its nodes wait for an operator.
+    pub require_approval: bool,
+    /// Whether a node with the same hardware takes over its earlier identity and history.
+    pub allow_replace: bool,
+    /// Cloudly's clock.
+    pub created_at: Timestamp,
+    /// An admin token's id, or `configuration`.
+    pub created_by: String,
+    /// Cloudly's clock.
+    pub expires_at: Timestamp,
+    /// Cloudly's clock; `null`: not revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
 /// `POST /baseos/v1/admin/releases`: an app release. `release_id` is given by Cloudly when left out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -93,6 +121,36 @@ pub struct SetDesired {
 pub struct DesiredSet {
     /// Rises with every change.
     pub revision: u64,
+}
+
+/// `GET /baseos/v1/admin/desired` or `/baseos/v1/admin/nodes/{id}/desired`: what counts there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredRecord {
+    /// The revision that carries it; 0: nothing was ever desired.
+    pub revision: u64,
+    /// Whether it is the node's own; `false`: it is the one for all nodes.
+    pub own: bool,
+    /// The commit; `null`: nothing is desired.
+    pub commit: Option<String>,
+    /// When and how it may be applied.
+    pub policy: Policy,
+    /// Cloudly's clock; `null`: nothing was ever desired.
+    pub set_at: Option<Timestamp>,
+    /// The id of the admin token it was set with.
+    pub set_by: Option<String>,
+}
+
+/// `GET /baseos/v1/admin/nodes/{id}/events` (each): a node's event as Cloudly keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventRecord {
+    /// Rises.
+    pub sequence: u64,
+    /// Cloudly's clock.
+    pub received_at: Timestamp,
+    /// The event.
+    pub event: crate::heartbeat::NodeEvent,
 }
 
 /// Whether a node is there, as Cloudly judges it (contract §4.11).

@@ -1,0 +1,175 @@
+//! The admin API as the command line uses it.
+
+use super::{Global, database_path};
+use baseos_interfaces::admin::{NodeRecord, Page};
+use baseos_interfaces::problem::Problem;
+use baseos_interfaces::token::Token;
+use reqwest::{Method, StatusCode, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::error::Error;
+use std::time::Duration;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a request got no good answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// The URL is not one.
+    #[error("`{0}` is not the URL of a server: use e.g. http://127.0.0.1:8080")]
+    Url(String),
+    /// Nobody there.
+    #[error("no answer from {url}")]
+    Unreachable {
+        /// Who was asked.
+        url: String,
+        /// Why not.
+        source: reqwest::Error,
+    },
+    /// The server said no.
+    #[error("{0}")]
+    Refused(String),
+    /// The server said something else.
+    #[error("{url} gave an answer that is not Cloudly's (HTTP {status})")]
+    NotCloudly {
+        /// Who was asked.
+        url: String,
+        /// What it said.
+        status: StatusCode,
+    },
+    /// No node, or more than one.
+    #[error("{0}")]
+    Node(String),
+}
+
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    token: Token,
+    /// Whether to print JSON.
+    pub(crate) json: bool,
+}
+
+impl Client {
+    pub(crate) fn new(global: &Global) -> Result<Self, Box<dyn Error>> {
+        let file = match &global.token_file {
+            Some(file) => file.clone(),
+            None => database_path(&global.database_url)?.with_file_name("admin-token"),
+        };
+        let token = cloudly_baseos::read_admin_token(&file)?;
+        let base = Url::parse(&global.url)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"));
+        let base = base.ok_or_else(|| ClientError::Url(global.url.clone()))?;
+        let mut builder = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none());
+        if base.scheme() == "http" {
+            // Without TLS there is nothing to verify, and a container may have no certificates at all.
+            builder = builder.tls_certs_only([]).no_proxy();
+        }
+        Ok(Self {
+            http: builder.build()?,
+            base,
+            token,
+            json: global.json,
+        })
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.send(Method::GET, path, None::<&()>).await
+    }
+
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        self.send(Method::POST, path, Some(body)).await
+    }
+
+    pub(crate) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        self.send(Method::PUT, path, Some(body)).await
+    }
+
+    pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.send(Method::DELETE, path, None::<&()>).await
+    }
+
+    /// All pages of a list.
+    pub(crate) async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, ClientError> {
+        let mut items = Vec::new();
+        let mut page: Page<T> = self.get(&format!("{path}?limit=500")).await?;
+        loop {
+            items.append(&mut page.items);
+            let Some(next) = page.next else { return Ok(items) };
+            page = self.get(&format!("{path}?limit=500&cursor={next}")).await?;
+        }
+    }
+
+    /// The id of the node with this id or name.
+    pub(crate) async fn node_id(&self, wanted: &str) -> Result<String, ClientError> {
+        let nodes: Vec<NodeRecord> = self.all("nodes").await?;
+        if let Some(node) = nodes.iter().find(|node| node.id == wanted) {
+            return Ok(node.id.clone());
+        }
+        let mut named = nodes
+            .iter()
+            .filter(|node| node.name == wanted && node.lifecycle != "removed");
+        match (named.next(), named.next()) {
+            (Some(node), None) => Ok(node.id.clone()),
+            (Some(one), Some(other)) => {
+                let (one, other) = (&one.id, &other.id);
+                let text = format!("several nodes are named `{wanted}` ({one}, {other}, …): use the id");
+                Err(ClientError::Node(text))
+            }
+            _ => Err(ClientError::Node(format!(
+                "there is no node with the id or name `{wanted}`"
+            ))),
+        }
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, ClientError> {
+        let url = format!(
+            "{}/baseos/v1/admin/{path}",
+            self.base.as_str().trim_end_matches('/')
+        );
+        let mut request = self.http.request(method, url).bearer_auth(self.token.expose());
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let shown = || self.base.to_string();
+        let unreachable = |source: reqwest::Error| ClientError::Unreachable {
+            url: shown(),
+            source: source.without_url(),
+        };
+        let response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(unreachable)?;
+        if status.is_success() {
+            // 204 has no body; `()` reads from null.
+            let json: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
+            return serde_json::from_slice(json)
+                .map_err(|_| ClientError::NotCloudly { url: shown(), status });
+        }
+        let problem: Problem =
+            serde_json::from_slice(&bytes).map_err(|_| ClientError::NotCloudly { url: shown(), status })?;
+        let mut text = problem.title;
+        if let Some(detail) = problem.detail {
+            text = format!("{text}: {detail}");
+        }
+        if let Some(id) = problem.request_id {
+            text = format!("{text} ({}, request {id})", problem.code);
+        }
+        Err(ClientError::Refused(text))
+    }
+}

@@ -1,0 +1,90 @@
+//! `cloudly serve`.
+
+use super::{Global, Outcome, database_path};
+use clap::{Args, ValueEnum};
+use cloudly_baseos::{Clock, Server, Settings};
+use secrecy::SecretString;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, env = "CLOUDLY_LISTEN", default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// Where nodes and people reach this server, if a proxy stands before it
+    #[arg(long, env = "CLOUDLY_PUBLIC_URL")]
+    public_url: Option<String>,
+    /// The file with the key of all token hashes; made at the first start [default: `token-pepper` beside the database]
+    #[arg(long, env = "CLOUDLY_TOKEN_PEPPER_FILE")]
+    token_pepper_file: Option<PathBuf>,
+    /// A join token, good for 24 h from the first start that sees it (`cloudly token generate` makes one)
+    #[arg(long, env = "CLOUDLY_BASEOS_JOIN_TOKEN", hide_env_values = true)]
+    baseos_join_token: Option<SecretString>,
+    /// How many nodes that join token enrols
+    #[arg(long, env = "CLOUDLY_BASEOS_JOIN_TOKEN_USES", default_value_t = 1)]
+    baseos_join_token_uses: u32,
+    /// Heartbeat interval of nodes with nothing to do, seconds
+    #[arg(long, env = "CLOUDLY_HEARTBEAT_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    heartbeat_seconds: u32,
+    /// Heartbeat interval of nodes at work on an update, seconds
+    #[arg(long, env = "CLOUDLY_ACTIVE_HEARTBEAT_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    active_heartbeat_seconds: u32,
+    /// Shortest time between two heartbeats of a node, seconds
+    #[arg(long, env = "CLOUDLY_MIN_HEARTBEAT_SECONDS", default_value_t = 10)]
+    min_heartbeat_seconds: u32,
+    /// What to log: a level, or `target=level` pairs
+    #[arg(long, env = "CLOUDLY_LOG", default_value = "info")]
+    log: Targets,
+    /// How to log
+    #[arg(long, env = "CLOUDLY_LOG_FORMAT", default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+pub(crate) async fn run(serve: Serve, global: &Global) -> Outcome {
+    // Standard output is for the one line that says where the server is.
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(false);
+    let registry = tracing_subscriber::registry().with(serve.log);
+    match serve.log_format {
+        LogFormat::Text => registry.with(layer).try_init()?,
+        LogFormat::Json => registry.with(layer.json()).try_init()?,
+    }
+    let mut settings = Settings::new(database_path(&global.database_url)?);
+    settings.listen = serve.listen;
+    settings.public_url = serve.public_url;
+    settings.pepper_file = serve.token_pepper_file;
+    settings.admin_token_file.clone_from(&global.token_file);
+    settings.baseos_join_token = serve.baseos_join_token;
+    settings.baseos_join_token_uses = serve.baseos_join_token_uses;
+    settings.heartbeat_seconds = serve.heartbeat_seconds;
+    settings.active_heartbeat_seconds = serve.active_heartbeat_seconds;
+    settings.min_heartbeat_seconds = serve.min_heartbeat_seconds;
+    let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let server = Server::bind(settings, Clock::system()).await?;
+    let mut out = io::stdout();
+    writeln!(out, "cloudly listening on http://{}", server.address())?;
+    out.flush()?;
+    server.serve(asked_to_stop(terminate, interrupt)).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn asked_to_stop(mut terminate: Signal, mut interrupt: Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+}
