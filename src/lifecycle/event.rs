@@ -96,8 +96,10 @@ pub enum Event {
     DesiredChanged,
     /// Consent, locks or other reasons to wait may be different now.
     ConsentChanged,
-    /// The machine was resumed from a checkpoint.
-    Resumed,
+    /// The state was entered, by a transition or by resuming from a checkpoint.
+    Entered,
+    /// Everything has been handled: reports are written from the state the step ended in.
+    StepEnded,
 }
 
 /// A registration, without the secret.
@@ -187,7 +189,8 @@ impl Event {
             Self::LocalRequested { .. } => "localRequested",
             Self::DesiredChanged => "desiredChanged",
             Self::ConsentChanged => "consentChanged",
-            Self::Resumed => "resumed",
+            Self::Entered => "entered",
+            Self::StepEnded => "stepEnded",
         }
     }
 
@@ -210,7 +213,8 @@ impl Event {
             | Self::LocalRequested { .. }
             | Self::DesiredChanged
             | Self::ConsentChanged
-            | Self::Resumed => None,
+            | Self::Entered
+            | Self::StepEnded => None,
         }
     }
 }

@@ -162,8 +162,9 @@ impl Supervisor {
         self.op = Some(Op { ticket, again, whole });
         if whole {
             // It takes the place of the apply loop, its back-off included.
-            self.cancel(|timer| matches!(timer, Timer::Plan | Timer::Commit | Timer::Finish));
+            self.cancel(|timer| matches!(timer, Timer::Plan | Timer::Commit | Timer::Finish | Timer::Applied));
             self.apply.step = Step::Stopping;
+            self.apply.reported = false;
         }
         for id in ids {
             self.stop(id, StopFor::Op);

@@ -43,6 +43,8 @@ pub(crate) struct Apply {
     pub(crate) failed: bool,
     /// `update_downloaded` of /v1/device.
     pub(crate) downloaded: bool,
+    /// Done but for `appState`: `update_pending` turns first (u05-poll-good-after-bad, at 9.01).
+    pub(crate) reported: bool,
     /// The target this plan was made for.
     seen: u64,
     pub(crate) pulls: Vec<PullState>,
@@ -394,6 +396,16 @@ impl Supervisor {
             return self.plan();
         }
         self.release_locks();
+        self.apply.reported = true;
+        let delay = self.config.timing.finish / 4;
+        self.after(delay, Timer::Applied);
+    }
+
+    pub(crate) fn applied(&mut self) {
+        if self.apply.seen != self.target_version {
+            self.apply.reported = false;
+            return self.plan();
+        }
         self.apply = Apply::default();
         self.say("Device state apply success");
     }

@@ -260,4 +260,10 @@ impl Supervisor {
             self.containers.retain(|container| container.id != id);
         }
     }
+
+    /// Somebody runs `docker rmi`: the Supervisor's list follows at once (u02-rmi-old).
+    pub fn remove_image_by_hand(&mut self, reference: &str) {
+        self.images.remove(reference);
+        self.rows.retain(|row| row.name != reference);
+    }
 }

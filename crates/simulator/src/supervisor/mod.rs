@@ -151,6 +151,7 @@ pub(crate) enum Timer {
     StartDone,
     Commit,
     Finish,
+    Applied,
     OpStart,
     OpDone,
     Exit { container: String, incarnation: u64 },
@@ -171,6 +172,7 @@ impl Timer {
                 | Self::StartDone
                 | Self::Commit
                 | Self::Finish
+                | Self::Applied
                 | Self::OpStart
                 | Self::OpDone
         )
@@ -313,6 +315,7 @@ impl Supervisor {
             Timer::StartDone => self.start_done(),
             Timer::Commit => self.commit(),
             Timer::Finish => self.finish(),
+            Timer::Applied => self.applied(),
             Timer::OpStart => self.op_start(),
             Timer::OpDone => self.op_done(),
             Timer::Exit {

@@ -208,13 +208,13 @@ fn local_to_v3(local: &Json) -> Result<Json, Refusal> {
         let mut release = Vec::new();
         push(&mut release, "id", app.get("releaseId"));
         let mut services = Vec::new();
-        for (key, service) in app.get("services").map(Json::members).unwrap_or_default() {
+        for (key, service) in entries(app.get("services")) {
             // A missing name is not refused: JavaScript makes it the text "undefined".
             let name = service
                 .get("serviceName")
                 .and_then(Json::as_str)
                 .unwrap_or("undefined");
-            let mut v3 = vec![("id".to_owned(), Json::from(key.as_str()))];
+            let mut v3 = vec![("id".to_owned(), Json::from(key))];
             push(&mut v3, "image_id", service.get("imageId"));
             for member in ["image", "environment", "labels"] {
                 push(&mut v3, member, service.get(member));
@@ -250,6 +250,19 @@ fn local_to_v3(local: &Json) -> Result<Json, Refusal> {
     ));
     device.push(("apps".to_owned(), Json::Object(apps)));
     Ok(Json::Object(device))
+}
+
+/// The entries of an object, or of an array by index: both are the same to JavaScript.
+fn entries(value: Option<&Json>) -> Vec<(String, Json)> {
+    match value {
+        Some(Json::Object(members)) => members.clone(),
+        Some(Json::Array(items)) => items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| (index.to_string(), item.clone()))
+            .collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn push(members: &mut Vec<(String, Json)>, name: &str, value: Option<&Json>) {

@@ -51,19 +51,23 @@ impl Check {
         });
     }
 
+    /// Members are checked in the order of the alphabet (u04-post-back).
     fn release(&mut self, release: &Json) {
         self.within("id", |check| check.id(release.get("id")));
+        self.within("networks", |check| {
+            check.dictionary(release.get("networks"), "Network")
+        });
         for (name, service) in release.get("services").map(Json::members).unwrap_or_default() {
             self.within("services", |check| {
                 check.within(name, |check| check.within("0", |check| check.service(service)));
             });
         }
+        self.within("volumes", |check| {
+            check.dictionary(release.get("volumes"), "Volume")
+        });
     }
 
     fn service(&mut self, service: &Json) {
-        self.within("id", |check| check.id(service.get("id")));
-        self.within("image_id", |check| check.id(service.get("image_id")));
-        self.within("image", |check| check.short_string(service.get("image")));
         self.within("environment", |check| {
             check.texts(
                 service.get("environment"),
@@ -71,15 +75,25 @@ impl Check {
                 env_var_name,
             );
         });
+        self.within("id", |check| check.id(service.get("id")));
+        self.within("image", |check| check.short_string(service.get("image")));
+        self.within("image_id", |check| check.id(service.get("image_id")));
         self.within("labels", |check| {
             check.texts(service.get("labels"), "{ [K in LabelName]: string }", label_name);
         });
     }
 
+    /// May be missing.
+    fn dictionary(&mut self, value: Option<&Json>, of: &str) {
+        if value.is_some_and(|value| !matches!(value, Json::Object(_))) {
+            self.expected(&format!("{{ [K in LabelName]: {of} }}"), value, None);
+        }
+    }
+
     fn id(&mut self, value: Option<&Json>) {
         match value {
             Some(Json::Number(_) | Json::String(_)) => {
-                if value.and_then(Json::as_id).is_none_or(|id| id == 0) {
+                if value.and_then(Json::as_id).is_none() {
                     self.expected("NumericIdentifier", value, Some("must be be an positive integer"));
                 }
             }

@@ -9,8 +9,9 @@ use crate::supervisor::{Answer, Supervisor};
 impl Supervisor {
     /// `GET /v2/state/status`: the first app only (u05-two-apps); `release` is the last commit that was applied.
     pub(crate) fn state_status(&self) -> Json {
-        // The engine lists its containers newest first (u07-preload).
-        let containers: Vec<&Container> = self.containers.iter().rev().collect();
+        // The engine lists its containers newest first (u07-preload); those made together keep their order.
+        let mut containers: Vec<&Container> = self.containers.iter().collect();
+        containers.sort_by_key(|container| std::cmp::Reverse(container.created));
         let pulls: Vec<(&_, u64)> = self
             .apply
             .pulls
@@ -66,17 +67,18 @@ impl Supervisor {
     pub(crate) fn device(&self) -> Json {
         let config = &self.config;
         let applying = self.is_applying();
+        let pending = applying && !self.apply.reported;
         let mut device = vec![
             ("api_port".to_owned(), Json::from(u64::from(config.api_port))),
             ("ip_address".to_owned(), config.ip_address.as_str().into()),
             ("os_version".to_owned(), config.os_version.as_str().into()),
             ("mac_address".to_owned(), config.mac_address.as_str().into()),
             ("supervisor_version".to_owned(), config.version.as_str().into()),
-            ("update_pending".to_owned(), applying.into()),
-            ("update_failed".to_owned(), (applying && self.apply.failed).into()),
+            ("update_pending".to_owned(), pending.into()),
+            ("update_failed".to_owned(), (pending && self.apply.failed).into()),
             (
                 "update_downloaded".to_owned(),
-                (applying && self.apply.downloaded).into(),
+                (pending && self.apply.downloaded).into(),
             ),
         ];
         if let Some((app, status, progress)) = self.first_image() {

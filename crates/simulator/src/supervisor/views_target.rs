@@ -148,9 +148,28 @@ impl Supervisor {
             }
         }
         volumes.extend(["resin", "balena"].map(|name| format!("{lock_dir}:/tmp/{name}").into()));
+        let feature = |name: &str| config.label(&format!("io.balena.features.{name}")).is_some();
+        if feature("dbus") {
+            volumes.push("/run/dbus:/host/run/dbus".into());
+        }
+        if feature("balena-socket") {
+            let socket = "/run/balena-engine.sock";
+            volumes.extend(
+                ["/host/run/balena-engine.sock", socket, "/var/run/balena.sock"].map(|target| {
+                    object! { "type" => "bind", "source" => socket, "target" => target }
+                }),
+            );
+        }
+        let mut networks = Vec::new();
+        if config.compose("network_mode").is_none() {
+            networks.push((network.clone(), alias));
+            if feature("supervisor-api") {
+                networks.push(("supervisor0".to_owned(), Json::Object(Vec::new())));
+            }
+        }
         let empty = || Json::Array(Vec::new());
         let none = || Json::Object(Vec::new());
-        object! {
+        let all = object! {
             "image" => image, "running" => true, "labels" => labels, "environment" => environment,
             "networkMode" => text("network_mode", &network), "restart" => text("restart", "always"),
             "command" => list("command"), "entrypoint" => list("entrypoint"), "stopSignal" => "SIGTERM",
@@ -158,7 +177,7 @@ impl Supervisor {
             "readOnly" => false, "sysctls" => none(), "portMaps" => empty(), "capAdd" => list("cap_add"),
             "capDrop" => empty(), "cgroupParent" => "", "devices" => empty(), "deviceRequests" => empty(),
             "dnsOpt" => empty(), "extraHosts" => empty(),
-            "networks" => if config.compose("network_mode").is_some() { none() } else { object! { network => alias } },
+            "networks" => Json::Object(networks),
             "dns" => empty(), "dnsSearch" => empty(), "ulimits" => none(), "groupAdd" => empty(),
             "healthcheck" => object! { "test" => vec!["NONE"] }, "pid" => "", "pidsLimit" => 0u64,
             "securityOpt" => empty(), "stopGracePeriod" => 10u64, "tmpfs" => empty(), "usernsMode" => "",
@@ -166,8 +185,39 @@ impl Supervisor {
             "ipc" => "shareable", "macAddress" => "", "memLimit" => 0u64, "memReservation" => 0u64,
             "oomScoreAdj" => 0u64, "privileged" => config.compose("privileged").cloned().unwrap_or(Json::Bool(false)),
             "shmSize" => 67_108_864u64, "hostname" => "", "tty" => true,
-        }
+        };
+        in_order(all, &config.composition)
     }
+}
+
+/// What the release gives itself comes first, as posted; with the host's network also `hostname` moves.
+fn in_order(all: Json, composition: &[(String, Json)]) -> Json {
+    let Json::Object(mut all) = all else { return all };
+    let given: Vec<&str> = composition
+        .iter()
+        .filter_map(|(name, _)| {
+            Some(match name.as_str() {
+                "network_mode" => "networkMode",
+                "cap_add" => "capAdd",
+                "volumes" | "restart" | "command" | "entrypoint" | "privileged" => name,
+                _ => return None,
+            })
+        })
+        .collect();
+    let host = given.contains(&"networkMode");
+    let firsts: Vec<&str> = ["image", "running"]
+        .into_iter()
+        .chain(given)
+        .chain(["labels", "environment"])
+        .chain(host.then_some("hostname"))
+        .collect();
+    all.sort_by_key(|(name, _)| {
+        firsts
+            .iter()
+            .position(|first| first == name)
+            .unwrap_or(firsts.len())
+    });
+    Json::Object(all)
 }
 
 fn default_network(app: &App) -> Json {

@@ -1,0 +1,96 @@
+//! The vigil: a release that has been put in place must stay healthy for a while before it counts.
+
+use crate::lifecycle::context::Context;
+use crate::lifecycle::machine::Lifecycle;
+use crate::lifecycle::time::Millis;
+use crate::lifecycle::timer::Timer;
+use crate::lifecycle::unsaved::Unsaved;
+use crate::lifecycle::verdict::Verdict;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Breaks in health after which it is not given more time.
+const BREAKS: u32 = 3;
+/// The shortest time a service may take to come up.
+const COMING_UP: Duration = Duration::from_secs(10);
+/// Observations kept as evidence.
+const EVIDENCE: usize = 10;
+
+/// What has been seen since the release was put in place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vigil {
+    healthy_since: Unsaved<Option<Millis>>,
+    ill_since: Unsaved<Option<Millis>>,
+    containers: Unsaved<Vec<String>>,
+    breaks: u32,
+    /// What was not as it should be, in order.
+    pub evidence: Vec<String>,
+}
+
+/// What to make of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// Wait.
+    Open,
+    /// It will not become healthy.
+    Bad,
+}
+
+impl Vigil {
+    /// A process that starts anew has not watched: the time begins again.
+    pub(super) fn restart(&mut self) {
+        *self.healthy_since = None;
+        *self.ill_since = None;
+    }
+
+    /// Takes in one judgement, or `None` when nothing can be seen at present.
+    pub(super) fn see(
+        &mut self,
+        verdict: Option<&Verdict>,
+        health: Duration,
+        l: &mut Lifecycle,
+        cx: &Context,
+    ) -> Outlook {
+        let now = cx.now.boot;
+        match verdict {
+            Some(Verdict::Healthy) => {
+                let containers = l.container_ids();
+                let replaced = !self.containers.is_empty() && *self.containers != containers;
+                *self.containers = containers;
+                if replaced {
+                    self.break_health("a container was replaced".to_owned());
+                }
+                *self.ill_since = None;
+                let since = *self.healthy_since.get_or_insert(now);
+                l.timers.arm(Timer::Health, since + health);
+            }
+            Some(Verdict::Unhealthy(seen)) => {
+                if self.healthy_since.is_some() || self.ill_since.is_none() {
+                    self.break_health(seen.join(", "));
+                }
+                l.timers.disarm(Timer::Health);
+                let since = *self.ill_since.get_or_insert(now);
+                if now.since(since) >= health.max(COMING_UP) {
+                    return Outlook::Bad;
+                }
+                l.timers.arm(Timer::Retry, since + health.max(COMING_UP));
+            }
+            Some(Verdict::Pending(_) | Verdict::Elsewhere(_)) | None => {
+                // The Supervisor is at work (a reboot, say) or silent: no judgement, and no credit either.
+                *self.healthy_since = None;
+                *self.ill_since = None;
+                l.timers.disarm(Timer::Health);
+                l.timers.disarm(Timer::Retry);
+            }
+        }
+        if self.breaks >= BREAKS { Outlook::Bad } else { Outlook::Open }
+    }
+
+    fn break_health(&mut self, seen: String) {
+        self.breaks += 1;
+        *self.healthy_since = None;
+        if self.evidence.len() < EVIDENCE {
+            self.evidence.push(seen);
+        }
+    }
+}

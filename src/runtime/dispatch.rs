@@ -1,0 +1,64 @@
+//! Hands each effect to its port. Mailboxes are never awaited: the machine keeps at most one operation per port
+//! under way, so a full mailbox is a bug, and is logged as one.
+
+use crate::adapters::vault::Vault;
+use crate::failpoint;
+use crate::lifecycle::effect::{Effect, LocalAnswer, Port};
+use baseos_interfaces::problem::{Problem, code};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// The ports' mailboxes.
+pub struct Dispatch {
+    /// Cloudly.
+    pub cloudly: mpsc::Sender<Effect>,
+    /// The Supervisor.
+    pub supervisor: mpsc::Sender<Effect>,
+    /// The update-lock files.
+    pub lock_files: mpsc::Sender<Effect>,
+    /// The local API.
+    pub local_api: mpsc::Sender<Effect>,
+    /// The secrets.
+    pub vault: Arc<dyn Vault>,
+}
+
+impl Dispatch {
+    /// Lets an effect leave.
+    pub fn send(&self, effect: Effect) {
+        let name = effect.name();
+        failpoint::hit_with("effect.before", name);
+        let mailbox = match effect.port() {
+            Port::Cloudly => &self.cloudly,
+            Port::Supervisor => &self.supervisor,
+            Port::LockFiles => &self.lock_files,
+            Port::LocalApi => &self.local_api,
+            Port::Vault => return self.to_vault(&effect),
+            // Stopping is the loop's own business.
+            Port::Process => return,
+        };
+        if let Err(error) = mailbox.try_send(effect) {
+            let full = matches!(error, mpsc::error::TrySendError::Full(_));
+            tracing::error!(effect = name, full, "bug: an effect could not be handed to its port");
+        }
+        failpoint::hit_with("effect.after", name);
+    }
+
+    /// Answers a request whose answer must not be given because its checkpoint could not be written.
+    pub fn refuse(&self, effect: &Effect, problem: &str) {
+        if let Effect::Reply { request, .. } = effect {
+            let title = format!("the state cannot be saved: {problem}");
+            let problem = Problem::new(503, code::UNAVAILABLE, title).retry_after(Some(60));
+            let answer = Box::new(LocalAnswer::Problem(problem));
+            self.send(Effect::Reply { request: *request, answer });
+        }
+    }
+
+    fn to_vault(&self, effect: &Effect) {
+        if let Effect::ForgetJoinToken { token } = effect
+            && let Err(error) = self.vault.forget_join_token(token)
+        {
+            // Harmless: the checkpoint says that the token is spent.
+            tracing::warn!(%error, "the join token could not be removed from the state file");
+        }
+    }
+}
