@@ -11,6 +11,7 @@ use baseos_simulator::json::Json;
 use player::{At, Lab, Tally};
 
 const R1: &str = "127.0.0.1:5000/v2/aaaabbbbccccddddeeeeffff00000001@sha256:795a739f70fbee398429f64ce90ce6740095781c708f821a17ef6c3bab0f58ab";
+const R2: &str = "127.0.0.1:5000/v2/aaaabbbbccccddddeeeeffff00000002@sha256:a4f1c15f3635f2f444efd19348986e6029590a0cf551fdb5f16291e196ba16ea";
 const NONE_THERE: &str =
     "127.0.0.1:5000/v2/nonexistent@sha256:abababababababababababababababababababababababababababababababab";
 
@@ -55,7 +56,7 @@ fn unmanaged(tally: &mut Tally) {
     lab.post(&posted("u02-target", 0)).wait(20);
     lab.play(
         "u04-get-target",
-        &[(1, At::Post(posted("u05-features", 1)))],
+        &[(1, At::Earlier(posted("u05-features", 1)))],
         tally,
     );
     lab.wait(20);
@@ -90,10 +91,9 @@ fn trouble(tally: &mut Tally) {
     lab.missing(NONE_THERE).post(&posted("u02-target", 0)).wait(20);
     lab.play("u05-badimage", &[], tally);
 
-    // A start that fails: the container stays `Installed`, the apply goes on trying.
+    // A start that fails: the container stays `Installed`, the apply goes on trying, what depends on it waits.
     let mut lab = Lab::unmanaged();
-    lab.post(&posted("u03-target", 0)).wait(20);
-    lab.does_not_start("aaaabbbbccccddddeeeeffff00000002");
+    lab.post(&posted("u02-target", 0)).wait(20).does_not_start(R2);
     lab.play("u05-features", &[], tally);
 
     let mut lab = Lab::unmanaged();
@@ -139,10 +139,10 @@ fn managed(tally: &mut Tally) {
     Lab::managed().play("local-api-idle", &[], tally);
     Lab::managed().play("local-api-actions", &[], tally);
 
-    let mut lab = Lab::managed();
+    let mut lab = Lab::slow_managed("b2");
     lab.lock(4242, "main");
     // A new release reached the backend while the lock was held: 23:05:12, before the first poll that shows it.
-    lab.play("local-api-locked", &[(16, At::Backend("c3"))], tally);
+    lab.play("local-api-locked", &[(14, At::Backend("c3"))], tally);
     assert!(
         lab.applied("c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3"),
         "force with cancel goes through"
@@ -151,12 +151,12 @@ fn managed(tally: &mut Tally) {
     Lab::managed().play("local-api-reboot", &[], tally);
 
     let mut lab = Lab::managed();
-    lab.registry_down(true).backend("c3").update().wait(3);
-    lab.play("pull-fail-local", &[(4, At::RegistryUp)], tally);
+    lab.registry_down(true).backend("c3").update().wait(8);
+    lab.play("pull-fail-local", &[(3, At::RegistryUp)], tally);
     assert!(lab.applied("c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3"));
 
-    let mut lab = Lab::managed();
-    lab.lock(4242, "main").backend_with_override("c3").update();
+    let mut lab = Lab::slow_managed("c3");
+    lab.lock(4242, "main").backend_with_override("a1").update();
     lab.wait_millis(4300);
     lab.play("local-api-override-lock", &[], tally);
 }

@@ -48,6 +48,8 @@ pub(crate) struct Apply {
     /// The target this plan was made for.
     seen: u64,
     pub(crate) pulls: Vec<PullState>,
+    /// Managed: rows of images that are being deleted.
+    pub(crate) deleting: Vec<ImageRow>,
     starting: Vec<(App, Service)>,
     locked_apps: BTreeSet<u64>,
 }
@@ -137,16 +139,14 @@ impl Supervisor {
                 container.commit = app.commit.clone().unwrap_or_default();
             }
         }
-        if let Some(image) = self.clean_up_images(&target) {
-            return self.fail(&format!(
-                "(HTTP code 409) conflict - unable to remove repository reference {image}"
-            ));
+        if self.clean_up_images(&target) {
+            return;
         }
         if work.started.is_empty() {
             self.after(Duration::ZERO, Timer::Plan);
         } else {
             self.apply.step = Step::Starting;
-            self.apply.starting = work.started;
+            self.apply.starting = first_of(work.started);
             let delay = self.config.timing.start;
             self.after(delay, Timer::StartDone);
         }
@@ -303,35 +303,33 @@ impl Supervisor {
         }
     }
 
-    /// Managed: images no release needs are deleted. Local mode keeps them all (unmanaged.md §0.5). Returns the
-    /// image that cannot be deleted because a container uses it: the wedge of shared-image-wedge.
-    fn clean_up_images(&mut self, target: &Target) -> Option<String> {
-        if !self.config.managed {
-            return None;
-        }
-        let wanted: Vec<ImageRow> = services(target)
-            .map(|(app, service)| ImageRow::of(app, service))
-            .collect();
-        let old: Vec<ImageRow> = self
-            .rows
-            .iter()
-            .filter(|row| !wanted.contains(row))
-            .cloned()
-            .collect();
-        for row in old {
-            if self
-                .containers
-                .iter()
-                .any(|container| container.config.image == row.name)
-            {
-                return Some(row.name);
-            }
+    /// Managed: images no release needs are deleted. Local mode keeps them all (unmanaged.md §0.5). `true`: that
+    /// takes its time, or a container uses one of them, which wedges the apply (shared-image-wedge).
+    fn clean_up_images(&mut self, target: &Target) -> bool {
+        for row in std::mem::take(&mut self.apply.deleting) {
             self.rows.retain(|known| *known != row);
             if !self.rows.iter().any(|known| known.name == row.name) {
                 self.images.remove(&row.name);
             }
         }
-        None
+        if !self.config.managed {
+            return false;
+        }
+        let wanted: Vec<ImageRow> = services(target).map(|(app, service)| ImageRow::of(app, service)).collect();
+        let old: Vec<ImageRow> = self.rows.iter().filter(|row| !wanted.contains(row)).cloned().collect();
+        let used = |row: &&ImageRow| self.containers.iter().any(|container| container.config.image == row.name);
+        if let Some(row) = old.iter().find(used) {
+            let image = row.name.clone();
+            self.fail(&format!("(HTTP code 409) conflict - unable to remove repository reference {image}"));
+            return true;
+        }
+        let waits = !old.is_empty();
+        self.apply.deleting = old;
+        if waits {
+            let delay = self.config.timing.stop;
+            self.after(delay, Timer::Plan);
+        }
+        waits
     }
 
     pub(crate) fn start_done(&mut self) {
@@ -482,6 +480,20 @@ fn services(target: &Target) -> impl Iterator<Item = (&App, &Service)> {
         .apps
         .iter()
         .flat_map(|app| app.services.iter().map(move |service| (app, service)))
+}
+
+/// Those that depend on none of the others; the rest is started at the next plan (u05-features: the second service
+/// was not made while the first could not start).
+fn first_of(started: Vec<(App, Service)>) -> Vec<(App, Service)> {
+    let names: BTreeSet<(u64, String)> =
+        started.iter().map(|(app, service)| (app.id, service.name.clone())).collect();
+    let free = |app: &App, service: &Service| {
+        let on = service.config.depends_on();
+        !on.iter().any(|name| names.contains(&(app.id, name.clone())))
+    };
+    let first: Vec<_> = started.iter().filter(|(app, service)| free(app, service)).cloned().collect();
+    // A circle cannot be resolved; start them all rather than none.
+    if first.is_empty() { started } else { first }
 }
 
 fn volume(app: u64, name: &str) -> String {

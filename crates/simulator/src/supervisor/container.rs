@@ -133,30 +133,36 @@ impl ImageRow {
         }
     }
 
-    /// Its row in `/v2/state/status`; `progress`: it is being fetched.
-    pub(crate) fn row(&self, progress: Option<u64>) -> Json {
-        // While an image is fetched the engine has no id for it: the member is missing.
+    /// Its row in `/v2/state/status`.
+    pub(crate) fn row(&self, state: RowState) -> Json {
         let mut row = vec![
             ("name".to_owned(), Json::from(self.name.as_str())),
             ("appId".to_owned(), self.app_id.into()),
             ("serviceName".to_owned(), self.service.as_str().into()),
             ("imageId".to_owned(), self.image_id.into()),
         ];
-        if progress.is_none() {
+        // While an image is fetched the engine has no id for it: the member is missing.
+        let (status, progress) = match state {
+            RowState::Downloading(percent) => ("Downloading", Some(Json::from(percent))),
+            RowState::Downloaded => ("Downloaded", Some(Json::Null)),
+            RowState::Deleting => ("Deleting", None),
+        };
+        if status != "Downloading" {
             row.push(("dockerImageId".to_owned(), image_digest(&self.name).into()));
         }
-        row.push((
-            "status".to_owned(),
-            if progress.is_some() {
-                "Downloading"
-            } else {
-                "Downloaded"
-            }
-            .into(),
-        ));
-        row.push(("downloadProgress".to_owned(), progress.into()));
+        row.push(("status".to_owned(), status.into()));
+        row.extend(progress.map(|progress| ("downloadProgress".to_owned(), progress)));
         Json::Object(row)
     }
+}
+
+/// What happens to an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowState {
+    Downloading(u64),
+    Downloaded,
+    /// Managed only; without a progress (pull-fail-local at 23:16:12).
+    Deleting,
 }
 
 /// A stand-in for the engine's image id: the same for the same content, however the registry is called.

@@ -79,6 +79,15 @@ impl ServiceConfig {
         self.compose("restart").and_then(Json::as_str).unwrap_or("always")
     }
 
+    /// Names of the services it depends on, from either form of `depends_on`.
+    pub(crate) fn depends_on(&self) -> Vec<String> {
+        match self.compose("depends_on") {
+            Some(Json::Array(names)) => names.iter().filter_map(Json::as_str).map(str::to_owned).collect(),
+            Some(Json::Object(names)) => names.iter().map(|(name, _)| name.clone()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Names of the volumes it uses.
     pub(crate) fn volumes(&self) -> impl Iterator<Item = &str> {
         self.compose("volumes")

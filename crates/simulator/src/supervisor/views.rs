@@ -2,7 +2,7 @@
 
 use crate::json::{Json, object};
 use crate::supervisor::apply::Step;
-use crate::supervisor::container::Container;
+use crate::supervisor::container::{Container, ImageRow, RowState};
 use crate::supervisor::target::App;
 use crate::supervisor::{Answer, Supervisor};
 
@@ -28,12 +28,12 @@ impl Supervisor {
         let rows: Vec<Json> = pulls
             .iter()
             .filter(|(row, _)| of_app(row.app_id))
-            .map(|(row, percent)| row.row(Some(*percent)))
+            .map(|(row, percent)| row.row(RowState::Downloading(*percent)))
             .chain(
                 self.rows
                     .iter()
                     .filter(|row| of_app(row.app_id))
-                    .map(|row| row.row(None)),
+                    .map(|row| row.row(self.row_state(row))),
             )
             .collect();
         let overall = match pulls.len() {
@@ -86,32 +86,32 @@ impl Supervisor {
                 device.push(("commit".to_owned(), commit.as_str().into()));
             }
             device.push(("status".to_owned(), status.into()));
-            device.push(("download_progress".to_owned(), progress.into()));
+            device.extend(progress.map(|progress| ("download_progress".to_owned(), progress)));
         }
         Json::Object(device)
     }
 
-    fn first_image(&self) -> Option<(u64, &'static str, Option<u64>)> {
+    fn row_state(&self, row: &ImageRow) -> RowState {
+        if self.apply.deleting.contains(row) { RowState::Deleting } else { RowState::Downloaded }
+    }
+
+    fn first_image(&self) -> Option<(u64, &'static str, Option<Json>)> {
         let containers = self.containers.iter().map(|container| {
-            let status = if container.status() == "Running" {
-                "Idle"
-            } else {
-                container.status()
-            };
+            let status = if container.status() == "Running" { "Idle" } else { container.status() };
             // A container wins over the image row of the same id.
-            ((container.app_id, container.image_id, 0), status, None)
+            ((container.app_id, container.image_id, 0), status, Some(Json::Null))
         });
         let pulls = self.apply.pulls.iter().map(|pull| {
-            (
-                (pull.row.app_id, pull.row.image_id, 1),
-                "Downloading",
-                Some(pull.percent(self.now)),
-            )
+            let percent = Json::from(pull.percent(self.now));
+            ((pull.row.app_id, pull.row.image_id, 1), "Downloading", Some(percent))
         });
-        let rows = self
-            .rows
-            .iter()
-            .map(|row| ((row.app_id, row.image_id, 2), "Downloaded", None));
+        let rows = self.rows.iter().map(|row| {
+            let key = (row.app_id, row.image_id, 2);
+            match self.row_state(row) {
+                RowState::Deleting => (key, "Deleting", None),
+                _ => (key, "Downloaded", Some(Json::Null)),
+            }
+        });
         let first = containers.chain(pulls).chain(rows).min_by_key(|(key, ..)| *key)?;
         let ((app, ..), status, progress) = first;
         Some((app, status, progress))

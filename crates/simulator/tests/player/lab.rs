@@ -4,7 +4,7 @@ use super::compare::difference;
 use super::{Tally, lines};
 use baseos_simulator::json::Json;
 use baseos_simulator::supervisor::{
-    Answer, Behaviour, Config, Effect, Image, LockTable, Locks, Pull, Registry, Reply, Request, Supervisor,
+    Answer, Behaviour, Config, Effect, Image, LockTable, Locks, Pull, Registry, Reply, Request, Supervisor, Timing,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -14,6 +14,8 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(crate) enum At {
     Post(Json),
+    /// A post, long enough ago to be applied.
+    Earlier(Json),
     Restart,
     NoApps,
     Lock,
@@ -57,8 +59,12 @@ const STEP: Duration = Duration::from_millis(20);
 
 impl Lab {
     pub(crate) fn unmanaged() -> Self {
+        Self::new(Timing::recorded())
+    }
+
+    fn new(timing: Timing) -> Self {
         let locks = SharedLocks::default();
-        let model = Supervisor::new(Config::default(), Registry::default(), Box::new(locks.clone()));
+        let model = Supervisor::new(Config { timing, ..Config::default() }, Registry::default(), Box::new(locks.clone()));
         Self {
             model,
             locks,
@@ -70,11 +76,26 @@ impl Lab {
 
     /// A device of the managed lab, running b2.
     pub(crate) fn managed() -> Self {
-        let mut lab = Self::unmanaged();
+        Self::managed_with(Timing::recorded(), "b2")
+    }
+
+    /// The same on a bad day: the recorded update took 6 s without any download.
+    pub(crate) fn slow_managed(release: &str) -> Self {
+        let timing = Timing {
+            stop: Duration::from_millis(900),
+            start: Duration::from_millis(900),
+            commit: Duration::from_millis(2500),
+            ..Timing::recorded()
+        };
+        Self::managed_with(timing, release)
+    }
+
+    fn managed_with(timing: Timing, release: &str) -> Self {
+        let mut lab = Self::new(timing);
         lab.app = 4242;
         lab.model.set_managed(true);
-        lab.backend("b2").update().wait(20);
-        assert!(lab.applied("b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2"));
+        lab.backend(release).update().wait(20);
+        assert!(lab.applied(&release.repeat(16)));
         lab
     }
 
@@ -188,20 +209,9 @@ impl Lab {
         self
     }
 
-    pub(crate) fn does_not_start(&mut self, part: &str) -> &mut Self {
-        let images: Vec<String> = self
-            .model
-            .containers()
-            .iter()
-            .map(|c| c.config.image.clone())
-            .collect();
-        let image = Image {
-            pull: Pull::default(),
-            run: Behaviour::DoesNotStart,
-        };
-        for name in images.into_iter().filter(|name| name.contains(part)) {
-            self.model.registry.images.insert(name, image.clone());
-        }
+    pub(crate) fn does_not_start(&mut self, image: &str) -> &mut Self {
+        let broken = Image { pull: Pull::default(), run: Behaviour::DoesNotStart };
+        self.model.registry.images.insert(image.to_owned(), broken);
         self
     }
 
@@ -244,6 +254,7 @@ impl Lab {
     fn happen(&mut self, what: &At) {
         match what {
             At::Post(body) => drop(self.post(body)),
+            At::Earlier(body) => drop(self.post(body).wait(20)),
             At::Restart => {
                 self.model.restart(self.now);
                 self.wait(3);
@@ -260,7 +271,14 @@ impl Lab {
                 assert!(self.applied(commit), "{commit} is applied");
             }
             At::Backend(release) => drop(self.backend(release).update()),
-            At::RegistryUp => drop(self.registry_down(false)),
+            At::RegistryUp => {
+                // The layers were there already: it took less than a second.
+                let image = Image::new(Behaviour::Runs, 300);
+                for app in &self.model.target().apps.clone() {
+                    self.model.registry.images.insert(app.services[0].config.image.clone(), image.clone());
+                }
+                self.registry_down(false);
+            }
         }
     }
 
@@ -272,11 +290,10 @@ impl Lab {
         // GETs are compared afterwards: recorded times are whole seconds, so the answer may be that of any moment
         // within a second of it.
         let mut seen: Vec<(Duration, BTreeMap<String, Json>)> = Vec::new();
-        let paths: Vec<String> = lines
-            .iter()
-            .filter(|line| text(line, "method") == "GET")
-            .map(|l| text(l, "path"))
-            .collect();
+        let mut paths: Vec<String> =
+            lines.iter().filter(|line| text(line, "method") == "GET").map(|line| text(line, "path")).collect();
+        paths.sort();
+        paths.dedup();
         let watched =
             |path: &str| matches!(path, "/v1/device" | "/v2/state/status" | "/v2/applications/state");
         let mut gets = Vec::new();
