@@ -25,12 +25,16 @@ impl Clock {
         Self(Source::Manual(Arc::new(Mutex::new(at))))
     }
 
-    /// The time.
+    /// The time, to the millisecond, as it is stored: what is told once is what is told after a restart.
+    pub fn now(&self) -> Timestamp {
+        timestamp(millis(self.read()))
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "the one reader of the machine's clock in Cloudly"
     )]
-    pub fn now(&self) -> Timestamp {
+    fn read(&self) -> Timestamp {
         match &self.0 {
             Source::System => Timestamp::now(),
             Source::Manual(at) => *at.lock().unwrap_or_else(PoisonError::into_inner),

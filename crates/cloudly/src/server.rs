@@ -8,6 +8,7 @@ use crate::presence::Presence;
 use crate::settings::Settings;
 use crate::storage::join_tokens::{self, JoinToken};
 use crate::storage::{OpenError, Storage, reports};
+use axum::serve::ListenerExt as _;
 use baseos_interfaces::token::{Token, TokenError, TokenKind};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -135,6 +136,8 @@ impl Server {
         let keeper = tokio::spawn(housekeeping(Arc::clone(&app)));
         let (asked, mut stopping) = tokio::sync::watch::channel(());
         let routes = http::router(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
+        // Answers are small and single; waiting for more to send only delays them.
+        let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
         let serving = axum::serve(listener, routes).with_graceful_shutdown(async move {
             shutdown.await;
             // The receiver lives as long as this function.

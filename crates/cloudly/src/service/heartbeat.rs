@@ -127,7 +127,8 @@ async fn first_use(app: &App, bearer: &Bearer, now: Timestamp) -> Answer<()> {
     if !nodes::use_token(&mut tx, bearer, now).await? {
         return Err(ApiError::node_token());
     }
-    if !join_tokens::confirm(&mut tx, node, now).await? {
+    // A token that a command asked for has no use of a join token behind it.
+    if bearer.token_command.is_none() && !join_tokens::confirm(&mut tx, node, now).await? {
         // Too late: the use was given back, and another node has it now.
         tx.rollback().await?;
         let mut tx = app.storage.write().await?;
