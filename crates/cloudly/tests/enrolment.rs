@@ -1,5 +1,11 @@
 //! Registration (contract §3), over real HTTP against a server in this process.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests, beside the tests"
+)]
+
 mod support;
 
 use baseos_interfaces::admin::{JoinTokenRecord, Page};

@@ -174,6 +174,8 @@ impl Storage {
     }
 }
 
+/// Takes the database for this process. Makes the file too, so that nobody else can read it: releases may hold
+/// secrets of their services. SQLite gives its other files the same mode.
 fn lock(path: &Path) -> std::result::Result<File, OpenError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
@@ -181,12 +183,12 @@ fn lock(path: &Path) -> std::result::Result<File, OpenError> {
         path: path.to_owned(),
         error,
     };
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(name)
-        .map_err(fail)?;
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(fail)?;
+    let file = options.open(name).map_err(fail)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),

@@ -1,5 +1,10 @@
 //! A server in this process with a clock that tests move, an operator and devices that speak real HTTP.
 #![allow(dead_code, reason = "every test file uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::needless_pass_by_value,
+    reason = "helpers of tests, called with json!(…)"
+)]
 
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::{CreatedJoinToken, NodeRecord};
