@@ -35,6 +35,8 @@ pub struct Transition {
     pub to: AgentState,
     /// The event that caused it.
     pub cause: String,
+    /// The state or superstate that decided.
+    pub by: String,
     /// The attempt the update is in, after the move.
     pub attempt: Option<u32>,
     /// The commit the update goes to, after the move.

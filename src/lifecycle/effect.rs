@@ -30,7 +30,7 @@ impl fmt::Display for OpId {
 pub struct RequestId(pub u64);
 
 /// A neighbour that performs effects, one at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Port {
     /// Cloudly, over HTTPS.
     Cloudly,

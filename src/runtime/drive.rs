@@ -2,6 +2,7 @@
 
 use crate::failpoint;
 use crate::lifecycle::effect::Effect;
+use crate::lifecycle::time::Stamp;
 use crate::lifecycle::{Checkpoint, Event, Machine, Step};
 use crate::runtime::bus::{Bus, DeadSource};
 use crate::runtime::clock::Clock;
@@ -68,7 +69,8 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
     /// # Errors
     /// A source ended; the process should exit and be started anew.
     pub async fn run(mut self, first: Step, mut bus: Bus, stop: CancellationToken) -> Result<(), DeadSource> {
-        if self.carry_out(first) {
+        let now = self.clock.stamp();
+        if self.carry_out(first, now) {
             return Ok(());
         }
         let mut stopping = false;
@@ -132,10 +134,10 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
             self.metrics.ignored();
             tracing::debug!(event = event.name(), state = %self.machine.agent_state(), "nobody was interested");
         }
-        self.carry_out(step)
+        self.carry_out(step, now)
     }
 
-    fn carry_out(&mut self, step: Step) -> bool {
+    fn carry_out(&mut self, step: Step, now: Stamp) -> bool {
         for moved in &step.transitions {
             self.metrics.transition(moved.from, moved.to);
             let op = step.effects.iter().find_map(Effect::op).map(|op| op.to_string());
@@ -149,7 +151,7 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
         if step.checkpoint.is_some() {
             self.unsaved = step.checkpoint;
         }
-        self.save();
+        self.save(now);
         let mut stop = false;
         for effect in step.effects {
             self.metrics.effect(&effect);
@@ -169,13 +171,14 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
 
     /// Writes the newest checkpoint before any effect leaves. One that could not be written is tried again with
     /// every turn; until then nothing that it must remember is begun.
-    fn save(&mut self) {
+    fn save(&mut self, now: Stamp) {
         let Some(checkpoint) = &self.unsaved else { return };
         failpoint::hit("checkpoint.before");
         let problem = match self.sink.save(checkpoint) {
             Ok(()) => {
-                self.unsaved = None;
+                self.journal.checkpoint(checkpoint, now);
                 self.journal.flush();
+                self.unsaved = None;
                 None
             }
             Err(problem) => Some(problem),

@@ -127,7 +127,9 @@ impl Lifecycle {
         }
         let Some(app) = self.book.desired_app() else { return Wanted::Nothing };
         let mut update = Update::new(app, cx.now.into());
-        update.attempt = self.book.memory.get(&commit).map_or(0, |memory| memory.attempts);
+        // Attempts are kept over an interruption; what is wanted and not known to be bad gets at least one more.
+        let spare = app.policy.max_attempts.max(1) - 1;
+        update.attempt = self.book.memory.get(&commit).map_or(0, |memory| memory.attempts.min(spare));
         Wanted::Update(update)
     }
 

@@ -203,7 +203,8 @@ impl IntoStateMachine for Lifecycle {
         cx.raise(Event::Entered);
         cx.publish(Notice::Transition { from, to, cause: cause.clone() });
         let attempt = update.map(|update| update.attempt);
-        cx.transitions.push(Transition { from, to, cause, attempt, target: target_commit });
+        let by = cx.asked.to_owned();
+        cx.transitions.push(Transition { from, to, cause, by, attempt, target: target_commit });
     }
 }
 
