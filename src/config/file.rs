@@ -1,0 +1,103 @@
+//! The file layer.
+
+use super::error::ConfigError;
+use super::keys::{SPECS, nearest};
+use super::layer::{Layer, Source};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use toml::{Table, Value};
+
+/// Reads the file. A missing one is an empty layer, unless somebody asked for it by name.
+pub(super) fn read(path: &Path, asked_for: bool, errors: &mut Vec<ConfigError>) -> Layer {
+    let nothing = Layer::new(Source::File(path.to_owned()));
+    match fs::read_to_string(path) {
+        Ok(text) => parse(path, &text, errors),
+        Err(error)
+            if !asked_for && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+        {
+            nothing
+        }
+        Err(error) => {
+            errors.push(whole(
+                path,
+                format!("the configuration file cannot be read: {error}"),
+            ));
+            nothing
+        }
+    }
+}
+
+fn parse(path: &Path, text: &str, errors: &mut Vec<ConfigError>) -> Layer {
+    let mut layer = Layer::new(Source::File(path.to_owned()));
+    let table: Table = match toml::from_str(text) {
+        Ok(table) => table,
+        Err(error) => {
+            // Its Display shows the line, and that may hold the join token.
+            let line = error
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .map_or(0, |before| before.matches('\n').count() + 1);
+            errors.push(whole(
+                path,
+                format!("line {line} is not TOML: {}", error.message()),
+            ));
+            return layer;
+        }
+    };
+    for (name, value) in &table {
+        let Some(spec) = SPECS.iter().find(|spec| spec.file == Some(name.as_str())) else {
+            let right = match nearest(name, SPECS.iter().filter_map(|spec| spec.file)) {
+                Some(near) => format!("this key is not known; is `{near}` meant?"),
+                None => "this key is not known; `baserunner config` lists those that are".to_owned(),
+            };
+            errors.push(ConfigError {
+                key: format!("{name} in {}", path.display()),
+                value: None,
+                right,
+            });
+            continue;
+        };
+        match text_of(value) {
+            Some(text) => layer.set(spec.key, Some(text)),
+            None => errors.push(ConfigError {
+                key: format!("{name} in {}", path.display()),
+                value: None,
+                right: format!(
+                    "a {} does not belong here; write a text, a number or true/false",
+                    value.type_str()
+                ),
+            }),
+        }
+    }
+    layer
+}
+
+fn whole(path: &Path, right: String) -> ConfigError {
+    ConfigError {
+        key: path.display().to_string(),
+        value: None,
+        right,
+    }
+}
+
+/// The value as one would write it into the environment: lists by commas, tables as `key=value`.
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Boolean(truth) => Some(truth.to_string()),
+        Value::Array(values) => {
+            let texts: Option<Vec<&str>> = values.iter().map(Value::as_str).collect();
+            texts.map(|texts| texts.join(","))
+        }
+        Value::Table(table) => {
+            let pairs: Option<Vec<String>> = table
+                .iter()
+                .map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
+                .collect();
+            pairs.map(|pairs| pairs.join(","))
+        }
+        Value::Float(_) | Value::Datetime(_) => None,
+    }
+}
