@@ -59,15 +59,14 @@ fn parse(path: &Path, text: &str, errors: &mut Vec<ConfigError>) -> Layer {
             continue;
         };
         match text_of(value) {
-            Some(text) => layer.set(spec.key, Some(text)),
-            None => errors.push(ConfigError {
-                key: format!("{name} in {}", path.display()),
-                value: None,
-                right: format!(
-                    "a {} does not belong here; write a text, a number or true/false",
-                    value.type_str()
-                ),
-            }),
+            Ok(text) => layer.set(spec.key, Some(text)),
+            Err(right) => {
+                errors.push(ConfigError {
+                    key: format!("{name} in {}", path.display()),
+                    value: None,
+                    right,
+                });
+            }
         }
     }
     layer
@@ -81,23 +80,31 @@ fn whole(path: &Path, right: String) -> ConfigError {
     }
 }
 
-/// The value as one would write it into the environment: lists by commas, tables as `key=value`.
-fn text_of(value: &Value) -> Option<String> {
+/// The value as one would write it into the environment: lists by commas, tables as `key=value`. Or what would be
+/// right.
+fn text_of(value: &Value) -> Result<String, String> {
     match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Integer(number) => Some(number.to_string()),
-        Value::Boolean(truth) => Some(truth.to_string()),
+        Value::String(text) => Ok(text.clone()),
+        Value::Integer(number) => Ok(number.to_string()),
+        Value::Boolean(truth) => Ok(truth.to_string()),
         Value::Array(values) => {
-            let texts: Option<Vec<&str>> = values.iter().map(Value::as_str).collect();
-            texts.map(|texts| texts.join(","))
+            let items: Result<Vec<&str>, String> = values.iter().map(item_of).collect();
+            items.map(|items| items.join(","))
         }
         Value::Table(table) => {
-            let pairs: Option<Vec<String>> = table
-                .iter()
-                .map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
-                .collect();
+            let pair = |(key, value): (&String, &Value)| Ok(format!("{key}={}", item_of(value)?));
+            let pairs: Result<Vec<String>, String> = table.iter().map(pair).collect();
             pairs.map(|pairs| pairs.join(","))
         }
-        Value::Float(_) | Value::Datetime(_) => None,
+        Value::Float(_) | Value::Datetime(_) => Err(format!(
+            "a {} does not belong here; write a text, a number or true/false",
+            value.type_str()
+        )),
     }
+}
+
+/// A member of a list or table. Commas part them in the environment, so one inside would be read as two.
+fn item_of(value: &Value) -> Result<&str, String> {
+    let text = value.as_str().filter(|text| !text.contains(','));
+    text.ok_or_else(|| "its members should be texts without commas".to_owned())
 }

@@ -36,7 +36,7 @@ pub fn poll(watched: Watched, period: Duration) -> impl Stream<Item = Event> + S
         interval: Interval,
         last: Option<HostFacts>,
     }
-    let mut interval = interval(period);
+    let mut interval = interval(period.max(Duration::from_millis(1)));
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     stream::unfold(
         Poller {
