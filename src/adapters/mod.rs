@@ -4,4 +4,5 @@
 //! Every port is a task of the same shape: `serve(self, mailbox, events)`, where `mailbox` brings effects and
 //! `events` takes results. It ends when the mailbox closes.
 
+pub mod local_api;
 pub mod vault;
