@@ -60,10 +60,9 @@ impl Guards {
         if right {
             return Ok(());
         }
-        Err(
-            Problem::new(421, code::MISDIRECTED, "This is not the host the request is for.")
-                .detail("Send `Host: baserunner` or `Host: localhost`; further names are configured."),
-        )
+        let problem = Problem::new(421, code::MISDIRECTED, "This is not the host the request is for.");
+        let right = "Send `Host: baserunner` or `Host: localhost`; further names are configured.";
+        Err(problem.detail(right).into())
     }
 
     fn is_own_name(&self, host: &str) -> bool {
@@ -104,10 +103,10 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Refusal> {
         .iter()
         .any(|site| site.as_bytes() != b"none");
     if headers.contains_key(header::ORIGIN) || from_page {
-        return Err(
-            Problem::new(403, code::FORBIDDEN, "Web pages may not use this API.")
-                .detail("Send neither `Origin` nor `Sec-Fetch-Site`."),
-        );
+        let problem = Problem::new(403, code::FORBIDDEN, "Web pages may not use this API.");
+        return Err(problem
+            .detail("Send neither `Origin` nor `Sec-Fetch-Site`.")
+            .into());
     }
     Ok(())
 }
