@@ -3,9 +3,9 @@
 //! Only builds with the feature `failpoints` can be killed; in all others [`hit`] is nothing at all.
 
 #[cfg(feature = "failpoints")]
-pub use armed::{arm, hit};
+pub use armed::{arm, hit, hit_with};
 #[cfg(not(feature = "failpoints"))]
-pub use disarmed::{arm, hit};
+pub use disarmed::{arm, hit, hit_with};
 
 #[cfg(not(feature = "failpoints"))]
 mod disarmed {
@@ -15,6 +15,10 @@ mod disarmed {
     /// Does nothing in this build.
     #[inline(always)]
     pub fn hit(_name: &'static str) {}
+
+    /// Does nothing in this build.
+    #[inline(always)]
+    pub fn hit_with(_name: &'static str, _detail: &'static str) {}
 }
 
 #[cfg(feature = "failpoints")]
@@ -47,8 +51,17 @@ mod armed {
 
     /// Dies here, as by a power cut, when this is the place and the time.
     pub fn hit(name: &'static str) {
+        die_if(|armed| armed == name);
+    }
+
+    /// As [`hit`], for a place that is passed for many reasons: `name.detail`.
+    pub fn hit_with(name: &'static str, detail: &'static str) {
+        die_if(|armed| armed.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')) == Some(detail));
+    }
+
+    fn die_if(here: impl Fn(&str) -> bool) {
         if let Some(armed) = ARMED.get()
-            && armed.name == name
+            && here(&armed.name)
             && armed.left.fetch_sub(1, Ordering::SeqCst) == 1
         {
             // SIGKILL: no destructor, no flush, no exit handler runs, like in a power cut.

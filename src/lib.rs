@@ -3,4 +3,7 @@
 pub mod adapters;
 pub mod config;
 pub mod failpoint;
+pub mod cli;
 pub mod lifecycle;
+pub mod runtime;
+pub mod telemetry;

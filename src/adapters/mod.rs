@@ -7,4 +7,5 @@
 pub mod host;
 pub mod locks;
 pub mod store;
+pub mod local_api;
 pub mod vault;
