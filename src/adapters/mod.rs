@@ -4,4 +4,7 @@
 //! Every port is a task of the same shape: `serve(self, mailbox, events)`, where `mailbox` brings effects and
 //! `events` takes results. It ends when the mailbox closes.
 
+pub mod cloudly;
+mod redact;
+pub mod supervisor;
 pub mod vault;
