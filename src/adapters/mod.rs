@@ -8,4 +8,7 @@ pub mod host;
 pub mod locks;
 pub mod store;
 pub mod local_api;
+pub mod cloudly;
+mod redact;
+pub mod supervisor;
 pub mod vault;

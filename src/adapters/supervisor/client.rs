@@ -1,0 +1,358 @@
+//! One request to the Supervisor. The key is in the URL, so the URL stays in here.
+
+use crate::adapters::redact::one_line;
+use crate::lifecycle::facts::{SupervisorError, SupervisorErrorKind};
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Response, StatusCode, Url, redirect, retry};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Largest answer that is read, bytes.
+const ANSWER_MAX_BYTES: usize = 1024 * 1024;
+/// How much of an error's text is passed on, characters.
+const TEXT_MAX: usize = 300;
+/// Shorter than the 5 s after which the Supervisor's HTTP server closes an idle connection: a call must not be
+/// lost to a connection that is being closed at that moment.
+const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+/// No key the Supervisor could have made: keys are hex.
+const WRONG_KEY: &str = "not-a-key";
+
+/// How to reach the Supervisor, from `BALENA_SUPERVISOR_ADDRESS` and `BALENA_SUPERVISOR_API_KEY`.
+#[derive(Clone, Debug)]
+pub struct SupervisorSettings {
+    /// e.g. `http://127.0.0.1:48484`.
+    pub address: String,
+    /// The key; it cannot change while this process runs.
+    pub api_key: SecretString,
+}
+
+/// Why the settings cannot be used. Never repeats the address: it may hold credentials.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Not a URL.
+    #[error("the Supervisor's address cannot be read ({0}): use one like http://127.0.0.1:48484")]
+    Address(String),
+    /// Something else than `http://host:port`.
+    #[error(
+        "the Supervisor's address must be http://, a host and a port, and nothing else, like http://127.0.0.1:48484"
+    )]
+    Extra,
+    /// The client library refuses its settings.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Client(String),
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadlines {
+    /// Until the connection stands.
+    pub(crate) connect: Duration,
+    /// A call that only asks or is only accepted.
+    pub(crate) call: Duration,
+    /// A call the Supervisor answers when the work is done, or that hands over a target.
+    pub(crate) work: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            call: Duration::from_secs(15),
+            work: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A client for the one Supervisor, or for none: then every call says so. Cheap to clone.
+#[derive(Clone)]
+pub struct SupervisorClient {
+    inner: Option<Arc<Inner>>,
+}
+
+struct Inner {
+    http: reqwest::Client,
+    base: Url,
+    key: SecretString,
+    deadlines: Deadlines,
+}
+
+/// Which key a request carries.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    /// The real one.
+    Right,
+    /// One that cannot be right: who accepts it asks for none.
+    Wrong,
+}
+
+/// A request, without its deadline.
+pub(super) struct Request<'a> {
+    pub(super) method: Method,
+    pub(super) path: &'a str,
+    pub(super) key: Key,
+    pub(super) body: Option<Value>,
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn get(path: &'a str) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            key: Key::Right,
+            body: None,
+        }
+    }
+
+    pub(super) fn post(path: &'a str, body: Value) -> Self {
+        Self {
+            method: Method::POST,
+            path,
+            key: Key::Right,
+            body: Some(body),
+        }
+    }
+
+    pub(super) fn with(self, key: Key) -> Self {
+        Self { key, ..self }
+    }
+}
+
+impl SupervisorClient {
+    /// Sets up the client; connects to nothing yet. `None`: no Supervisor is configured.
+    ///
+    /// # Errors
+    /// Says which setting is wrong and what would be right.
+    pub fn new(settings: Option<SupervisorSettings>) -> Result<Self, ConfigError> {
+        Self::with_deadlines(settings, Deadlines::default())
+    }
+
+    pub(crate) fn with_deadlines(
+        settings: Option<SupervisorSettings>,
+        deadlines: Deadlines,
+    ) -> Result<Self, ConfigError> {
+        let inner = settings
+            .map(|settings| Inner::new(settings, deadlines))
+            .transpose()?;
+        Ok(Self {
+            inner: inner.map(Arc::new),
+        })
+    }
+
+    pub(super) fn is_configured(&self) -> bool {
+        self.inner.is_some()
+    }
+
+    /// The time a call that only asks may take.
+    pub(super) fn call_deadline(&self) -> Duration {
+        self.inner
+            .as_ref()
+            .map_or(Duration::ZERO, |inner| inner.deadlines.call)
+    }
+
+    /// The key, for taking it out of texts; empty without one.
+    pub(super) fn secret(&self) -> &str {
+        self.inner.as_ref().map_or("", |inner| inner.key.expose_secret())
+    }
+
+    /// Asks for JSON.
+    pub(super) async fn read<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, SupervisorError> {
+        let what = what(&request);
+        let inner = self.inner()?;
+        let response = inner.send(request, inner.deadlines.call).await?;
+        let body = inner.body(response, &what).await?;
+        serde_json::from_slice(&body).map_err(|why| {
+            let why = one_line(&why.to_string(), &[self.secret()], TEXT_MAX);
+            error(
+                SupervisorErrorKind::Garbage,
+                format!("{what}: its answer cannot be read: {why}"),
+            )
+        })
+    }
+
+    /// Asks for something to be done that takes it no time.
+    pub(super) async fn order(&self, request: Request<'_>) -> Result<(), SupervisorError> {
+        let inner = self.inner()?;
+        inner.send(request, inner.deadlines.call).await.map(drop)
+    }
+
+    /// Asks for something it answers when it is done.
+    pub(super) async fn work(&self, request: Request<'_>) -> Result<(), SupervisorError> {
+        let inner = self.inner()?;
+        inner.send(request, inner.deadlines.work).await.map(drop)
+    }
+
+    /// The last `keep` bytes of a text, and whether there was more before them. However long it is, no more than
+    /// twice that is held.
+    pub(super) async fn tail(
+        &self,
+        request: Request<'_>,
+        keep: usize,
+    ) -> Result<(Vec<u8>, bool), SupervisorError> {
+        let what = what(&request);
+        let inner = self.inner()?;
+        let mut response = inner.send(request, inner.deadlines.call).await?;
+        let mut tail: VecDeque<u8> = VecDeque::new();
+        let mut cut = false;
+        while let Some(piece) = response.chunk().await.map_err(|why| inner.broken(&what, why))? {
+            let skip = piece.len().saturating_sub(keep);
+            let excess = (tail.len() + piece.len() - skip).saturating_sub(keep);
+            tail.drain(..excess);
+            tail.extend(&piece[skip..]);
+            cut |= skip > 0 || excess > 0;
+        }
+        Ok((tail.into(), cut))
+    }
+
+    fn inner(&self) -> Result<&Inner, SupervisorError> {
+        self.inner.as_deref().ok_or_else(|| {
+            error(
+                SupervisorErrorKind::NotConfigured,
+                "no Supervisor is configured: the service needs the label io.balena.features.supervisor-api=1"
+                    .to_owned(),
+            )
+        })
+    }
+}
+
+impl Inner {
+    fn new(settings: SupervisorSettings, deadlines: Deadlines) -> Result<Self, ConfigError> {
+        let base: Url = settings
+            .address
+            .trim()
+            .parse()
+            .map_err(|why| ConfigError::Address(format!("{why}")))?;
+        let plain = base.scheme() == "http"
+            && base.path() == "/"
+            && base.username().is_empty()
+            && base.password().is_none()
+            && base.query().is_none()
+            && base.fragment().is_none();
+        if !plain {
+            return Err(ConfigError::Extra);
+        }
+        let http = reqwest::Client::builder()
+            .http1_only()
+            .no_proxy()
+            .referer(false)
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .pool_max_idle_per_host(2)
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .tcp_keepalive(None)
+            .connect_timeout(deadlines.connect)
+            .build()
+            .map_err(|why| ConfigError::Client(why.without_url().to_string()))?;
+        Ok(Self {
+            http,
+            base,
+            key: settings.api_key,
+            deadlines,
+        })
+    }
+
+    /// Sends a request once; `Ok` is a 2xx whose body is still to be read.
+    async fn send(&self, request: Request<'_>, deadline: Duration) -> Result<Response, SupervisorError> {
+        let what = what(&request);
+        let mut url = self.base.clone();
+        url.set_path(request.path);
+        let key = match request.key {
+            Key::Right => self.key.expose_secret(),
+            Key::Wrong => WRONG_KEY,
+        };
+        url.query_pairs_mut().append_pair("apikey", key);
+        let mut builder = self.http.request(request.method, url).timeout(deadline);
+        if let Some(body) = request.body {
+            builder = builder
+                .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+                .body(body.to_string());
+        }
+        let response = builder.send().await.map_err(|why| self.broken(&what, why))?;
+        let Some(kind) = kind(response.status()) else {
+            return Ok(response);
+        };
+        let status = response.status().as_u16();
+        // The text explains; when it cannot be had, the status alone must do.
+        let text = match self.body(response, &what).await {
+            Ok(body) => self.text(&body),
+            Err(_) => String::new(),
+        };
+        let separator = if text.is_empty() { "" } else { ": " };
+        Err(error(
+            kind,
+            format!("{what}: the Supervisor answered {status}{separator}{text}"),
+        ))
+    }
+
+    async fn body(&self, mut response: Response, what: &str) -> Result<Vec<u8>, SupervisorError> {
+        let mut body = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(|why| self.broken(what, why))? {
+            if body.len() + piece.len() > ANSWER_MAX_BYTES {
+                return Err(error(
+                    SupervisorErrorKind::Garbage,
+                    format!("{what}: the answer has more than {ANSWER_MAX_BYTES} bytes"),
+                ));
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(body)
+    }
+
+    /// What an error's body says: its `message` or `Error` when it is JSON, else itself.
+    fn text(&self, body: &[u8]) -> String {
+        let json: Option<Value> = serde_json::from_slice(body).ok();
+        let member = json.as_ref().and_then(|json| {
+            ["message", "Error"]
+                .iter()
+                .find_map(|name| json.get(*name)?.as_str())
+        });
+        let text = member.map_or_else(|| String::from_utf8_lossy(body), Into::into);
+        one_line(&text, &[self.key.expose_secret()], TEXT_MAX)
+    }
+
+    fn broken(&self, what: &str, why: reqwest::Error) -> SupervisorError {
+        let why = why.without_url();
+        let text = if why.is_timeout() {
+            "no answer in time".to_owned()
+        } else {
+            let step = if why.is_connect() {
+                "no connection"
+            } else {
+                "the connection broke off"
+            };
+            let mut last: &dyn std::error::Error = &why;
+            while let Some(next) = last.source() {
+                last = next;
+            }
+            format!(
+                "{step}: {}",
+                one_line(&last.to_string(), &[self.key.expose_secret()], TEXT_MAX)
+            )
+        };
+        error(SupervisorErrorKind::Unavailable, format!("{what}: {text}"))
+    }
+}
+
+pub(super) fn error(kind: SupervisorErrorKind, message: String) -> SupervisorError {
+    SupervisorError { kind, message }
+}
+
+/// A request as messages name it.
+fn what(request: &Request<'_>) -> String {
+    format!("{} {}", request.method, request.path)
+}
+
+/// What an answer means; `None`: it is a good one.
+fn kind(status: StatusCode) -> Option<SupervisorErrorKind> {
+    Some(match status.as_u16() {
+        200..=299 => return None,
+        401 => SupervisorErrorKind::Unauthorized,
+        423 => SupervisorErrorKind::Locked,
+        400..=499 => SupervisorErrorKind::Refused,
+        500..=599 => SupervisorErrorKind::Unavailable,
+        _ => SupervisorErrorKind::Garbage,
+    })
+}
