@@ -18,7 +18,7 @@
 //! # }
 //! ```
 //!
-//! A request goes from [`http`](self) (shape, limits, who is it) to the service (what it means) to the storage (the
+//! A request goes from `http` (shape, limits, who is it) to `service` (what it means) to `storage` (the
 //! statements). Time comes from one [`Clock`]; presence is written behind, everything else before the answer.
 #![forbid(unsafe_code)]
 

@@ -14,9 +14,11 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 /// How long presence may wait in memory. What a crash loses is healed by the next heartbeats.
@@ -72,10 +74,13 @@ impl Server {
     ///
     /// # Errors
     /// When any of these cannot be had; the error says which and what would help.
-    pub async fn bind(settings: Settings, clock: Clock) -> Result<Self, ServerError> {
+    pub async fn bind(mut settings: Settings, clock: Clock) -> Result<Self, ServerError> {
         if settings.heartbeat_seconds == 0 || settings.active_heartbeat_seconds == 0 {
             return Err(ServerError::Settings("a heartbeat interval is at least 1 second"));
         }
+        // An interval shorter than the shortest allowed would be an order nobody can follow.
+        let shortest = settings.heartbeat_seconds.min(settings.active_heartbeat_seconds);
+        settings.min_heartbeat_seconds = settings.min_heartbeat_seconds.min(shortest);
         let storage = Storage::open(&settings.database, clock.now()).await?;
         let pepper = Pepper::load_or_create(&settings.pepper_path())?;
         if !storage.check_pepper(&pepper.fingerprint()).await? {
@@ -133,23 +138,25 @@ impl Server {
     /// When the listener fails.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServerError> {
         let Self { listener, app, .. } = self;
-        let keeper = tokio::spawn(housekeeping(Arc::clone(&app)));
-        let (asked, mut stopping) = tokio::sync::watch::channel(());
+        let (asked, mut stopping) = watch::channel(());
+        let (keep, kept) = watch::channel(());
+        let keeper = tokio::spawn(housekeeping(Arc::clone(&app), kept));
         let routes = http::router(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
         // Answers are small and single; waiting for more to send only delays them.
         let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
         let serving = axum::serve(listener, routes).with_graceful_shutdown(async move {
             shutdown.await;
-            // The receiver lives as long as this function.
-            let _ = asked.send(());
+            // Dropping it is the signal.
+            drop(asked);
         });
+        let mut serving = pin!(serving.into_future());
         let served = tokio::select! {
-            served = async { serving.await } => served,
-            // An idle keep-alive connection must not hold up a restart.
-            () = async { let _ = stopping.changed().await; let _ = tokio::time::timeout(DRAIN, std::future::pending::<()>()).await; } => Ok(()),
+            served = &mut serving => served,
+            // A client that never finishes its request must not hold up a restart.
+            _ = stopping.changed() => tokio::time::timeout(DRAIN, serving).await.unwrap_or(Ok(())),
         };
-        keeper.abort();
-        // Whether it ended or was cancelled does not matter; the last flush follows.
+        drop(keep);
+        // It ends between two flushes, so none is cut off; the last one follows here.
         let _ = keeper.await;
         flush(&app).await;
         app.storage.close().await;
@@ -157,13 +164,16 @@ impl Server {
     }
 }
 
-/// Writes presence behind, and gives back what was never used.
-async fn housekeeping(app: Arc<App>) {
+/// Writes presence behind, and gives back what was never used, until `kept` ends.
+async fn housekeeping(app: Arc<App>, mut kept: watch::Receiver<()>) {
     let mut ticks = tokio::time::interval(FLUSH_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut until_sweep = FLUSHES_PER_SWEEP;
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = kept.changed() => return,
+        }
         flush(&app).await;
         until_sweep -= 1;
         if until_sweep == 0 {
@@ -228,6 +238,10 @@ async fn import_join_token(app: &App) -> Result<(), ServerError> {
         crate::storage::operations::audit(&mut tx, now, "configuration", "joinToken.created", subject, &data)
             .await?;
         tracing::info!(token = stored.id, expires_at = %stored.expires_at, uses = stored.max_uses, "baseosJoinToken was taken in");
+    } else if let Some(known) = join_tokens::find(&mut tx, &stored.id).await?
+        && known.expires_at <= now
+    {
+        tracing::warn!(token = known.id, expired_at = %known.expires_at, "baseosJoinToken has expired and enrols nobody; configure a new one or none");
     }
     Ok(tx.commit().await?)
 }

@@ -334,3 +334,27 @@ async fn a_server_that_cannot_start_says_why() {
         assert!(error.contains(words), "{error}");
     }
 }
+
+#[tokio::test]
+async fn variables_that_are_set_to_nothing_count_as_not_set() {
+    let dir = TempDir::new().unwrap();
+    let mut server = cloudly(&dir)
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .env("CLOUDLY_BASEOS_JOIN_TOKEN", "")
+        .env("CLOUDLY_ADMIN_TOKEN_FILE", "")
+        .env("CLOUDLY_TOKEN_PEPPER_FILE", "")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().unwrap())
+        .read_line(&mut line)
+        .await
+        .unwrap();
+    assert!(
+        line.starts_with("cloudly listening on http://127.0.0.1:"),
+        "{line}"
+    );
+    assert!(dir.path().join("admin-token").exists());
+}

@@ -344,6 +344,26 @@ async fn a_removed_node_cannot_come_back_by_repeating_its_registration() {
 }
 
 #[tokio::test]
+async fn repeating_a_registration_without_end_is_slowed_down() {
+    let cloudly = Cloudly::start_with(|settings| {
+        settings.node_rate = cloudly_baseos::Rate {
+            burst: 2,
+            per_second: 1.0,
+        };
+    })
+    .await;
+    let token = cloudly.join_token(json!({ "maxUses": 2 })).await;
+    assert_eq!(cloudly.register(&token, "reg-1").await.status(), 201);
+    assert_eq!(cloudly.register(&token, "reg-1").await.status(), 200);
+    assert_eq!(problem(cloudly.register(&token, "reg-1").await).await.status, 429);
+    assert_eq!(
+        cloudly.register(&token, "reg-2").await.status(),
+        201,
+        "others are not held up"
+    );
+}
+
+#[tokio::test]
 async fn an_older_protocol_is_told_so_and_a_newer_one_is_accepted() {
     let cloudly = Cloudly::start().await;
     let token = cloudly.join_token(json!({})).await;

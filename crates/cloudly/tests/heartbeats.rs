@@ -435,3 +435,16 @@ async fn wrong_tokens_are_limited_by_address_and_right_ones_still_pass() {
     assert_eq!(stranger.refused(&cloudly).await.status, 429);
     device.beat(&cloudly).await;
 }
+
+fn fast(settings: &mut cloudly_baseos::Settings) {
+    settings.heartbeat_seconds = 2;
+}
+
+#[tokio::test]
+async fn a_short_interval_shortens_the_shortest_allowed_one_too() {
+    let cloudly = Cloudly::start_with(fast).await;
+    let token = cloudly.join_token(json!({})).await;
+    let answer: Value = support::good(cloudly.register(&token, "reg-1").await).await;
+    assert_eq!(answer["nextHeartbeatSeconds"], 2);
+    assert_eq!(answer["limits"]["minHeartbeatSeconds"], 2);
+}

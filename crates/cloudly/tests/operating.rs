@@ -38,7 +38,7 @@ async fn a_release_is_kept_with_everything_the_supervisor_needs() {
     let record: ReleaseRecord = good(response).await;
     assert!(record.release.release_id.starts_with("rel_"));
     let listed: Page<ReleaseRecord> = cloudly.get("releases").await;
-    assert_eq!(listed.items, [record.clone()]);
+    assert_eq!(listed.items, std::slice::from_ref(&record));
     assert_eq!(record.release.services["baserunner"].environment["A"], "b");
     assert_eq!(
         record.release.services["baserunner"].composition["volumes"][0],

@@ -192,14 +192,19 @@ async fn a_deeply_nested_body_is_a_problem_and_nothing_worse() {
     let deep = format!("{{\"labels\": {}{}}}", "[".repeat(15_000), "]".repeat(15_000));
     assert_eq!(answer(register(&cloudly).body(deep)).await.status, 422);
     let mut device = cloudly.enrol("edge").await;
-    let mut data = json!(1);
-    for _ in 0..120 {
-        data = json!([data]);
+    let nested = |depth| (0..depth).fold(json!(1), |data, _| json!([data]));
+    for (depth, status) in [(32, 200), (33, 422), (120, 422)] {
+        let event = json!({ "id": "e", "at": "2026-11-23T12:00:00Z", "type": "x", "data": nested(depth) });
+        let beat = device.next(json!({ "events": [event] }));
+        assert_eq!(
+            device.send(&cloudly, &beat).await.status(),
+            status,
+            "{depth} deep"
+        );
     }
-    let event = json!({ "id": "e", "at": "2026-11-23T12:00:00Z", "type": "x", "data": data });
-    let beat = device.next(json!({ "events": [event] }));
-    let _ = device.send(&cloudly, &beat).await;
-    device.beat(&cloudly).await;
+    let wish = json!({ "commit": "1f0a9be", "services": { "a": { "image": "i", "composition": { "x": nested(40) } } } });
+    let refused = cloudly.refused(Method::POST, "releases", wish).await;
+    assert_eq!(refused.errors[0].pointer, "/services/a/composition");
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(global: &Global) -> Result<Self, Box<dyn Error>> {
-        let file = match &global.token_file {
+        let file = match global.token_file() {
             Some(file) => file.clone(),
             None => database_path(&global.database_url)?.with_file_name("admin-token"),
         };

@@ -7,6 +7,7 @@ mod serve;
 mod show;
 mod wishes;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use std::error::Error;
 use std::path::PathBuf;
@@ -36,7 +37,7 @@ pub(crate) struct Global {
     )]
     url: String,
     /// The file with the admin token [default: `admin-token` beside the database]
-    #[arg(long, env = "CLOUDLY_ADMIN_TOKEN_FILE", global = true)]
+    #[arg(long, env = "CLOUDLY_ADMIN_TOKEN_FILE", global = true, value_parser = path())]
     token_file: Option<PathBuf>,
     /// The database, `sqlite:<file>`
     #[arg(
@@ -49,6 +50,15 @@ pub(crate) struct Global {
     /// Print JSON instead of a table
     #[arg(long, global = true)]
     json: bool,
+}
+
+impl Global {
+    /// The token file that was given; a variable that is set to nothing gives none.
+    pub(crate) fn token_file(&self) -> Option<&PathBuf> {
+        self.token_file
+            .as_ref()
+            .filter(|path| !path.as_os_str().is_empty())
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -133,6 +143,11 @@ pub(crate) fn database_path(url: &str) -> Result<PathBuf, String> {
         return Err("the database URL names no file: use sqlite:<file>, e.g. sqlite:cloudly.db".to_owned());
     }
     Ok(PathBuf::from(path))
+}
+
+/// A path that may be empty: Compose files set what they leave out to nothing.
+pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// `90`, `90s`, `15m`, `24h` or `7d` in seconds.

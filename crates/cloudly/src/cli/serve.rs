@@ -1,9 +1,9 @@
 //! `cloudly serve`.
 
-use super::{Global, Outcome, database_path};
+use super::{Global, Outcome, database_path, path};
 use clap::{Args, ValueEnum};
 use cloudly_baseos::{Clock, Server, Settings};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,7 +20,7 @@ pub(crate) struct Serve {
     #[arg(long, env = "CLOUDLY_PUBLIC_URL")]
     public_url: Option<String>,
     /// The file with the key of all token hashes; made at the first start [default: `token-pepper` beside the database]
-    #[arg(long, env = "CLOUDLY_TOKEN_PEPPER_FILE")]
+    #[arg(long, env = "CLOUDLY_TOKEN_PEPPER_FILE", value_parser = path())]
     token_pepper_file: Option<PathBuf>,
     /// A join token, good for 24 h from the first start that sees it (`cloudly token generate` makes one)
     #[arg(long, env = "CLOUDLY_BASEOS_JOIN_TOKEN", hide_env_values = true)]
@@ -61,12 +61,17 @@ pub(crate) async fn run(serve: Serve, global: &Global) -> Outcome {
         LogFormat::Text => registry.with(layer).try_init()?,
         LogFormat::Json => registry.with(layer.json()).try_init()?,
     }
+    // Compose files set what they leave out to nothing; that is the same as leaving it out.
     let mut settings = Settings::new(database_path(&global.database_url)?);
     settings.listen = serve.listen;
-    settings.public_url = serve.public_url;
-    settings.pepper_file = serve.token_pepper_file;
-    settings.admin_token_file.clone_from(&global.token_file);
-    settings.baseos_join_token = serve.baseos_join_token;
+    settings.public_url = serve.public_url.filter(|url| !url.is_empty());
+    settings.pepper_file = serve
+        .token_pepper_file
+        .filter(|path| !path.as_os_str().is_empty());
+    settings.admin_token_file = global.token_file().cloned();
+    settings.baseos_join_token = serve
+        .baseos_join_token
+        .filter(|token| !token.expose_secret().is_empty());
     settings.baseos_join_token_uses = serve.baseos_join_token_uses;
     settings.heartbeat_seconds = serve.heartbeat_seconds;
     settings.active_heartbeat_seconds = serve.active_heartbeat_seconds;

@@ -7,10 +7,13 @@ use baseos_interfaces::heartbeat::Heartbeat;
 use baseos_interfaces::limits::PROTOCOL_VERSION;
 use baseos_interfaces::problem::{Problem, code};
 use baseos_interfaces::register::RegisterRequest;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Numbers on the wire stay where JavaScript can count too.
 const MAX_NUMBER: u64 = (1 << 53) - 1;
+/// How deep free-form JSON may be nested.
+const DEPTH_MAX: usize = 32;
 
 /// An older protocol is refused; a newer one is this one with additions.
 pub(crate) fn protocol(version: u32) -> Answer<()> {
@@ -81,6 +84,7 @@ pub(crate) fn heartbeat(beat: &Heartbeat) -> Answer<()> {
     for (index, event) in beat.events.iter().enumerate() {
         text(&format!("/events/{index}/id"), &event.id, 1, 128)?;
         text(&format!("/events/{index}/type"), &event.kind, 1, 64)?;
+        shallow(&format!("/events/{index}/data"), [&event.data])?;
     }
     Ok(())
 }
@@ -111,6 +115,10 @@ pub(crate) fn release(release: &CreateRelease) -> Answer<()> {
     }
     for (name, service) in &release.services {
         name_of("/services", name)?;
+        shallow(
+            &format!("/services/{}/composition", escaped(name)),
+            service.composition.values(),
+        )?;
         let pointer = format!("/services/{}/image", escaped(name));
         text(&pointer, &service.image, 1, 255)?;
         if service.image.chars().any(char::is_whitespace) {
@@ -120,6 +128,14 @@ pub(crate) fn release(release: &CreateRelease) -> Answer<()> {
             return Err(ApiError::member(pointer, "notAnImage", title));
         }
     }
+    shallow(
+        "/volumes",
+        release.volumes.values().flat_map(|volume| volume.values()),
+    )?;
+    shallow(
+        "/networks",
+        release.networks.values().flat_map(|network| network.values()),
+    )?;
     release
         .volumes
         .keys()
@@ -218,6 +234,24 @@ fn name_of(pointer: &str, name: &str) -> Answer<()> {
         "notAName",
         title,
     ))
+}
+
+/// Free-form JSON that is not nested beyond reason: it comes back inside other documents, and every parser on the way
+/// has a limit.
+fn shallow<'a>(pointer: &str, values: impl IntoIterator<Item = &'a Value>) -> Answer<()> {
+    if values.into_iter().all(|value| is_shallow(value, DEPTH_MAX)) {
+        return Ok(());
+    }
+    let title = format!("{pointer} is nested more than {DEPTH_MAX} deep");
+    Err(ApiError::member(pointer, "tooDeep", title))
+}
+
+fn is_shallow(value: &Value, depth: usize) -> bool {
+    match value {
+        Value::Array(items) => depth > 0 && items.iter().all(|item| is_shallow(item, depth - 1)),
+        Value::Object(members) => depth > 0 && members.values().all(|member| is_shallow(member, depth - 1)),
+        _ => true,
+    }
 }
 
 fn escaped(name: &str) -> String {

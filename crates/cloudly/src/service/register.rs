@@ -99,6 +99,11 @@ async fn enrol(app: &App, request: &RegisterRequest, now: Timestamp) -> Answer<O
     if !known {
         return Ok(Err((Refusal::Unknown, Some(presented))));
     }
+    // Repeating spends no use, so it is bounded like a node's requests.
+    let registration = format!("{}/{}", presented.id(), request.registration_id);
+    app.node_rates
+        .take(registration, now)
+        .map_err(ApiError::rate_limited)?;
     let mut tx = app.storage.write().await?;
     join_tokens::give_back(&mut tx, now).await?;
     let Some(token) = join_tokens::find(&mut tx, presented.id().as_str()).await? else {
