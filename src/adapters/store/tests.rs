@@ -385,7 +385,10 @@ fn a_reserve_spent_in_vain_is_taken_back() {
     let file = open(dir.path());
     file.on_step(failing(|step| step == Step::Write, Errno::NOSPC));
     file.save_checkpoint(&json!({"n": 3})).unwrap_err();
-    assert_eq!(fs::metadata(dir.path().join(RESERVE)).unwrap().len(), RESERVE_BYTES);
+    assert_eq!(
+        fs::metadata(dir.path().join(RESERVE)).unwrap().len(),
+        RESERVE_BYTES
+    );
 }
 
 #[test]
