@@ -1,9 +1,8 @@
 //! The steps that put bytes on the disk so that a power cut between any two of them loses nothing.
 
 use crate::failpoint;
-use rustix::fs::{FallocateFlags, fallocate};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -92,15 +91,15 @@ impl Disk {
     /// Makes `bytes` the newest document. When this returns, they are on the disk; when it fails, an older
     /// document still is.
     pub(super) fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self.replace_once(bytes) {
+        let replaced = match self.replace_once(bytes) {
             Err(error) if is_full(&error) && self.spend_reserve() => {
                 tracing::warn!(dir = %self.dir.display(), "the disk is full: the reserve was given up to write the state");
-                self.replace_once(bytes)?;
+                self.replace_once(bytes)
             }
-            other => other?,
-        }
+            other => other,
+        };
         self.keep_reserve();
-        Ok(())
+        replaced
     }
 
     fn replace_once(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -168,16 +167,17 @@ impl Disk {
         fs::remove_file(self.at(RESERVE)).is_ok()
     }
 
-    /// Makes the reserve anew if it is not there; when there is no space for it, another time.
+    /// Fills the reserve up. When there is no space for all of it, it keeps what it got: whoever filled the disk
+    /// would take that too, and the next save needs it.
     pub(super) fn keep_reserve(&mut self) {
         let path = self.at(RESERVE);
-        if fs::metadata(&path).is_ok_and(|found| found.len() >= RESERVE_BYTES) {
-            return;
-        }
-        remove(&path);
-        if let Err(error) = self.step(Step::Reserve).and_then(|()| preallocate(&path)) {
-            remove(&path);
-            tracing::debug!(%error, "no reserve: a full disk would stop the state from being written");
+        let there = fs::metadata(&path).map_or(0, |found| found.len());
+        if there < RESERVE_BYTES
+            && let Err(error) = self
+                .step(Step::Reserve)
+                .and_then(|()| fill(&path, RESERVE_BYTES - there))
+        {
+            tracing::debug!(%error, "the reserve is not whole: a full disk may stop the state from being written");
         }
     }
 }
@@ -201,15 +201,15 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     file.sync_all()
 }
 
-fn preallocate(path: &Path) -> io::Result<()> {
-    let mut file = create_new(path)?;
-    if fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES).is_err() {
-        // Some file systems cannot; all can be written to. Random-looking bytes are not needed: a file system
-        // that compresses zeros away has room for the state as well.
-        io::copy(&mut io::Read::take(io::repeat(0), RESERVE_BYTES), &mut file)?;
-        file.flush()?;
-    }
-    file.sync_all()
+/// Appends so many bytes. They are really written: space that is only promised is not everywhere kept. They need
+/// not be synced: after a power cut they are written again.
+fn fill(path: &Path, bytes: u64) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(PRIVATE)
+        .open(path)?;
+    io::copy(&mut io::repeat(0).take(bytes), &mut file).map(|_| ())
 }
 
 /// Removes a file that may not be there.

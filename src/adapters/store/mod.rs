@@ -6,7 +6,7 @@
 //! - At every instant a whole document stands under `state.json` or `state.json.previous`. Whatever damages the
 //!   newest file, the one before it is taken instead, and the agent says so.
 //! - A 64 KiB file, `reserve`, is there to be given up when the disk is full, so that the state can still be
-//!   written then. It is made anew when there is space again.
+//!   written then. It is filled up again as far as there is space, so it serves one save after the other.
 //!
 //! Everything here blocks. It is called from the async runtime on purpose: the files are small, and no effect
 //! may leave before they are on the disk anyway.

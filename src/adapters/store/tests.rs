@@ -380,6 +380,18 @@ fn a_full_disk_costs_the_reserve_and_not_the_state() {
 }
 
 #[test]
+fn a_reserve_spent_in_vain_is_taken_back() {
+    let dir = two_generations();
+    let file = open(dir.path());
+    file.on_step(failing(|step| step == Step::Write, Errno::NOSPC));
+    file.save_checkpoint(&json!({"n": 3})).unwrap_err();
+    assert_eq!(
+        fs::metadata(dir.path().join(RESERVE)).unwrap().len(),
+        RESERVE_BYTES
+    );
+}
+
+#[test]
 fn a_file_system_without_hard_links_keeps_a_previous_generation_too() {
     let dir = two_generations();
     let file = open(dir.path());
