@@ -129,6 +129,7 @@ impl Lifecycle {
             Event::Observed(view) => self.supervisor = Some((**view).clone()),
             Event::HostObserved(host) => {
                 if self.host.foreign_locks != host.foreign_locks {
+                    self.lock_files.try_again();
                     cx.raise(Event::ConsentChanged);
                 }
                 self.host = host.clone();
