@@ -5,6 +5,8 @@
 //! `events` takes results. It ends when the mailbox closes.
 
 pub mod cloudly;
+#[cfg(test)]
+mod fake;
 mod redact;
 pub mod supervisor;
 pub mod vault;

@@ -2,7 +2,7 @@
 
 use super::verdict::{self, failure, garbage};
 use super::{CloudlySettings, ConfigError, Deadlines, tls};
-use crate::adapters::redact::redact;
+use crate::adapters::redact::{one_line, redact};
 use crate::lifecycle::facts::{CallFailure, CallFailureKind};
 use baseos_interfaces::limits::ANSWER_MAX_BYTES;
 use baseos_interfaces::token::Token;
@@ -149,13 +149,14 @@ fn bearer(token: &Token) -> Result<HeaderValue, CallFailure> {
 async fn read(mut response: Response) -> Result<Answer, CallFailure> {
     let status = response.status();
     let headers = std::mem::take(response.headers_mut());
-    if let Some(encoding) = headers
+    if headers
         .get(CONTENT_ENCODING)
-        .filter(|encoding| *encoding != "identity")
+        .is_some_and(|encoding| encoding != "identity")
     {
         return Err(garbage(format!(
-            "{} in the encoding {encoding:?}, which was not asked for",
-            status.as_u16()
+            "{} in the encoding {}, which was not asked for",
+            status.as_u16(),
+            shown(&headers, CONTENT_ENCODING)
         )));
     }
     let too_large = || {
@@ -187,5 +188,5 @@ fn shown(headers: &HeaderMap, name: HeaderName) -> String {
     let value = headers
         .get(name)
         .map_or("(none)", |value| value.to_str().unwrap_or("(unreadable)"));
-    format!("`{}`", crate::adapters::redact::one_line(value, &[], 80))
+    format!("`{}`", one_line(value, &[], 80))
 }

@@ -1,9 +1,12 @@
 //! One request to the Supervisor. The key is in the URL, so the URL stays in here.
 
+use super::settings::{ConfigError, Deadlines, SupervisorSettings};
 use crate::adapters::redact::one_line;
 use crate::lifecycle::facts::{SupervisorError, SupervisorErrorKind};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url, redirect, retry};
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -20,52 +23,6 @@ const TEXT_MAX: usize = 300;
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 /// No key the Supervisor could have made: keys are hex.
 const WRONG_KEY: &str = "not-a-key";
-
-/// How to reach the Supervisor, from `BALENA_SUPERVISOR_ADDRESS` and `BALENA_SUPERVISOR_API_KEY`.
-#[derive(Clone, Debug)]
-pub struct SupervisorSettings {
-    /// e.g. `http://127.0.0.1:48484`.
-    pub address: String,
-    /// The key; it cannot change while this process runs.
-    pub api_key: SecretString,
-}
-
-/// Why the settings cannot be used. Never repeats the address: it may hold credentials.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// Not a URL.
-    #[error("the Supervisor's address cannot be read ({0}): use one like http://127.0.0.1:48484")]
-    Address(String),
-    /// Something else than `http://host:port`.
-    #[error(
-        "the Supervisor's address must be http://, a host and a port, and nothing else, like http://127.0.0.1:48484"
-    )]
-    Extra,
-    /// The client library refuses its settings.
-    #[error("the HTTP client cannot be set up: {0}")]
-    Client(String),
-}
-
-/// How long things may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadlines {
-    /// Until the connection stands.
-    pub(crate) connect: Duration,
-    /// A call that only asks or is only accepted.
-    pub(crate) call: Duration,
-    /// A call the Supervisor answers when the work is done, or that hands over a target.
-    pub(crate) work: Duration,
-}
-
-impl Default for Deadlines {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            call: Duration::from_secs(15),
-            work: Duration::from_secs(60),
-        }
-    }
-}
 
 /// A client for the one Supervisor, or for none: then every call says so. Cheap to clone.
 #[derive(Clone)]
@@ -235,6 +192,7 @@ impl Inner {
             return Err(ConfigError::Extra);
         }
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(no_tls()?)
             .http1_only()
             .no_proxy()
             .referer(false)
@@ -338,6 +296,16 @@ impl Inner {
 
 pub(super) fn error(kind: SupervisorErrorKind, message: String) -> SupervisorError {
     SupervisorError { kind, message }
+}
+
+/// The library insists on TLS settings and panics without a provider, so it gets some that trust nobody.
+fn no_tls() -> Result<ClientConfig, ConfigError> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|why| ConfigError::Client(why.to_string()))?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    Ok(config)
 }
 
 /// A request as messages name it.
