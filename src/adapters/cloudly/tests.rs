@@ -108,9 +108,9 @@ fn settings(url: impl Into<String>) -> CloudlySettings {
 
 fn short() -> Deadlines {
     Deadlines {
-        connect: Duration::from_millis(500),
-        progress: Duration::from_millis(150),
-        call: Duration::from_millis(600),
+        connect: Duration::from_secs(1),
+        progress: Duration::from_millis(500),
+        call: Duration::from_millis(1500),
     }
 }
 

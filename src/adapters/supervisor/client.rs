@@ -1,10 +1,11 @@
 //! One request to the Supervisor. The key is in the URL, so the URL stays in here.
 
+use super::request::{Key, Request};
 use super::settings::{ConfigError, Deadlines, SupervisorSettings};
 use crate::adapters::redact::one_line;
 use crate::lifecycle::facts::{SupervisorError, SupervisorErrorKind};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, Response, StatusCode, Url, redirect, retry};
+use reqwest::{Response, StatusCode, Url, redirect, retry};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -35,47 +36,6 @@ struct Inner {
     base: Url,
     key: SecretString,
     deadlines: Deadlines,
-}
-
-/// Which key a request carries.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Key {
-    /// The real one.
-    Right,
-    /// One that cannot be right: who accepts it asks for none.
-    Wrong,
-}
-
-/// A request, without its deadline.
-pub(super) struct Request<'a> {
-    pub(super) method: Method,
-    pub(super) path: &'a str,
-    pub(super) key: Key,
-    pub(super) body: Option<Value>,
-}
-
-impl<'a> Request<'a> {
-    pub(super) fn get(path: &'a str) -> Self {
-        Self {
-            method: Method::GET,
-            path,
-            key: Key::Right,
-            body: None,
-        }
-    }
-
-    pub(super) fn post(path: &'a str, body: Value) -> Self {
-        Self {
-            method: Method::POST,
-            path,
-            key: Key::Right,
-            body: Some(body),
-        }
-    }
-
-    pub(super) fn with(self, key: Key) -> Self {
-        Self { key, ..self }
-    }
 }
 
 impl SupervisorClient {
@@ -117,7 +77,7 @@ impl SupervisorClient {
 
     /// Asks for JSON.
     pub(super) async fn read<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, SupervisorError> {
-        let what = what(&request);
+        let what = request.name();
         let inner = self.inner()?;
         let response = inner.send(request, inner.deadlines.call).await?;
         let body = inner.body(response, &what).await?;
@@ -149,7 +109,7 @@ impl SupervisorClient {
         request: Request<'_>,
         keep: usize,
     ) -> Result<(Vec<u8>, bool), SupervisorError> {
-        let what = what(&request);
+        let what = request.name();
         let inner = self.inner()?;
         let mut response = inner.send(request, inner.deadlines.call).await?;
         let mut tail: VecDeque<u8> = VecDeque::new();
@@ -214,7 +174,7 @@ impl Inner {
 
     /// Sends a request once; `Ok` is a 2xx whose body is still to be read.
     async fn send(&self, request: Request<'_>, deadline: Duration) -> Result<Response, SupervisorError> {
-        let what = what(&request);
+        let what = request.name();
         let mut url = self.base.clone();
         url.set_path(request.path);
         let key = match request.key {
@@ -306,11 +266,6 @@ fn no_tls() -> Result<ClientConfig, ConfigError> {
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
     Ok(config)
-}
-
-/// A request as messages name it.
-fn what(request: &Request<'_>) -> String {
-    format!("{} {}", request.method, request.path)
 }
 
 /// What an answer means; `None`: it is a good one.

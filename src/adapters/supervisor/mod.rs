@@ -10,6 +10,7 @@ mod call;
 mod client;
 mod inspect;
 mod poll;
+mod request;
 mod settings;
 mod view;
 mod wire;

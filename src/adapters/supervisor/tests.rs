@@ -23,9 +23,9 @@ fn client(address: SocketAddr) -> SupervisorClient {
         api_key: KEY.to_owned().into(),
     };
     let deadlines = Deadlines {
-        connect: Duration::from_millis(500),
-        call: Duration::from_millis(300),
-        work: Duration::from_millis(600),
+        connect: Duration::from_secs(1),
+        call: Duration::from_secs(1),
+        work: Duration::from_secs(2),
     };
     SupervisorClient::with_deadlines(Some(settings), deadlines).unwrap()
 }
