@@ -9,6 +9,8 @@ pub mod locks;
 pub mod store;
 pub mod local_api;
 pub mod cloudly;
+#[cfg(test)]
+mod fake;
 mod redact;
 pub mod supervisor;
 pub mod vault;

@@ -2,11 +2,13 @@
 
 use super::verdict::{self, failure, garbage};
 use super::{CloudlySettings, ConfigError, Deadlines, tls};
-use crate::adapters::redact::redact;
+use crate::adapters::redact::{one_line, redact};
 use crate::lifecycle::facts::{CallFailure, CallFailureKind};
 use baseos_interfaces::limits::ANSWER_MAX_BYTES;
 use baseos_interfaces::token::Token;
-use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
+};
 use reqwest::{Response, StatusCode, Url, redirect, retry};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,6 +21,7 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(300);
 pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
+    agent: HeaderValue,
 }
 
 /// An answer, read to its end.
@@ -35,7 +38,6 @@ impl Client {
         let agent = HeaderValue::from_str(&agent).map_err(|_| ConfigError::Version)?;
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::config(settings.ca_pem.as_deref())?)
-            .user_agent(agent)
             .http1_only()
             .no_proxy()
             .referer(false)
@@ -52,7 +54,7 @@ impl Client {
             .timeout(deadlines.call)
             .build()
             .map_err(|why| ConfigError::Client(why.without_url().to_string()))?;
-        Ok(Self { http, base })
+        Ok(Self { http, base, agent })
     }
 
     /// Posts a JSON body once and reads the answer as `T`.
@@ -72,9 +74,11 @@ impl Client {
             .post(url)
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .body(body);
-        if let Some(token) = token {
-            request = request.header(AUTHORIZATION, bearer(token)?);
-        }
+        // A heartbeat is paid for by the byte, and its status says which agent sent it.
+        request = match token {
+            Some(token) => request.header(AUTHORIZATION, bearer(token)?),
+            None => request.header(USER_AGENT, self.agent.clone()),
+        };
         let response = request.send().await.map_err(verdict::unreachable)?;
         let answer = read(response).await?;
         if !answer.status.is_success() {
@@ -149,13 +153,14 @@ fn bearer(token: &Token) -> Result<HeaderValue, CallFailure> {
 async fn read(mut response: Response) -> Result<Answer, CallFailure> {
     let status = response.status();
     let headers = std::mem::take(response.headers_mut());
-    if let Some(encoding) = headers
+    if headers
         .get(CONTENT_ENCODING)
-        .filter(|encoding| *encoding != "identity")
+        .is_some_and(|encoding| encoding != "identity")
     {
         return Err(garbage(format!(
-            "{} in the encoding {encoding:?}, which was not asked for",
-            status.as_u16()
+            "{} in the encoding {}, which was not asked for",
+            status.as_u16(),
+            shown(&headers, CONTENT_ENCODING)
         )));
     }
     let too_large = || {
@@ -187,5 +192,5 @@ fn shown(headers: &HeaderMap, name: HeaderName) -> String {
     let value = headers
         .get(name)
         .map_or("(none)", |value| value.to_str().unwrap_or("(unreadable)"));
-    format!("`{}`", crate::adapters::redact::one_line(value, &[], 80))
+    format!("`{}`", one_line(value, &[], 80))
 }

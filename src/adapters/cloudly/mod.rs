@@ -40,7 +40,7 @@ pub struct CloudlySettings {
     pub ca_pem: Option<Vec<u8>>,
     /// Whether plain `http` is allowed; for development.
     pub allow_http: bool,
-    /// This agent's version, for the `user-agent` header.
+    /// This agent's version, for the `user-agent` header of a registration (heartbeats have none).
     pub agent_version: String,
 }
 

@@ -179,7 +179,7 @@ fn tls_message(error: &rustls::Error) -> String {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 "Cloudly's certificate has expired, unless this device's clock is wrong".to_owned()
             }
-            CertificateError::UnknownIssuer => {
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "Cloudly's certificate comes from an authority this device does not trust: is BASEOS_CLOUDLY_CA right?"
                     .to_owned()
             }

@@ -1,7 +1,8 @@
 //! Each call of the machine as one request (`Inspect`: a few).
 
-use super::client::{Request, SupervisorClient, error};
+use super::client::{SupervisorClient, error};
 use super::inspect::inspect;
+use super::request::Request;
 use crate::adapters::redact::redact;
 use crate::lifecycle::effect::SupervisorCall;
 use crate::lifecycle::event::SupervisorAnswer;

@@ -1,9 +1,13 @@
 //! One request to the Supervisor. The key is in the URL, so the URL stays in here.
 
+use super::request::{Key, Request};
+use super::settings::{ConfigError, Deadlines, SupervisorSettings};
 use crate::adapters::redact::one_line;
 use crate::lifecycle::facts::{SupervisorError, SupervisorErrorKind};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, Response, StatusCode, Url, redirect, retry};
+use reqwest::{Response, StatusCode, Url, redirect, retry};
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -21,52 +25,6 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 /// No key the Supervisor could have made: keys are hex.
 const WRONG_KEY: &str = "not-a-key";
 
-/// How to reach the Supervisor, from `BALENA_SUPERVISOR_ADDRESS` and `BALENA_SUPERVISOR_API_KEY`.
-#[derive(Clone, Debug)]
-pub struct SupervisorSettings {
-    /// e.g. `http://127.0.0.1:48484`.
-    pub address: String,
-    /// The key; it cannot change while this process runs.
-    pub api_key: SecretString,
-}
-
-/// Why the settings cannot be used. Never repeats the address: it may hold credentials.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// Not a URL.
-    #[error("the Supervisor's address cannot be read ({0}): use one like http://127.0.0.1:48484")]
-    Address(String),
-    /// Something else than `http://host:port`.
-    #[error(
-        "the Supervisor's address must be http://, a host and a port, and nothing else, like http://127.0.0.1:48484"
-    )]
-    Extra,
-    /// The client library refuses its settings.
-    #[error("the HTTP client cannot be set up: {0}")]
-    Client(String),
-}
-
-/// How long things may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadlines {
-    /// Until the connection stands.
-    pub(crate) connect: Duration,
-    /// A call that only asks or is only accepted.
-    pub(crate) call: Duration,
-    /// A call the Supervisor answers when the work is done, or that hands over a target.
-    pub(crate) work: Duration,
-}
-
-impl Default for Deadlines {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            call: Duration::from_secs(15),
-            work: Duration::from_secs(60),
-        }
-    }
-}
-
 /// A client for the one Supervisor, or for none: then every call says so. Cheap to clone.
 #[derive(Clone)]
 pub struct SupervisorClient {
@@ -78,47 +36,6 @@ struct Inner {
     base: Url,
     key: SecretString,
     deadlines: Deadlines,
-}
-
-/// Which key a request carries.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Key {
-    /// The real one.
-    Right,
-    /// One that cannot be right: who accepts it asks for none.
-    Wrong,
-}
-
-/// A request, without its deadline.
-pub(super) struct Request<'a> {
-    pub(super) method: Method,
-    pub(super) path: &'a str,
-    pub(super) key: Key,
-    pub(super) body: Option<Value>,
-}
-
-impl<'a> Request<'a> {
-    pub(super) fn get(path: &'a str) -> Self {
-        Self {
-            method: Method::GET,
-            path,
-            key: Key::Right,
-            body: None,
-        }
-    }
-
-    pub(super) fn post(path: &'a str, body: Value) -> Self {
-        Self {
-            method: Method::POST,
-            path,
-            key: Key::Right,
-            body: Some(body),
-        }
-    }
-
-    pub(super) fn with(self, key: Key) -> Self {
-        Self { key, ..self }
-    }
 }
 
 impl SupervisorClient {
@@ -160,7 +77,7 @@ impl SupervisorClient {
 
     /// Asks for JSON.
     pub(super) async fn read<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, SupervisorError> {
-        let what = what(&request);
+        let what = request.name();
         let inner = self.inner()?;
         let response = inner.send(request, inner.deadlines.call).await?;
         let body = inner.body(response, &what).await?;
@@ -192,7 +109,7 @@ impl SupervisorClient {
         request: Request<'_>,
         keep: usize,
     ) -> Result<(Vec<u8>, bool), SupervisorError> {
-        let what = what(&request);
+        let what = request.name();
         let inner = self.inner()?;
         let mut response = inner.send(request, inner.deadlines.call).await?;
         let mut tail: VecDeque<u8> = VecDeque::new();
@@ -235,6 +152,7 @@ impl Inner {
             return Err(ConfigError::Extra);
         }
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(no_tls()?)
             .http1_only()
             .no_proxy()
             .referer(false)
@@ -256,7 +174,7 @@ impl Inner {
 
     /// Sends a request once; `Ok` is a 2xx whose body is still to be read.
     async fn send(&self, request: Request<'_>, deadline: Duration) -> Result<Response, SupervisorError> {
-        let what = what(&request);
+        let what = request.name();
         let mut url = self.base.clone();
         url.set_path(request.path);
         let key = match request.key {
@@ -340,9 +258,14 @@ pub(super) fn error(kind: SupervisorErrorKind, message: String) -> SupervisorErr
     SupervisorError { kind, message }
 }
 
-/// A request as messages name it.
-fn what(request: &Request<'_>) -> String {
-    format!("{} {}", request.method, request.path)
+/// The library insists on TLS settings and panics without a provider, so it gets some that trust nobody.
+fn no_tls() -> Result<ClientConfig, ConfigError> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|why| ConfigError::Client(why.to_string()))?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    Ok(config)
 }
 
 /// What an answer means; `None`: it is a good one.

@@ -1,6 +1,7 @@
 //! A thorough look: the view, and the target the Supervisor works on.
 
-use super::client::{Request, SupervisorClient, error};
+use super::client::{SupervisorClient, error};
+use super::request::Request;
 use super::view::{Known, look};
 use super::wire::{App, TargetState};
 use crate::lifecycle::facts::{Inspection, SupervisorError, SupervisorErrorKind, TargetApp, TargetService};

@@ -10,11 +10,14 @@ mod call;
 mod client;
 mod inspect;
 mod poll;
+mod request;
+mod settings;
 mod view;
 mod wire;
 
-pub use client::{ConfigError, SupervisorClient, SupervisorSettings};
+pub use client::SupervisorClient;
 pub use poll::{Paces, poll};
+pub use settings::{ConfigError, SupervisorSettings};
 
 use crate::lifecycle::effect::{Effect, OpId, Pace, SupervisorCall};
 use crate::lifecycle::event::Event;

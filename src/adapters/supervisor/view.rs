@@ -1,6 +1,7 @@
 //! One look at the Supervisor, put together from several answers.
 
-use super::client::{Key, Request, SupervisorClient};
+use super::client::SupervisorClient;
+use super::request::{Key, Request};
 use super::wire::{ContainerStatus, Device, Status, Version};
 use crate::lifecycle::facts::{AppState, Container, SupervisorError, SupervisorErrorKind, SupervisorView};
 use baseos_interfaces::status::OsStatus;
