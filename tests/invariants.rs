@@ -35,7 +35,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => (1u32..4000).prop_map(Action::Pass),
         12 => (port, reply).prop_map(|(port, reply)| Action::Answer(port, reply)),
         6 => sight.prop_map(Action::See),
-        3 => (0u8..=4, rule).prop_map(|(number, rule)| Action::Desire(number, rule)),
+        3 => (0u8..=5, rule).prop_map(|(number, rule)| Action::Desire(number, rule)),
         1 => errand.prop_map(Action::Order),
         2 => wish.prop_map(Action::Ask),
         1 => (any::<bool>(), any::<bool>()).prop_map(|(locked, full)| Action::Host { locked, full }),
@@ -103,7 +103,7 @@ proptest! {
                 continue;
             }
             // Where a withdrawn or bad release leaves off depends on how far it had come; a good one does not.
-            if matches!(action, Action::Desire(0 | 3, _) | Action::Desire(_, Rule::NeedsApproval | Rule::NoSlot)) {
+            if matches!(action, Action::Desire(0 | 3 | 5, _) | Action::Desire(_, Rule::NeedsApproval | Rule::NoSlot)) {
                 continue;
             }
             for world in [&mut without, &mut with] {

@@ -119,7 +119,6 @@ pub struct World {
     pub steps: Vec<(Event, Step)>,
     run: Run,
     clock: Stamp,
-    wall_offset: i64,
     starts: u32,
     disk_works: bool,
     // Cloudly
@@ -160,7 +159,6 @@ impl World {
             steps: Vec::new(),
             run,
             clock,
-            wall_offset: 0,
             starts: 1,
             disk_works: true,
             revision: 0,
@@ -514,9 +512,9 @@ impl World {
         self.target.as_ref().map(|release| release.commit.clone())
     }
 
-    #[allow(dead_code, reason = "each test file that includes the world uses a part of it")]
-    pub fn wall_offset(&self) -> i64 {
-        self.wall_offset
+    /// What Cloudly would send with its next answer.
+    pub fn undelivered(&self) -> Option<&Desired> {
+        self.desired.as_ref().filter(|desired| desired.revision > self.machine.lifecycle().book.revision())
     }
 }
 
@@ -558,7 +556,7 @@ pub fn commit(number: u8) -> String {
     format!("{}{number}", char::from(b'a' + number - 1)).repeat(16)
 }
 
-/// A numbered release: 1 runs from the start, 2 and 4 are good, 3 is bad by nature.
+/// A numbered release: 1 runs from the start, 2 and 4 are good, 3 is bad by nature, 5 lacks the agent itself.
 pub fn release(number: u8) -> Release {
     let service = |image: &str, mount: bool| Service {
         image: format!("registry.example/{image}@sha256:{:064}", number),
@@ -570,14 +568,15 @@ pub fn release(number: u8) -> Release {
         },
         size_bytes: None,
     };
+    let mut services = BTreeMap::from([("onebox".to_owned(), service("onebox", false))]);
+    if number != 5 {
+        services.insert("baserunner".to_owned(), service("baserunner", true));
+    }
     Release {
         release_id: format!("rel_{number}"),
         commit: commit(number),
         version: Some(format!("1.{number}.0")),
-        services: BTreeMap::from([
-            ("baserunner".to_owned(), service("baserunner", true)),
-            ("onebox".to_owned(), service("onebox", false)),
-        ]),
+        services,
         volumes: BTreeMap::from([("baseos".to_owned(), serde_json::Map::new())]),
         networks: BTreeMap::new(),
     }
