@@ -124,8 +124,13 @@ async fn a_client_that_reads_slowly_is_not() {
 
 #[tokio::test(start_paused = true)]
 async fn tcp_has_the_same_guards() {
-    let agent = Agent::start_with(FakeVault::default(), Some("127.0.0.1:0".parse().unwrap()));
-    for (host, status) in [("127.0.0.1", "200"), ("evil.example", "421")] {
+    let agent = Agent::start_with(FakeVault::default(), Some("127.0.0.3:0".parse().unwrap()));
+    for (host, status) in [
+        ("127.0.0.3", "200"),
+        ("localhost", "200"),
+        ("127.0.0.2", "421"),
+        ("evil.example", "421"),
+    ] {
         let mut stream = tokio::net::TcpStream::connect(agent.tcp.unwrap()).await.unwrap();
         stream
             .write_all(HEALTH.replace("localhost", host).as_bytes())
