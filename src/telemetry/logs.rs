@@ -45,12 +45,25 @@ impl FromStr for LogFormat {
 }
 
 /// What is logged: a level for all, and others for some targets: `info` or `info,baserunner=debug,hyper=off`.
+/// Without a level for all, other targets than those named are not logged. Empty is `info`.
 #[derive(Clone, Debug)]
-pub struct LogFilter(Targets);
+pub struct LogFilter {
+    text: String,
+    targets: Targets,
+}
+
+impl fmt::Display for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
 
 impl Default for LogFilter {
     fn default() -> Self {
-        Self(Targets::new().with_default(LevelFilter::INFO))
+        Self {
+            text: "info".to_owned(),
+            targets: Targets::new().with_default(LevelFilter::INFO),
+        }
     }
 }
 
@@ -59,6 +72,10 @@ impl FromStr for LogFilter {
 
     /// Stricter than the library, which takes a mistyped level for the name of a target to log everything of.
     fn from_str(text: &str) -> Result<Self, LogError> {
+        // An environment variable that is set to nothing asks for nothing special.
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
         let mut targets = Targets::new();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let (target, level) = match part.split_once('=') {
@@ -75,7 +92,10 @@ impl FromStr for LogFilter {
                 None => targets.with_default(level),
             };
         }
-        Ok(Self(targets))
+        Ok(Self {
+            text: text.to_owned(),
+            targets,
+        })
     }
 }
 
@@ -136,7 +156,7 @@ where
         LogFormat::Text => layer.event_format(Text { colour }).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).boxed(),
     };
-    Registry::default().with(layer.with_filter(filter.0))
+    Registry::default().with(layer.with_filter(filter.targets))
 }
 
 /// A panic's message may hold anything, so it goes the way of all log lines and not to stderr as it is.
@@ -256,8 +276,28 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_is_a_log_line_without_its_secrets() {
+        let token = Token::mint(TokenKind::Node, |bytes| {
+            (0..).zip(bytes).for_each(|(i, b)| *b = i);
+        });
+        let line = logged("info", LogFormat::Text, false, || {
+            log_panics();
+            let panicked = panic::catch_unwind(|| panic!("with {}", token.expose()));
+            drop(panic::take_hook());
+            panicked.unwrap_err();
+        });
+        let start = format!(
+            "ERROR panic: with szn_{}_*** at=\"src/telemetry/logs.rs:",
+            token.id()
+        );
+        assert!(after_time(&line).starts_with(&start), "{line}");
+    }
+
+    #[test]
     fn no_token_comes_through_at_the_finest_level() {
-        let token = Token::mint(TokenKind::Node, |bytes| bytes.fill(0x41));
+        let token = Token::mint(TokenKind::Node, |bytes| {
+            (0..).zip(bytes).for_each(|(i, b)| *b = i);
+        });
         let secret = &token.expose()[15..];
         for format in [LogFormat::Text, LogFormat::Json] {
             let text = logged("trace", format, false, || {

@@ -25,8 +25,7 @@ const HEAD_MAX_BYTES: usize = 16 * 1024;
 
 /// The places of open connections.
 ///
-/// When all are taken and another client comes, the longest silent one without a request under way is closed for
-/// it; when all have one, the newcomer waits. So a thousand silent connections cost the others nothing.
+/// When all are taken and another client comes, the oldest one without a request under way is closed for it; when all have one, the newcomer waits. So a thousand silent connections cost the others nothing.
 #[derive(Default)]
 pub(super) struct Slots {
     taken: Mutex<Vec<Arc<Place>>>,
@@ -62,11 +61,6 @@ impl Slots {
             // A permit that was left since the look above is kept, so no wake-up is lost.
             self.freed.notified().await;
         }
-    }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.taken().len()
     }
 
     fn taken(&self) -> MutexGuard<'_, Vec<Arc<Place>>> {

@@ -35,7 +35,7 @@ use notices::Notices;
 use pending::Pending;
 use routes::Api;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +60,7 @@ pub struct LocalApiSettings {
     pub tcp: Option<SocketAddr>,
     /// Where the token is written, mode 0640, new at each start.
     pub token_file: PathBuf,
-    /// Names a client may call this agent by, besides `localhost`, `baserunner` and loopback addresses.
+    /// Names a client may call this agent by, besides `localhost`, `baserunner`, loopback addresses and `tcp`.
     pub allowed_hosts: Vec<String>,
     /// Source of the token and of registration ids.
     pub entropy: Entropy,
@@ -99,12 +99,18 @@ impl LocalApi {
             socket,
             tcp,
             token_file,
-            allowed_hosts,
+            mut allowed_hosts,
             entropy,
             metrics,
         } = settings;
         let (sources, socket_file) = Sources::bind(&socket, tcp)?;
         let tcp = sources.tcp_address();
+        // A number is nobody's to redirect, so whoever names us by it means us.
+        let named = tcp.filter(|address| !address.ip().is_unspecified());
+        allowed_hosts.extend(named.map(|address| match address.ip() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        }));
         let token = Token::mint(TokenKind::Local, |bytes| entropy(bytes));
         // After the socket is ours: a second agent that fails above must not void the first one's token.
         listen::write_token(&token_file, &token)?;
@@ -155,26 +161,19 @@ impl LocalApi {
             router,
             pending,
             notices,
-            mut requests,
+            requests,
             stop,
             tcp: _,
             socket_file,
         } = self;
         let tasks = TaskTracker::new();
         sources.spawn(&tasks, &router, &Arc::new(Slots::default()), &stop);
-        loop {
-            tokio::select! {
-                effect = mailbox.recv() => match effect {
-                    Some(effect) => perform(effect, &pending, &notices),
-                    None => break,
-                },
-                Some(event) = next(&mut requests) => {
-                    if events.send(event).await.is_err() {
-                        // Nobody will answer any more; the mailbox is about to close.
-                        requests = None;
-                    }
-                }
-            }
+        if let Some(requests) = requests {
+            // A task of its own: a full `events` must not keep the mailbox waiting.
+            tasks.spawn(forward(requests, events, stop.clone()));
+        }
+        while let Some(effect) = mailbox.recv().await {
+            perform(effect, &pending, &notices);
         }
         stop.cancel();
         pending.close();
@@ -197,11 +196,16 @@ fn perform(effect: Effect, pending: &Pending, notices: &Notices) {
     }
 }
 
-async fn next(requests: &mut Option<mpsc::Receiver<Event>>) -> Option<Event> {
-    match requests {
-        Some(requests) => requests.recv().await,
-        None => None,
-    }
+async fn forward(mut requests: mpsc::Receiver<Event>, events: mpsc::Sender<Event>, stop: CancellationToken) {
+    let forward = async {
+        while let Some(event) = requests.recv().await {
+            if events.send(event).await.is_err() {
+                // Nobody will answer any more; without `requests`, clients are told so at once.
+                break;
+            }
+        }
+    };
+    stop.run_until_cancelled(forward).await;
 }
 
 /// Tells this run's request and notice ids from another run's.

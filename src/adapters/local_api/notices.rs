@@ -87,7 +87,7 @@ impl Notices {
         let listener = Listener {
             notices: self.clone(),
             next,
-            told_gap: after.is_none(),
+            told_gap: false,
             news,
             stop: stop.clone(),
             _seat: seat,
