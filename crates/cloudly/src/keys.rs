@@ -23,6 +23,9 @@ pub enum KeyError {
     /// The pepper is not one.
     #[error("{} is not a token pepper (64 hex digits); restore it from the backup of this database", .0.display())]
     Pepper(PathBuf),
+    /// The pepper is gone, and a new one would lock every node out.
+    #[error("the token pepper {} is missing, and without it no token of this database is accepted: restore it from the backup", .0.display())]
+    Lost(PathBuf),
     /// The admin token is not one.
     #[error("{} holds no admin token: {error}; remove the file to get a new one", path.display())]
     Admin {
@@ -41,17 +44,18 @@ pub enum KeyError {
 pub(crate) struct Pepper([u8; 32]);
 
 impl Pepper {
-    /// Reads the pepper; makes it when the file does not exist.
-    pub(crate) fn load_or_create(path: &Path) -> Result<Self, KeyError> {
+    /// Reads the pepper. Makes it when the file does not exist and `may_create`: no database needs an older one.
+    pub(crate) fn load(path: &Path, may_create: bool) -> Result<Self, KeyError> {
         let text = match read(path)? {
             Some(text) => text,
-            None => {
+            None if may_create => {
                 let mut key = [0u8; 32];
                 random::fill(&mut key)?;
                 let text = hex(&key);
                 create(path, &text)?;
                 text
             }
+            None => return Err(KeyError::Lost(path.to_owned())),
         };
         unhex(text.trim())
             .map(Self)
@@ -131,15 +135,21 @@ fn read(path: &Path) -> Result<Option<String>, KeyError> {
     }
 }
 
+/// Writes a new secret whole or not at all: half a pepper after a crash would look like a lost one.
 fn create(path: &Path, text: &str) -> Result<(), KeyError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
+    options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(path).and_then(|mut file| {
+    let written = options.open(&name).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.write_all(b"\n")?;
-        file.sync_all()
+        file.sync_all()?;
+        std::fs::rename(&name, path)?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        std::fs::File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
     });
     written.map_err(|error| KeyError::Io {
         path: path.to_owned(),

@@ -82,9 +82,12 @@ impl Server {
         let shortest = settings.heartbeat_seconds.min(settings.active_heartbeat_seconds);
         settings.min_heartbeat_seconds = settings.min_heartbeat_seconds.min(shortest);
         let storage = Storage::open(&settings.database, clock.now()).await?;
-        let pepper = Pepper::load_or_create(&settings.pepper_path())?;
-        if !storage.check_pepper(&pepper.fingerprint()).await? {
-            return Err(OpenError::Pepper(settings.pepper_path()).into());
+        let known = storage.pepper_fingerprint().await?;
+        let pepper = Pepper::load(&settings.pepper_path(), known.is_none())?;
+        match known {
+            None => storage.note_pepper(&pepper.fingerprint()).await?,
+            Some(known) if known == pepper.fingerprint() => {}
+            Some(_) => return Err(OpenError::Pepper(settings.pepper_path()).into()),
         }
         let admin = keys::admin_token(&settings.admin_token_path())?;
         let presence = Presence::new(reports::load_presence(&mut *storage.read().await?).await?);

@@ -177,9 +177,29 @@ async fn a_directory_that_does_not_exist_is_named() {
 async fn a_lost_pepper_is_not_replaced_silently() {
     let mut cloudly = Cloudly::start().await;
     cloudly.stop().await;
-    std::fs::remove_file(cloudly.dir.path().join("token-pepper")).unwrap();
+    let pepper = cloudly.dir.path().join("token-pepper");
+    let kept = std::fs::read_to_string(&pepper).unwrap();
+    std::fs::remove_file(&pepper).unwrap();
     let error = why_not(&cloudly.database()).await;
-    assert!(error.contains("restore it from the backup"), "{error}");
+    assert!(
+        error.contains("is missing") && error.contains("restore it from the backup"),
+        "{error}"
+    );
+    assert!(!pepper.exists());
+    std::fs::write(&pepper, "0".repeat(64)).unwrap();
+    let error = why_not(&cloudly.database()).await;
+    assert!(
+        error.contains("is not the one this database was made with"),
+        "{error}"
+    );
+    std::fs::write(&pepper, "salt").unwrap();
+    assert!(
+        why_not(&cloudly.database())
+            .await
+            .contains("is not a token pepper")
+    );
+    std::fs::write(&pepper, kept).unwrap();
+    cloudly.restart_stopped().await;
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod support;
 
 use baseos_interfaces::limits::{HEARTBEAT_MAX_BYTES, REGISTER_MAX_BYTES};
 use baseos_interfaces::problem::Problem;
+use baseos_interfaces::token::TokenKind;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use support::{Cloudly, problem};
@@ -239,13 +240,14 @@ async fn a_missing_or_wrong_node_token_is_a_problem() {
     let url = format!("{}/baseos/v1/nodes/heartbeat", cloudly.url);
     let beat = device.next(json!({}));
     let bare = || cloudly.http.post(&url).json(&beat);
-    let wrong = cloudly_baseos::mint(baseos_interfaces::token::TokenKind::Node).unwrap();
+    let wrong = cloudly_baseos::mint(TokenKind::Node).unwrap();
     for request in [
         bare(),
         bare().header("authorization", "Basic eDp5"),
         bare().header("authorization", "Bearer"),
         bare().bearer_auth("szn_short"),
         bare().bearer_auth(wrong.expose()),
+        bare().bearer_auth(support::forged(TokenKind::Node, &device.token[4..14]).expose()),
         bare().bearer_auth(&cloudly.admin),
     ] {
         let refused = answer(request).await;
@@ -259,11 +261,13 @@ async fn a_missing_or_wrong_admin_token_is_a_problem_before_anything_is_read() {
     let cloudly = Cloudly::start().await;
     let device = cloudly.enrol("edge").await;
     let url = format!("{}/baseos/v1/admin/releases", cloudly.url);
-    let wrong = cloudly_baseos::mint(baseos_interfaces::token::TokenKind::Admin).unwrap();
+    let wrong = cloudly_baseos::mint(TokenKind::Admin).unwrap();
+    let forged = support::forged(TokenKind::Admin, &cloudly.admin[4..14]);
     let bare = || cloudly.http.post(&url).body("not json");
     for request in [
         bare(),
         bare().bearer_auth(wrong.expose()),
+        bare().bearer_auth(forged.expose()),
         bare().bearer_auth(&device.token),
     ] {
         let response = request.send().await.unwrap();

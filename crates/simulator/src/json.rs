@@ -85,6 +85,21 @@ impl Json {
         }
     }
 
+    /// Equality as JavaScript's deep comparisons have it: the order of members does not count.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Object(a), Self::Object(b)) => {
+                a.len() == b.len()
+                    && a.iter()
+                        .all(|(name, value)| other.get(name).is_some_and(|other| value.is_same(other)))
+            }
+            (Self::Array(a), Self::Array(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same(b))
+            }
+            _ => self == other,
+        }
+    }
+
     /// `true`?
     pub fn is_true(&self) -> bool {
         *self == Self::Bool(true)

@@ -34,7 +34,7 @@ fn answers_agree_with_the_recordings() {
     managed(&mut tally);
     tally.report();
     assert!(
-        tally.requests() >= 147,
+        tally.requests() >= 176,
         "only {} requests were compared",
         tally.requests()
     );

@@ -118,18 +118,22 @@ impl Storage {
         self.writer.close().await;
     }
 
-    /// Notes the pepper's fingerprint in a new database; says whether it is the right one for an old one.
-    pub(crate) async fn check_pepper(&self, fingerprint: &str) -> Result<bool> {
+    /// The fingerprint of the pepper this database was made with; `None`: it is new.
+    pub(crate) async fn pepper_fingerprint(&self) -> Result<Option<String>> {
+        let mut connection = self.read().await?;
+        sqlx::query_scalar("SELECT value FROM meta WHERE name = 'pepper'")
+            .fetch_optional(&mut *connection)
+            .await
+    }
+
+    /// Notes the fingerprint of a new database's pepper.
+    pub(crate) async fn note_pepper(&self, fingerprint: &str) -> Result<()> {
         let mut tx = self.write().await?;
         sqlx::query("INSERT INTO meta (name, value) VALUES ('pepper', $1) ON CONFLICT (name) DO NOTHING")
             .bind(fingerprint)
             .execute(&mut *tx)
             .await?;
-        let known: String = sqlx::query_scalar("SELECT value FROM meta WHERE name = 'pepper'")
-            .fetch_one(&mut *tx)
-            .await?;
-        tx.commit().await?;
-        Ok(known == fingerprint)
+        tx.commit().await
     }
 
     async fn migrate(&self, path: &Path, now: Timestamp) -> std::result::Result<(), OpenError> {

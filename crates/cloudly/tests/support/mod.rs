@@ -11,6 +11,7 @@ use baseos_interfaces::admin::{CreatedJoinToken, NodeRecord};
 use baseos_interfaces::heartbeat::HeartbeatAnswer;
 use baseos_interfaces::problem::{PROBLEM_JSON, Problem};
 use baseos_interfaces::register::RegisterAnswer;
+use baseos_interfaces::token::{Token, TokenKind};
 use cloudly_baseos::{Clock, Server, ServerError, Settings};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
@@ -91,6 +92,11 @@ impl Cloudly {
 
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
+        self.run().await;
+    }
+
+    /// Starts again after [`Self::stop`].
+    pub(crate) async fn restart_stopped(&mut self) {
         self.run().await;
     }
 
@@ -302,4 +308,18 @@ pub(crate) async fn problem(response: Response) -> Problem {
     );
     assert!(problem.server_time.is_some());
     problem
+}
+
+/// A well-formed token with a known id and another secret: the checksum is no secret.
+pub(crate) fn forged(kind: TokenKind, id: &str) -> Token {
+    let alphabet = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut left = id.bytes();
+    let forged = Token::mint(kind, |bytes| {
+        for byte in bytes.iter_mut() {
+            let digit = left.next().unwrap_or(b'0');
+            *byte = alphabet.iter().position(|d| *d == digit).unwrap() as u8;
+        }
+    });
+    assert_eq!(forged.id().as_str(), id);
+    forged
 }

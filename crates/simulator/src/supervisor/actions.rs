@@ -162,7 +162,12 @@ impl Supervisor {
         self.op = Some(Op { ticket, again, whole });
         if whole {
             // It takes the place of the apply loop, its back-off included.
-            self.cancel(|timer| matches!(timer, Timer::Plan | Timer::Commit | Timer::Finish | Timer::Applied));
+            self.cancel(|timer| {
+                matches!(
+                    timer,
+                    Timer::Plan | Timer::Commit | Timer::Finish | Timer::Applied
+                )
+            });
             self.apply.step = Step::Stopping;
             self.apply.reported = false;
         }

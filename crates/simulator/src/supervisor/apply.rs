@@ -264,9 +264,11 @@ impl Supervisor {
             }
         }
         work.volumes = target.apps.iter().any(|app| {
-            app.volumes
-                .iter()
-                .any(|(name, definition)| self.volumes.get(&volume(app.id, name)) != Some(definition))
+            app.volumes.iter().any(|(name, definition)| {
+                self.volumes
+                    .get(&volume(app.id, name))
+                    .is_none_or(|known| !known.is_same(definition))
+            })
         });
         work
     }
@@ -282,7 +284,7 @@ impl Supervisor {
                 .find(|(known, _)| known == name)
                 .map(|(_, definition)| definition);
             let old = self.volumes.get(&volume(app.id, name));
-            matches!((old, new), (Some(old), Some(new)) if old != new)
+            matches!((old, new), (Some(old), Some(new)) if !old.is_same(new))
         })
     }
 
@@ -293,7 +295,7 @@ impl Supervisor {
             for (name, definition) in &app.volumes {
                 let name = volume(app.id, name);
                 match self.volumes.get(&name) {
-                    Some(known) if known == definition => continue,
+                    Some(known) if known.is_same(definition) => continue,
                     Some(_) => self.effects.push(Effect::WipeVolume { name: name.clone() }),
                     None => {}
                 }
@@ -315,12 +317,25 @@ impl Supervisor {
         if !self.config.managed {
             return false;
         }
-        let wanted: Vec<ImageRow> = services(target).map(|(app, service)| ImageRow::of(app, service)).collect();
-        let old: Vec<ImageRow> = self.rows.iter().filter(|row| !wanted.contains(row)).cloned().collect();
-        let used = |row: &&ImageRow| self.containers.iter().any(|container| container.config.image == row.name);
+        let wanted: Vec<ImageRow> = services(target)
+            .map(|(app, service)| ImageRow::of(app, service))
+            .collect();
+        let old: Vec<ImageRow> = self
+            .rows
+            .iter()
+            .filter(|row| !wanted.contains(row))
+            .cloned()
+            .collect();
+        let used = |row: &&ImageRow| {
+            self.containers
+                .iter()
+                .any(|container| container.config.image == row.name)
+        };
         if let Some(row) = old.iter().find(used) {
             let image = row.name.clone();
-            self.fail(&format!("(HTTP code 409) conflict - unable to remove repository reference {image}"));
+            self.fail(&format!(
+                "(HTTP code 409) conflict - unable to remove repository reference {image}"
+            ));
             return true;
         }
         let waits = !old.is_empty();
@@ -485,13 +500,19 @@ fn services(target: &Target) -> impl Iterator<Item = (&App, &Service)> {
 /// Those that depend on none of the others; the rest is started at the next plan (u05-features: the second service
 /// was not made while the first could not start).
 fn first_of(started: Vec<(App, Service)>) -> Vec<(App, Service)> {
-    let names: BTreeSet<(u64, String)> =
-        started.iter().map(|(app, service)| (app.id, service.name.clone())).collect();
+    let names: BTreeSet<(u64, String)> = started
+        .iter()
+        .map(|(app, service)| (app.id, service.name.clone()))
+        .collect();
     let free = |app: &App, service: &Service| {
         let on = service.config.depends_on();
         !on.iter().any(|name| names.contains(&(app.id, name.clone())))
     };
-    let first: Vec<_> = started.iter().filter(|(app, service)| free(app, service)).cloned().collect();
+    let first: Vec<_> = started
+        .iter()
+        .filter(|(app, service)| free(app, service))
+        .cloned()
+        .collect();
     // A circle cannot be resolved; start them all rather than none.
     if first.is_empty() { started } else { first }
 }

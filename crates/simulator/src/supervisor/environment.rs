@@ -77,13 +77,21 @@ pub(crate) fn of_service(
         "PATH",
         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     );
-    let feature = |name: &str| spec.label(name).is_some_and(|value| value == "1" || value == "true");
+    let feature = |name: &str| {
+        spec.label(name)
+            .is_some_and(|value| value == "1" || value == "true")
+    };
     if feature("io.balena.features.balena-socket") {
         add("DOCKER_HOST", "unix:///host/run/balena-engine.sock");
     }
     if feature("io.balena.features.balena-api") {
         // Set, but empty without a backend (u04-get-target).
-        for name in ["RESIN_API_KEY", "BALENA_API_KEY", "RESIN_API_URL", "BALENA_API_URL"] {
+        for name in [
+            "RESIN_API_KEY",
+            "BALENA_API_KEY",
+            "RESIN_API_URL",
+            "BALENA_API_URL",
+        ] {
             add(name, "");
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::json::{Json, order_as_javascript};
 use crate::supervisor::validate;
+use std::collections::BTreeMap;
 
 /// What the device is meant to run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,8 +47,9 @@ pub struct Service {
     pub config: ServiceConfig,
 }
 
-/// What a container is made from: when it is equal, a new release only renames the container.
-#[derive(Clone, Debug, PartialEq)]
+/// What a container is made from: when it is equal, a new release only renames the container. The order of members
+/// does not count.
+#[derive(Clone, Debug)]
 pub struct ServiceConfig {
     /// The image reference.
     pub image: String,
@@ -57,6 +59,18 @@ pub struct ServiceConfig {
     pub labels: Vec<(String, String)>,
     /// All other keys (`volumes`, `network_mode`, `restart` …).
     pub composition: Vec<(String, Json)>,
+}
+
+impl PartialEq for ServiceConfig {
+    fn eq(&self, other: &Self) -> bool {
+        let sorted =
+            |list: &[(String, String)]| -> BTreeMap<String, String> { list.iter().cloned().collect() };
+        let composition = |config: &Self| Json::Object(config.composition.clone());
+        self.image == other.image
+            && sorted(&self.environment) == sorted(&other.environment)
+            && sorted(&self.labels) == sorted(&other.labels)
+            && composition(self).is_same(&composition(other))
+    }
 }
 
 impl ServiceConfig {

@@ -92,18 +92,34 @@ impl Supervisor {
     }
 
     fn row_state(&self, row: &ImageRow) -> RowState {
-        if self.apply.deleting.contains(row) { RowState::Deleting } else { RowState::Downloaded }
+        if self.apply.deleting.contains(row) {
+            RowState::Deleting
+        } else {
+            RowState::Downloaded
+        }
     }
 
     fn first_image(&self) -> Option<(u64, &'static str, Option<Json>)> {
         let containers = self.containers.iter().map(|container| {
-            let status = if container.status() == "Running" { "Idle" } else { container.status() };
+            let status = if container.status() == "Running" {
+                "Idle"
+            } else {
+                container.status()
+            };
             // A container wins over the image row of the same id.
-            ((container.app_id, container.image_id, 0), status, Some(Json::Null))
+            (
+                (container.app_id, container.image_id, 0),
+                status,
+                Some(Json::Null),
+            )
         });
         let pulls = self.apply.pulls.iter().map(|pull| {
             let percent = Json::from(pull.percent(self.now));
-            ((pull.row.app_id, pull.row.image_id, 1), "Downloading", Some(percent))
+            (
+                (pull.row.app_id, pull.row.image_id, 1),
+                "Downloading",
+                Some(percent),
+            )
         });
         let rows = self.rows.iter().map(|row| {
             let key = (row.app_id, row.image_id, 2);

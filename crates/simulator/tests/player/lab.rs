@@ -4,7 +4,8 @@ use super::compare::difference;
 use super::{Tally, lines};
 use baseos_simulator::json::Json;
 use baseos_simulator::supervisor::{
-    Answer, Behaviour, Config, Effect, Image, LockTable, Locks, Pull, Registry, Reply, Request, Supervisor, Timing,
+    Answer, Behaviour, Config, Effect, Image, LockTable, Locks, Pull, Registry, Reply, Request, Supervisor,
+    Timing,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -64,7 +65,14 @@ impl Lab {
 
     fn new(timing: Timing) -> Self {
         let locks = SharedLocks::default();
-        let model = Supervisor::new(Config { timing, ..Config::default() }, Registry::default(), Box::new(locks.clone()));
+        let model = Supervisor::new(
+            Config {
+                timing,
+                ..Config::default()
+            },
+            Registry::default(),
+            Box::new(locks.clone()),
+        );
         Self {
             model,
             locks,
@@ -210,7 +218,10 @@ impl Lab {
     }
 
     pub(crate) fn does_not_start(&mut self, image: &str) -> &mut Self {
-        let broken = Image { pull: Pull::default(), run: Behaviour::DoesNotStart };
+        let broken = Image {
+            pull: Pull::default(),
+            run: Behaviour::DoesNotStart,
+        };
         self.model.registry.images.insert(image.to_owned(), broken);
         self
     }
@@ -275,7 +286,10 @@ impl Lab {
                 // The layers were there already: it took less than a second.
                 let image = Image::new(Behaviour::Runs, 300);
                 for app in &self.model.target().apps.clone() {
-                    self.model.registry.images.insert(app.services[0].config.image.clone(), image.clone());
+                    self.model
+                        .registry
+                        .images
+                        .insert(app.services[0].config.image.clone(), image.clone());
                 }
                 self.registry_down(false);
             }
@@ -290,8 +304,11 @@ impl Lab {
         // GETs are compared afterwards: recorded times are whole seconds, so the answer may be that of any moment
         // within a second of it.
         let mut seen: Vec<(Duration, BTreeMap<String, Json>)> = Vec::new();
-        let mut paths: Vec<String> =
-            lines.iter().filter(|line| text(line, "method") == "GET").map(|line| text(line, "path")).collect();
+        let mut paths: Vec<String> = lines
+            .iter()
+            .filter(|line| text(line, "method") == "GET")
+            .map(|line| text(line, "path"))
+            .collect();
         paths.sort();
         paths.dedup();
         let watched =

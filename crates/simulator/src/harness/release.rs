@@ -1,0 +1,110 @@
+//! Releases with two services, the agent and Onebox, as Cloudly takes them and as a boot service posts them.
+
+use crate::json::Json;
+use baseos_interfaces::admin::CreateRelease;
+use baseos_interfaces::desired::Service;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// The app's id on the device.
+pub const APP_ID: u64 = 1;
+
+/// A release of the demo and the tests.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// The commit: hex with a letter.
+    pub commit: String,
+    /// For people.
+    pub version: String,
+    /// The agent's image.
+    pub agent_image: String,
+    /// Onebox's image.
+    pub onebox_image: String,
+    /// Onebox's compose keys.
+    pub onebox_composition: Map<String, Value>,
+    /// More environment for the agent; changing it makes the release replace the agent.
+    pub agent_environment: BTreeMap<String, String>,
+}
+
+impl Version {
+    /// A release whose agent is `baserunner:1`.
+    pub fn new(commit: &str, version: &str, onebox_image: &str) -> Self {
+        Self {
+            commit: commit.to_owned(),
+            version: version.to_owned(),
+            agent_image: "baserunner:1".to_owned(),
+            onebox_image: onebox_image.to_owned(),
+            onebox_composition: Map::new(),
+            agent_environment: BTreeMap::new(),
+        }
+    }
+
+    /// With another image of the agent: the release replaces the agent itself.
+    #[must_use]
+    pub fn with_agent(self, image: &str) -> Self {
+        Self {
+            agent_image: image.to_owned(),
+            ..self
+        }
+    }
+
+    /// With this restart policy for Onebox.
+    #[must_use]
+    pub fn with_onebox_restart(mut self, policy: &str) -> Self {
+        self.onebox_composition
+            .insert("restart".to_owned(), policy.into());
+        self
+    }
+
+    /// For `POST /baseos/v1/admin/releases`.
+    pub fn release(&self) -> CreateRelease {
+        let agent = Service {
+            image: self.agent_image.clone(),
+            environment: self.agent_environment.clone(),
+            labels: BTreeMap::from([("io.balena.features.supervisor-api".to_owned(), "1".to_owned())]),
+            composition: Map::from_iter([("volumes".to_owned(), json!(["baseos:/data/baseos"]))]),
+            size_bytes: None,
+        };
+        let onebox = Service {
+            image: self.onebox_image.clone(),
+            environment: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            composition: self.onebox_composition.clone(),
+            size_bytes: None,
+        };
+        CreateRelease {
+            commit: self.commit.clone(),
+            version: Some(self.version.clone()),
+            services: BTreeMap::from([("baserunner".to_owned(), agent), ("onebox".to_owned(), onebox)]),
+            volumes: BTreeMap::from([("baseos".to_owned(), Map::new())]),
+            networks: BTreeMap::new(),
+        }
+    }
+
+    /// For `POST /v2/local/target-state`, as the boot service posts the release a device is delivered with.
+    pub fn local_target(&self, device_name: &str) -> Json {
+        let release = self.release();
+        let services: Map<String, Value> = (1u64..)
+            .zip(&release.services)
+            .map(|(id, (name, service))| {
+                let mut body = service.composition.clone();
+                body.insert("serviceName".to_owned(), name.as_str().into());
+                body.insert("imageId".to_owned(), id.into());
+                body.insert("image".to_owned(), service.image.as_str().into());
+                body.insert("environment".to_owned(), json!(service.environment));
+                body.insert("labels".to_owned(), json!(service.labels));
+                (id.to_string(), Value::Object(body))
+            })
+            .collect();
+        let app = json!({
+            "name": "baseos", "commit": self.commit, "releaseId": 1, "services": services,
+            "volumes": release.volumes, "networks": {},
+        });
+        let mut apps = Map::new();
+        apps.insert(APP_ID.to_string(), app);
+        let config = json!({ "SUPERVISOR_LOCAL_MODE": "true" });
+        let target = json!({ "local": { "name": device_name, "config": config, "apps": apps } });
+        // What was just written reads back.
+        Json::parse(target.to_string().as_bytes()).unwrap_or(Json::Null)
+    }
+}
