@@ -2,7 +2,7 @@
 
 use crate::adapters::cloudly::{CloudlyPort, CloudlySettings};
 use crate::adapters::host::{self, Watched};
-use crate::adapters::local_api::{LocalApi, LocalApiSettings};
+use crate::adapters::local_api::{BindError, LocalApi, LocalApiSettings};
 use crate::adapters::locks::LockFiles;
 use crate::adapters::store::{OpenError, Opened, StateFile};
 use crate::adapters::supervisor::{self, Paces, SupervisorClient, SupervisorPort, SupervisorSettings};
@@ -58,7 +58,7 @@ pub enum AgentError {
     Config(String),
     /// The local API.
     #[error("the local API cannot be served: {0}")]
-    LocalApi(String),
+    LocalApi(#[from] BindError),
     /// A source ended.
     #[error(transparent)]
     Dead(#[from] DeadSource),
@@ -73,7 +73,11 @@ pub enum AgentError {
 /// It could not start, or a source ended; the process should exit non-zero and be started anew.
 pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentError> {
     let mut clock = SystemClock::default();
-    let Opened { file, fresh, recovered } = StateFile::open(&settings.state_dir)?;
+    let Opened {
+        file,
+        fresh,
+        recovered,
+    } = StateFile::open(&settings.state_dir)?;
     if let Some(damage) = recovered {
         tracing::error!(%damage, "the newest state was unusable; the one before it is used");
     }
@@ -84,14 +88,23 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
         store.lend_join_token(token.clone());
     }
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-    let vault = Arc::new(AgentVault { store: store.clone(), endpoint: endpoint.clone() });
+    let vault = Arc::new(AgentVault {
+        store: store.clone(),
+        endpoint: endpoint.clone(),
+    });
     let mut local_api = bind_local_api(&settings, &vault, &metrics)?;
-    let cloudly = endpoint.map(|endpoint| cloudly_port(endpoint, vault.clone())).transpose()?;
+    let cloudly = endpoint
+        .map(|endpoint| cloudly_port(endpoint, vault.clone()))
+        .transpose()?;
     let supervisor = supervisor_client(&settings, redactor)?;
 
     let run = facts(&settings, &store, &mut clock);
     let now = clock.stamp();
-    let header = Header { checkpoint: checkpoint.clone(), run: run.clone(), now };
+    let header = Header {
+        checkpoint: checkpoint.clone(),
+        run: run.clone(),
+        now,
+    };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), run = run.run_id, node = checkpoint.book.node.as_ref().map(|n| n.id.as_str()),
         state = %checkpoint.state.name(), fresh, "baserunner starts"
@@ -102,10 +115,19 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
     let stop = CancellationToken::new();
     shutdown::on_signal(stop.clone())?;
     let (pace, paces) = watch::channel(Pace::Calm);
-    let watched = Watched { state_dir: settings.state_dir.clone(), lock_dir: settings.lock_dir.clone() };
-    let calm = Paces { calm: settings.supervisor_poll, ..Paces::default() };
+    let watched = Watched {
+        state_dir: settings.state_dir.clone(),
+        lock_dir: settings.lock_dir.clone(),
+    };
+    let calm = Paces {
+        calm: settings.supervisor_poll,
+        ..Paces::default()
+    };
     let bus = Bus::default()
-        .with("supervisor poller", supervisor::poll(supervisor.clone(), calm, paces))
+        .with(
+            "supervisor poller",
+            supervisor::poll(supervisor.clone(), calm, paces),
+        )
         .with("host poller", host::poll(watched, HOST_PERIOD))
         .with("local API", local_api.requests());
 
@@ -151,7 +173,10 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
 }
 
 fn load(store: &StateFile, dir: &Path) -> Result<Checkpoint, AgentError> {
-    let failed = |error| AgentError::Checkpoint { dir: dir.to_owned(), error };
+    let failed = |error| AgentError::Checkpoint {
+        dir: dir.to_owned(),
+        error,
+    };
     match store.load_checkpoint::<serde_json::Value>() {
         Ok(None) => Ok(Checkpoint::default()),
         Ok(Some(value)) => migrate(value).map_err(failed),
@@ -162,14 +187,21 @@ fn load(store: &StateFile, dir: &Path) -> Result<Checkpoint, AgentError> {
 fn facts(settings: &Settings, store: &StateFile, clock: &mut SystemClock) -> Run {
     let device = &settings.device;
     let stored = store.stored_join_token().map(Ok);
-    let configured = settings.join.as_ref().map(|join| join.as_ref().map(|token| token.id().clone()).map_err(Clone::clone));
+    let configured = settings.join.as_ref().map(|join| {
+        join.as_ref()
+            .map(|token| token.id().clone())
+            .map_err(Clone::clone)
+    });
     // A token somebody handed over by hand is newer than the one in the environment.
     let join = stored.or(configured).map(|token| JoinOffer {
         token,
         registration_id: host::registration_id(clock.stamp().wall, random::fill),
         replace: false,
     });
-    let architecture = device.architecture.clone().or_else(|| host::architecture().map(str::to_owned));
+    let architecture = device
+        .architecture
+        .clone()
+        .or_else(|| host::architecture().map(str::to_owned));
     Run {
         run_id: host::run_id(random::fill),
         boot_id: host::boot_id(),
@@ -195,7 +227,11 @@ fn facts(settings: &Settings, store: &StateFile, clock: &mut SystemClock) -> Run
     }
 }
 
-fn bind_local_api(settings: &Settings, vault: &Arc<AgentVault>, metrics: &Arc<Metrics>) -> Result<LocalApi, AgentError> {
+fn bind_local_api(
+    settings: &Settings,
+    vault: &Arc<AgentVault>,
+    metrics: &Arc<Metrics>,
+) -> Result<LocalApi, AgentError> {
     let (socket, tcp) = match &settings.api {
         ApiAddress::Unix(socket) => (socket.clone(), None),
         ApiAddress::Tcp(address) => (settings.run_dir.join("api.sock"), Some(*address)),
@@ -209,7 +245,7 @@ fn bind_local_api(settings: &Settings, vault: &Arc<AgentVault>, metrics: &Arc<Me
         entropy: Arc::new(random::fill),
         metrics: Arc::new(move || metrics.render()),
     };
-    LocalApi::bind(local, vault.clone()).map_err(|error| AgentError::LocalApi(error.to_string()))
+    Ok(LocalApi::bind(local, vault.clone())?)
 }
 
 /// The port to Cloudly.
@@ -233,7 +269,10 @@ pub fn cloudly_port(endpoint: Endpoint, vault: Arc<dyn Vault>) -> Result<Cloudly
 pub fn supervisor_client(settings: &Settings, redactor: &Redactor) -> Result<SupervisorClient, AgentError> {
     let access = settings.supervisor.as_ref().map(|access| {
         redactor.add(access.api_key.expose_secret());
-        SupervisorSettings { address: access.address.clone(), api_key: access.api_key.clone() }
+        SupervisorSettings {
+            address: access.address.clone(),
+            api_key: access.api_key.clone(),
+        }
     });
     SupervisorClient::new(access).map_err(|error| AgentError::Config(error.to_string()))
 }
@@ -266,7 +305,9 @@ struct Sink(Arc<StateFile>);
 
 impl CheckpointSink for Sink {
     fn save(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
-        self.0.save_checkpoint(checkpoint).map_err(|error| error.to_string())
+        self.0
+            .save_checkpoint(checkpoint)
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -280,7 +321,10 @@ struct AgentVault {
 impl AgentVault {
     fn remember_endpoint(&self) -> Result<(), VaultError> {
         match &self.endpoint {
-            Some(endpoint) => self.store.set_endpoint(endpoint).map_err(|error| VaultError(error.to_string())),
+            Some(endpoint) => self
+                .store
+                .set_endpoint(endpoint)
+                .map_err(|error| VaultError(error.to_string())),
             None => Ok(()),
         }
     }

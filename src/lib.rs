@@ -24,6 +24,8 @@ pub mod cli;
 pub mod config;
 pub mod failpoint;
 pub mod lifecycle;
+pub mod one_shot;
+pub mod program;
 pub mod random;
 pub mod runtime;
 pub mod telemetry;

@@ -2,7 +2,11 @@
 //! fails when they drift. `UPDATE_DIAGRAMS=1 cargo test --test diagrams` writes them anew.
 
 #[path = "support/world.rs"]
-#[allow(dead_code, unreachable_pub, reason = "each test file uses its part of the world")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its part of the world"
+)]
 mod world;
 
 use baseos_interfaces::states::AgentState;
@@ -26,18 +30,51 @@ fn alphabet() -> Vec<Action> {
         Action::Desire(3, Rule::Forced),
         Action::Desire(5, Rule::Plain),
         Action::Order(Errand::Reboot),
-        Action::Host { locked: true, full: false },
-        Action::Host { locked: false, full: false },
+        Action::Host {
+            locked: true,
+            full: false,
+        },
+        Action::Host {
+            locked: false,
+            full: false,
+        },
         Action::Disk { works: false },
         Action::Disk { works: true },
-        Action::Offer { token: 1, replace: false },
-        Action::Offer { token: 2, replace: true },
+        Action::Offer {
+            token: 1,
+            replace: false,
+        },
+        Action::Offer {
+            token: 2,
+            replace: true,
+        },
         Action::Restart { reboot: false },
     ];
-    actions.extend([Sight::Truth, Sight::Working, Sight::Ill, Sight::Silent, Sight::Foreign].map(Action::See));
-    actions.extend([Wish::Status, Wish::Check, Wish::Approve, Wish::Defer, Wish::Lock, Wish::Unlock].map(Action::Ask));
+    actions.extend(
+        [
+            Sight::Truth,
+            Sight::Working,
+            Sight::Ill,
+            Sight::Silent,
+            Sight::Foreign,
+        ]
+        .map(Action::See),
+    );
+    actions.extend(
+        [
+            Wish::Status,
+            Wish::Check,
+            Wish::Approve,
+            Wish::Defer,
+            Wish::Lock,
+            Wish::Unlock,
+        ]
+        .map(Action::Ask),
+    );
     for reply in [Reply::Good, Reply::Refused, Reply::Gone, Reply::Unavailable] {
-        actions.extend([Port::Cloudly, Port::Supervisor, Port::LockFiles].map(|port| Action::Answer(port, reply)));
+        actions.extend(
+            [Port::Cloudly, Port::Supervisor, Port::LockFiles].map(|port| Action::Answer(port, reply)),
+        );
     }
     actions
 }
@@ -46,15 +83,28 @@ fn alphabet() -> Vec<Action> {
 fn situation(world: &World) -> String {
     let l = world.machine.lifecycle();
     let state = world.machine.state();
-    let update = state.update().map(|update| (update.commit().to_owned(), update.blocked.is_empty()));
-    let view = l.supervisor.as_ref().map(|view| view.as_ref().map(|view| (view.app_state, view.release.clone())).ok());
+    let update = state
+        .update()
+        .map(|update| (update.commit().to_owned(), update.blocked.is_empty()));
+    let view = l.supervisor.as_ref().map(|view| {
+        view.as_ref()
+            .map(|view| (view.app_state, view.release.clone()))
+            .ok()
+    });
     let busy = world.pending.contains_key(&Port::Supervisor);
     format!(
         "{} {update:?} {view:?} {busy} {:?} {:?} {:?} {:?} {} {}",
         state.name(),
-        world.undelivered().and_then(|desired| desired.app.as_ref()).map(|app| (&app.release.commit, &app.policy)),
+        world
+            .undelivered()
+            .and_then(|desired| desired.app.as_ref())
+            .map(|app| (&app.release.commit, &app.policy)),
         l.book.good.as_ref().map(|good| &good.commit),
-        l.book.desired_app().map(|app| (&app.release.commit, &app.policy.on_failure, app.policy.force.is_some())),
+        l.book.desired_app().map(|app| (
+            &app.release.commit,
+            &app.policy.on_failure,
+            app.policy.force.is_some()
+        )),
         world.machine.next_timer().map(|(timer, _)| timer),
         l.book.leases.is_empty(),
         l.beats.is_disowned(),
@@ -76,12 +126,19 @@ impl Walk {
         for moved in &step.transitions {
             let key = (moved.by.clone(), moved.from.as_str(), moved.to.as_str());
             self.edges.entry(key).or_default().insert(moved.cause.clone());
-            let reaction = self.reactions.entry((moved.by.clone(), moved.cause.clone())).or_default();
+            let reaction = self
+                .reactions
+                .entry((moved.by.clone(), moved.cause.clone()))
+                .or_default();
             reaction.0.insert(moved.to.as_str().to_owned());
         }
         if !step.ignored && !step.handler.is_empty() {
             let key = (step.handler.to_owned(), event.name().to_owned());
-            self.reactions.entry(key).or_default().1.extend(step.effects.iter().map(|effect| effect.name()));
+            self.reactions
+                .entry(key)
+                .or_default()
+                .1
+                .extend(step.effects.iter().map(|effect| effect.name()));
         }
     }
 }
@@ -89,15 +146,34 @@ impl Walk {
 /// Where the walk sets out from: every moment of a good update, of a bad one, and of one that is given up.
 fn seeds() -> Vec<Vec<Action>> {
     let good = |port| Action::Answer(port, Reply::Good);
-    let begin = [good(Port::Cloudly), Action::See(Sight::Truth), Action::Elapse, good(Port::Cloudly)];
+    let begin = [
+        good(Port::Cloudly),
+        Action::See(Sight::Truth),
+        Action::Elapse,
+        good(Port::Cloudly),
+    ];
     let update = |number, rule| {
-        let mut path = vec![Action::Desire(number, rule), Action::Elapse, good(Port::Cloudly), good(Port::Supervisor)];
-        path.extend([good(Port::Supervisor), good(Port::Supervisor), Action::See(Sight::Working)]);
+        let mut path = vec![
+            Action::Desire(number, rule),
+            Action::Elapse,
+            good(Port::Cloudly),
+            good(Port::Supervisor),
+        ];
+        path.extend([
+            good(Port::Supervisor),
+            good(Port::Supervisor),
+            Action::See(Sight::Working),
+        ]);
         path.push(Action::See(Sight::Truth));
         path
     };
     let ill = [Sight::Ill, Sight::Truth, Sight::Ill, Sight::Truth, Sight::Ill].map(Action::See);
-    let back = [good(Port::Supervisor), good(Port::Supervisor), Action::See(Sight::Truth), Action::Elapse];
+    let back = [
+        good(Port::Supervisor),
+        good(Port::Supervisor),
+        Action::See(Sight::Truth),
+        Action::Elapse,
+    ];
     let first = [&begin[..], &update(2, Rule::Plain)].concat();
     let proven = [&first[..], &[Action::Elapse, Action::Elapse, good(Port::Cloudly)]].concat();
     let heard = [Action::Elapse, good(Port::Cloudly)];
@@ -106,17 +182,38 @@ fn seeds() -> Vec<Vec<Action>> {
     let working = &working[..working.len() - 1];
     let overdue: Vec<_> = [good(Port::Cloudly), Action::Elapse].repeat(12);
     let stories = [
-        [&bad[..], &[Action::Desire(2, Rule::Plain)], &heard, &[Action::Desire(4, Rule::Plain)], &heard].concat(),
+        [
+            &bad[..],
+            &[Action::Desire(2, Rule::Plain)],
+            &heard,
+            &[Action::Desire(4, Rule::Plain)],
+            &heard,
+        ]
+        .concat(),
         [working, &[Action::Desire(0, Rule::Plain)], &heard].concat(),
-        [working, &overdue, &back[..2], &[Action::See(Sight::Working)], &overdue].concat(),
+        [
+            working,
+            &overdue,
+            &back[..2],
+            &[Action::See(Sight::Working)],
+            &overdue,
+        ]
+        .concat(),
         [&proven[..], &[Action::Desire(5, Rule::Plain)], &heard, &back[..1]].concat(),
         first.clone(),
         bad.clone(),
         [&proven[..], &update(4, Rule::ReportOnly), &ill].concat(),
         [&proven[..], &update(4, Rule::NeedsApproval)].concat(),
-        [&first[..first.len() - 3], &[Action::Answer(Port::Supervisor, Reply::Refused)]].concat(),
+        [
+            &first[..first.len() - 3],
+            &[Action::Answer(Port::Supervisor, Reply::Refused)],
+        ]
+        .concat(),
     ];
-    stories.iter().flat_map(|story| (0..=story.len()).map(|end| story[..end].to_vec())).collect()
+    stories
+        .iter()
+        .flat_map(|story| (0..=story.len()).map(|end| story[..end].to_vec()))
+        .collect()
 }
 
 /// Situations looked at from each leaf state: enough to see all it does, few enough to take seconds.
@@ -203,17 +300,26 @@ fn ancestors(state: &mut State) -> Vec<&'static str> {
 }
 
 fn id(name: &str) -> String {
-    name.split('-').map(|part| part[..1].to_uppercase() + &part[1..]).collect()
+    name.split('-')
+        .map(|part| part[..1].to_uppercase() + &part[1..])
+        .collect()
 }
 
 fn node(name: &str) -> String {
-    if ["root", "enrolled", "updating"].contains(&name) { name.to_owned() } else { id(name) }
+    if ["root", "enrolled", "updating"].contains(&name) {
+        name.to_owned()
+    } else {
+        id(name)
+    }
 }
 
 fn mermaid(walk: &Walk, nesting: &BTreeMap<&'static str, Vec<&'static str>>) -> String {
     let mut out = String::from("stateDiagram-v2\n    [*] --> Unenrolled\n");
     let children = |of: &'static str| {
-        nesting.iter().filter(move |(_, above)| above.first() == Some(&of)).map(|(leaf, _)| *leaf)
+        nesting
+            .iter()
+            .filter(move |(_, above)| above.first() == Some(&of))
+            .map(|(leaf, _)| *leaf)
     };
     let _ = writeln!(out, "    state enrolled {{");
     for leaf in children("enrolled") {
@@ -227,25 +333,44 @@ fn mermaid(walk: &Walk, nesting: &BTreeMap<&'static str, Vec<&'static str>>) -> 
     // An edge starts at whoever decided: once at a superstate, not once for each of its leaves.
     let mut merged: BTreeMap<(String, String), BTreeSet<&str>> = BTreeMap::new();
     for ((by, from, to), causes) in &walk.edges {
-        let start = if by == "root" { (*from).to_owned() } else { by.clone() };
-        merged.entry((start, (*to).to_owned())).or_default().extend(causes.iter().map(String::as_str));
+        let start = if by == "root" {
+            (*from).to_owned()
+        } else {
+            by.clone()
+        };
+        merged
+            .entry((start, (*to).to_owned()))
+            .or_default()
+            .extend(causes.iter().map(String::as_str));
     }
     for ((from, to), causes) in merged {
         let causes: Vec<_> = causes.into_iter().collect();
-        let _ = writeln!(out, "    {} --> {}: {}", node(&from), node(&to), causes.join(", "));
+        let _ = writeln!(
+            out,
+            "    {} --> {}: {}",
+            node(&from),
+            node(&to),
+            causes.join(", ")
+        );
     }
     out
 }
 
 fn table(walk: &Walk) -> String {
-    let mut out = String::from("| decided by | event | leads to | effects seen |\n| --- | --- | --- | --- |\n");
+    let mut out =
+        String::from("| decided by | event | leads to | effects seen |\n| --- | --- | --- | --- |\n");
     for ((by, event), (targets, effects)) in &walk.reactions {
         if targets.is_empty() && effects.is_empty() {
             continue;
         }
         let targets: Vec<_> = targets.iter().map(String::as_str).collect();
         let effects: Vec<_> = effects.iter().copied().collect();
-        let _ = writeln!(out, "| {by} | {event} | {} | {} |", targets.join(", "), effects.join(", "));
+        let _ = writeln!(
+            out,
+            "| {by} | {event} | {} | {} |",
+            targets.join(", "),
+            effects.join(", ")
+        );
     }
     out
 }
@@ -254,7 +379,10 @@ fn table(walk: &Walk) -> String {
 fn the_diagram_is_the_machine() {
     let walk = walk();
     for leaf in every_leaf() {
-        assert!(walk.leaves.contains(leaf.as_str()), "the walk never reached {leaf}");
+        assert!(
+            walk.leaves.contains(leaf.as_str()),
+            "the walk never reached {leaf}"
+        );
     }
     // Nesting is asked of states that were really reached.
     let mut nesting = BTreeMap::new();
@@ -266,10 +394,18 @@ fn the_diagram_is_the_machine() {
     note(&World::new(false));
     note(&World::new(true));
     let story = [
-        Action::Desire(2, Rule::NeedsApproval), Action::Elapse, Action::Answer(Port::Cloudly, Reply::Good),
-        Action::Answer(Port::Supervisor, Reply::Good), Action::Ask(Wish::Approve),
-        Action::Answer(Port::Supervisor, Reply::Good), Action::Answer(Port::Supervisor, Reply::Good),
-        Action::See(Sight::Working), Action::See(Sight::Truth), Action::Elapse, Action::Elapse, Action::Elapse,
+        Action::Desire(2, Rule::NeedsApproval),
+        Action::Elapse,
+        Action::Answer(Port::Cloudly, Reply::Good),
+        Action::Answer(Port::Supervisor, Reply::Good),
+        Action::Ask(Wish::Approve),
+        Action::Answer(Port::Supervisor, Reply::Good),
+        Action::Answer(Port::Supervisor, Reply::Good),
+        Action::See(Sight::Working),
+        Action::See(Sight::Truth),
+        Action::Elapse,
+        Action::Elapse,
+        Action::Elapse,
     ];
     note(&runner);
     for action in story {
@@ -283,7 +419,11 @@ fn the_diagram_is_the_machine() {
         note(&runner);
     }
     let mut failing = World::enrolled();
-    for action in [Action::Desire(2, Rule::Plain), Action::Elapse, Action::Answer(Port::Cloudly, Reply::Good)] {
+    for action in [
+        Action::Desire(2, Rule::Plain),
+        Action::Elapse,
+        Action::Answer(Port::Cloudly, Reply::Good),
+    ] {
         failing.act(action);
     }
     for reply in [Reply::Good, Reply::Good, Reply::Refused] {
@@ -291,7 +431,10 @@ fn the_diagram_is_the_machine() {
         note(&failing);
     }
     for leaf in every_leaf() {
-        assert!(nesting.contains_key(leaf.as_str()), "the nesting of {leaf} is not known: {nesting:?}");
+        assert!(
+            nesting.contains_key(leaf.as_str()),
+            "the nesting of {leaf} is not known: {nesting:?}"
+        );
     }
 
     let document = format!(
@@ -306,12 +449,19 @@ fn the_diagram_is_the_machine() {
         table(&walk),
     );
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/state-diagrams/lifecycle.md");
-    #[expect(clippy::disallowed_methods, reason = "a switch of this test, not of the program")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a switch of this test, not of the program"
+    )]
     if std::env::var_os("UPDATE_DIAGRAMS").is_some() {
         std::fs::write(path, &document).unwrap();
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(walk.situations > 1000, "the walk is too small to mean anything: {}", walk.situations);
+    assert!(
+        walk.situations > 1000,
+        "the walk is too small to mean anything: {}",
+        walk.situations
+    );
     assert!(
         committed == document,
         "state-diagrams/lifecycle.md has drifted from the machine: run `UPDATE_DIAGRAMS=1 cargo test --test diagrams`"

@@ -125,6 +125,31 @@ impl CloudlyPort {
         Ok(Self { client, vault })
     }
 
+    /// Whether Cloudly is there: an empty heartbeat without a token, which it must refuse. Says nothing about this
+    /// node's token and changes nothing.
+    ///
+    /// # Errors
+    /// Why no Cloudly was reached.
+    pub async fn reach(&self) -> Result<(), CallFailure> {
+        match self
+            .client
+            .post::<serde_json::Value>(HEARTBEAT_PATH, None, b"{}".to_vec())
+            .await
+        {
+            Err(failure)
+                if !matches!(
+                    failure.kind,
+                    CallFailureKind::Unauthorized | CallFailureKind::Rejected | CallFailureKind::Unavailable
+                ) =>
+            {
+                Err(failure)
+            }
+            // An answer without a problem's code comes from something else than Cloudly.
+            Err(failure) if failure.code.is_none() => Err(failure),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// Performs effects until the mailbox closes or nobody takes results any more.
     pub async fn serve(self, mut mailbox: mpsc::Receiver<Effect>, events: mpsc::Sender<Event>) {
         while let Some(effect) = mailbox.recv().await {
