@@ -1,4 +1,31 @@
-//! The BaseOS agent.
+//! baserunner, the BaseOS agent: it enrols a device in Cloudly, keeps in touch with it, and applies releases
+//! through the local Supervisor.
+//!
+//! One turn of its loop:
+//!
+//! ```text
+//! sources ──► bus ──► drive: stamp, journal ──► machine.step(event, now)
+//!   ▲                                              │
+//!   │                                              ▼
+//!   │                              Step { effects, transitions, checkpoint }
+//!   │                                              │
+//!   └── adapters ◄── dispatch ◄── checkpoint written and fsynced
+//! ```
+//!
+//! Facts come in as events ([`lifecycle::event`]), a pure machine decides ([`lifecycle::machine`]), effects go out
+//! ([`lifecycle::effect`]), and their results come back as events. The machine knows no clock, no socket and no
+//! secret: the same checkpoint and the same journal give the same effects. [`runtime`] drives it, [`adapters`]
+//! perform what it asks for, [`agent`] puts them together.
 #![forbid(unsafe_code)]
+
 pub mod adapters;
+pub mod agent;
+pub mod cli;
+pub mod config;
+pub mod failpoint;
 pub mod lifecycle;
+pub mod one_shot;
+pub mod program;
+pub mod random;
+pub mod runtime;
+pub mod telemetry;

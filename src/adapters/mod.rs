@@ -4,4 +4,13 @@
 //! Every port is a task of the same shape: `serve(self, mailbox, events)`, where `mailbox` brings effects and
 //! `events` takes results. It ends when the mailbox closes.
 
+pub mod cloudly;
+#[cfg(test)]
+mod fake;
+pub mod host;
+pub mod local_api;
+pub mod locks;
+mod redact;
+pub mod store;
+pub mod supervisor;
 pub mod vault;

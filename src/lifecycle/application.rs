@@ -90,27 +90,36 @@ impl Application {
                 self.begin(l, cx);
                 Progress::Going
             }
-            (Event::SupervisorAnswered { op, answer }, Step::Looking(mine)) if *op == mine => match &**answer {
+            (Event::SupervisorAnswered { op, answer }, Step::Looking(mine)) if *op == mine => match &**answer
+            {
                 Ok(SupervisorAnswer::Inspected(inspection)) => self.looked(inspection, release, force, l, cx),
                 Ok(_) => Progress::Going,
                 Err(error) => self.pause(error, l, cx),
             },
-            (Event::SupervisorAnswered { op, answer }, Step::HandingOver(mine)) if *op == mine => match &**answer {
-                Ok(_) => {
-                    *self.step = Step::Watching;
-                    *self.failures = 0;
-                    Progress::HandedOver
-                }
-                Err(error) => match error.kind {
-                    SupervisorErrorKind::Locked => {
-                        *self.step = Step::Pausing;
-                        Progress::Locked(error.message.clone())
+            (Event::SupervisorAnswered { op, answer }, Step::HandingOver(mine)) if *op == mine => {
+                match &**answer {
+                    Ok(_) => {
+                        *self.step = Step::Watching;
+                        *self.failures = 0;
+                        Progress::HandedOver
                     }
-                    SupervisorErrorKind::Refused => Progress::Refused(error.message.clone()),
-                    _ => self.pause(error, l, cx),
+                    Err(error) => match error.kind {
+                        SupervisorErrorKind::Locked => {
+                            *self.step = Step::Pausing;
+                            Progress::Locked(error.message.clone())
+                        }
+                        SupervisorErrorKind::Refused => Progress::Refused(error.message.clone()),
+                        _ => self.pause(error, l, cx),
+                    },
+                }
+            }
+            (
+                Event::Withheld {
+                    op: Some(op),
+                    problem,
                 },
-            },
-            (Event::Withheld { op: Some(op), problem }, Step::HandingOver(mine)) if *op == mine => {
+                Step::HandingOver(mine),
+            ) if *op == mine => {
                 let error = SupervisorError {
                     kind: SupervisorErrorKind::Unavailable,
                     message: format!("not begun, because the state cannot be saved: {problem}"),
@@ -146,7 +155,10 @@ impl Application {
         } else {
             let own_service = l.run.own_service.clone();
             match l.book.target.plan(release, &own_service) {
-                Ok(target) => SupervisorCall::ApplyTarget { target: Box::new(target), force },
+                Ok(target) => SupervisorCall::ApplyTarget {
+                    target: Box::new(target),
+                    force,
+                },
                 Err(refusal) => return Progress::Refused(refusal.to_string()),
             }
         };
@@ -156,7 +168,10 @@ impl Application {
 
     fn pause(&mut self, error: &SupervisorError, l: &mut Lifecycle, cx: &Context) -> Progress {
         *self.step = Step::Pausing;
-        l.timers.arm(Timer::Retry, cx.now.boot + backoff::SUPERVISOR.delay(*self.failures, cx.entropy(1)));
+        l.timers.arm(
+            Timer::Retry,
+            cx.now.boot + backoff::SUPERVISOR.delay(*self.failures, cx.entropy(1)),
+        );
         *self.failures = self.failures.saturating_add(1);
         Progress::Unavailable(error.clone())
     }

@@ -138,7 +138,10 @@ impl Beats {
         }
         // Once per run a node moves to its own place in the interval, so nodes that started together part.
         self.phased = true;
-        let place = node_id.bytes().fold(0u64, |sum, b| sum.wrapping_mul(31).wrapping_add(b.into())) % 1000;
+        let place = node_id
+            .bytes()
+            .fold(0u64, |sum, b| sum.wrapping_mul(31).wrapping_add(b.into()))
+            % 1000;
         let share = self.interval.as_millis() as u64 * place / 1000;
         now.boot + Duration::from_millis(share).max(self.minimum)
     }

@@ -5,12 +5,12 @@ use crate::lifecycle::facts::Run;
 use crate::lifecycle::leases::Leases;
 use crate::lifecycle::target::TargetBook;
 use crate::lifecycle::time::{Millis, Stamp};
+use baseos_interfaces::Timestamp;
 use baseos_interfaces::desired::{Desired, DesiredApp, Policy, Release};
 use baseos_interfaces::heartbeat::NodeEvent;
 use baseos_interfaces::register::{Approval, Fleet};
 use baseos_interfaces::status::UpdateError;
 use baseos_interfaces::token::TokenId;
-use baseos_interfaces::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Deref, DerefMut};
@@ -158,7 +158,10 @@ pub struct Mark {
 
 impl From<Stamp> for Mark {
     fn from(now: Stamp) -> Self {
-        Self { boot: now.boot, wall: now.wall }
+        Self {
+            boot: now.boot,
+            wall: now.wall,
+        }
     }
 }
 
@@ -170,7 +173,9 @@ impl Book {
 
     /// The policy in force; the default if nothing is desired.
     pub fn policy(&self) -> Policy {
-        self.desired_app().map(|app| app.policy.clone()).unwrap_or_default()
+        self.desired_app()
+            .map(|app| app.policy.clone())
+            .unwrap_or_default()
     }
 
     /// The desired revision this node works on.
@@ -213,7 +218,12 @@ impl Book {
         if self.outbox.len() >= OUTBOX {
             self.outbox.pop_front();
         }
-        self.outbox.push_back(NodeEvent { id, at: now.wall, kind: kind.to_owned(), data });
+        self.outbox.push_back(NodeEvent {
+            id,
+            at: now.wall,
+            kind: kind.to_owned(),
+            data,
+        });
     }
 
     /// Begins a new run: counts it, and carries every mark over when the device has rebooted in between, because

@@ -25,7 +25,9 @@ pub struct Checkpoint {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// Written by a newer agent.
-    #[error("the checkpoint has version {found}, this agent knows {VERSION}: start the newer agent that wrote it")]
+    #[error(
+        "the checkpoint has version {found}, this agent knows {VERSION}: start the newer agent that wrote it"
+    )]
     Newer {
         /// Its version.
         found: u32,
@@ -37,7 +39,12 @@ pub enum CheckpointError {
 
 impl Default for Checkpoint {
     fn default() -> Self {
-        Self { version: VERSION, saved: Millis(0), state: State::default(), book: Book::default() }
+        Self {
+            version: VERSION,
+            saved: Millis(0),
+            state: State::default(),
+            book: Book::default(),
+        }
     }
 }
 
@@ -46,9 +53,14 @@ impl Default for Checkpoint {
 /// # Errors
 /// A newer version, or something that is no checkpoint.
 pub fn migrate(value: serde_json::Value) -> Result<Checkpoint, CheckpointError> {
-    let found = value.get("version").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    let found = value
+        .get("version")
+        .and_then(serde_json::Value::as_u64)
+        .unwrap_or(0);
     if found > u64::from(VERSION) {
-        return Err(CheckpointError::Newer { found: u32::try_from(found).unwrap_or(u32::MAX) });
+        return Err(CheckpointError::Newer {
+            found: u32::try_from(found).unwrap_or(u32::MAX),
+        });
     }
     // Version 1 is the first; an older one is upgraded here, step by step, before it is read.
     Ok(serde_json::from_value(value)?)

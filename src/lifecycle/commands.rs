@@ -39,14 +39,24 @@ impl CommandBook {
     }
 
     fn finish(&mut self, id: String, state: CommandState, message: Option<String>, now: Stamp) {
-        self.results.push(CommandResult { id, state, finished_at: now.wall, message });
+        self.results.push(CommandResult {
+            id,
+            state,
+            finished_at: now.wall,
+            message,
+        });
     }
 
     /// What was under way when the agent ended has an unknown outcome, except a reboot that evidently happened.
     pub(super) fn settle_after_restart(&mut self, rebooted: bool, now: Stamp) {
         for pending in std::mem::take(&mut self.pending) {
             if pending.reboot && rebooted {
-                self.finish(pending.id, CommandState::Succeeded, Some("the device has rebooted".into()), now);
+                self.finish(
+                    pending.id,
+                    CommandState::Succeeded,
+                    Some("the device has rebooted".into()),
+                    now,
+                );
             } else {
                 let message = "the agent restarted before the outcome was known".to_owned();
                 self.finish(pending.id, CommandState::Failed, Some(message), now);
@@ -84,37 +94,56 @@ impl Lifecycle {
                 Ok(None)
             }
             CommandAction::RotateToken {} if rotated => Ok(None),
-            CommandAction::RotateToken {} => Err("the answer brought no new token, or it could not be stored".to_owned()),
-            CommandAction::RestartService { service } => match self.book.target.app_id().or(self.run.app_id) {
-                Some(app_id) => {
-                    let call = SupervisorCall::RestartService { app_id, service: service.clone() };
-                    return self.call_for(command, call, false, cx);
+            CommandAction::RotateToken {} => {
+                Err("the answer brought no new token, or it could not be stored".to_owned())
+            }
+            CommandAction::RestartService { service } => {
+                match self.book.target.app_id().or(self.run.app_id) {
+                    Some(app_id) => {
+                        let call = SupervisorCall::RestartService {
+                            app_id,
+                            service: service.clone(),
+                        };
+                        return self.call_for(command, call, false, cx);
+                    }
+                    None => Err("the app's id is not known yet: the Supervisor has not answered".to_owned()),
                 }
-                None => Err("the app's id is not known yet: the Supervisor has not answered".to_owned()),
-            },
+            }
             CommandAction::Reboot {} => match self.book.leases.holder(LockScope::Reboot, cx.now.boot) {
                 None => return self.call_for(command, SupervisorCall::Reboot, true, cx),
-                Some(lease) => Err(format!("{} holds the lock `{}`: {}", lease.owner, lease.name, lease.reason)),
+                Some(lease) => Err(format!(
+                    "{} holds the lock `{}`: {}",
+                    lease.owner, lease.name, lease.reason
+                )),
             },
             CommandAction::CollectLogs { lines } => {
-                let call = SupervisorCall::CollectLogs { lines: (*lines).min(500) };
+                let call = SupervisorCall::CollectLogs {
+                    lines: (*lines).min(500),
+                };
                 return self.call_for(command, call, false, cx);
             }
-            CommandAction::Unknown(_) => {
-                Err(format!("this agent does not know the command `{}`", command.action.name()))
-            }
+            CommandAction::Unknown(_) => Err(format!(
+                "this agent does not know the command `{}`",
+                command.action.name()
+            )),
         };
         let (state, message) = match ready {
             Ok(message) => (CommandState::Succeeded, message),
             Err(message) => (CommandState::Failed, Some(message)),
         };
-        self.book.commands.finish(command.id.clone(), state, message, cx.now);
+        self.book
+            .commands
+            .finish(command.id.clone(), state, message, cx.now);
         self.beats.urge();
     }
 
     fn call_for(&mut self, command: &Command, call: SupervisorCall, reboot: bool, cx: &mut Context) {
         let op = self.ports.ask_supervisor(call, cx);
-        self.book.commands.pending.push(Pending { id: command.id.clone(), op, reboot });
+        self.book.commands.pending.push(Pending {
+            id: command.id.clone(),
+            op,
+            reboot,
+        });
     }
 
     /// The Supervisor answered; true if it was for a command.
@@ -124,7 +153,13 @@ impl Lifecycle {
         answer: &Result<SupervisorAnswer, SupervisorError>,
         cx: &mut Context,
     ) -> bool {
-        let Some(at) = self.book.commands.pending.iter().position(|pending| pending.op == op) else {
+        let Some(at) = self
+            .book
+            .commands
+            .pending
+            .iter()
+            .position(|pending| pending.op == op)
+        else {
             return false;
         };
         let pending = self.book.commands.pending.remove(at);

@@ -84,7 +84,9 @@ impl Context {
 
     /// Tells whoever listens on the local API.
     pub(super) fn publish(&mut self, notice: Notice) {
-        self.emit(Effect::Publish { notice: Box::new(notice) });
+        self.emit(Effect::Publish {
+            notice: Box::new(notice),
+        });
     }
 
     /// Raises an event that is handled within this step, after the present one.
@@ -97,7 +99,8 @@ impl Context {
     }
 
     pub(super) fn refuse(&mut self, request: RequestId, problem: Problem) {
-        self.replies.push((request, Query::Ready(LocalAnswer::Problem(problem))));
+        self.replies
+            .push((request, Query::Ready(LocalAnswer::Problem(problem))));
     }
 
     /// Asks for a heartbeat at the end of this step; a goodbye is never weakened.

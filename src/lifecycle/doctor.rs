@@ -10,11 +10,27 @@ const FIREWALL: &str = "put before BALENA-FIREWALL in INPUT: accept tcp/48484 fr
 
 /// Looks at everything an operator would look at.
 pub fn examine(l: &Lifecycle, now: Stamp) -> Doctor {
-    Doctor { checks: vec![identity(l), cloudly(l), clock(l, now), supervisor(l), exposure(l), state(l), disk(l), locks(l)] }
+    Doctor {
+        checks: vec![
+            identity(l),
+            cloudly(l),
+            clock(l, now),
+            supervisor(l),
+            exposure(l),
+            state(l),
+            disk(l),
+            locks(l),
+        ],
+    }
 }
 
 fn check(name: &str, ok: bool, fact: impl Into<String>, fix: &str) -> Check {
-    Check { name: name.to_owned(), ok, fact: fact.into(), fix: (!ok).then(|| fix.to_owned()) }
+    Check {
+        name: name.to_owned(),
+        ok,
+        fact: fact.into(),
+        fix: (!ok).then(|| fix.to_owned()),
+    }
 }
 
 fn identity(l: &Lifecycle) -> Check {
@@ -23,7 +39,10 @@ fn identity(l: &Lifecycle) -> Check {
         (None, Some(refused)) => check(
             "identity",
             false,
-            format!("Cloudly refused the join token {}: {}", refused.token, refused.reason),
+            format!(
+                "Cloudly refused the join token {}: {}",
+                refused.token, refused.reason
+            ),
             "make a new token (`cloudly token create`) and give it to `baserunner join`",
         ),
         (None, None) => check(
@@ -50,8 +69,18 @@ fn cloudly(l: &Lifecycle) -> Check {
             format!("{} ({} times in a row)", failure.message, l.beats.failures()),
             "check the network, the name and the certificate of BASEOS_CLOUDLY_URL; the agent goes on trying",
         ),
-        (None, Some(mark)) => check("cloudly", true, format!("last accepted a call at {}", mark.wall), ""),
-        (None, None) => check("cloudly", l.book.node.is_none(), "not called yet", "wait for the first heartbeat"),
+        (None, Some(mark)) => check(
+            "cloudly",
+            true,
+            format!("last accepted a call at {}", mark.wall),
+            "",
+        ),
+        (None, None) => check(
+            "cloudly",
+            l.book.node.is_none(),
+            "not called yet",
+            "wait for the first heartbeat",
+        ),
     }
 }
 
@@ -63,7 +92,12 @@ fn clock(l: &Lifecycle, now: Stamp) -> Check {
             format!("{off} s off Cloudly's clock"),
             "check the device's time source; the agent's own deadlines do not depend on it",
         ),
-        None => check("clock", true, "agrees with Cloudly's, or Cloudly's has not been heard", ""),
+        None => check(
+            "clock",
+            true,
+            "agrees with Cloudly's, or Cloudly's has not been heard",
+            "",
+        ),
     }
 }
 
@@ -71,7 +105,12 @@ fn supervisor(l: &Lifecycle) -> Check {
     match &l.supervisor {
         Some(Ok(view)) => {
             let mode = if view.managed { "managed" } else { "unmanaged" };
-            check("supervisor", true, format!("version {}, {mode}", view.version), "")
+            check(
+                "supervisor",
+                true,
+                format!("version {}, {mode}", view.version),
+                "",
+            )
         }
         Some(Err(error)) if !l.run.supervisor_configured => check(
             "supervisor",
@@ -91,7 +130,12 @@ fn supervisor(l: &Lifecycle) -> Check {
 
 fn exposure(l: &Lifecycle) -> Check {
     if l.issues.has("supervisorApiExposed") {
-        return check("supervisor API", false, "it takes orders from anybody who reaches port 48484, without a key", FIREWALL);
+        return check(
+            "supervisor API",
+            false,
+            "it takes orders from anybody who reaches port 48484, without a key",
+            FIREWALL,
+        );
     }
     check("supervisor API", true, "asks for a key, or has not been seen", "")
 }
@@ -129,15 +173,27 @@ fn locks(l: &Lifecycle) -> Check {
             "the Supervisor does not see the leases: look at the lock directory named here",
         );
     }
-    let held: Vec<_> = l.book.leases.iter().map(|lease| format!("{} ({})", lease.name, lease.owner)).collect();
+    let held: Vec<_> = l
+        .book
+        .leases
+        .iter()
+        .map(|lease| format!("{} ({})", lease.name, lease.owner))
+        .collect();
     if !l.host.foreign_locks.is_empty() {
         return check(
             "locks",
             false,
-            format!("lock files the agent did not make: {}", l.host.foreign_locks.join(", ")),
+            format!(
+                "lock files the agent did not make: {}",
+                l.host.foreign_locks.join(", ")
+            ),
             "find out which service made them; the agent never removes them",
         );
     }
-    let fact = if held.is_empty() { "none held".to_owned() } else { format!("held: {}", held.join(", ")) };
+    let fact = if held.is_empty() {
+        "none held".to_owned()
+    } else {
+        format!("held: {}", held.join(", "))
+    };
     check("locks", true, fact, "")
 }

@@ -1,10 +1,10 @@
 //! Leased update locks (contract §6): who holds back an update, why, and until when at the latest.
 
 use crate::lifecycle::time::{Millis, Stamp};
+use baseos_interfaces::Timestamp;
 use baseos_interfaces::limits::LEASE_MAX_SECONDS;
 use baseos_interfaces::local::{Lock, LockRequest, LockScope};
 use baseos_interfaces::problem::{FieldError, Problem, code};
-use baseos_interfaces::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -95,7 +95,10 @@ impl Leases {
                 ));
             }
             None if self.held.len() >= MOST => {
-                return Err(locked(format!("{MOST} locks are held already"), Duration::from_secs(60)));
+                return Err(locked(
+                    format!("{MOST} locks are held already"),
+                    Duration::from_secs(60),
+                ));
             }
             None => {
                 self.last_fencing += 1;
@@ -105,7 +108,10 @@ impl Leases {
         let last = since + longest;
         if last <= now.boot {
             return Err(locked(
-                format!("the lock `{name}` has been held for {} s, the longest the policy allows", longest.as_secs()),
+                format!(
+                    "the lock `{name}` has been held for {} s, the longest the policy allows",
+                    longest.as_secs()
+                ),
                 Duration::from_secs(60),
             ));
         }
@@ -144,7 +150,9 @@ impl Leases {
 
     /// Drops those whose time is over; returns them.
     pub(super) fn expire(&mut self, now: Millis) -> Vec<Lease> {
-        let (over, held) = std::mem::take(&mut self.held).into_iter().partition(|(_, lease)| lease.until <= now);
+        let (over, held) = std::mem::take(&mut self.held)
+            .into_iter()
+            .partition(|(_, lease)| lease.until <= now);
         self.held = held;
         BTreeMap::into_values(over).collect()
     }
@@ -160,7 +168,10 @@ impl Leases {
 
     /// The lease of a scope that holds longest.
     pub(super) fn holder(&self, scope: LockScope, now: Millis) -> Option<&Lease> {
-        self.held.values().filter(|lease| lease.scope == scope && lease.until > now).max_by_key(|lease| lease.until)
+        self.held
+            .values()
+            .filter(|lease| lease.scope == scope && lease.until > now)
+            .max_by_key(|lease| lease.until)
     }
 
     /// Those that are held.
@@ -178,11 +189,17 @@ fn check(request: &LockRequest) -> Result<(), Problem> {
     let mut errors = Vec::new();
     let length = request.reason.chars().count();
     if length == 0 || length > 200 {
-        errors.push(FieldError { pointer: "/reason".into(), code: "use 1 to 200 characters".into() });
+        errors.push(FieldError {
+            pointer: "/reason".into(),
+            code: "use 1 to 200 characters".into(),
+        });
     }
     if request.ttl_seconds == 0 || request.ttl_seconds > LEASE_MAX_SECONDS {
         let code = format!("use 1 to {LEASE_MAX_SECONDS} seconds");
-        errors.push(FieldError { pointer: "/ttlSeconds".into(), code });
+        errors.push(FieldError {
+            pointer: "/ttlSeconds".into(),
+            code,
+        });
     }
     if errors.is_empty() {
         return Ok(());
@@ -193,7 +210,9 @@ fn check(request: &LockRequest) -> Result<(), Problem> {
 }
 
 fn locked(title: String, wait: Duration) -> Problem {
-    let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).clamp(1, LEASE_MAX_SECONDS);
+    let seconds = u32::try_from(wait.as_secs())
+        .unwrap_or(u32::MAX)
+        .clamp(1, LEASE_MAX_SECONDS);
     Problem::new(423, code::LOCKED, title).retry_after(Some(seconds))
 }
 

@@ -19,6 +19,13 @@ impl LockFiles {
         self.problem.as_deref()
     }
 
+    /// Foreign lock files came or went: what could not be held may be to be had now.
+    pub(super) fn try_again(&mut self) {
+        if self.problem.is_some() {
+            self.settled = None;
+        }
+    }
+
     pub(super) fn settle(&mut self, problem: Option<&String>) {
         self.settled = self.asked.take();
         self.problem = problem.cloned();
@@ -26,13 +33,14 @@ impl LockFiles {
 }
 
 impl Lifecycle {
-    /// Asks for what the leases need, one change at a time. A failure is not tried again by itself (the adapter
-    /// has held what it could); the next change of the leases is.
+    /// Asks for what the leases need, one change at a time. A failure is tried again when the leases
+    /// or the foreign lock files change.
     pub(super) fn follow_leases(&mut self, cx: &mut Context) {
         if self.ports.lock_files_busy() {
             return;
         }
         let mut wanted: Vec<_> = self.book.leases.iter().map(|lease| lease.owner.clone()).collect();
+        wanted.sort_unstable();
         wanted.dedup();
         if self.lock_files.settled.as_ref() == Some(&wanted) {
             return;

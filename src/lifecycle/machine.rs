@@ -61,8 +61,14 @@ impl Lifecycle {
     }
 
     pub(super) fn container_ids(&self) -> Vec<String> {
-        let containers = self.view().map(|view| view.containers.as_slice()).unwrap_or_default();
-        let mut ids: Vec<_> = containers.iter().map(|container| container.container_id.clone()).collect();
+        let containers = self
+            .view()
+            .map(|view| view.containers.as_slice())
+            .unwrap_or_default();
+        let mut ids: Vec<_> = containers
+            .iter()
+            .map(|container| container.container_id.clone())
+            .collect();
         ids.sort_unstable();
         ids
     }
@@ -100,7 +106,12 @@ struct Saved {
 impl Machine {
     /// Starts from a checkpoint (`Checkpoint::default()` on a new device) and enters its state again.
     pub fn resume(checkpoint: Checkpoint, run: Run, now: Stamp) -> (Self, Step) {
-        let Checkpoint { saved, mut state, mut book, .. } = checkpoint;
+        let Checkpoint {
+            saved,
+            mut state,
+            mut book,
+            ..
+        } = checkpoint;
         if book.boot_id != run.boot_id {
             state.carry_over(saved, now);
         }
@@ -156,7 +167,13 @@ impl Machine {
         }
         self.inner.handle_with_context(&Event::StepEnded, &mut cx);
         let checkpoint = self.changed(cx.now);
-        Step { effects: cx.effects, transitions: cx.transitions, ignored, handler, checkpoint }
+        Step {
+            effects: cx.effects,
+            transitions: cx.transitions,
+            ignored,
+            handler,
+            checkpoint,
+        }
     }
 
     /// The checkpoint, if it differs from the last one returned.
@@ -174,8 +191,17 @@ impl Machine {
             }
         }
         let (state, touches, book) = (state.clone(), book.touches(), (**book).clone());
-        self.saved = Some(Saved { state: state.clone(), book: book.clone(), touches });
-        Some(Box::new(Checkpoint { version: VERSION, saved: now.boot, state, book }))
+        self.saved = Some(Saved {
+            state: state.clone(),
+            book: book.clone(),
+            touches,
+        });
+        Some(Box::new(Checkpoint {
+            version: VERSION,
+            saved: now.boot,
+            state,
+            book,
+        }))
     }
 
     /// The earliest deadline. When it comes, feed `Event::Elapsed` with it.

@@ -4,11 +4,11 @@ use crate::lifecycle::book::Book;
 use crate::lifecycle::machine::Lifecycle;
 use crate::lifecycle::time::{Millis, Stamp};
 use crate::lifecycle::update::Update;
+use baseos_interfaces::Timestamp;
 use baseos_interfaces::desired::OnFailure;
 use baseos_interfaces::local::LockScope;
 use baseos_interfaces::status::{Blocker, BlockerKind};
 use baseos_interfaces::window::{Opening, opening};
-use baseos_interfaces::Timestamp;
 use std::time::Duration;
 
 /// What holds an update back now, and when to look again at the latest.
@@ -30,11 +30,25 @@ pub fn gate(l: &Lifecycle, update: &Update, now: Stamp) -> Gate {
     let forced = policy.force.is_some();
 
     if let Some(problem) = &l.state_problem {
-        gate.add(update, now, BlockerKind::StateNotWritable, None, Some(problem.clone()), None);
+        gate.add(
+            update,
+            now,
+            BlockerKind::StateNotWritable,
+            None,
+            Some(problem.clone()),
+            None,
+        );
     }
     if let Some(until) = update.not_before.filter(|until| *until > now.boot && !forced) {
         let reason = update.last_error.as_ref().map(|error| error.message.clone());
-        gate.add(update, now, BlockerKind::RetryBackoff, None, reason, wall(now, until));
+        gate.add(
+            update,
+            now,
+            BlockerKind::RetryBackoff,
+            None,
+            reason,
+            wall(now, until),
+        );
         gate.look(until);
     }
     slot(&mut gate, l, update, now);
@@ -51,7 +65,9 @@ pub fn gate(l: &Lifecycle, update: &Update, now: Stamp) -> Gate {
 }
 
 fn slot(gate: &mut Gate, l: &Lifecycle, update: &Update, now: Stamp) {
-    let Some(slot) = l.book.desired_app().and_then(|app| app.slot.as_ref()) else { return };
+    let Some(slot) = l.book.desired_app().and_then(|app| app.slot.as_ref()) else {
+        return;
+    };
     let server_now = l.beats.server_now(now.boot);
     let expired = match (slot.lease_expires_at, server_now) {
         (Some(at), Some(server_now)) => at <= server_now,
@@ -60,14 +76,30 @@ fn slot(gate: &mut Gate, l: &Lifecycle, update: &Update, now: Stamp) {
         (None, _) => false,
     };
     if !slot.granted || expired {
-        let reason = if slot.granted { "the rollout's permission has run out" } else { "not this node's turn yet" };
-        gate.add(update, now, BlockerKind::RolloutSlot, update.rollout.clone(), Some(reason.into()), None);
+        let reason = if slot.granted {
+            "the rollout's permission has run out"
+        } else {
+            "not this node's turn yet"
+        };
+        gate.add(
+            update,
+            now,
+            BlockerKind::RolloutSlot,
+            update.rollout.clone(),
+            Some(reason.into()),
+            None,
+        );
     }
 }
 
 fn disk(gate: &mut Gate, l: &Lifecycle, update: &Update, now: Stamp) {
     let Some(free) = l.host.free_bytes else { return };
-    let images: u64 = update.release.services.values().filter_map(|service| service.size_bytes).sum();
+    let images: u64 = update
+        .release
+        .services
+        .values()
+        .filter_map(|service| service.size_bytes)
+        .sum();
     let needed = images.saturating_add(l.run.reserve_bytes);
     if free < needed {
         let reason = format!("{} MiB free, {} MiB needed", free >> 20, needed.div_ceil(1 << 20));
@@ -104,7 +136,14 @@ fn consent(gate: &mut Gate, l: &Lifecycle, update: &Update, now: Stamp, approval
     let ours = consent.commit == update.commit();
     if let Some(deferral) = consent.deferral.as_ref().filter(|d| ours && d.until > now.boot) {
         let reason = Some(deferral.reason.clone());
-        gate.add(update, now, BlockerKind::Deferred, None, reason, Some(deferral.until_wall));
+        gate.add(
+            update,
+            now,
+            BlockerKind::Deferred,
+            None,
+            reason,
+            Some(deferral.until_wall),
+        );
         gate.look(deferral.until);
     }
     if approval_required && !(ours && consent.approved) {
@@ -114,7 +153,12 @@ fn consent(gate: &mut Gate, l: &Lifecycle, update: &Update, now: Stamp, approval
 }
 
 fn locks(gate: &mut Gate, l: &Lifecycle, update: &Update, now: Stamp) {
-    for lease in l.book.leases.iter().filter(|lease| lease.scope == LockScope::App && lease.until > now.boot) {
+    for lease in l
+        .book
+        .leases
+        .iter()
+        .filter(|lease| lease.scope == LockScope::App && lease.until > now.boot)
+    {
         gate.blocked.push(Blocker {
             kind: BlockerKind::LocalLock,
             holder: Some(lease.owner.clone()),
@@ -125,7 +169,14 @@ fn locks(gate: &mut Gate, l: &Lifecycle, update: &Update, now: Stamp) {
     }
     for path in &l.host.foreign_locks {
         let reason = Some("a lock file the agent did not make".to_owned());
-        gate.add(update, now, BlockerKind::LocalLock, Some(path.clone()), reason, None);
+        gate.add(
+            update,
+            now,
+            BlockerKind::LocalLock,
+            Some(path.clone()),
+            reason,
+            None,
+        );
     }
 }
 
@@ -140,9 +191,18 @@ impl Gate {
         expires_at: Option<Timestamp>,
     ) {
         // The same reason keeps its beginning, so an operator sees for how long it has held.
-        let before = update.blocked.iter().find(|blocker| blocker.kind == kind && blocker.holder == holder);
+        let before = update
+            .blocked
+            .iter()
+            .find(|blocker| blocker.kind == kind && blocker.holder == holder);
         let since = before.map_or(now.wall, |blocker| blocker.since);
-        self.blocked.push(Blocker { kind, holder, reason, since, expires_at });
+        self.blocked.push(Blocker {
+            kind,
+            holder,
+            reason,
+            since,
+            expires_at,
+        });
     }
 
     fn look(&mut self, at: Millis) {
@@ -157,7 +217,10 @@ impl Gate {
 
 /// Whether locks are all that is in the way.
 pub fn only_locks(blocked: &[Blocker]) -> bool {
-    !blocked.is_empty() && blocked.iter().all(|blocker| blocker.kind == BlockerKind::LocalLock)
+    !blocked.is_empty()
+        && blocked
+            .iter()
+            .all(|blocker| blocker.kind == BlockerKind::LocalLock)
 }
 
 /// The device's clock at a moment of the boot-time clock, for people.
@@ -194,6 +257,9 @@ pub fn rolls_back(book: &Book) -> bool {
 /// How long a deferral asked for now may be: the rest of `maxDeferSeconds` since the update was first offered.
 pub fn deferral_allowed(book: &Book, now: Stamp) -> Duration {
     let longest = Duration::from_secs(book.policy().max_defer_seconds.into());
-    let used = book.consent.offered.map_or(Duration::ZERO, |offered| now.boot.since(offered.boot));
+    let used = book
+        .consent
+        .offered
+        .map_or(Duration::ZERO, |offered| now.boot.since(offered.boot));
     longest.saturating_sub(used)
 }

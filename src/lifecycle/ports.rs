@@ -20,7 +20,10 @@ pub struct Ports {
 
 impl Ports {
     pub(super) fn new(epoch: u64) -> Self {
-        Self { epoch, ..Self::default() }
+        Self {
+            epoch,
+            ..Self::default()
+        }
     }
 
     /// A new operation id.

@@ -52,8 +52,15 @@ pub fn update_status(l: &Lifecycle, state: &State) -> UpdateStatus {
 pub fn node_status(l: &Lifecycle, state: &State) -> NodeStatus {
     let view = l.view();
     let update = update_status(l, state);
-    let rollout = state.rollout().map(|id| RolloutStatus { id, state: RolloutState::from_update(update.state) });
-    let since = l.book.node.as_ref().map_or(l.book.epoch, |node| node.enrolled_epoch);
+    let rollout = state.rollout().map(|id| RolloutStatus {
+        id,
+        state: RolloutState::from_update(update.state),
+    });
+    let since = l
+        .book
+        .node
+        .as_ref()
+        .map_or(l.book.epoch, |node| node.enrolled_epoch);
     NodeStatus {
         supervisor: supervisor_status(l),
         os: view.map(|view| view.os.clone()).unwrap_or_default(),
@@ -75,9 +82,18 @@ pub fn node_status(l: &Lifecycle, state: &State) -> NodeStatus {
 }
 
 fn release_status(l: &Lifecycle) -> ReleaseStatus {
-    let Some(view) = l.view() else { return ReleaseStatus::default() };
-    let known = [l.book.good.as_ref(), l.book.desired_app().map(|app| &app.release), l.book.previous.as_ref()];
-    let running = known.into_iter().flatten().find(|release| view.release.as_ref() == Some(&release.commit));
+    let Some(view) = l.view() else {
+        return ReleaseStatus::default();
+    };
+    let known = [
+        l.book.good.as_ref(),
+        l.book.desired_app().map(|app| &app.release),
+        l.book.previous.as_ref(),
+    ];
+    let running = known
+        .into_iter()
+        .flatten()
+        .find(|release| view.release.as_ref() == Some(&release.commit));
     let good = l.book.good.as_ref();
     let at_good = good.is_some_and(|good| view.release.as_ref() == Some(&good.commit));
     let previous = if at_good { l.book.previous.as_ref() } else { good };
@@ -87,7 +103,13 @@ fn release_status(l: &Lifecycle) -> ReleaseStatus {
         .map(|container| {
             let image = running.and_then(|release| release.services.get(&container.service));
             let image = image.map(|service| service.image.clone());
-            (container.service.clone(), ServiceStatus { image, status: container.status.clone() })
+            (
+                container.service.clone(),
+                ServiceStatus {
+                    image,
+                    status: container.status.clone(),
+                },
+            )
         })
         .collect();
     ReleaseStatus {
@@ -106,8 +128,14 @@ fn supervisor_status(l: &Lifecycle) -> SupervisorStatus {
             managed: Some(view.managed),
             error: None,
         },
-        Some(Err(error)) => SupervisorStatus { error: Some(error.message.clone()), ..Default::default() },
-        None => SupervisorStatus { error: Some("not looked at yet".to_owned()), ..Default::default() },
+        Some(Err(error)) => SupervisorStatus {
+            error: Some(error.message.clone()),
+            ..Default::default()
+        },
+        None => SupervisorStatus {
+            error: Some("not looked at yet".to_owned()),
+            ..Default::default()
+        },
     }
 }
 
@@ -145,8 +173,17 @@ pub(super) fn local_status(l: &Lifecycle, state: &State) -> LocalStatus {
 
 pub(super) fn update_answer(l: &Lifecycle, state: &State) -> UpdateAnswer {
     let update = update_status(l, state);
-    let deferred_until = l.book.consent.deferral.as_ref().map(|deferral| deferral.until_wall);
-    UpdateAnswer { state: update.state, blocked_by: update.blocked_by, deferred_until }
+    let deferred_until = l
+        .book
+        .consent
+        .deferral
+        .as_ref()
+        .map(|deferral| deferral.until_wall);
+    UpdateAnswer {
+        state: update.state,
+        blocked_by: update.blocked_by,
+        deferred_until,
+    }
 }
 
 pub(super) fn locks(l: &Lifecycle, draining: bool, now: Stamp) -> Locks {
@@ -168,7 +205,10 @@ pub fn summary(l: &Lifecycle, state: &State) -> String {
         State::Registering(registering) => registering.summary(),
         State::Idle(idle) => match &idle.last {
             Some(last) if last.state == UpdateState::RolledBack => {
-                let why = last.error.as_ref().map_or("it was bad", |error| error.message.as_str());
+                let why = last
+                    .error
+                    .as_ref()
+                    .map_or("it was bad", |error| error.message.as_str());
                 format!("Idle: went back from release {}: {why}.", short(&last.commit))
             }
             _ => match l.view().and_then(|view| view.release.as_deref()) {
@@ -194,10 +234,17 @@ pub fn summary(l: &Lifecycle, state: &State) -> String {
         }
         State::Verifying(verifying) => {
             let seconds = l.book.policy().health_seconds;
-            format!("Verifying {}: it must stay healthy for {seconds} s.", goal(&verifying.update))
+            format!(
+                "Verifying {}: it must stay healthy for {seconds} s.",
+                goal(&verifying.update)
+            )
         }
         State::Failed(failed) => {
-            let why = failed.last.error.as_ref().map_or("unknown", |error| error.message.as_str());
+            let why = failed
+                .last
+                .error
+                .as_ref()
+                .map_or("unknown", |error| error.message.as_str());
             format!("Failed: gave up release {}: {why}.", short(&failed.last.commit))
         }
         State::RollbackNeeded(bad) => bad.summary(),

@@ -3,10 +3,10 @@
 use crate::lifecycle::book::Mark;
 use crate::lifecycle::time::{Millis, Stamp};
 use crate::lifecycle::unsaved::Unsaved;
+use baseos_interfaces::Timestamp;
 use baseos_interfaces::desired::{DesiredApp, Release};
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::{Blocker, UpdateError};
-use baseos_interfaces::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// An update under way. It travels from state to state.
@@ -58,9 +58,14 @@ impl Update {
 
     /// Takes over reasons to wait; unchanged ones keep what they were, so that nothing is written for them.
     pub(super) fn set_blocked(&mut self, blocked: Vec<Blocker>) {
-        let same = |a: &Blocker, b: &Blocker| a.kind == b.kind && a.holder == b.holder && a.reason == b.reason;
+        let same =
+            |a: &Blocker, b: &Blocker| a.kind == b.kind && a.holder == b.holder && a.reason == b.reason;
         let unchanged = self.blocked.len() == blocked.len()
-            && self.blocked.iter().zip(&blocked).all(|(before, after)| same(before, after));
+            && self
+                .blocked
+                .iter()
+                .zip(&blocked)
+                .all(|(before, after)| same(before, after));
         if !unchanged {
             self.blocked = blocked;
         }
@@ -68,7 +73,12 @@ impl Update {
 
     /// The same update in its next phase.
     pub(super) fn next_phase(&self, now: Mark) -> Box<Self> {
-        Box::new(Self { since: now, progress: Unsaved(None), blocked: Vec::new(), ..self.clone() })
+        Box::new(Self {
+            since: now,
+            progress: Unsaved(None),
+            blocked: Vec::new(),
+            ..self.clone()
+        })
     }
 
     /// How it ended.

@@ -23,12 +23,20 @@ pub enum Verdict {
 pub fn judge(view: &SupervisorView, release: &Release, images: Option<&BTreeMap<String, u64>>) -> Verdict {
     let applied = view.release.as_deref() == Some(release.commit.as_str());
     let seen = || -> Vec<String> {
-        release.services.keys().filter_map(|service| missing(view, service, images)).collect()
+        release
+            .services
+            .keys()
+            .filter_map(|service| missing(view, service, images))
+            .collect()
     };
     match (view.app_state, applied) {
         (AppState::Applied, true) => {
             let seen = seen();
-            if seen.is_empty() { Verdict::Healthy } else { Verdict::Unhealthy(seen) }
+            if seen.is_empty() {
+                Verdict::Healthy
+            } else {
+                Verdict::Unhealthy(seen)
+            }
         }
         (AppState::Applied, false) => Verdict::Elsewhere(view.release.clone()),
         (AppState::Applying | AppState::Other, _) => {
@@ -44,19 +52,26 @@ pub fn judge(view: &SupervisorView, release: &Release, images: Option<&BTreeMap<
 /// What is wrong with one service, if anything.
 fn missing(view: &SupervisorView, service: &str, images: Option<&BTreeMap<String, u64>>) -> Option<String> {
     let wanted = images.and_then(|images| images.get(service));
-    let mut containers = view.containers.iter().filter(|container| container.service == service).peekable();
+    let mut containers = view
+        .containers
+        .iter()
+        .filter(|container| container.service == service)
+        .peekable();
     if containers.peek().is_none() {
         return Some(format!("{service}: no container"));
     }
-    let current: Vec<_> =
-        containers.filter(|container| wanted.is_none_or(|image| container.image_id == *image)).collect();
+    let current: Vec<_> = containers
+        .filter(|container| wanted.is_none_or(|image| container.image_id == *image))
+        .collect();
     if current.is_empty() {
         return Some(format!("{service}: still the container of another release"));
     }
     if current.iter().any(|container| container.is_running()) {
         return None;
     }
-    current.first().map(|container| format!("{service}: {}", container.status))
+    current
+        .first()
+        .map(|container| format!("{service}: {}", container.status))
 }
 
 #[cfg(test)]

@@ -83,7 +83,11 @@ impl Vigil {
                 l.timers.disarm(Timer::Retry);
             }
         }
-        if self.breaks >= BREAKS { Outlook::Bad } else { Outlook::Open }
+        if self.breaks >= BREAKS {
+            Outlook::Bad
+        } else {
+            Outlook::Open
+        }
     }
 
     fn break_health(&mut self, seen: String) {

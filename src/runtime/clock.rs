@@ -23,7 +23,9 @@ pub struct SystemClock {
 
 impl Default for SystemClock {
     fn default() -> Self {
-        Self { jitter: fastrand::Rng::new() }
+        Self {
+            jitter: fastrand::Rng::new(),
+        }
     }
 }
 
@@ -32,11 +34,18 @@ impl Clock for SystemClock {
         let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let seconds = u64::try_from(boot.tv_sec).unwrap_or(0);
         let millis = u64::try_from(boot.tv_nsec).unwrap_or(0) / 1_000_000;
-        Stamp { boot: Millis(seconds * 1000 + millis), wall: wall(), entropy: self.jitter.u64(..) }
+        Stamp {
+            boot: Millis(seconds * 1000 + millis),
+            wall: wall(),
+            entropy: self.jitter.u64(..),
+        }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one clock; everything else gets the time as an argument")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one clock; everything else gets the time as an argument"
+)]
 fn wall() -> Timestamp {
     // Cut to milliseconds: more digits cost bytes on the wire and say nothing.
     let now = Timestamp::now();
@@ -53,9 +62,16 @@ pub struct PausedClock {
 
 impl PausedClock {
     /// Starts at boot time zero.
-    #[expect(clippy::disallowed_methods, reason = "a test's clock; under `start_paused` this reads virtual time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test's clock; under `start_paused` this reads virtual time"
+    )]
     pub fn new(wall: Timestamp, seed: u64) -> Self {
-        Self { start: tokio::time::Instant::now(), wall, jitter: fastrand::Rng::with_seed(seed) }
+        Self {
+            start: tokio::time::Instant::now(),
+            wall,
+            jitter: fastrand::Rng::with_seed(seed),
+        }
     }
 }
 

@@ -38,7 +38,11 @@ impl Dispatch {
         };
         if let Err(error) = mailbox.try_send(effect) {
             let full = matches!(error, mpsc::error::TrySendError::Full(_));
-            tracing::error!(effect = name, full, "bug: an effect could not be handed to its port");
+            tracing::error!(
+                effect = name,
+                full,
+                "bug: an effect could not be handed to its port"
+            );
         }
         failpoint::hit_with("effect.after", name);
     }
@@ -49,7 +53,10 @@ impl Dispatch {
             let title = format!("the state cannot be saved: {problem}");
             let problem = Problem::new(503, code::UNAVAILABLE, title).retry_after(Some(60));
             let answer = Box::new(LocalAnswer::Problem(problem));
-            self.send(Effect::Reply { request: *request, answer });
+            self.send(Effect::Reply {
+                request: *request,
+                answer,
+            });
         }
     }
 

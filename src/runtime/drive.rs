@@ -59,9 +59,26 @@ enum Next {
 
 impl<C: Clock, S: CheckpointSink> Drive<C, S> {
     /// Puts the loop together.
-    pub fn new(machine: Machine, clock: C, sink: S, journal: Journal, dispatch: Dispatch, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        machine: Machine,
+        clock: C,
+        sink: S,
+        journal: Journal,
+        dispatch: Dispatch,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let (unsaved, problem, own) = (None, None, VecDeque::new());
-        Self { machine, clock, sink, journal, dispatch, metrics, unsaved, problem, own }
+        Self {
+            machine,
+            clock,
+            sink,
+            journal,
+            dispatch,
+            metrics,
+            unsaved,
+            problem,
+            own,
+        }
     }
 
     /// Runs until the machine says stop. `first` is the step the machine was resumed with.
@@ -77,7 +94,10 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
         let park = tokio::time::sleep_until(far());
         tokio::pin!(park);
         loop {
-            let nap = self.machine.next_timer().map_or(NAP, |(_, at)| self.clock.until(at).min(NAP));
+            let nap = self
+                .machine
+                .next_timer()
+                .map_or(NAP, |(_, at)| self.clock.until(at).min(NAP));
             let next = match self.own.pop_front() {
                 Some(event) => Next::Own(event),
                 None => tokio::select! {
@@ -155,13 +175,20 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
         let mut stop = false;
         for effect in step.effects {
             self.metrics.effect(&effect);
-            tracing::debug!(effect = effect.name(), op = effect.op().map(|op| op.to_string()), "effect");
+            tracing::debug!(
+                effect = effect.name(),
+                op = effect.op().map(|op| op.to_string()),
+                "effect"
+            );
             stop |= matches!(effect, Effect::Stop);
             match &self.problem {
                 Some(problem) if effect.needs_checkpoint() => {
                     tracing::warn!(effect = effect.name(), %problem, "withheld: the state cannot be saved");
                     self.dispatch.refuse(&effect, problem);
-                    self.own.push_back(Event::Withheld { op: effect.op(), problem: problem.clone() });
+                    self.own.push_back(Event::Withheld {
+                        op: effect.op(),
+                        problem: problem.clone(),
+                    });
                 }
                 _ => self.dispatch.send(effect),
             }
@@ -186,7 +213,9 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
         failpoint::hit("checkpoint.after");
         if problem != self.problem {
             match &problem {
-                Some(problem) => tracing::error!(%problem, "the state cannot be saved; the one before stays valid"),
+                Some(problem) => {
+                    tracing::error!(%problem, "the state cannot be saved; the one before stays valid")
+                }
                 None => tracing::info!("the state can be saved again"),
             }
             self.problem.clone_from(&problem);
@@ -195,12 +224,18 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the loop owns the one sleep; its length comes from the machine")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the loop owns the one sleep; its length comes from the machine"
+)]
 fn pause(nap: Duration) -> tokio::time::Sleep {
     tokio::time::sleep(nap)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the bound on a clean stop is the process's, not the machine's")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the bound on a clean stop is the process's, not the machine's"
+)]
 fn soon(after: Duration) -> tokio::time::Instant {
     tokio::time::Instant::now() + after
 }

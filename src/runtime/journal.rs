@@ -60,7 +60,15 @@ impl Journal {
     /// Begins a new file for this run; each file holds at most half of `limit` bytes, and one header.
     pub fn begin(dir: &Path, limit: u64, header: Header) -> Self {
         let dir = dir.to_owned();
-        let mut journal = Self { dir, limit, out: None, written: 0, seq: 0, header, complained: false };
+        let mut journal = Self {
+            dir,
+            limit,
+            out: None,
+            written: 0,
+            seq: 0,
+            header,
+            complained: false,
+        };
         journal.turn_over();
         journal
     }
@@ -71,8 +79,14 @@ impl Journal {
         if self.written > self.limit / 2 {
             self.turn_over();
         }
-        let line = Line { seq: self.seq, now, event };
-        let result = serde_json::to_vec(&line).map_err(io::Error::from).and_then(|json| self.write(&json));
+        let line = Line {
+            seq: self.seq,
+            now,
+            event,
+        };
+        let result = serde_json::to_vec(&line)
+            .map_err(io::Error::from)
+            .and_then(|json| self.write(&json));
         self.complain_once(result);
     }
 
@@ -101,7 +115,12 @@ impl Journal {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path)?;
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&path)?;
         self.out = Some(BufWriter::with_capacity(4096, file));
         let header = serde_json::to_vec(&self.header)?;
         self.write(&header)?;

@@ -35,7 +35,9 @@ pub enum ReplayError {
 /// cut is not an error: it is reported and the replay ends there.
 pub fn replay(journal: impl BufRead, mut out: impl FnMut(&str)) -> Result<Machine, ReplayError> {
     let mut lines = journal.lines().enumerate();
-    let Some((_, first)) = lines.next() else { return Err(ReplayError::Empty) };
+    let Some((_, first)) = lines.next() else {
+        return Err(ReplayError::Empty);
+    };
     let at_first = |error| ReplayError::Line { line: 1, error };
     let mut header: serde_json::Value = serde_json::from_str(&first?).map_err(at_first)?;
     let checkpoint = migrate(header["checkpoint"].take())?;

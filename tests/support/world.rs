@@ -2,9 +2,9 @@
 //! when told. Actions say what happens next; the world turns them into events that could really come.
 
 use baseos_interfaces::Timestamp;
+use baseos_interfaces::command::{Command, CommandAction};
 use baseos_interfaces::desired::{Desired, DesiredApp, Force, OnFailure, Policy, Release, Service, Slot};
 use baseos_interfaces::heartbeat::Orders;
-use baseos_interfaces::command::{Command, CommandAction};
 use baseos_interfaces::local::{DeferRequest, LockRequest, LockScope};
 use baseos_interfaces::register::{Approval, NodeFacts, ServerLimits};
 use baseos_interfaces::status::OsStatus;
@@ -12,8 +12,8 @@ use baseos_interfaces::token::TokenId;
 use baserunner::lifecycle::effect::{OpId, Port, RequestId, SupervisorCall};
 use baserunner::lifecycle::event::{LocalCall, Registration, SupervisorAnswer};
 use baserunner::lifecycle::facts::{
-    AppState, CallFailure, CallFailureKind, Container, HostFacts, Inspection, JoinOffer, Run, SupervisorError,
-    SupervisorErrorKind, SupervisorView, TargetApp, TargetService,
+    AppState, CallFailure, CallFailureKind, Container, HostFacts, Inspection, JoinOffer, Run,
+    SupervisorError, SupervisorErrorKind, SupervisorView, TargetApp, TargetService,
 };
 use baserunner::lifecycle::time::{Millis, Stamp};
 use baserunner::lifecycle::{Checkpoint, Effect, Event, Machine, Step};
@@ -119,7 +119,6 @@ pub struct World {
     pub steps: Vec<(Event, Step)>,
     run: Run,
     clock: Stamp,
-    wall_offset: i64,
     starts: u32,
     disk_works: bool,
     // Cloudly
@@ -135,11 +134,19 @@ pub struct World {
 
 impl World {
     pub fn new(offer: bool) -> Self {
-        let clock = Stamp { boot: Millis(10_000), wall: "2026-11-23T12:00:00Z".parse().unwrap(), entropy: 1 };
+        let clock = Stamp {
+            boot: Millis(10_000),
+            wall: "2026-11-23T12:00:00Z".parse().unwrap(),
+            entropy: 1,
+        };
         let run = Run {
             run_id: "r_00000001".into(),
             boot_id: "boot-1".into(),
-            node: NodeFacts { name: "edge".into(), agent_version: "0.1.0".into(), ..NodeFacts::default() },
+            node: NodeFacts {
+                name: "edge".into(),
+                agent_version: "0.1.0".into(),
+                ..NodeFacts::default()
+            },
             labels: BTreeMap::new(),
             own_service: "baserunner".into(),
             app_id: Some(APP),
@@ -160,7 +167,6 @@ impl World {
             steps: Vec::new(),
             run,
             clock,
-            wall_offset: 0,
             starts: 1,
             disk_works: true,
             revision: 0,
@@ -197,13 +203,18 @@ impl World {
     pub fn act(&mut self, action: Action) -> bool {
         match action {
             Action::Elapse => {
-                let Some((timer, at)) = self.machine.next_timer() else { return false };
+                let Some((timer, at)) = self.machine.next_timer() else {
+                    return false;
+                };
                 self.advance(at.since(self.clock.boot));
                 self.feed(Event::Elapsed(timer));
             }
             Action::Pass(seconds) => {
                 let free = self.machine.next_timer().map(|(_, at)| at.since(self.clock.boot));
-                self.advance(free.unwrap_or(Duration::MAX).min(Duration::from_secs(seconds.into())));
+                self.advance(
+                    free.unwrap_or(Duration::MAX)
+                        .min(Duration::from_secs(seconds.into())),
+                );
             }
             Action::Answer(port, reply) => return self.answer(port, reply),
             Action::See(sight) => {
@@ -225,7 +236,9 @@ impl World {
                 self.next_command += 1;
                 let action = match errand {
                     Errand::Check => CommandAction::CheckNow {},
-                    Errand::RestartService => CommandAction::RestartService { service: "onebox".into() },
+                    Errand::RestartService => CommandAction::RestartService {
+                        service: "onebox".into(),
+                    },
                     Errand::Reboot => CommandAction::Reboot {},
                 };
                 self.commands.push(Command {
@@ -242,9 +255,16 @@ impl World {
                 self.feed(Event::LocalRequested { request, call });
             }
             Action::Host { locked, full } => {
-                let foreign_locks = if locked { vec!["/tmp/balena/updates.lock".to_owned()] } else { Vec::new() };
+                let foreign_locks = if locked {
+                    vec!["/tmp/balena/updates.lock".to_owned()]
+                } else {
+                    Vec::new()
+                };
                 let free_bytes = Some(if full { 1 << 20 } else { 1 << 30 });
-                self.feed(Event::HostObserved(HostFacts { free_bytes, foreign_locks }));
+                self.feed(Event::HostObserved(HostFacts {
+                    free_bytes,
+                    foreign_locks,
+                }));
             }
             Action::Disk { works } => {
                 self.disk_works = works;
@@ -263,7 +283,10 @@ impl World {
     pub fn calm_down(&mut self) {
         self.disk_works = true;
         self.act(Action::Disk { works: true });
-        self.act(Action::Host { locked: false, full: false });
+        self.act(Action::Host {
+            locked: false,
+            full: false,
+        });
         self.act(Action::Ask(Wish::Unlock));
         for _ in 0..120 {
             while let Some(port) = self.pending.keys().next().copied() {
@@ -301,7 +324,11 @@ impl World {
     }
 
     pub fn feed(&mut self, event: Event) {
-        self.clock.entropy = self.clock.entropy.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.clock.entropy = self
+            .clock
+            .entropy
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         self.log.push((self.clock, event.clone()));
         let step = self.machine.step(&event, self.clock);
         self.take_in(event, step);
@@ -316,7 +343,10 @@ impl World {
         }
         for effect in &step.effects {
             if effect.needs_checkpoint() && !self.disk_works {
-                withheld.push(Event::Withheld { op: effect.op(), problem: "no space left on device".into() });
+                withheld.push(Event::Withheld {
+                    op: effect.op(),
+                    problem: "no space left on device".into(),
+                });
                 continue;
             }
             self.leave(effect);
@@ -337,7 +367,8 @@ impl World {
         if let Some(op) = effect.op()
             && let Some((before, _)) = self.pending.insert(effect.port(), (op, effect.clone()))
         {
-            self.faults.push(format!("{} {op} while {before} is under way", effect.name()));
+            self.faults
+                .push(format!("{} {op} while {before} is under way", effect.name()));
         }
         self.effects.push(effect.clone());
     }
@@ -347,13 +378,15 @@ impl World {
         let allowed = state.timers();
         for timer in self.machine.lifecycle().timers.armed() {
             if !allowed.contains(&timer) {
-                self.faults.push(format!("{timer:?} is armed in {}", state.name()));
+                self.faults
+                    .push(format!("{timer:?} is armed in {}", state.name()));
             }
         }
         if let Some(update) = state.update()
             && update.attempt > MAX_ATTEMPTS
         {
-            self.faults.push(format!("attempt {} of {MAX_ATTEMPTS}", update.attempt));
+            self.faults
+                .push(format!("attempt {} of {MAX_ATTEMPTS}", update.attempt));
         }
         if let Some(update) = state.update()
             && matches!(state.name(), baseos_interfaces::states::AgentState::Waiting)
@@ -364,10 +397,14 @@ impl World {
     }
 
     fn answer(&mut self, port: Port, reply: Reply) -> bool {
-        let Some((op, effect)) = self.pending.remove(&port) else { return false };
+        let Some((op, effect)) = self.pending.remove(&port) else {
+            return false;
+        };
         let event = match effect {
             Effect::Register { token, .. } => self.registered(op, &token, reply),
-            Effect::Heartbeat { beat, .. } => self.beaten(op, beat.observed_revision, &beat.command_results, reply),
+            Effect::Heartbeat { beat, .. } => {
+                self.beaten(op, beat.observed_revision, &beat.command_results, reply)
+            }
             Effect::Supervisor { call, .. } => {
                 let answer = Box::new(self.supervise(&call, reply));
                 Event::SupervisorAnswered { op, answer }
@@ -410,7 +447,8 @@ impl World {
         if let Some(failure) = call_failure(reply) {
             return Event::BeatFailed { op, failure };
         }
-        self.commands.retain(|command| results.iter().all(|result| result.id != command.id));
+        self.commands
+            .retain(|command| results.iter().all(|result| result.id != command.id));
         let orders = Box::new(Orders {
             server_time: self.clock.wall,
             next_heartbeat_seconds: 60,
@@ -420,10 +458,18 @@ impl World {
             approval: None,
             clone_suspected: false,
         });
-        Event::BeatAnswered { op, orders, credentials_stored: false }
+        Event::BeatAnswered {
+            op,
+            orders,
+            credentials_stored: false,
+        }
     }
 
-    fn supervise(&mut self, call: &SupervisorCall, reply: Reply) -> Result<SupervisorAnswer, SupervisorError> {
+    fn supervise(
+        &mut self,
+        call: &SupervisorCall,
+        reply: Reply,
+    ) -> Result<SupervisorAnswer, SupervisorError> {
         let kind = match reply {
             Reply::Good => None,
             Reply::Refused => Some(SupervisorErrorKind::Refused),
@@ -431,18 +477,31 @@ impl World {
             Reply::Unavailable => Some(SupervisorErrorKind::Unavailable),
         };
         if let Some(kind) = kind {
-            return Err(SupervisorError { kind, message: format!("{kind:?}").to_lowercase() });
+            return Err(SupervisorError {
+                kind,
+                message: format!("{kind:?}").to_lowercase(),
+            });
         }
         match call {
             SupervisorCall::Inspect => Ok(SupervisorAnswer::Inspected(Box::new(self.inspection()))),
             SupervisorCall::ApplyTarget { target, .. } => {
-                let number = (1..=4).find(|n| commit(*n) == target.commit()).expect("a release of this world");
+                let number = (1..=4)
+                    .find(|n| commit(*n) == target.commit())
+                    .expect("a release of this world");
                 self.target = Some(release(number));
                 let json = serde_json::to_value(target).unwrap();
-                let services = json["local"]["apps"][APP.to_string()]["services"].as_object().unwrap().clone();
+                let services = json["local"]["apps"][APP.to_string()]["services"]
+                    .as_object()
+                    .unwrap()
+                    .clone();
                 self.images = services
                     .values()
-                    .map(|s| (s["serviceName"].as_str().unwrap().to_owned(), s["imageId"].as_u64().unwrap()))
+                    .map(|s| {
+                        (
+                            s["serviceName"].as_str().unwrap().to_owned(),
+                            s["imageId"].as_u64().unwrap(),
+                        )
+                    })
                     .collect();
                 Ok(SupervisorAnswer::Accepted)
             }
@@ -481,7 +540,11 @@ impl World {
         let ill = sight == Sight::Ill || (sight == Sight::Truth && target == Some(commit(3)));
         let containers = self.images.iter().map(|(service, image_id)| Container {
             service: service.clone(),
-            status: if ill && service == "onebox" { "exited".into() } else { "Running".into() },
+            status: if ill && service == "onebox" {
+                "exited".into()
+            } else {
+                "Running".into()
+            },
             image_id: *image_id,
             container_id: format!("c-{service}-{image_id}"),
             created_at: String::new(),
@@ -489,7 +552,10 @@ impl World {
         let (app_state, release) = match sight {
             Sight::Silent => {
                 let message = "no answer".to_owned();
-                return Err(SupervisorError { kind: SupervisorErrorKind::Unavailable, message });
+                return Err(SupervisorError {
+                    kind: SupervisorErrorKind::Unavailable,
+                    message,
+                });
             }
             Sight::Working => (AppState::Applying, None),
             Sight::Foreign => (AppState::Applied, Some("f00d".repeat(8))),
@@ -514,9 +580,11 @@ impl World {
         self.target.as_ref().map(|release| release.commit.clone())
     }
 
-    #[allow(dead_code, reason = "each test file that includes the world uses a part of it")]
-    pub fn wall_offset(&self) -> i64 {
-        self.wall_offset
+    /// What Cloudly would send with its next answer.
+    pub fn undelivered(&self) -> Option<&Desired> {
+        self.desired
+            .as_ref()
+            .filter(|desired| desired.revision > self.machine.lifecycle().book.revision())
     }
 }
 
@@ -528,12 +596,26 @@ fn call_failure(reply: Reply) -> Option<CallFailure> {
         Reply::Unavailable => CallFailureKind::Unavailable,
     };
     let message = format!("{kind:?}").to_lowercase();
-    Some(CallFailure { kind, code: None, message, retry_after_seconds: None, next_heartbeat_seconds: None })
+    Some(CallFailure {
+        kind,
+        code: None,
+        message,
+        retry_after_seconds: None,
+        next_heartbeat_seconds: None,
+    })
 }
 
 fn join_offer(token: u8, replace: bool) -> JoinOffer {
-    let token = if token == 0 { Err("a join token starts with `szj_`".to_owned()) } else { Ok(TokenId::new(format!("token{token:05}"))) };
-    JoinOffer { token, registration_id: "0192f6d0-2c3e-7b61-9d55-0d8c4e8f1a20".into(), replace }
+    let token = if token == 0 {
+        Err("a join token starts with `szj_`".to_owned())
+    } else {
+        Ok(TokenId::new(format!("token{token:05}")))
+    };
+    JoinOffer {
+        token,
+        registration_id: "0192f6d0-2c3e-7b61-9d55-0d8c4e8f1a20".into(),
+        replace,
+    }
 }
 
 fn wish_call(wish: Wish) -> LocalCall {
@@ -542,13 +624,23 @@ fn wish_call(wish: Wish) -> LocalCall {
         Wish::Status => LocalCall::Status,
         Wish::Check => LocalCall::Check,
         Wish::Approve => LocalCall::Approve,
-        Wish::Defer => LocalCall::Defer(DeferRequest { until_seconds: 600, reason: "busy".into() }),
+        Wish::Defer => LocalCall::Defer(DeferRequest {
+            until_seconds: 600,
+            reason: "busy".into(),
+        }),
         Wish::Lock => LocalCall::Lock {
             name: "backup".into(),
             owner,
-            request: LockRequest { reason: "backup running".into(), ttl_seconds: 300, scope: LockScope::App },
+            request: LockRequest {
+                reason: "backup running".into(),
+                ttl_seconds: 300,
+                scope: LockScope::App,
+            },
         },
-        Wish::Unlock => LocalCall::Unlock { name: "backup".into(), owner },
+        Wish::Unlock => LocalCall::Unlock {
+            name: "backup".into(),
+            owner,
+        },
         Wish::Doctor => LocalCall::Doctor,
     }
 }
@@ -558,7 +650,7 @@ pub fn commit(number: u8) -> String {
     format!("{}{number}", char::from(b'a' + number - 1)).repeat(16)
 }
 
-/// A numbered release: 1 runs from the start, 2 and 4 are good, 3 is bad by nature.
+/// A numbered release: 1 runs from the start, 2 and 4 are good, 3 is bad by nature, 5 lacks the agent itself.
 pub fn release(number: u8) -> Release {
     let service = |image: &str, mount: bool| Service {
         image: format!("registry.example/{image}@sha256:{:064}", number),
@@ -570,28 +662,49 @@ pub fn release(number: u8) -> Release {
         },
         size_bytes: None,
     };
+    let mut services = BTreeMap::from([("onebox".to_owned(), service("onebox", false))]);
+    if number != 5 {
+        services.insert("baserunner".to_owned(), service("baserunner", true));
+    }
     Release {
         release_id: format!("rel_{number}"),
         commit: commit(number),
         version: Some(format!("1.{number}.0")),
-        services: BTreeMap::from([
-            ("baserunner".to_owned(), service("baserunner", true)),
-            ("onebox".to_owned(), service("onebox", false)),
-        ]),
+        services,
         volumes: BTreeMap::from([("baseos".to_owned(), serde_json::Map::new())]),
         networks: BTreeMap::new(),
     }
 }
 
 pub fn desired_app(number: u8, rule: Rule) -> DesiredApp {
-    let mut policy = Policy { max_attempts: MAX_ATTEMPTS, health_seconds: 30, apply_timeout_seconds: 600, ..Policy::default() };
+    let mut policy = Policy {
+        max_attempts: MAX_ATTEMPTS,
+        health_seconds: 30,
+        apply_timeout_seconds: 600,
+        ..Policy::default()
+    };
     let mut slot = None;
     match rule {
         Rule::Plain => {}
         Rule::ReportOnly => policy.on_failure = OnFailure::Report,
         Rule::NeedsApproval => policy.require_local_approval = true,
-        Rule::NoSlot => slot = Some(Slot { granted: false, lease_expires_at: None }),
-        Rule::Forced => policy.force = Some(Force { by: "ops".into(), reason: "now".into() }),
+        Rule::NoSlot => {
+            slot = Some(Slot {
+                granted: false,
+                lease_expires_at: None,
+            })
+        }
+        Rule::Forced => {
+            policy.force = Some(Force {
+                by: "ops".into(),
+                reason: "now".into(),
+            })
+        }
     }
-    DesiredApp { release: release(number), rollout_id: Some("rol_1".into()), slot, policy }
+    DesiredApp {
+        release: release(number),
+        rollout_id: Some("rol_1".into()),
+        slot,
+        policy,
+    }
 }

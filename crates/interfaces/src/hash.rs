@@ -7,5 +7,8 @@ use sha2::{Digest, Sha256};
 pub fn status_hash(status: &NodeStatus) -> String {
     // A status consists of strings, numbers and maps with string keys; serde_json cannot fail on those.
     let json = serde_json::to_vec(status).unwrap_or_default();
-    Sha256::digest(&json)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(&json)[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

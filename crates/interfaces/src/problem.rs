@@ -83,7 +83,10 @@ impl Problem {
 
 /// The codes of contract §1 and §6.
 pub mod code {
-    #![allow(missing_docs, reason = "the names are the documentation; contract §1 has the table")]
+    #![allow(
+        missing_docs,
+        reason = "the names are the documentation; contract §1 has the table"
+    )]
     pub const JOIN_TOKEN_INVALID: &str = "joinTokenInvalid";
     pub const NODE_TOKEN_INVALID: &str = "nodeTokenInvalid";
     pub const ADMIN_TOKEN_INVALID: &str = "adminTokenInvalid";

@@ -100,7 +100,9 @@ impl RolloutState {
             UpdateState::Succeeded => Some(Self::Succeeded),
             UpdateState::Failed | UpdateState::RolledBack => Some(Self::Failed),
             UpdateState::RollbackNeeded => Some(Self::RollbackNeeded),
-            UpdateState::Idle | UpdateState::Cancelled | UpdateState::Superseded | UpdateState::Unknown => None,
+            UpdateState::Idle | UpdateState::Cancelled | UpdateState::Superseded | UpdateState::Unknown => {
+                None
+            }
         }
     }
 

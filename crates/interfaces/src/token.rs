@@ -103,14 +103,23 @@ impl Token {
         while digits.len() < ID_LEN + SECRET_LEN {
             fill(&mut chunk);
             // 248 = 4 * 62: bytes above it would make the first digits likelier.
-            digits.extend(chunk.iter().filter(|b| **b < 248).map(|b| char::from(ALPHABET[usize::from(b % 62)])));
+            digits.extend(
+                chunk
+                    .iter()
+                    .filter(|b| **b < 248)
+                    .map(|b| char::from(ALPHABET[usize::from(b % 62)])),
+            );
         }
         let id: String = digits[..ID_LEN].iter().collect();
         let secret: String = digits[ID_LEN..ID_LEN + SECRET_LEN].iter().collect();
         let mut text = format!("{}{id}_{secret}", kind.prefix());
         let crc = checksum(&text);
         text.push_str(&crc);
-        Self { kind, id: TokenId(id), text: text.into() }
+        Self {
+            kind,
+            id: TokenId(id),
+            text: text.into(),
+        }
     }
 
     /// Reads a token of the wanted kind.
@@ -125,10 +134,13 @@ impl Token {
         if text.len() != TOKEN_LEN {
             return Err(TokenError::Length(text.chars().count()));
         }
-        let well_formed = rest
-            .bytes()
-            .enumerate()
-            .all(|(i, b)| if i == ID_LEN { b == b'_' } else { b.is_ascii_alphanumeric() });
+        let well_formed = rest.bytes().enumerate().all(|(i, b)| {
+            if i == ID_LEN {
+                b == b'_'
+            } else {
+                b.is_ascii_alphanumeric()
+            }
+        });
         if !well_formed {
             return Err(TokenError::Alphabet);
         }
@@ -136,7 +148,11 @@ impl Token {
         if checksum(body) != crc {
             return Err(TokenError::Checksum);
         }
-        Ok(Self { kind, id: TokenId(rest[..ID_LEN].to_owned()), text: text.to_owned().into() })
+        Ok(Self {
+            kind,
+            id: TokenId(rest[..ID_LEN].to_owned()),
+            text: text.to_owned().into(),
+        })
     }
 
     /// What it is good for.
@@ -258,7 +274,10 @@ mod tests {
     fn errors_say_what_is_wrong_and_never_repeat_the_text() {
         let token = mint(7, TokenKind::Join);
         let cut = &token.expose()[..40];
-        assert_eq!(Token::parse(TokenKind::Join, cut).unwrap_err(), TokenError::Length(40));
+        assert_eq!(
+            Token::parse(TokenKind::Join, cut).unwrap_err(),
+            TokenError::Length(40)
+        );
         let error = Token::parse(TokenKind::Node, token.expose()).unwrap_err();
         assert_eq!(error.to_string(), "a node token starts with `szn_`");
     }

@@ -56,11 +56,15 @@ impl Window {
     }
 
     fn parsed(&self) -> Result<(Vec<Weekday>, Time, TimeZone), WindowError> {
-        let days = self.days.iter().map(|day| weekday(day)).collect::<Result<Vec<_>, _>>()?;
-        let start = Time::strptime("%H:%M", &self.start)
-            .map_err(|_| WindowError::Start(self.start.clone()))?;
-        let zone = TimeZone::get(&self.time_zone)
-            .map_err(|_| WindowError::TimeZone(self.time_zone.clone()))?;
+        let days = self
+            .days
+            .iter()
+            .map(|day| weekday(day))
+            .collect::<Result<Vec<_>, _>>()?;
+        let start =
+            Time::strptime("%H:%M", &self.start).map_err(|_| WindowError::Start(self.start.clone()))?;
+        let zone =
+            TimeZone::get(&self.time_zone).map_err(|_| WindowError::TimeZone(self.time_zone.clone()))?;
         if self.duration_seconds == 0 || self.duration_seconds > 604_800 {
             return Err(WindowError::Duration(self.duration_seconds));
         }
@@ -73,13 +77,21 @@ impl Window {
         let mut next = None;
         // A window may have opened up to a week ago; the next one opens within a week.
         for offset in -8i64..=8 {
-            let Ok(day) = today.checked_add(offset.days()) else { continue };
+            let Ok(day) = today.checked_add(offset.days()) else {
+                continue;
+            };
             if !days.is_empty() && !days.contains(&day.weekday()) {
                 continue;
             }
-            let Ok(opens) = zone.to_ambiguous_zoned_datetime(day.to_datetime(start)).compatible() else { continue };
+            let Ok(opens) = zone
+                .to_ambiguous_zoned_datetime(day.to_datetime(start))
+                .compatible()
+            else {
+                continue;
+            };
             let opens = opens.timestamp();
-            let Ok(closes) = opens.checked_add(SignedDuration::from_secs(self.duration_seconds.into())) else {
+            let Ok(closes) = opens.checked_add(SignedDuration::from_secs(self.duration_seconds.into()))
+            else {
                 continue;
             };
             if opens <= now && now < closes {
@@ -175,9 +187,15 @@ mod tests {
     #[test]
     fn no_window_means_any_time_and_a_malformed_one_never() {
         assert_eq!(opening(&[], at("2026-11-28T05:59:00Z")), Opening::Open);
-        let broken = Window { time_zone: "Mars/Olympus".into(), ..weekend() };
+        let broken = Window {
+            time_zone: "Mars/Olympus".into(),
+            ..weekend()
+        };
         assert_eq!(broken.check(), Err(WindowError::TimeZone("Mars/Olympus".into())));
-        assert_eq!(opening(&[broken], at("2026-11-28T00:30:00Z")), Opening::Closed(None));
+        assert_eq!(
+            opening(&[broken], at("2026-11-28T00:30:00Z")),
+            Opening::Closed(None)
+        );
     }
 
     #[test]

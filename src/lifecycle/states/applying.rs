@@ -10,11 +10,11 @@ use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::machine::Lifecycle;
 use crate::lifecycle::policy::{self, AfterFailure};
+use crate::lifecycle::states::failed::Failed;
 use crate::lifecycle::time::Stamp;
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::update::Update;
 use crate::lifecycle::verdict::{Verdict, judge};
-use crate::lifecycle::states::failed::Failed;
 use baseos_interfaces::status::{Blocker, BlockerKind, UpdateError};
 use serde::{Deserialize, Serialize};
 use statig::Outcome;
@@ -36,7 +36,10 @@ impl Applying {
         update.attempt += 1;
         update.not_before = None;
         l.book.remember(&update.release.commit).attempts = update.attempt;
-        Self { update, application: Application::default() }
+        Self {
+            update,
+            application: Application::default(),
+        }
     }
 
     pub(super) fn enter(&mut self, l: &mut Lifecycle, cx: &mut Context) {
@@ -82,7 +85,10 @@ impl Applying {
                 self.observe(l, cx)
             }
             Progress::Locked(message) => {
-                let gate = policy::Gate { blocked: vec![self.lock(None, message, cx.now)], recheck: None };
+                let gate = policy::Gate {
+                    blocked: vec![self.lock(None, message, cx.now)],
+                    recheck: None,
+                };
                 self.update.attempt = self.update.attempt.saturating_sub(1);
                 Outcome::Transition(State::Waiting(Waiting::new(&self.update, gate, cx)))
             }
@@ -104,8 +110,14 @@ impl Applying {
             return Outcome::Super;
         }
         self.see_locks(l, cx.now);
-        let Some(view) = l.view() else { return Outcome::Super };
-        match judge(view, &self.update.release, l.book.target.images(&self.update.release.commit)) {
+        let Some(view) = l.view() else {
+            return Outcome::Super;
+        };
+        match judge(
+            view,
+            &self.update.release,
+            l.book.target.images(&self.update.release.commit),
+        ) {
             Verdict::Healthy | Verdict::Unhealthy(_) => {
                 Outcome::Transition(State::Verifying(Verifying::new(&self.update, cx)))
             }
@@ -127,7 +139,11 @@ impl Applying {
         let stuck = l.view().is_some_and(|view| view.update_failed);
         let locks: Vec<_> = match l.host.foreign_locks.first() {
             Some(path) if stuck => {
-                vec![self.lock(Some(path.clone()), "a lock file the agent did not make".to_owned(), now)]
+                vec![self.lock(
+                    Some(path.clone()),
+                    "a lock file the agent did not make".to_owned(),
+                    now,
+                )]
             }
             _ => Vec::new(),
         };
@@ -138,7 +154,13 @@ impl Applying {
         let kind = BlockerKind::LocalLock;
         let before = self.update.blocked.iter().find(|blocker| blocker.kind == kind);
         let since = before.map_or(now.wall, |blocker| blocker.since);
-        Blocker { kind, holder, reason: Some(reason), since, expires_at: None }
+        Blocker {
+            kind,
+            holder,
+            reason: Some(reason),
+            since,
+            expires_at: None,
+        }
     }
 
     fn timed_out(&mut self, l: &mut Lifecycle, cx: &mut Context) -> Outcome<State> {
@@ -149,7 +171,11 @@ impl Applying {
             return Outcome::Handled;
         }
         let mut evidence = match l.view() {
-            Some(view) => match judge(view, &self.update.release, l.book.target.images(&self.update.release.commit)) {
+            Some(view) => match judge(
+                view,
+                &self.update.release,
+                l.book.target.images(&self.update.release.commit),
+            ) {
                 Verdict::Pending(seen) | Verdict::Unhealthy(seen) => seen,
                 Verdict::Healthy | Verdict::Elsewhere(_) => Vec::new(),
             },
@@ -167,13 +193,21 @@ impl Applying {
                 let gate = policy::gate(l, &self.update, cx.now);
                 Outcome::Transition(State::Waiting(Waiting::new(&self.update, gate, cx)))
             }
-            AfterFailure::GiveUp => {
-                Outcome::Transition(State::RollbackNeeded(RollbackNeeded::bad(l, &self.update, error, cx)))
-            }
+            AfterFailure::GiveUp => Outcome::Transition(State::RollbackNeeded(RollbackNeeded::bad(
+                l,
+                &self.update,
+                error,
+                cx,
+            ))),
         }
     }
 }
 
 pub(super) fn failure(code: &str, message: String, evidence: Vec<String>, now: Stamp) -> UpdateError {
-    UpdateError { code: code.to_owned(), message, evidence, at: now.wall }
+    UpdateError {
+        code: code.to_owned(),
+        message,
+        evidence,
+        at: now.wall,
+    }
 }

@@ -29,7 +29,11 @@ pub(super) fn handle(l: &mut Lifecycle, event: &Event, cx: &mut Context) -> Outc
             cx.beat(Beat::Usual);
             Outcome::Handled
         }
-        Event::BeatAnswered { orders, credentials_stored, .. } => {
+        Event::BeatAnswered {
+            orders,
+            credentials_stored,
+            ..
+        } => {
             answered(l, orders, *credentials_stored, cx);
             Outcome::Handled
         }
@@ -56,26 +60,44 @@ pub(super) fn handle(l: &mut Lifecycle, event: &Event, cx: &mut Context) -> Outc
             }
             Outcome::Handled
         }
-        Event::LocalRequested { request, call: LocalCall::Check } => {
+        Event::LocalRequested {
+            request,
+            call: LocalCall::Check,
+        } => {
             l.beats.urge();
             cx.raise(Event::ConsentChanged);
             cx.reply(*request, Query::Update);
             Outcome::Handled
         }
-        Event::LocalRequested { request, call: LocalCall::Approve } => approve(l, *request, cx),
-        Event::LocalRequested { request, call: LocalCall::Defer(defer) } => put_off(l, *request, defer, cx),
+        Event::LocalRequested {
+            request,
+            call: LocalCall::Approve,
+        } => approve(l, *request, cx),
+        Event::LocalRequested {
+            request,
+            call: LocalCall::Defer(defer),
+        } => put_off(l, *request, defer, cx),
         _ => Outcome::Super,
     }
 }
 
 fn answered(l: &mut Lifecycle, orders: &Orders, credentials_stored: bool, cx: &mut Context) {
     let said_goodbye = l.tick_off();
-    let node_id = l.book.node.as_ref().map(|node| node.id.clone()).unwrap_or_default();
+    let node_id = l
+        .book
+        .node
+        .as_ref()
+        .map(|node| node.id.clone())
+        .unwrap_or_default();
     let next = l.beats.accepted(orders, &node_id, cx.now);
     l.timers.arm(Timer::Heartbeat, next);
     confirm(l, orders, cx);
     if l.stopping {
-        if said_goodbye { stop(l, cx) } else { cx.beat(Beat::Goodbye) }
+        if said_goodbye {
+            stop(l, cx)
+        } else {
+            cx.beat(Beat::Goodbye)
+        }
         return;
     }
     if orders.clone_suspected {
@@ -97,7 +119,10 @@ fn answered(l: &mut Lifecycle, orders: &Orders, credentials_stored: bool, cx: &m
 
 fn refresh_slot(l: &mut Lifecycle, desired: &baseos_interfaces::desired::Desired, cx: &mut Context) {
     let Some(newer) = desired.app.as_ref() else { return };
-    let same = l.book.desired_app().is_some_and(|app| app.release.commit == newer.release.commit && app.slot != newer.slot);
+    let same = l
+        .book
+        .desired_app()
+        .is_some_and(|app| app.release.commit == newer.release.commit && app.slot != newer.slot);
     if !same {
         return;
     }
@@ -119,7 +144,11 @@ fn confirm(l: &mut Lifecycle, orders: &Orders, cx: &mut Context) {
         }
     }
     let approval = orders.approval.filter(|approval| *approval != Approval::Unknown);
-    let changed = l.book.node.as_ref().is_some_and(|node| approval.is_some_and(|new| new != node.approval));
+    let changed = l
+        .book
+        .node
+        .as_ref()
+        .is_some_and(|node| approval.is_some_and(|new| new != node.approval));
     if changed && let (Some(node), Some(approval)) = (l.book.node.as_mut(), approval) {
         node.approval = approval;
     }
@@ -127,7 +156,11 @@ fn confirm(l: &mut Lifecycle, orders: &Orders, cx: &mut Context) {
 
 fn rejoin(l: &mut Lifecycle, offer: &JoinOffer) -> Outcome<State> {
     match l.taken_up(offer) {
-        Ok(token) => Outcome::Transition(State::Registering(Registering::new(l, token, &offer.registration_id))),
+        Ok(token) => Outcome::Transition(State::Registering(Registering::new(
+            l,
+            token,
+            &offer.registration_id,
+        ))),
         Err(_) => Outcome::Handled,
     }
 }
@@ -160,8 +193,12 @@ fn put_off(l: &mut Lifecycle, request: RequestId, defer: &DeferRequest, cx: &mut
     let allowed = policy::deferral_allowed(&l.book, cx.now);
     let wanted = Duration::from_secs(defer.until_seconds.into());
     if wanted > allowed {
-        let problem = Problem::new(422, code::INVALID_REQUEST, "the policy does not allow so long a deferral")
-            .detail(format!("untilSeconds may be at most {} now", allowed.as_secs()));
+        let problem = Problem::new(
+            422,
+            code::INVALID_REQUEST,
+            "the policy does not allow so long a deferral",
+        )
+        .detail(format!("untilSeconds may be at most {} now", allowed.as_secs()));
         cx.refuse(request, problem);
         return Outcome::Handled;
     }
@@ -179,7 +216,8 @@ fn put_off(l: &mut Lifecycle, request: RequestId, defer: &DeferRequest, cx: &mut
 }
 
 fn nothing_offered() -> Problem {
-    Problem::new(409, code::CONFLICT, "no update is waiting").detail("ask again when GET /v1/status shows one")
+    Problem::new(409, code::CONFLICT, "no update is waiting")
+        .detail("ask again when GET /v1/status shows one")
 }
 
 impl Lifecycle {

@@ -31,7 +31,9 @@ impl Failed {
 
     /// The release was found bad earlier.
     pub(super) fn known_bad(update: &Update, error: UpdateError, cx: &Context) -> Self {
-        Self { last: update.finished(UpdateState::Failed, Some(error), cx.now.wall) }
+        Self {
+            last: update.finished(UpdateState::Failed, Some(error), cx.now.wall),
+        }
     }
 
     pub(super) fn handle(&mut self, l: &mut Lifecycle, event: &Event, cx: &mut Context) -> Outcome<State> {
@@ -54,7 +56,9 @@ impl Failed {
             Wanted::Update(update) => Outcome::Transition(State::Staging(Staging::new(update))),
             Wanted::Running if other => Outcome::Transition(State::Idle(Idle { last: None })),
             Wanted::KnownBad(error) if other => {
-                let Some(app) = l.book.desired_app() else { return Outcome::Handled };
+                let Some(app) = l.book.desired_app() else {
+                    return Outcome::Handled;
+                };
                 let update = Update::new(app, cx.now.into());
                 self.last = Self::known_bad(&update, error, cx).last;
                 l.beats.urge();

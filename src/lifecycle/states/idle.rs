@@ -60,8 +60,14 @@ impl Idle {
                 Outcome::Handled
             }
             Wanted::KnownBad(error) => {
-                let Some(desired) = l.book.desired_app() else { return Outcome::Handled };
-                if self.last.as_ref().is_some_and(|last| last.commit == desired.release.commit) {
+                let Some(desired) = l.book.desired_app() else {
+                    return Outcome::Handled;
+                };
+                if self
+                    .last
+                    .as_ref()
+                    .is_some_and(|last| last.commit == desired.release.commit)
+                {
                     return Outcome::Handled;
                 }
                 let update = Update::new(desired, cx.now.into());
@@ -79,7 +85,11 @@ impl Idle {
                 && last.state == UpdateState::Succeeded
                 && last.rollout == app.rollout_id
         });
-        let proven = l.book.good.as_ref().is_some_and(|good| good.commit == app.release.commit);
+        let proven = l
+            .book
+            .good
+            .as_ref()
+            .is_some_and(|good| good.commit == app.release.commit);
         if same && proven {
             return;
         }
@@ -100,7 +110,9 @@ impl Idle {
 impl Lifecycle {
     /// Compares what is desired with what is known.
     pub(super) fn wanted(&mut self, cx: &Context) -> Wanted {
-        let Some(app) = self.book.desired_app() else { return Wanted::Nothing };
+        let Some(app) = self.book.desired_app() else {
+            return Wanted::Nothing;
+        };
         if self.beats.clone_suspected {
             return Wanted::Nothing;
         }
@@ -108,7 +120,9 @@ impl Lifecycle {
         let proven = self.book.good.as_ref().is_some_and(|good| good.commit == commit);
         match &self.supervisor {
             None => return Wanted::Nothing,
-            Some(Ok(view)) if view.app_state == AppState::Applied && view.release.as_ref() == Some(&commit) => {
+            Some(Ok(view))
+                if view.app_state == AppState::Applied && view.release.as_ref() == Some(&commit) =>
+            {
                 return Wanted::Running;
             }
             // A proven release while the Supervisor is silent or at work (after a reboot, say): wait and see.
@@ -125,11 +139,17 @@ impl Lifecycle {
             }
             self.book.memory.remove(&commit);
         }
-        let Some(app) = self.book.desired_app() else { return Wanted::Nothing };
+        let Some(app) = self.book.desired_app() else {
+            return Wanted::Nothing;
+        };
         let mut update = Update::new(app, cx.now.into());
         // Attempts are kept over an interruption; what is wanted and not known to be bad gets at least one more.
         let spare = app.policy.max_attempts.max(1) - 1;
-        update.attempt = self.book.memory.get(&commit).map_or(0, |memory| memory.attempts.min(spare));
+        update.attempt = self
+            .book
+            .memory
+            .get(&commit)
+            .map_or(0, |memory| memory.attempts.min(spare));
         Wanted::Update(update)
     }
 

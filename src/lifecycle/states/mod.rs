@@ -117,7 +117,9 @@ impl State {
             Self::Failed(failed) => Some(&failed.last),
             _ => None,
         };
-        self.update().and_then(|update| update.rollout.clone()).or_else(|| last?.rollout.clone())
+        self.update()
+            .and_then(|update| update.rollout.clone())
+            .or_else(|| last?.rollout.clone())
     }
 
     /// Whether there is a node token.
@@ -131,7 +133,11 @@ impl State {
             Self::Waiting(waiting) => policy::only_locks(&waiting.update.blocked),
             Self::Applying(_) | Self::Verifying(_) => true,
             Self::RollbackNeeded(bad) => bad.is_restoring(),
-            Self::Unenrolled(_) | Self::Registering(_) | Self::Idle(_) | Self::Staging(_) | Self::Failed(_) => false,
+            Self::Unenrolled(_)
+            | Self::Registering(_)
+            | Self::Idle(_)
+            | Self::Staging(_)
+            | Self::Failed(_) => false,
         }
     }
 
@@ -143,10 +149,21 @@ impl State {
             Self::Idle(_) | Self::Failed(_) => &[Timer::Lease, Timer::Goodbye, Timer::Heartbeat],
             Self::Staging(_) => &[Timer::Lease, Timer::Goodbye, Timer::Heartbeat, Timer::Retry],
             Self::Waiting(_) => &[Timer::Lease, Timer::Goodbye, Timer::Heartbeat, Timer::Recheck],
-            Self::Applying(_) => &[Timer::Lease, Timer::Goodbye, Timer::Heartbeat, Timer::Retry, Timer::Deadline],
-            Self::Verifying(_) | Self::RollbackNeeded(_) => {
-                &[Timer::Lease, Timer::Goodbye, Timer::Heartbeat, Timer::Retry, Timer::Deadline, Timer::Health]
-            }
+            Self::Applying(_) => &[
+                Timer::Lease,
+                Timer::Goodbye,
+                Timer::Heartbeat,
+                Timer::Retry,
+                Timer::Deadline,
+            ],
+            Self::Verifying(_) | Self::RollbackNeeded(_) => &[
+                Timer::Lease,
+                Timer::Goodbye,
+                Timer::Heartbeat,
+                Timer::Retry,
+                Timer::Deadline,
+                Timer::Health,
+            ],
         }
     }
 
@@ -201,10 +218,21 @@ impl IntoStateMachine for Lifecycle {
         self.book.note(cx.now, "transition", data);
         self.beats.urge();
         cx.raise(Event::Entered);
-        cx.publish(Notice::Transition { from, to, cause: cause.clone() });
+        cx.publish(Notice::Transition {
+            from,
+            to,
+            cause: cause.clone(),
+        });
         let attempt = update.map(|update| update.attempt);
         let by = cx.asked.to_owned();
-        cx.transitions.push(Transition { from, to, cause, by, attempt, target: target_commit });
+        cx.transitions.push(Transition {
+            from,
+            to,
+            cause,
+            by,
+            attempt,
+            target: target_commit,
+        });
     }
 }
 

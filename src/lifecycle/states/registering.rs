@@ -32,9 +32,17 @@ impl Registering {
     /// Begins a registration. Its id goes into the book, and so to disk, before the first call; the same token
     /// keeps the id it has, so a repetition after a crash spends nothing.
     pub(super) fn new(l: &mut Lifecycle, token: TokenId, fresh_id: &str) -> Self {
-        let known = l.book.join.registration.as_ref().is_some_and(|pending| pending.token == token);
+        let known = l
+            .book
+            .join
+            .registration
+            .as_ref()
+            .is_some_and(|pending| pending.token == token);
         if !known {
-            l.book.join.registration = Some(PendingRegistration { token, id: fresh_id.to_owned() });
+            l.book.join.registration = Some(PendingRegistration {
+                token,
+                id: fresh_id.to_owned(),
+            });
         }
         Self::default()
     }
@@ -51,10 +59,13 @@ impl Registering {
     }
 
     fn register(&mut self, l: &mut Lifecycle, cx: &mut Context) {
-        let Some(pending) = l.book.join.registration.clone() else { return };
+        let Some(pending) = l.book.join.registration.clone() else {
+            return;
+        };
         if l.ports.cloudly_busy() {
             // A last heartbeat of the identity that is being replaced; its answer is not far.
-            l.timers.arm(Timer::Register, cx.now.boot + Duration::from_secs(1));
+            l.timers
+                .arm(Timer::Register, cx.now.boot + Duration::from_secs(1));
             return;
         }
         let op = l.ports.begin_cloudly();
@@ -80,12 +91,21 @@ impl Registering {
                 Outcome::Transition(State::Idle(Idle::default()))
             }
             Event::RegisterFailed { op, failure } if *self.op == Some(*op) => self.failed(l, failure, cx),
-            Event::Withheld { op: Some(op), problem } if *self.op == Some(*op) => {
+            Event::Withheld {
+                op: Some(op),
+                problem,
+            } if *self.op == Some(*op) => {
                 self.pause(l, format!("the state cannot be saved: {problem}"), None, cx);
                 Outcome::Handled
             }
             Event::JoinTokenOffered(offer) => match l.taken_up(offer) {
-                Ok(token) if l.book.join.registration.as_ref().is_none_or(|pending| pending.token != token) => {
+                Ok(token)
+                    if l.book
+                        .join
+                        .registration
+                        .as_ref()
+                        .is_none_or(|pending| pending.token != token) =>
+                {
                     Outcome::Transition(State::Registering(Self::new(l, token, &offer.registration_id)))
                 }
                 _ => Outcome::Handled,
@@ -96,13 +116,20 @@ impl Registering {
 
     fn failed(&mut self, l: &mut Lifecycle, failure: &CallFailure, cx: &Context) -> Outcome<State> {
         // 401 is the server's last word on this token; everything else may pass.
-        if !matches!(failure.kind, CallFailureKind::Unauthorized | CallFailureKind::NoCredentials) {
+        if !matches!(
+            failure.kind,
+            CallFailureKind::Unauthorized | CallFailureKind::NoCredentials
+        ) {
             self.pause(l, failure.message.clone(), failure.retry_after_seconds, cx);
             return Outcome::Handled;
         }
         if let Some(pending) = l.book.join.registration.take() {
             let reason = failure.message.clone();
-            l.book.join.refused = Some(RefusedToken { token: pending.token, reason, at: cx.now.wall });
+            l.book.join.refused = Some(RefusedToken {
+                token: pending.token,
+                reason,
+                at: cx.now.wall,
+            });
         }
         if l.book.node.is_some() {
             // The identity that was to be replaced is still there: better an old one than none.
@@ -127,7 +154,10 @@ impl Registering {
 
     pub(in crate::lifecycle) fn summary(&self) -> String {
         match &self.problem {
-            Some(problem) => format!("Enrolling; {} tries failed, the last one: {problem}.", self.failures),
+            Some(problem) => format!(
+                "Enrolling; {} tries failed, the last one: {problem}.",
+                self.failures
+            ),
             None => "Enrolling in Cloudly.".to_owned(),
         }
     }
@@ -135,7 +165,12 @@ impl Registering {
 
 fn enrol(l: &mut Lifecycle, node: &Registration, now: Stamp) {
     let new = l.book.node.as_ref().is_none_or(|known| known.id != node.node_id);
-    let enrolled_epoch = l.book.node.as_ref().filter(|_| !new).map_or(l.book.epoch, |known| known.enrolled_epoch);
+    let enrolled_epoch = l
+        .book
+        .node
+        .as_ref()
+        .filter(|_| !new)
+        .map_or(l.book.epoch, |known| known.enrolled_epoch);
     let node_record = Node {
         id: node.node_id.clone(),
         approval: node.approval,

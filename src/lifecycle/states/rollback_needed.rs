@@ -57,15 +57,31 @@ impl RollbackNeeded {
         Self::new(l, update, error, true, true, cx)
     }
 
-    fn new(l: &Lifecycle, update: &Update, error: UpdateError, go: bool, withdrawn: bool, cx: &Context) -> Self {
+    fn new(
+        l: &Lifecycle,
+        update: &Update,
+        error: UpdateError,
+        go: bool,
+        withdrawn: bool,
+        cx: &Context,
+    ) -> Self {
         let managed = l.view().is_some_and(|view| view.managed);
-        let good = l.book.good.as_ref().filter(|good| go && !managed && good.commit != update.release.commit);
+        let good = l
+            .book
+            .good
+            .as_ref()
+            .filter(|good| go && !managed && good.commit != update.release.commit);
         let restore = good.map(|release| Restore {
             release: release.clone(),
             application: Application::default(),
             vigil: Vigil::default(),
         });
-        Self { update: update.next_phase(cx.now.into()), error, restore, withdrawn }
+        Self {
+            update: update.next_phase(cx.now.into()),
+            error,
+            restore,
+            withdrawn,
+        }
     }
 
     /// Whether the agent is going back by itself.
@@ -76,7 +92,8 @@ impl RollbackNeeded {
     pub(super) fn enter(&mut self, l: &mut Lifecycle, cx: &mut Context) {
         let Some(restore) = &mut self.restore else { return };
         let allowed = Duration::from_secs(l.book.policy().apply_timeout_seconds.max(1).into());
-        l.timers.arm(Timer::Deadline, self.update.since.boot + allowed + health(l));
+        l.timers
+            .arm(Timer::Deadline, self.update.since.boot + allowed + health(l));
         restore.vigil.restart();
         restore.application.begin(l, cx);
     }
@@ -112,14 +129,19 @@ impl RollbackNeeded {
 
     /// Something else is desired, or the operator orders another try, or withdraws.
     fn desired_changed(&mut self, l: &mut Lifecycle, cx: &Context) -> Outcome<State> {
-        let other = l.book.desired_app().map(|app| app.release.commit != self.update.release.commit);
+        let other = l
+            .book
+            .desired_app()
+            .map(|app| app.release.commit != self.update.release.commit);
         match (l.wanted(cx), other) {
             (Wanted::Update(update), _) => Outcome::Transition(State::Staging(Staging::new(update))),
             (_, Some(_)) => Outcome::Handled,
             (_, None) if self.is_restoring() => Outcome::Handled,
             (_, None) => {
                 // Nothing is desired any more and nobody goes back: the operator leaves it as it is.
-                let finished = self.update.finished(UpdateState::Failed, Some(self.error.clone()), cx.now.wall);
+                let finished =
+                    self.update
+                        .finished(UpdateState::Failed, Some(self.error.clone()), cx.now.wall);
                 l.note_outcome(Some(&finished), cx);
                 Outcome::Transition(Idle::ended(finished))
             }
@@ -127,7 +149,9 @@ impl RollbackNeeded {
     }
 
     fn hand_over(&mut self, l: &mut Lifecycle, event: &Event, cx: &mut Context) -> Outcome<State> {
-        let Some(restore) = &mut self.restore else { return Outcome::Super };
+        let Some(restore) = &mut self.restore else {
+            return Outcome::Super;
+        };
         let force = l.book.policy().force.is_some();
         match restore.application.handle(&restore.release, force, l, event, cx) {
             Progress::Going => Outcome::Super,
@@ -142,7 +166,11 @@ impl RollbackNeeded {
     }
 
     fn observe(&mut self, l: &mut Lifecycle, cx: &mut Context) -> Outcome<State> {
-        let Some(restore) = self.restore.as_mut().filter(|restore| restore.application.is_handed_over()) else {
+        let Some(restore) = self
+            .restore
+            .as_mut()
+            .filter(|restore| restore.application.is_handed_over())
+        else {
             return Outcome::Super;
         };
         self.update.set_blocked(Vec::new());
@@ -150,14 +178,20 @@ impl RollbackNeeded {
         let verdict = l.view().map(|view| judge(view, &restore.release, images));
         match restore.vigil.see(verdict.as_ref(), health(l), l, cx) {
             Outlook::Open => Outcome::Super,
-            Outlook::Bad => {
-                self.not_restored(l, "the previous release does not stay healthy either".to_owned(), cx)
-            }
+            Outlook::Bad => self.not_restored(
+                l,
+                "the previous release does not stay healthy either".to_owned(),
+                cx,
+            ),
         }
     }
 
     fn restored(&mut self, l: &mut Lifecycle, cx: &Context) -> Outcome<State> {
-        let state = if self.withdrawn { UpdateState::Cancelled } else { UpdateState::RolledBack };
+        let state = if self.withdrawn {
+            UpdateState::Cancelled
+        } else {
+            UpdateState::RolledBack
+        };
         let finished = self.update.finished(state, Some(self.error.clone()), cx.now.wall);
         l.note_outcome(Some(&finished), cx);
         Outcome::Transition(Idle::ended(finished))
@@ -191,7 +225,10 @@ impl RollbackNeeded {
                 short(&restore.release.commit),
                 self.error.message
             ),
-            None => format!("Release {bad} is bad: {}. Waiting for the operator.", self.error.message),
+            None => format!(
+                "Release {bad} is bad: {}. Waiting for the operator.",
+                self.error.message
+            ),
         }
     }
 }

@@ -74,7 +74,11 @@ fn local(l: &mut Lifecycle, request: RequestId, call: &LocalCall, cx: &mut Conte
         LocalCall::Status => cx.reply(request, Query::Status),
         LocalCall::Locks => cx.reply(request, Query::Locks),
         LocalCall::Doctor => cx.reply(request, Query::Doctor),
-        LocalCall::Lock { name, owner, request: lock } => {
+        LocalCall::Lock {
+            name,
+            owner,
+            request: lock,
+        } => {
             let longest = Duration::from_secs(l.book.policy().max_defer_seconds.into());
             let draining = cx.draining;
             match l.book.leases.take(name, owner, lock, draining, longest, cx.now) {
@@ -103,18 +107,32 @@ fn local(l: &mut Lifecycle, request: RequestId, call: &LocalCall, cx: &mut Conte
 }
 
 fn join(l: &mut Lifecycle, request: RequestId, offer: &JoinOffer, cx: &mut Context) {
-    let enrolled = l.book.node.as_ref().filter(|_| !offer.replace && !l.beats.is_disowned());
+    let enrolled = l
+        .book
+        .node
+        .as_ref()
+        .filter(|_| !offer.replace && !l.beats.is_disowned());
     if let Some(node) = enrolled {
-        let problem = Problem::new(409, code::CONFLICT, format!("this node is enrolled as {}", node.id))
-            .detail("give it another identity with `replace`: true (`baserunner join --replace`)");
+        let problem = Problem::new(
+            409,
+            code::CONFLICT,
+            format!("this node is enrolled as {}", node.id),
+        )
+        .detail("give it another identity with `replace`: true (`baserunner join --replace`)");
         return cx.refuse(request, problem);
     }
     if let Err(problem) = l.taken_up(offer) {
-        return cx.refuse(request, Problem::new(409, code::CONFLICT, problem).detail("make a new join token"));
+        return cx.refuse(
+            request,
+            Problem::new(409, code::CONFLICT, problem).detail("make a new join token"),
+        );
     }
     l.offer = Some(offer.clone());
     cx.raise(Event::JoinTokenOffered(offer.clone()));
-    cx.reply(request, Query::Ready(LocalAnswer::Joining(report::cloudly_status(l))));
+    cx.reply(
+        request,
+        Query::Ready(LocalAnswer::Joining(report::cloudly_status(l))),
+    );
 }
 
 impl Lifecycle {
@@ -129,6 +147,7 @@ impl Lifecycle {
             Event::Observed(view) => self.supervisor = Some((**view).clone()),
             Event::HostObserved(host) => {
                 if self.host.foreign_locks != host.foreign_locks {
+                    self.lock_files.try_again();
                     cx.raise(Event::ConsentChanged);
                 }
                 self.host = host.clone();
@@ -138,9 +157,15 @@ impl Lifecycle {
             Event::SupervisorAnswered { op, answer } => {
                 self.finish_command(*op, answer, cx);
             }
-            Event::Withheld { op: Some(op), problem } => {
+            Event::Withheld {
+                op: Some(op),
+                problem,
+            } => {
                 let message = format!("not begun, because the state cannot be saved: {problem}");
-                let error = SupervisorError { kind: SupervisorErrorKind::Unavailable, message };
+                let error = SupervisorError {
+                    kind: SupervisorErrorKind::Unavailable,
+                    message,
+                };
                 self.finish_command(*op, &Err(error), cx);
             }
             Event::Elapsed(_)
@@ -168,7 +193,11 @@ impl Lifecycle {
             Some(end) => self.timers.arm(Timer::Lease, end),
             None => self.timers.disarm(Timer::Lease),
         }
-        let pace = if state.update().is_some() || self.book.commands.is_busy() { Pace::Brisk } else { Pace::Calm };
+        let pace = if state.update().is_some() || self.book.commands.is_busy() {
+            Pace::Brisk
+        } else {
+            Pace::Calm
+        };
         if pace != self.pace {
             self.pace = pace;
             cx.emit(Effect::Watch { pace });
@@ -199,24 +228,40 @@ impl Lifecycle {
         let mut notices = Vec::new();
         if let Some(update) = state.update() {
             if let Some(percent) = *update.progress {
-                notices.push(Notice::Progress { target: update.release.commit.clone(), percent });
+                notices.push(Notice::Progress {
+                    target: update.release.commit.clone(),
+                    percent,
+                });
             }
             if !update.blocked.is_empty() {
-                notices.push(Notice::Blocked { blocked_by: update.blocked.clone() });
+                notices.push(Notice::Blocked {
+                    blocked_by: update.blocked.clone(),
+                });
             }
         }
         if notices == self.last_notices {
             return;
         }
-        let was_blocked = self.last_notices.iter().any(|notice| matches!(notice, Notice::Blocked { .. }));
-        let is_blocked = notices.iter().any(|notice| matches!(notice, Notice::Blocked { .. }));
-        for notice in notices.iter().filter(|notice| !self.last_notices.contains(notice)) {
+        let was_blocked = self
+            .last_notices
+            .iter()
+            .any(|notice| matches!(notice, Notice::Blocked { .. }));
+        let is_blocked = notices
+            .iter()
+            .any(|notice| matches!(notice, Notice::Blocked { .. }));
+        for notice in notices
+            .iter()
+            .filter(|notice| !self.last_notices.contains(notice))
+        {
             cx.publish(notice.clone());
         }
         if was_blocked && !is_blocked {
-            cx.publish(Notice::Blocked { blocked_by: Vec::new() });
+            cx.publish(Notice::Blocked {
+                blocked_by: Vec::new(),
+            });
         }
-        self.beats.hear_progress(state.update().and_then(|update| *update.progress));
+        self.beats
+            .hear_progress(state.update().and_then(|update| *update.progress));
         self.last_notices = notices;
     }
 
@@ -232,7 +277,9 @@ impl Lifecycle {
                 _ => {}
             }
         }
-        let Some(beat) = cx.beat.filter(|_| !self.ports.cloudly_busy()) else { return };
+        let Some(beat) = cx.beat.filter(|_| !self.ports.cloudly_busy()) else {
+            return;
+        };
         if self.stopping && beat == Beat::Usual {
             return;
         }
@@ -272,14 +319,19 @@ impl Lifecycle {
 
     /// Cloudly has what the last heartbeat carried. True: it was the goodbye.
     pub(super) fn tick_off(&mut self) -> bool {
-        let Some(sent) = self.beats.under_way.clone() else { return false };
+        let Some(sent) = self.beats.under_way.clone() else {
+            return false;
+        };
         if let Some(last) = &sent.last_event
             && let Some(at) = self.book.outbox.iter().position(|event| event.id == *last)
         {
             self.book.outbox.drain(..=at);
         }
         if !sent.results.is_empty() {
-            self.book.commands.results.retain(|result| !sent.results.contains(&result.id));
+            self.book
+                .commands
+                .results
+                .retain(|result| !sent.results.contains(&result.id));
         }
         sent.goodbye
     }

@@ -30,7 +30,11 @@ pub struct Staging {
 
 impl Staging {
     pub(super) fn new(update: Box<Update>) -> Self {
-        Self { update, look: Unsaved(None), failures: Unsaved(0) }
+        Self {
+            update,
+            look: Unsaved(None),
+            failures: Unsaved(0),
+        }
     }
 
     pub(super) fn enter(&mut self, l: &mut Lifecycle, cx: &mut Context) {
@@ -91,7 +95,10 @@ impl Staging {
     fn try_later(&mut self, error: &SupervisorError, l: &mut Lifecycle, cx: &Context) {
         let blocker = unavailable(&self.update, error, cx.now);
         self.update.set_blocked(vec![blocker]);
-        l.timers.arm(Timer::Retry, cx.now.boot + backoff::SUPERVISOR.delay(*self.failures, cx.now.entropy));
+        l.timers.arm(
+            Timer::Retry,
+            cx.now.boot + backoff::SUPERVISOR.delay(*self.failures, cx.now.entropy),
+        );
         *self.failures = self.failures.saturating_add(1);
     }
 }

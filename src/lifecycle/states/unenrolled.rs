@@ -20,9 +20,11 @@ impl Unenrolled {
     pub(super) fn handle(&mut self, l: &mut Lifecycle, event: &Event) -> Outcome<State> {
         match event {
             Event::JoinTokenOffered(offer) => match l.taken_up(offer) {
-                Ok(token) => {
-                    Outcome::Transition(State::Registering(Registering::new(l, token, &offer.registration_id)))
-                }
+                Ok(token) => Outcome::Transition(State::Registering(Registering::new(
+                    l,
+                    token,
+                    &offer.registration_id,
+                ))),
                 Err(problem) => {
                     self.problem = Some(problem);
                     Outcome::Handled
@@ -43,10 +45,16 @@ impl Unenrolled {
 impl Lifecycle {
     /// Whether an offered join token may be used, and if not, why.
     pub(super) fn taken_up(&self, offer: &JoinOffer) -> Result<TokenId, String> {
-        let token = offer.token.clone().map_err(|problem| format!("the join token is malformed: {problem}"))?;
+        let token = offer
+            .token
+            .clone()
+            .map_err(|problem| format!("the join token is malformed: {problem}"))?;
         let join = &self.book.join;
         if let Some(refused) = join.refused.as_ref().filter(|refused| refused.token == token) {
-            return Err(format!("Cloudly refused the join token {token}: {}", refused.reason));
+            return Err(format!(
+                "Cloudly refused the join token {token}: {}",
+                refused.reason
+            ));
         }
         if join.spent.as_ref() == Some(&token) {
             return Err(format!("the join token {token} is spent"));

@@ -41,7 +41,9 @@ fn supersede(update: &Update, l: &mut Lifecycle, cx: &Context) -> Outcome<State>
     match l.wanted(cx) {
         Wanted::Update(newer) => Outcome::Transition(State::Staging(Staging::new(newer))),
         // The Supervisor may still be on its way to the release that is no longer wanted: go back to the old one.
-        Wanted::Running | Wanted::Nothing | Wanted::KnownBad(_) if touched(update, l) => go_back(update, l, cx),
+        Wanted::Running | Wanted::Nothing | Wanted::KnownBad(_) if touched(update, l) => {
+            go_back(update, l, cx)
+        }
         Wanted::Running | Wanted::Nothing | Wanted::KnownBad(_) => Outcome::Transition(Idle::ended(finished)),
     }
 }
@@ -56,7 +58,11 @@ fn cancel(update: &Update, l: &mut Lifecycle, cx: &Context) -> Outcome<State> {
 }
 
 fn go_back(update: &Update, l: &mut Lifecycle, cx: &Context) -> Outcome<State> {
-    if l.book.good.as_ref().is_none_or(|good| good.commit == update.release.commit) {
+    if l.book
+        .good
+        .as_ref()
+        .is_none_or(|good| good.commit == update.release.commit)
+    {
         // Nothing to go back to: what was begun stays, and the operator sees it.
         let finished = update.finished(UpdateState::Cancelled, None, cx.now.wall);
         l.note_outcome(Some(&finished), cx);
@@ -68,7 +74,9 @@ fn go_back(update: &Update, l: &mut Lifecycle, cx: &Context) -> Outcome<State> {
         evidence: Vec::new(),
         at: cx.now.wall,
     };
-    Outcome::Transition(State::RollbackNeeded(RollbackNeeded::withdrawn(l, update, error, cx)))
+    Outcome::Transition(State::RollbackNeeded(RollbackNeeded::withdrawn(
+        l, update, error, cx,
+    )))
 }
 
 /// Whether the Supervisor has been handed this release.

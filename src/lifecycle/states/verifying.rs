@@ -27,12 +27,16 @@ pub struct Verifying {
 
 impl Verifying {
     pub(super) fn new(update: &Update, cx: &Context) -> Self {
-        Self { update: update.next_phase(cx.now.into()), vigil: Vigil::default() }
+        Self {
+            update: update.next_phase(cx.now.into()),
+            vigil: Vigil::default(),
+        }
     }
 
     pub(super) fn enter(&mut self, l: &mut Lifecycle) {
         let allowed = Duration::from_secs(l.book.policy().apply_timeout_seconds.max(1).into());
-        l.timers.arm(Timer::Deadline, self.update.since.boot + allowed + health(l));
+        l.timers
+            .arm(Timer::Deadline, self.update.since.boot + allowed + health(l));
         self.vigil.restart();
     }
 
@@ -47,7 +51,10 @@ impl Verifying {
             Event::Elapsed(Timer::Deadline) => {
                 if l.view().is_none() {
                     // A silent Supervisor proves nothing against the release.
-                    l.timers.arm(Timer::Deadline, cx.now.boot + health(l).max(Duration::from_secs(60)));
+                    l.timers.arm(
+                        Timer::Deadline,
+                        cx.now.boot + health(l).max(Duration::from_secs(60)),
+                    );
                     return Outcome::Handled;
                 }
                 self.failed(l, "it did not become healthy in time", cx)
@@ -57,12 +64,18 @@ impl Verifying {
     }
 
     fn observe(&mut self, l: &mut Lifecycle, cx: &mut Context) -> Outcome<State> {
-        let verdict = l
-            .view()
-            .map(|view| judge(view, &self.update.release, l.book.target.images(&self.update.release.commit)));
+        let verdict = l.view().map(|view| {
+            judge(
+                view,
+                &self.update.release,
+                l.book.target.images(&self.update.release.commit),
+            )
+        });
         if let Some(Verdict::Elsewhere(release)) = &verdict {
             let other = release.as_deref().unwrap_or("none").to_owned();
-            self.vigil.evidence.push(format!("release {other} is applied instead"));
+            self.vigil
+                .evidence
+                .push(format!("release {other} is applied instead"));
             return self.failed(l, "another release was put in its place", cx);
         }
         match self.vigil.see(verdict.as_ref(), health(l), l, cx) {
@@ -81,7 +94,12 @@ impl Verifying {
     fn failed(&mut self, l: &mut Lifecycle, why: &str, cx: &mut Context) -> Outcome<State> {
         let evidence = std::mem::take(&mut self.vigil.evidence);
         let error = failure("healthCheckFailed", why.to_owned(), evidence, cx.now);
-        Outcome::Transition(State::RollbackNeeded(RollbackNeeded::bad(l, &self.update, error, cx)))
+        Outcome::Transition(State::RollbackNeeded(RollbackNeeded::bad(
+            l,
+            &self.update,
+            error,
+            cx,
+        )))
     }
 }
 

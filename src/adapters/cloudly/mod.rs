@@ -1,0 +1,290 @@
+//! Cloudly, over HTTPS (contract §1, §3, §4).
+//!
+//! [`CloudlyPort`] performs `Effect::Register` and `Effect::Heartbeat`, one at a time, and reports each result as
+//! one event. It adds the secrets on the way out and keeps them back on the way in: no event, error or log line
+//! has one. It never retries, follows no redirect, reads no proxy from the environment and reads no answer past
+//! `ANSWER_MAX_BYTES`.
+//!
+//! Traffic is part of the design: one connection is kept open between heartbeats (no TCP keep-alive probes; they
+//! would cost more than the heartbeats), and a request carries only the headers HTTP needs.
+
+mod fit;
+mod http;
+mod tls;
+mod verdict;
+
+use crate::adapters::vault::Vault;
+use crate::lifecycle::effect::{Effect, OpId};
+use crate::lifecycle::event::{Event, Registration};
+use crate::lifecycle::facts::{CallFailure, CallFailureKind};
+use baseos_interfaces::heartbeat::{Heartbeat, HeartbeatAnswer};
+use baseos_interfaces::limits::{HEARTBEAT_PATH, PROTOCOL_VERSION, REGISTER_PATH};
+use baseos_interfaces::register::{NodeFacts, RegisterAnswer, RegisterRequest};
+use baseos_interfaces::token::{Token, TokenId, TokenKind, WireSecret};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tracing::{error, warn};
+
+/// What this agent can do, as it says at registration.
+const CAPABILITIES: [&str; 3] = ["commands", "localLocks", "directTarget"];
+
+/// How to reach Cloudly.
+#[derive(Clone, Debug)]
+pub struct CloudlySettings {
+    /// Where it is, e.g. `https://cloudly.example`. A path is kept as a prefix of the endpoints' paths.
+    pub url: String,
+    /// The only authorities to trust, PEM. `None`: the public ones of Mozilla's programme, which are compiled in,
+    /// because the agent's image has no trust store.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Whether plain `http` is allowed; for development.
+    pub allow_http: bool,
+    /// This agent's version, for the `user-agent` header of a registration (heartbeats have none).
+    pub agent_version: String,
+}
+
+/// Why the settings cannot be used. Never repeats the URL: it may hold credentials.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Not a URL.
+    #[error("the Cloudly URL cannot be read ({0}): use one like https://cloudly.example")]
+    Url(String),
+    /// Neither `https` nor an allowed `http`.
+    #[error(
+        "the Cloudly URL starts with `{0}:`: use https:// (http:// only where plain HTTP is allowed, BASEOS_ALLOW_HTTP=1)"
+    )]
+    Scheme(String),
+    /// `user:password@`.
+    #[error(
+        "the Cloudly URL holds a user name or a password: leave them out, the node's token is all it needs"
+    )]
+    Credentials,
+    /// `?…` or `#…`.
+    #[error("the Cloudly URL has a query or a fragment: leave out everything from `?` or `#` on")]
+    Extra,
+    /// The custom CA.
+    #[error(
+        "the CA for Cloudly cannot be used ({0}): give one or more certificates in PEM, each between BEGIN CERTIFICATE and END CERTIFICATE"
+    )]
+    Ca(String),
+    /// The agent's version is not fit for a header.
+    #[error("the agent's version cannot stand in a header: use printable ASCII")]
+    Version,
+    /// The client library refuses its settings.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Client(String),
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadlines {
+    /// Until the connection stands, TLS included.
+    pub(crate) connect: Duration,
+    /// Between two pieces of an answer.
+    pub(crate) progress: Duration,
+    /// The whole call.
+    pub(crate) call: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            progress: Duration::from_secs(15),
+            call: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The port to Cloudly.
+pub struct CloudlyPort {
+    client: http::Client,
+    vault: Arc<dyn Vault>,
+}
+
+impl CloudlyPort {
+    /// Sets up the client; connects to nothing yet.
+    ///
+    /// # Errors
+    /// Says which setting is wrong and what would be right.
+    pub fn new(settings: CloudlySettings, vault: Arc<dyn Vault>) -> Result<Self, ConfigError> {
+        Self::with_deadlines(settings, vault, Deadlines::default())
+    }
+
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "settings are used up; nobody needs them afterwards"
+    )]
+    pub(crate) fn with_deadlines(
+        settings: CloudlySettings,
+        vault: Arc<dyn Vault>,
+        deadlines: Deadlines,
+    ) -> Result<Self, ConfigError> {
+        let client = http::Client::new(&settings, deadlines)?;
+        Ok(Self { client, vault })
+    }
+
+    /// Whether Cloudly is there: an empty heartbeat without a token, which it must refuse. Says nothing about this
+    /// node's token and changes nothing.
+    ///
+    /// # Errors
+    /// Why no Cloudly was reached.
+    pub async fn reach(&self) -> Result<(), CallFailure> {
+        match self
+            .client
+            .post::<serde_json::Value>(HEARTBEAT_PATH, None, b"{}".to_vec())
+            .await
+        {
+            Err(failure)
+                if !matches!(
+                    failure.kind,
+                    CallFailureKind::Unauthorized | CallFailureKind::Rejected | CallFailureKind::Unavailable
+                ) =>
+            {
+                Err(failure)
+            }
+            // An answer without a problem's code comes from something else than Cloudly.
+            Err(failure) if failure.code.is_none() => Err(failure),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Performs effects until the mailbox closes or nobody takes results any more.
+    pub async fn serve(self, mut mailbox: mpsc::Receiver<Effect>, events: mpsc::Sender<Event>) {
+        while let Some(effect) = mailbox.recv().await {
+            let event = match effect {
+                Effect::Register {
+                    op,
+                    token,
+                    registration_id,
+                    node,
+                    labels,
+                } => self.register(op, &token, registration_id, *node, labels).await,
+                Effect::Heartbeat { op, beat } => self.heartbeat(op, *beat).await,
+                other => {
+                    error!(effect = other.name(), port = ?other.port(), "this effect is not for the Cloudly port: a bug in the dispatcher");
+                    continue;
+                }
+            };
+            if events.send(event).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn register(
+        &self,
+        op: OpId,
+        token: &TokenId,
+        registration_id: String,
+        node: NodeFacts,
+        labels: BTreeMap<String, String>,
+    ) -> Event {
+        match self.try_register(token, registration_id, node, labels).await {
+            Ok(node) => Event::Registered {
+                op,
+                node: Box::new(node),
+            },
+            Err(failure) => Event::RegisterFailed { op, failure },
+        }
+    }
+
+    async fn try_register(
+        &self,
+        token: &TokenId,
+        registration_id: String,
+        node: NodeFacts,
+        labels: BTreeMap<String, String>,
+    ) -> Result<Registration, CallFailure> {
+        let Some(join_token) = self.vault.join_token(token) else {
+            return Err(no_credentials(format!(
+                "the join token {token} is not in the store any more: offer a new one"
+            )));
+        };
+        let request = RegisterRequest {
+            protocol_version: PROTOCOL_VERSION,
+            join_token: WireSecret::from(&join_token),
+            registration_id,
+            node,
+            labels,
+            capabilities: CAPABILITIES.map(str::to_owned).to_vec(),
+        };
+        let body = http::to_json(&request)?;
+        let answer: RegisterAnswer = self.client.post(REGISTER_PATH, None, body).await?;
+        let node_token = Token::parse(TokenKind::Node, answer.node_token.expose()).map_err(|why| {
+            verdict::garbage(format!("Cloudly's answer brought no usable node token: {why}"))
+        })?;
+        // On disk before the machine hears of it: a node that believes to be enrolled must be able to prove it.
+        self.vault
+            .store_node_token(&node_token)
+            .map_err(|why| verdict::failure(CallFailureKind::Unavailable, why.to_string()))?;
+        Ok(Registration {
+            node_id: answer.node_id,
+            approval: answer.approval,
+            approval_reason: answer.approval_reason,
+            fleet: answer.fleet,
+            next_heartbeat_seconds: answer.next_heartbeat_seconds,
+            limits: answer.limits,
+            server_time: answer.server_time,
+        })
+    }
+
+    async fn heartbeat(&self, op: OpId, beat: Heartbeat) -> Event {
+        match self.try_heartbeat(beat).await {
+            Ok(answer) => {
+                let credentials_stored = self.store_credentials(&answer);
+                Event::BeatAnswered {
+                    op,
+                    orders: Box::new(answer.orders),
+                    credentials_stored,
+                }
+            }
+            Err(failure) => Event::BeatFailed { op, failure },
+        }
+    }
+
+    async fn try_heartbeat(&self, beat: Heartbeat) -> Result<HeartbeatAnswer, CallFailure> {
+        let Some(token) = self.vault.node_token() else {
+            return Err(no_credentials("there is no node token in the store".to_owned()));
+        };
+        let body = fit::heartbeat(beat)?;
+        let answer = self.client.post(HEARTBEAT_PATH, Some(&token), body).await;
+        match &answer {
+            Ok(_) => {
+                if let Err(why) = self.vault.token_accepted(token.id()) {
+                    warn!(token = %token.id(), %why, "older node tokens could not be forgotten; the next heartbeat tries again");
+                }
+            }
+            Err(failure) if failure.kind == CallFailureKind::Unauthorized => {
+                self.vault.token_refused(token.id());
+            }
+            Err(_) => {}
+        }
+        answer
+    }
+
+    /// Whether the answer brought a new token and it is on disk now.
+    fn store_credentials(&self, answer: &HeartbeatAnswer) -> bool {
+        let Some(credentials) = &answer.credentials else {
+            return false;
+        };
+        let stored = Token::parse(TokenKind::Node, credentials.node_token.expose())
+            .map_err(|why| why.to_string())
+            .and_then(|token| self.vault.store_next_token(&token).map_err(|why| why.to_string()));
+        if let Err(why) = &stored {
+            warn!(
+                why,
+                "Cloudly sent a new node token, which is not used; the present one stays"
+            );
+        }
+        stored.is_ok()
+    }
+}
+
+fn no_credentials(message: String) -> CallFailure {
+    verdict::failure(CallFailureKind::NoCredentials, message)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! Answers on the wire: JSON, or problem+json for whatever is wrong.
+
+use crate::lifecycle::effect::LocalAnswer;
+use axum::Json;
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use baseos_interfaces::problem::{FieldError, PROBLEM_JSON, Problem, code};
+
+/// A refusal on its way out. Its body is written by [`finish`], which knows the request's id.
+#[derive(Clone)]
+pub(super) struct Refusal(Box<Problem>);
+
+impl Refusal {
+    /// The problem's code, for the log.
+    pub(super) fn code(&self) -> &str {
+        &self.0.code
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(problem))
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// The machine's answer as a response.
+pub(super) fn from_machine(answer: LocalAnswer) -> Response {
+    match answer {
+        LocalAnswer::Handshake(body) => Json(body).into_response(),
+        LocalAnswer::Status(body) => Json(body).into_response(),
+        LocalAnswer::Update(body) => Json(body).into_response(),
+        LocalAnswer::Lock(body) => Json(body).into_response(),
+        LocalAnswer::Locks(body) => Json(body).into_response(),
+        LocalAnswer::Doctor(body) => Json(body).into_response(),
+        LocalAnswer::Unlocked => StatusCode::NO_CONTENT.into_response(),
+        LocalAnswer::Joining(body) => (StatusCode::ACCEPTED, Json(body)).into_response(),
+        LocalAnswer::Problem(problem) => Refusal::from(problem).into_response(),
+    }
+}
+
+/// Puts the request's id on the response and writes the body of a refusal.
+pub(super) fn finish(mut response: Response, request_id: &str) -> Response {
+    if let Some(Refusal(mut problem)) = response.extensions_mut().remove::<Refusal>() {
+        problem.request_id = Some(request_id.to_owned());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        headers.remove(header::CONTENT_LENGTH);
+        if let Some(seconds) = problem.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if problem.status == StatusCode::UNAUTHORIZED.as_u16() {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        // A problem has no map with other keys than strings, which is all that could fail here.
+        *response.body_mut() = Body::from(serde_json::to_vec(&problem).unwrap_or_default());
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert("x-request-id", id);
+    }
+    // What the device does is nobody else's to keep.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// 422: these members are wrong. `detail` says what would be right and never repeats what was sent.
+pub(super) fn invalid(detail: impl Into<String>, errors: Vec<FieldError>) -> Refusal {
+    let mut problem =
+        Problem::new(422, code::INVALID_REQUEST, "The request is not understood.").detail(detail);
+    problem.errors = errors;
+    problem.into()
+}
+
+/// One wrong member.
+pub(super) fn field(pointer: impl Into<String>, code: &str) -> FieldError {
+    FieldError {
+        pointer: pointer.into(),
+        code: code.to_owned(),
+    }
+}

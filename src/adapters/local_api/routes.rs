@@ -1,0 +1,241 @@
+//! The calls of contract §6.
+
+use super::Entropy;
+use super::answer::{Refusal, field, from_machine, invalid};
+use super::body::{self, DEFER, JOIN, LOCK};
+use super::guard::{Guards, HEALTH_PATH, guard};
+use super::notices::Notices;
+use super::pending::Pending;
+use crate::adapters::vault::Vault;
+use crate::lifecycle::event::LocalCall;
+use crate::lifecycle::facts::JoinOffer;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router, middleware};
+use baseos_interfaces::local::JoinRequest;
+use baseos_interfaces::problem::{Problem, code};
+use baseos_interfaces::token::{Token, TokenKind};
+use serde_json::json;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(super) struct Api {
+    pub(super) pending: Arc<Pending>,
+    pub(super) notices: Arc<Notices>,
+    pub(super) vault: Arc<dyn Vault>,
+    pub(super) entropy: Entropy,
+    pub(super) metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    pub(super) stop: CancellationToken,
+}
+
+type Answer = Result<Response, Refusal>;
+
+/// All calls behind the guards.
+pub(super) fn router(api: Api, guards: Arc<Guards>) -> Router {
+    Router::new()
+        .route(HEALTH_PATH, get(async || Json(json!({ "status": "ok" }))))
+        .route(
+            "/v1/handshake",
+            get(async |State(api): State<Api>| api.ask(LocalCall::Handshake).await),
+        )
+        .route(
+            "/v1/status",
+            get(async |State(api): State<Api>| api.ask(LocalCall::Status).await),
+        )
+        .route(
+            "/v1/update/check",
+            post(async |State(api): State<Api>| api.ask(LocalCall::Check).await),
+        )
+        .route(
+            "/v1/update/approve",
+            post(async |State(api): State<Api>| api.ask(LocalCall::Approve).await),
+        )
+        .route("/v1/update/defer", post(defer))
+        .route(
+            "/v1/locks",
+            get(async |State(api): State<Api>| api.ask(LocalCall::Locks).await),
+        )
+        .route("/v1/locks/{name}", put(lock).delete(unlock))
+        .route("/v1/events", get(events))
+        .route(
+            "/v1/doctor",
+            get(async |State(api): State<Api>| api.ask(LocalCall::Doctor).await),
+        )
+        .route("/v1/join", post(join))
+        .route("/metrics", get(metrics))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(guards, guard))
+        .with_state(api)
+}
+
+impl Api {
+    async fn ask(&self, call: LocalCall) -> Answer {
+        Ok(from_machine(self.pending.ask(call).await?))
+    }
+}
+
+async fn defer(State(api): State<Api>, request: Request) -> Answer {
+    api.ask(LocalCall::Defer(body::read(request, DEFER).await?)).await
+}
+
+async fn lock(
+    State(api): State<Api>,
+    name: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    request: Request,
+) -> Answer {
+    let name = lock_name(name)?;
+    let request = body::read(request, LOCK).await?;
+    api.ask(LocalCall::Lock {
+        name,
+        owner: owner(&headers),
+        request,
+    })
+    .await
+}
+
+async fn unlock(
+    State(api): State<Api>,
+    name: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Answer {
+    api.ask(LocalCall::Unlock {
+        name: lock_name(name)?,
+        owner: owner(&headers),
+    })
+    .await
+}
+
+async fn events(State(api): State<Api>, headers: HeaderMap) -> Answer {
+    let after = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    match api.notices.listen(after, &api.stop) {
+        Some(stream) => Ok(stream.into_response()),
+        None => Err(Problem::new(
+            503,
+            code::UNAVAILABLE,
+            "Too many clients listen to events already.",
+        )
+        .retry_after(Some(30))
+        .into()),
+    }
+}
+
+/// The secret goes to the vault; the machine hears of an offer with a public id.
+async fn join(State(api): State<Api>, request: Request) -> Answer {
+    let request: JoinRequest = body::read(request, JOIN).await?;
+    let token = Token::parse(TokenKind::Join, request.join_token.expose())
+        .map_err(|error| invalid(format!("{error}."), vec![field("/joinToken", "invalid")]))?;
+    let id = token.id().clone();
+    let vault = api.vault.clone();
+    // The vault writes and fsyncs, which on a device's flash may take long: not on the loop's thread.
+    let stored = tokio::task::spawn_blocking(move || vault.offer_join_token(&token)).await;
+    if let Err(error) = stored
+        .map_err(|e| e.to_string())
+        .and_then(|r| r.map_err(|e| e.to_string()))
+    {
+        tracing::error!(error, "cannot keep the join token that was offered");
+        let problem = Problem::new(503, code::UNAVAILABLE, "The join token cannot be kept.");
+        return Err(problem.detail(error).retry_after(Some(30)).into());
+    }
+    let registration_id = uuid(&api.entropy);
+    api.ask(LocalCall::Join(JoinOffer {
+        token: Ok(id),
+        registration_id,
+        replace: request.replace,
+    }))
+    .await
+}
+
+async fn metrics(State(api): State<Api>) -> Response {
+    let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, form)], (api.metrics)()).into_response()
+}
+
+async fn not_found() -> Refusal {
+    Problem::new(404, code::NOT_FOUND, "There is no such call.").into()
+}
+
+async fn method_not_allowed() -> Refusal {
+    Problem::new(
+        405,
+        code::METHOD_NOT_ALLOWED,
+        "This call has another method; the header Allow names it.",
+    )
+    .into()
+}
+
+fn lock_name(name: Result<Path<String>, PathRejection>) -> Result<String, Refusal> {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
+    match name {
+        Ok(Path(name)) if (1..=64).contains(&name.len()) && name.bytes().all(allowed) => Ok(name),
+        _ => Err(invalid(
+            "A lock's name has 1 to 64 characters of a-z, 0-9, `.`, `_` and `-`.",
+            vec![field("/name", "invalid")],
+        )),
+    }
+}
+
+/// Who holds a lock, for people to read: the product of the client's `User-Agent`, up to `/`. It names, it does
+/// not authenticate: there is one token, so whoever holds it may say it is anybody.
+fn owner(headers: &HeaderMap) -> String {
+    let agent = headers
+        .get(header::USER_AGENT)
+        .and_then(|agent| agent.to_str().ok())
+        .unwrap_or_default();
+    let product = agent.split(['/', ' ']).next().unwrap_or_default();
+    let name: String = product
+        .chars()
+        .map(|c| c.to_ascii_lowercase())
+        .filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(*c))
+        .take(32)
+        .collect();
+    if name.is_empty() { "local".to_owned() } else { name }
+}
+
+/// A random UUID (RFC 9562, version 4).
+fn uuid(entropy: &Entropy) -> String {
+    let mut bytes = [0; 16];
+    entropy(&mut bytes);
+    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owner_is_the_product_of_the_user_agent() {
+        let named = |agent: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::USER_AGENT, agent.parse().unwrap());
+            owner(&headers)
+        };
+        assert_eq!(named("Onebox/1.2 (linux)"), "onebox");
+        assert_eq!(named("one box"), "one");
+        assert_eq!(named("\"{}\""), "local");
+        assert_eq!(named(&"x".repeat(100)), "x".repeat(32));
+        assert_eq!(owner(&HeaderMap::new()), "local");
+    }
+
+    #[test]
+    fn a_registration_id_is_a_random_uuid() {
+        let zeros: Entropy = Arc::new(|bytes: &mut [u8]| bytes.fill(0xff));
+        assert_eq!(uuid(&zeros), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+    }
+}

@@ -1,0 +1,191 @@
+use super::disk::Step;
+use super::tests::{open, token};
+use super::*;
+use crate::adapters::vault::Vault;
+use baseos_interfaces::token::TokenKind::{self, Join, Node};
+use rustix::io::Errno;
+
+fn present(file: &StateFile) -> Option<String> {
+    file.node_token().map(|token| token.id().to_string())
+}
+
+fn id(kind: TokenKind, seed: u8) -> TokenId {
+    token(kind, seed).id().clone()
+}
+
+#[test]
+fn the_newest_token_is_used_and_the_older_one_forgotten_when_it_is_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = open(dir.path());
+    assert!(file.node_token().is_none());
+    file.store_node_token(&token(Node, 1)).unwrap();
+    file.store_next_token(&token(Node, 2)).unwrap();
+    assert_eq!(present(&file), Some(id(Node, 2).to_string()));
+    drop(file);
+    let file = open(dir.path());
+    assert_eq!(present(&file), Some(id(Node, 2).to_string()));
+    file.token_accepted(&id(Node, 2)).unwrap();
+    drop(file);
+    let file = open(dir.path());
+    file.token_refused(&id(Node, 2));
+    assert_eq!(present(&file), Some(id(Node, 2).to_string()), "there is no other");
+}
+
+#[test]
+fn a_refused_token_gives_way_for_this_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = open(dir.path());
+    file.store_node_token(&token(Node, 1)).unwrap();
+    file.store_next_token(&token(Node, 2)).unwrap();
+    file.token_refused(&id(Node, 2));
+    assert_eq!(present(&file), Some(id(Node, 1).to_string()));
+    // The older is accepted; the newer stays stored, for a refusal can be a mistake.
+    file.token_accepted(&id(Node, 1)).unwrap();
+    assert_eq!(present(&file), Some(id(Node, 1).to_string()));
+    drop(file);
+    assert_eq!(present(&open(dir.path())), Some(id(Node, 2).to_string()));
+}
+
+#[test]
+fn when_all_are_refused_they_come_round_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = open(dir.path());
+    file.store_node_token(&token(Node, 1)).unwrap();
+    file.store_next_token(&token(Node, 2)).unwrap();
+    for expected in [2, 1, 2, 1] {
+        assert_eq!(present(&file), Some(id(Node, expected).to_string()));
+        file.token_refused(&id(Node, expected));
+    }
+    file.token_accepted(&id(Node, 2)).unwrap();
+    assert_eq!(present(&file), Some(id(Node, 2).to_string()));
+}
+
+#[test]
+fn a_refused_next_token_is_replaced_by_a_later_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = open(dir.path());
+    file.store_node_token(&token(Node, 1)).unwrap();
+    file.store_next_token(&token(Node, 2)).unwrap();
+    file.token_refused(&id(Node, 2));
+    file.store_next_token(&token(Node, 3)).unwrap();
+    assert_eq!(present(&file), Some(id(Node, 3).to_string()));
+    file.token_refused(&id(Node, 3));
+    assert_eq!(
+        present(&file),
+        Some(id(Node, 1).to_string()),
+        "beside the one that works"
+    );
+}
+
+#[test]
+fn a_next_token_whose_acceptance_was_not_seen_is_kept_beside_the_one_it_brought() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = open(dir.path());
+    for seed in 1..=3 {
+        file.store_next_token(&token(Node, seed)).unwrap();
+    }
+    file.token_refused(&id(Node, 3));
+    assert_eq!(present(&file), Some(id(Node, 2).to_string()));
+}
+
+#[test]
+fn a_new_registration_takes_the_place_of_all_earlier_tokens() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = open(dir.path());
+    file.store_node_token(&token(Node, 1)).unwrap();
+    file.store_next_token(&token(Node, 2)).unwrap();
+    file.token_refused(&id(Node, 2));
+    file.offer_join_token(&token(Join, 9)).unwrap();
+    file.store_node_token(&token(Node, 3)).unwrap();
+    file.token_refused(&id(Node, 3));
+    assert_eq!(present(&file), Some(id(Node, 3).to_string()));
+    assert!(
+        file.join_token(&id(Join, 9)).is_some(),
+        "forgotten only when enrolled"
+    );
+}
+
+#[test]
+fn what_could_not_be_stored_is_not_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = open(dir.path());
+    file.store_node_token(&token(Node, 1)).unwrap();
+    file.on_step(Some(Box::new(|step| {
+        if step == Step::Create {
+            Err(Errno::NOSPC.into())
+        } else {
+            Ok(())
+        }
+    })));
+    let error = file.store_next_token(&token(Node, 2)).unwrap_err().to_string();
+    assert!(error.contains("state.json") && !error.contains("szn_"), "{error}");
+    file.store_node_token(&token(Node, 3)).unwrap_err();
+    file.offer_join_token(&token(Join, 4)).unwrap_err();
+    assert_eq!(present(&file), Some(id(Node, 1).to_string()));
+    assert!(file.join_token(&id(Join, 4)).is_none());
+    file.on_step(None);
+    file.save_checkpoint(&1).unwrap();
+    drop(file);
+    assert_eq!(present(&open(dir.path())), Some(id(Node, 1).to_string()));
+}
+
+#[test]
+fn forgetting_that_could_not_be_stored_is_made_up_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = open(dir.path());
+    file.offer_join_token(&token(Join, 1)).unwrap();
+    file.on_step(Some(Box::new(|step| {
+        if step == Step::Rename {
+            Err(Errno::NOSPC.into())
+        } else {
+            Ok(())
+        }
+    })));
+    file.forget_join_token(&id(Join, 1)).unwrap_err();
+    assert!(file.join_token(&id(Join, 1)).is_none());
+    file.on_step(None);
+    file.forget_join_token(&id(Join, 1)).unwrap();
+    drop(file);
+    assert_eq!(open(dir.path()).stored_join_token(), None);
+}
+
+#[test]
+fn join_tokens_are_kept_until_forgotten_and_the_configured_one_not_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = open(dir.path());
+    file.lend_join_token(token(Join, 1));
+    file.offer_join_token(&token(Join, 2)).unwrap();
+    file.offer_join_token(&token(Join, 3)).unwrap();
+    for seed in 1..=3 {
+        assert_eq!(
+            file.join_token(&id(Join, seed)).unwrap().expose(),
+            token(Join, seed).expose()
+        );
+    }
+    drop(file);
+    let file = open(dir.path());
+    assert_eq!(file.stored_join_token(), Some(id(Join, 3)));
+    assert!(file.join_token(&id(Join, 1)).is_none());
+    file.lend_join_token(token(Join, 1));
+    file.forget_join_token(&id(Join, 1)).unwrap();
+    file.forget_join_token(&id(Join, 3)).unwrap();
+    assert!(file.join_token(&id(Join, 1)).is_none() && file.join_token(&id(Join, 3)).is_none());
+}
+
+#[test]
+fn a_token_of_another_kind_is_not_stored_for_it_could_not_be_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = open(dir.path());
+    file.store_node_token(&token(Join, 1)).unwrap_err();
+    file.store_next_token(&token(Join, 1)).unwrap_err();
+    file.offer_join_token(&token(Node, 1)).unwrap_err();
+    assert!(!file.has_credentials() && file.stored_join_token().is_none());
+}
+
+#[test]
+fn debug_output_holds_no_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = StateFile::open(dir.path()).unwrap();
+    opened.file.store_node_token(&token(Node, 1)).unwrap();
+    assert!(!format!("{opened:?}").contains("szn_"));
+}

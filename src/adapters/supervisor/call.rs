@@ -1,0 +1,105 @@
+//! Each call of the machine as one request (`Inspect`: a few).
+
+use super::client::{SupervisorClient, error};
+use super::inspect::inspect;
+use super::request::Request;
+use crate::adapters::redact::redact;
+use crate::lifecycle::effect::SupervisorCall;
+use crate::lifecycle::event::SupervisorAnswer;
+use crate::lifecycle::facts::{SupervisorError, SupervisorErrorKind};
+use crate::lifecycle::target::LocalTarget;
+use serde_json::{Value, json};
+
+/// How much of the log is passed on, bytes.
+const LOG_MAX_BYTES: usize = 16 * 1024;
+
+/// Performs a call once.
+///
+/// # Errors
+/// Why it was not done or not accepted.
+pub(super) async fn perform(
+    client: &SupervisorClient,
+    call: SupervisorCall,
+) -> Result<SupervisorAnswer, SupervisorError> {
+    let accepted = |()| SupervisorAnswer::Accepted;
+    match call {
+        SupervisorCall::Inspect => {
+            let inspection = inspect(client).await?;
+            Ok(SupervisorAnswer::Inspected(Box::new(inspection)))
+        }
+        SupervisorCall::ApplyTarget { target, force } => {
+            let body = target_body(&target, force)?;
+            client
+                .work(Request::post("/v2/local/target-state", body))
+                .await
+                .map(accepted)
+        }
+        SupervisorCall::TriggerUpdate { force } => {
+            let body = json!({ "force": force, "cancel": force });
+            client
+                .order(Request::post("/v1/update", body))
+                .await
+                .map(accepted)
+        }
+        SupervisorCall::RestartApp { app_id } => {
+            let path = format!("/v2/applications/{app_id}/restart");
+            client
+                .work(Request::post(&path, json!({ "force": true })))
+                .await
+                .map(accepted)
+        }
+        SupervisorCall::RestartService { app_id, service } => {
+            let path = format!("/v2/applications/{app_id}/restart-service");
+            client
+                .work(Request::post(&path, json!({ "serviceName": service })))
+                .await
+                .map(accepted)
+        }
+        SupervisorCall::Reboot => client
+            .order(Request::post("/v1/reboot", json!({})))
+            .await
+            .map(accepted),
+        SupervisorCall::CollectLogs { lines } => {
+            let body = json!({ "count": lines, "all": true, "follow": false, "format": "short" });
+            let request = Request::post("/v2/journal-logs", body);
+            let (tail, cut) = client.tail(request, 2 * LOG_MAX_BYTES).await?;
+            Ok(SupervisorAnswer::Logs(log(&tail, cut, client.secret())))
+        }
+    }
+}
+
+/// The target as it travels. `force` stands beside it, and only when it is meant.
+fn target_body(target: &LocalTarget, force: bool) -> Result<Value, SupervisorError> {
+    // An empty body would remove every app on the device, so one that is no object is not sent at all.
+    let Ok(Value::Object(mut body)) = serde_json::to_value(target) else {
+        return Err(error(
+            SupervisorErrorKind::Refused,
+            "the target cannot be written as JSON; nothing was sent".to_owned(),
+        ));
+    };
+    if force {
+        body.insert("force".to_owned(), Value::Bool(true));
+    }
+    Ok(Value::Object(body))
+}
+
+/// The end of a log as text without secrets. A word that was cut off at the beginning goes first: it may be the
+/// end of a token, which nothing would recognise any more.
+fn log(tail: &[u8], cut: bool, key: &str) -> String {
+    let whole = match tail.iter().position(u8::is_ascii_whitespace) {
+        Some(at) if cut => &tail[at..],
+        None if cut => &[],
+        _ => tail,
+    };
+    let text = String::from_utf8_lossy(whole);
+    let text: String = text
+        .chars()
+        .filter(|c| matches!(c, '\n' | '\t') || !c.is_control())
+        .collect();
+    let clean = redact(&text, &[key]);
+    let from = clean.len().saturating_sub(LOG_MAX_BYTES);
+    let from = (from..clean.len())
+        .find(|at| clean.is_char_boundary(*at))
+        .unwrap_or(clean.len());
+    clean[from..].trim_start().to_owned()
+}

@@ -1,0 +1,152 @@
+use super::*;
+use baseos_interfaces::local::{CloudlyStatus, Lock};
+use baseos_interfaces::states::UpdateState;
+use baseos_interfaces::status::{BlockerKind, HealthIssue, SupervisorStatus, UpdateError};
+
+const PLAIN: Paint = Paint(false);
+
+fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn waiting() -> LocalStatus {
+    LocalStatus {
+        summary: "An update to 1.13.0 waits for onebox: backup running.".to_owned(),
+        state: AgentState::Waiting,
+        node_id: Some("node_01".to_owned()),
+        supervisor: SupervisorStatus {
+            available: true,
+            version: Some("19.0.5".to_owned()),
+            managed: Some(false),
+            error: None,
+        },
+        cloudly: CloudlyStatus {
+            connected: false,
+            last_contact_at: Some(time("2026-11-22T22:41:07Z")),
+            error: Some("no answer in time".to_owned()),
+            failures: 3,
+        },
+        running: Some("1f0a".to_owned()),
+        observed_revision: 43,
+        update: UpdateStatus {
+            state: UpdateState::Waiting,
+            target: Some("77c2".to_owned()),
+            progress_percent: Some(40),
+            attempt: Some(1),
+            max_attempts: Some(3),
+            blocked_by: vec![Blocker {
+                kind: BlockerKind::LocalLock,
+                holder: Some("onebox".to_owned()),
+                reason: Some("backup\x1b[2J running".to_owned()),
+                since: time("2026-11-22T22:40:00Z"),
+                expires_at: None,
+            }],
+            ..UpdateStatus::default()
+        },
+        issues: vec![HealthIssue {
+            code: "supervisorApiExposed".to_owned(),
+            since: time("2026-11-22T20:00:00.123Z"),
+            detail: None,
+        }],
+    }
+}
+
+#[test]
+fn status_says_the_sentence_first_and_then_the_facts() {
+    let wanted = "\
+An update to 1.13.0 waits for onebox: backup running.
+
+  state       waiting
+  node        node_01
+  running     1f0a
+  update      waiting to 77c2, 40 %, attempt 1 of 3
+  blocked by  localLock (onebox: backup [2J running) since 2026-11-22 22:40:00 UTC
+  supervisor  available 19.0.5, takes releases from this agent
+  cloudly     not connected: no answer in time, 3 calls failed in a row, last contact 2026-11-22 22:41:07 UTC
+  issue       supervisorApiExposed (since 2026-11-22 20:00:00 UTC)
+";
+    assert_eq!(status(&waiting(), PLAIN), wanted);
+}
+
+#[test]
+fn status_of_a_new_node_and_of_a_failed_update() {
+    let mut facts = waiting();
+    facts.node_id = None;
+    facts.running = None;
+    facts.cloudly = CloudlyStatus::default();
+    facts.supervisor = SupervisorStatus {
+        error: Some("no connection".to_owned()),
+        ..Default::default()
+    };
+    facts.update.blocked_by.clear();
+    facts.update.error = Some(UpdateError {
+        code: "healthCheckFailed".to_owned(),
+        message: "onebox did not stay up".to_owned(),
+        evidence: vec!["onebox: exited".to_owned()],
+        at: time("2026-11-22T22:00:00Z"),
+    });
+    let text = status(&facts, PLAIN);
+    for line in [
+        "  node        not enrolled",
+        "  running     unknown",
+        "  cloudly     not connected, no contact yet",
+        "  supervisor  not available: no connection",
+        "  error       onebox did not stay up (healthCheckFailed, 2026-11-22 22:00:00 UTC)",
+        "              onebox: exited",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line:?} in\n{text}");
+    }
+}
+
+#[test]
+fn colours_appear_only_when_wanted_and_nobody_else_can_send_them() {
+    assert!(!status(&waiting(), PLAIN).contains('\x1b'));
+    let coloured = status(&waiting(), Paint(true));
+    assert!(coloured.contains("\x1b[33mwaiting\x1b[0m"));
+    assert!(!coloured.contains("\x1b[2J"));
+}
+
+#[test]
+fn doctor_shows_the_fix_below_what_is_wrong() {
+    let checks = vec![
+        Check {
+            name: "cloudly".to_owned(),
+            ok: true,
+            fact: "connected".to_owned(),
+            fix: Some("none".to_owned()),
+        },
+        Check {
+            name: "state".to_owned(),
+            ok: false,
+            fact: "the disk is full".to_owned(),
+            fix: Some("make room".to_owned()),
+        },
+    ];
+    let wanted = "ok cloudly  connected\n✗  state    the disk is full\n            → make room\n";
+    assert_eq!(doctor(&Doctor { checks }, PLAIN), wanted);
+}
+
+#[test]
+fn locks_are_a_line_each() {
+    let held = Lock {
+        name: "backup".to_owned(),
+        owner: "onebox".to_owned(),
+        reason: "nightly".to_owned(),
+        scope: LockScope::App,
+        fencing: 4,
+        since: time("2026-11-22T22:40:00Z"),
+        remaining_seconds: 55,
+    };
+    let all = Locks {
+        locks: vec![held],
+        foreign: vec!["/tmp/x/updates.lock".to_owned()],
+        draining: true,
+    };
+    let wanted = "\
+An update waits for these locks to end; no new ones are given.
+backup (app) held by onebox: nightly; since 2026-11-22 22:40:00 UTC, 55 s left
+/tmp/x/updates.lock was made by somebody else; the agent leaves it alone
+";
+    assert_eq!(locks(&all, PLAIN), wanted);
+    assert_eq!(locks(&Locks::default(), PLAIN), "No locks.\n");
+}

@@ -1,0 +1,162 @@
+//! From the command line to an exit code.
+
+use crate::adapters::local_api::BindError;
+use crate::adapters::store::OpenError;
+use crate::agent::{self, AgentError};
+use crate::cli::{self, Cli, Command, Console, ExitCode, Flags};
+use crate::config::{self, Environment, Overrides, Settings};
+use crate::failpoint;
+use crate::one_shot::OneLook;
+use crate::runtime::replay;
+use crate::telemetry::logs::{self, LogFilter, LogFormat};
+use crate::telemetry::redact::Redactor;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufReader, Write as _};
+use std::path::Path;
+
+/// Does what the command line says.
+pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let (command, flags) = match Cli::from_args(args.collect::<Vec<_>>()) {
+        Ok(cli) => cli.into_parts(),
+        Err(code) => return code,
+    };
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    // These need no configuration, so a wrong one does not stand in their way.
+    match &command {
+        Command::Version => return cli::version(&mut Console::standard(&mut out, &mut err)),
+        Command::Replay { file } => return replay_file(file),
+        _ => {}
+    }
+    let environment = Environment::of_process();
+    failpoint::arm(environment.get(config::FAILPOINT).map(str::to_owned));
+    let settings = match config::load(&environment, &overrides(flags)) {
+        Ok(settings) => settings,
+        Err(errors) => {
+            let _ = writeln!(err, "{errors}");
+            return ExitCode::Configuration;
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = writeln!(err, "the runtime cannot be started: {error}");
+            return ExitCode::Internal;
+        }
+    };
+    if matches!(command, Command::Run) {
+        return runtime.block_on(run_agent(settings));
+    }
+    let mut console = Console::standard(&mut out, &mut err);
+    let look = OneLook { settings: &settings };
+    let run_dir = &settings.run_dir;
+    runtime.block_on(async {
+        match command {
+            Command::Status { json } => cli::status(run_dir, json, &look, &mut console).await,
+            Command::Doctor { json } => cli::doctor(run_dir, json, &look, &mut console).await,
+            Command::Locks { json } => cli::locks(run_dir, json, &mut console).await,
+            Command::Healthcheck => cli::healthcheck(run_dir, &mut console).await,
+            Command::Join { token, replace } => {
+                cli::join(
+                    run_dir,
+                    &token,
+                    replace,
+                    BufReader::new(io::stdin()),
+                    &mut console,
+                )
+                .await
+            }
+            Command::Config => show_config(&settings),
+            Command::Run | Command::Replay { .. } | Command::Version => ExitCode::Internal,
+        }
+    })
+}
+
+fn overrides(flags: Flags) -> Overrides {
+    Overrides {
+        state_dir: flags.state_dir,
+        run_dir: flags.run_dir,
+        config: flags.config,
+        log: flags.log.map(|filter| filter.to_string()),
+        log_format: flags.log_format.map(|format| format.to_string()),
+    }
+}
+
+async fn run_agent(settings: Settings) -> ExitCode {
+    let redactor = Redactor::default();
+    let format = match settings.log_format {
+        config::LogFormat::Text => LogFormat::Text,
+        config::LogFormat::Json => LogFormat::Json,
+    };
+    let started = settings
+        .log
+        .parse::<LogFilter>()
+        .and_then(|filter| logs::start(filter, format, &redactor));
+    if let Err(error) = started {
+        let _ = writeln!(io::stderr(), "{error}");
+        return ExitCode::Configuration;
+    }
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    match agent::run(settings, &redactor).await {
+        Ok(()) => ExitCode::Ok,
+        Err(error) => {
+            tracing::error!("{error}");
+            match error {
+                AgentError::Open(OpenError::InUse { .. }) | AgentError::LocalApi(BindError::InUse { .. }) => {
+                    ExitCode::AlreadyRunning
+                }
+                AgentError::Config(_) => ExitCode::Configuration,
+                AgentError::Open(_)
+                | AgentError::LocalApi(_)
+                | AgentError::Checkpoint { .. }
+                | AgentError::Dead(_)
+                | AgentError::System(_) => ExitCode::Internal,
+            }
+        }
+    }
+}
+
+fn show_config(settings: &Settings) -> ExitCode {
+    let mut out = io::stdout().lock();
+    let width = settings
+        .effective()
+        .iter()
+        .map(|row| row.key.len())
+        .max()
+        .unwrap_or(0);
+    for row in settings.effective() {
+        let value = row.value.as_deref().unwrap_or("-");
+        let source = row
+            .source
+            .as_ref()
+            .map_or_else(|| "not set".to_owned(), |source| source.to_string());
+        // A reader that went away is no failure of the command.
+        if writeln!(out, "{:width$}  {value}  ({source})", row.key).is_err() {
+            break;
+        }
+    }
+    for warning in &settings.warnings {
+        let _ = writeln!(io::stderr(), "warning: {warning}");
+    }
+    ExitCode::Ok
+}
+
+fn replay_file(file: &Path) -> ExitCode {
+    let mut out = io::stdout().lock();
+    let result = File::open(file)
+        .map_err(replay::ReplayError::from)
+        .and_then(|journal| {
+            replay::replay(BufReader::new(journal), |line| {
+                let _ = writeln!(out, "{line}");
+            })
+        });
+    match result {
+        Ok(_) => ExitCode::Ok,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{}: {error}", file.display());
+            ExitCode::Failed
+        }
+    }
+}

@@ -1,0 +1,469 @@
+//! The diagram is the machine: both artefacts in `state-diagrams/` come from walking the real one, and this test
+//! fails when they drift. `UPDATE_DIAGRAMS=1 cargo test --test diagrams` writes them anew.
+
+#[path = "support/world.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its part of the world"
+)]
+mod world;
+
+use baseos_interfaces::states::AgentState;
+use baserunner::lifecycle::effect::Port;
+use baserunner::lifecycle::states::{State, Superstate};
+use baserunner::lifecycle::{Event, Step};
+use statig::blocking::{State as _, Superstate as _};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use world::{Action, Errand, Reply, Rule, Sight, Wish, World};
+
+/// Everything the walk tries in every situation.
+fn alphabet() -> Vec<Action> {
+    let mut actions = vec![
+        Action::Elapse,
+        Action::Desire(0, Rule::Plain),
+        Action::Desire(2, Rule::Plain),
+        Action::Desire(2, Rule::NeedsApproval),
+        Action::Desire(3, Rule::Plain),
+        Action::Desire(3, Rule::ReportOnly),
+        Action::Desire(3, Rule::Forced),
+        Action::Desire(5, Rule::Plain),
+        Action::Order(Errand::Reboot),
+        Action::Host {
+            locked: true,
+            full: false,
+        },
+        Action::Host {
+            locked: false,
+            full: false,
+        },
+        Action::Disk { works: false },
+        Action::Disk { works: true },
+        Action::Offer {
+            token: 1,
+            replace: false,
+        },
+        Action::Offer {
+            token: 2,
+            replace: true,
+        },
+        Action::Restart { reboot: false },
+    ];
+    actions.extend(
+        [
+            Sight::Truth,
+            Sight::Working,
+            Sight::Ill,
+            Sight::Silent,
+            Sight::Foreign,
+        ]
+        .map(Action::See),
+    );
+    actions.extend(
+        [
+            Wish::Status,
+            Wish::Check,
+            Wish::Approve,
+            Wish::Defer,
+            Wish::Lock,
+            Wish::Unlock,
+        ]
+        .map(Action::Ask),
+    );
+    for reply in [Reply::Good, Reply::Refused, Reply::Gone, Reply::Unavailable] {
+        actions.extend(
+            [Port::Cloudly, Port::Supervisor, Port::LockFiles].map(|port| Action::Answer(port, reply)),
+        );
+    }
+    actions
+}
+
+/// What distinguishes two situations for the walk.
+fn situation(world: &World) -> String {
+    let l = world.machine.lifecycle();
+    let state = world.machine.state();
+    let update = state
+        .update()
+        .map(|update| (update.commit().to_owned(), update.blocked.is_empty()));
+    let view = l.supervisor.as_ref().map(|view| {
+        view.as_ref()
+            .map(|view| (view.app_state, view.release.clone()))
+            .ok()
+    });
+    let busy = world.pending.contains_key(&Port::Supervisor);
+    format!(
+        "{} {update:?} {view:?} {busy} {:?} {:?} {:?} {:?} {} {}",
+        state.name(),
+        world
+            .undelivered()
+            .and_then(|desired| desired.app.as_ref())
+            .map(|app| (&app.release.commit, &app.policy)),
+        l.book.good.as_ref().map(|good| &good.commit),
+        l.book.desired_app().map(|app| (
+            &app.release.commit,
+            &app.policy.on_failure,
+            app.policy.force.is_some()
+        )),
+        world.machine.next_timer().map(|(timer, _)| timer),
+        l.book.leases.is_empty(),
+        l.beats.is_disowned(),
+    )
+}
+
+#[derive(Default)]
+struct Walk {
+    situations: usize,
+    leaves: BTreeSet<&'static str>,
+    /// (decider, from, to) → causes.
+    edges: BTreeMap<(String, &'static str, &'static str), BTreeSet<String>>,
+    /// (decider, event) → (targets, effects).
+    reactions: BTreeMap<(String, String), (BTreeSet<String>, BTreeSet<&'static str>)>,
+}
+
+impl Walk {
+    fn note(&mut self, event: &Event, step: &Step) {
+        for moved in &step.transitions {
+            let key = (moved.by.clone(), moved.from.as_str(), moved.to.as_str());
+            self.edges.entry(key).or_default().insert(moved.cause.clone());
+            let reaction = self
+                .reactions
+                .entry((moved.by.clone(), moved.cause.clone()))
+                .or_default();
+            reaction.0.insert(moved.to.as_str().to_owned());
+        }
+        if !step.ignored && !step.handler.is_empty() {
+            let key = (step.handler.to_owned(), event.name().to_owned());
+            self.reactions
+                .entry(key)
+                .or_default()
+                .1
+                .extend(step.effects.iter().map(|effect| effect.name()));
+        }
+    }
+}
+
+/// Where the walk sets out from: every moment of a good update, of a bad one, and of one that is given up.
+fn seeds() -> Vec<Vec<Action>> {
+    let good = |port| Action::Answer(port, Reply::Good);
+    let begin = [
+        good(Port::Cloudly),
+        Action::See(Sight::Truth),
+        Action::Elapse,
+        good(Port::Cloudly),
+    ];
+    let update = |number, rule| {
+        let mut path = vec![
+            Action::Desire(number, rule),
+            Action::Elapse,
+            good(Port::Cloudly),
+            good(Port::Supervisor),
+        ];
+        path.extend([
+            good(Port::Supervisor),
+            good(Port::Supervisor),
+            Action::See(Sight::Working),
+        ]);
+        path.push(Action::See(Sight::Truth));
+        path
+    };
+    let ill = [Sight::Ill, Sight::Truth, Sight::Ill, Sight::Truth, Sight::Ill].map(Action::See);
+    let back = [
+        good(Port::Supervisor),
+        good(Port::Supervisor),
+        Action::See(Sight::Truth),
+        Action::Elapse,
+    ];
+    let first = [&begin[..], &update(2, Rule::Plain)].concat();
+    let proven = [&first[..], &[Action::Elapse, Action::Elapse, good(Port::Cloudly)]].concat();
+    let heard = [Action::Elapse, good(Port::Cloudly)];
+    let bad = [&proven[..], &update(4, Rule::Plain), &ill, &back].concat();
+    let working = [&proven[..], &update(4, Rule::Plain)].concat();
+    let working = &working[..working.len() - 1];
+    let overdue: Vec<_> = [good(Port::Cloudly), Action::Elapse].repeat(12);
+    let stories = [
+        [
+            &bad[..],
+            &[Action::Desire(2, Rule::Plain)],
+            &heard,
+            &[Action::Desire(4, Rule::Plain)],
+            &heard,
+        ]
+        .concat(),
+        [working, &[Action::Desire(0, Rule::Plain)], &heard].concat(),
+        [
+            working,
+            &overdue,
+            &back[..2],
+            &[Action::See(Sight::Working)],
+            &overdue,
+        ]
+        .concat(),
+        [&proven[..], &[Action::Desire(5, Rule::Plain)], &heard, &back[..1]].concat(),
+        first.clone(),
+        bad.clone(),
+        [&proven[..], &update(4, Rule::ReportOnly), &ill].concat(),
+        [&proven[..], &update(4, Rule::NeedsApproval)].concat(),
+        [
+            &first[..first.len() - 3],
+            &[Action::Answer(Port::Supervisor, Reply::Refused)],
+        ]
+        .concat(),
+    ];
+    stories
+        .iter()
+        .flat_map(|story| (0..=story.len()).map(|end| story[..end].to_vec()))
+        .collect()
+}
+
+/// Situations looked at from each leaf state: enough to see all it does, few enough to take seconds.
+const PER_LEAF: usize = 50;
+
+/// Breadth first over situations.
+fn walk() -> Walk {
+    let mut walk = Walk::default();
+    let mut seen = BTreeSet::new();
+    let mut per_leaf = BTreeMap::new();
+    let mut queue: std::collections::VecDeque<_> = seeds().into();
+    while let Some(path) = queue.pop_front() {
+        let replayed = |path: &[Action]| {
+            let mut world = World::new(true);
+            path.iter().for_each(|action| {
+                world.act(*action);
+            });
+            world
+        };
+        for action in alphabet() {
+            let mut world = replayed(&path);
+            let before = world.steps.len();
+            if !world.act(action) {
+                continue;
+            }
+            for (event, step) in &world.steps[before..] {
+                // A resumed machine's first step has no event of its own.
+                if !matches!(event, Event::Entered) {
+                    walk.note(event, step);
+                }
+            }
+            walk.leaves.insert(world.machine.agent_state().as_str());
+            let from_here = per_leaf.entry(world.machine.agent_state().as_str()).or_insert(0);
+            if seen.insert(situation(&world)) && *from_here < PER_LEAF {
+                *from_here += 1;
+                let mut path = path.clone();
+                path.push(action);
+                queue.push_back(path);
+            }
+        }
+    }
+    walk.situations = seen.len();
+    walk
+}
+
+/// Every leaf, by an exhaustive match: a new state that is forgotten here does not compile.
+fn every_leaf() -> Vec<AgentState> {
+    fn next(state: AgentState) -> Option<AgentState> {
+        Some(match state {
+            AgentState::Unenrolled => AgentState::Registering,
+            AgentState::Registering => AgentState::Idle,
+            AgentState::Idle => AgentState::Staging,
+            AgentState::Staging => AgentState::Waiting,
+            AgentState::Waiting => AgentState::Applying,
+            AgentState::Applying => AgentState::Verifying,
+            AgentState::Verifying => AgentState::Failed,
+            AgentState::Failed => AgentState::RollbackNeeded,
+            AgentState::RollbackNeeded | AgentState::Unknown => return None,
+        })
+    }
+    std::iter::successors(Some(AgentState::Unenrolled), |state| next(*state)).collect()
+}
+
+/// The superstates above a leaf, asked of the running code.
+fn ancestors(state: &mut State) -> Vec<&'static str> {
+    fn name(superstate: &Superstate<'_>) -> &'static str {
+        match superstate {
+            Superstate::Root => "root",
+            Superstate::Enrolled => "enrolled",
+            Superstate::Updating(_) => "updating",
+        }
+    }
+    let mut names = Vec::new();
+    if let Some(mut first) = state.superstate() {
+        names.push(name(&first));
+        if let Some(mut second) = first.superstate() {
+            names.push(name(&second));
+            if let Some(third) = second.superstate() {
+                names.push(name(&third));
+            }
+        }
+    }
+    names
+}
+
+fn id(name: &str) -> String {
+    name.split('-')
+        .map(|part| part[..1].to_uppercase() + &part[1..])
+        .collect()
+}
+
+fn node(name: &str) -> String {
+    if ["root", "enrolled", "updating"].contains(&name) {
+        name.to_owned()
+    } else {
+        id(name)
+    }
+}
+
+fn mermaid(walk: &Walk, nesting: &BTreeMap<&'static str, Vec<&'static str>>) -> String {
+    let mut out = String::from("stateDiagram-v2\n    [*] --> Unenrolled\n");
+    let children = |of: &'static str| {
+        nesting
+            .iter()
+            .filter(move |(_, above)| above.first() == Some(&of))
+            .map(|(leaf, _)| *leaf)
+    };
+    let _ = writeln!(out, "    state enrolled {{");
+    for leaf in children("enrolled") {
+        let _ = writeln!(out, "        {}", id(leaf));
+    }
+    let _ = writeln!(out, "        state updating {{");
+    for leaf in children("updating") {
+        let _ = writeln!(out, "            {}", id(leaf));
+    }
+    let _ = writeln!(out, "        }}\n    }}");
+    // An edge starts at whoever decided: once at a superstate, not once for each of its leaves.
+    let mut merged: BTreeMap<(String, String), BTreeSet<&str>> = BTreeMap::new();
+    for ((by, from, to), causes) in &walk.edges {
+        let start = if by == "root" {
+            (*from).to_owned()
+        } else {
+            by.clone()
+        };
+        merged
+            .entry((start, (*to).to_owned()))
+            .or_default()
+            .extend(causes.iter().map(String::as_str));
+    }
+    for ((from, to), causes) in merged {
+        let causes: Vec<_> = causes.into_iter().collect();
+        let _ = writeln!(
+            out,
+            "    {} --> {}: {}",
+            node(&from),
+            node(&to),
+            causes.join(", ")
+        );
+    }
+    out
+}
+
+fn table(walk: &Walk) -> String {
+    let mut out =
+        String::from("| decided by | event | leads to | effects seen |\n| --- | --- | --- | --- |\n");
+    for ((by, event), (targets, effects)) in &walk.reactions {
+        if targets.is_empty() && effects.is_empty() {
+            continue;
+        }
+        let targets: Vec<_> = targets.iter().map(String::as_str).collect();
+        let effects: Vec<_> = effects.iter().copied().collect();
+        let _ = writeln!(
+            out,
+            "| {by} | {event} | {} | {} |",
+            targets.join(", "),
+            effects.join(", ")
+        );
+    }
+    out
+}
+
+#[test]
+fn the_diagram_is_the_machine() {
+    let walk = walk();
+    for leaf in every_leaf() {
+        assert!(
+            walk.leaves.contains(leaf.as_str()),
+            "the walk never reached {leaf}"
+        );
+    }
+    // Nesting is asked of states that were really reached.
+    let mut nesting = BTreeMap::new();
+    let mut runner = World::enrolled();
+    let mut note = |world: &World| {
+        let mut state = world.machine.state().clone();
+        nesting.insert(state.name().as_str(), ancestors(&mut state));
+    };
+    note(&World::new(false));
+    note(&World::new(true));
+    let story = [
+        Action::Desire(2, Rule::NeedsApproval),
+        Action::Elapse,
+        Action::Answer(Port::Cloudly, Reply::Good),
+        Action::Answer(Port::Supervisor, Reply::Good),
+        Action::Ask(Wish::Approve),
+        Action::Answer(Port::Supervisor, Reply::Good),
+        Action::Answer(Port::Supervisor, Reply::Good),
+        Action::See(Sight::Working),
+        Action::See(Sight::Truth),
+        Action::Elapse,
+        Action::Elapse,
+        Action::Elapse,
+    ];
+    note(&runner);
+    for action in story {
+        runner.act(action);
+        note(&runner);
+    }
+    for number in [3, 2] {
+        runner.calm_down();
+        runner.act(Action::Desire(number, Rule::ReportOnly));
+        runner.calm_down();
+        note(&runner);
+    }
+    let mut failing = World::enrolled();
+    for action in [
+        Action::Desire(2, Rule::Plain),
+        Action::Elapse,
+        Action::Answer(Port::Cloudly, Reply::Good),
+    ] {
+        failing.act(action);
+    }
+    for reply in [Reply::Good, Reply::Good, Reply::Refused] {
+        failing.act(Action::Answer(Port::Supervisor, reply));
+        note(&failing);
+    }
+    for leaf in every_leaf() {
+        assert!(
+            nesting.contains_key(leaf.as_str()),
+            "the nesting of {leaf} is not known: {nesting:?}"
+        );
+    }
+
+    let document = format!(
+        "<!-- Generated by `UPDATE_DIAGRAMS=1 cargo test --test diagrams`; a test fails when it drifts. -->\n\
+         # The lifecycle\n\n\
+         Walked by running the machine: an arrow starts at the state or superstate that decided, and bears the \
+         events that led there. `entered` means that the decision follows at once from what is known on entry.\n\n\
+         ```mermaid\n{}```\n\n## Who reacts to what\n\n\
+         Root is asked last; what it does, it does in every state. `Publish` (to the local event stream), `Heartbeat` \
+         and `Watch` follow from the step as a whole.\n\n{}",
+        mermaid(&walk, &nesting),
+        table(&walk),
+    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/state-diagrams/lifecycle.md");
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a switch of this test, not of the program"
+    )]
+    if std::env::var_os("UPDATE_DIAGRAMS").is_some() {
+        std::fs::write(path, &document).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        walk.situations > 1000,
+        "the walk is too small to mean anything: {}",
+        walk.situations
+    );
+    assert!(
+        committed == document,
+        "state-diagrams/lifecycle.md has drifted from the machine: run `UPDATE_DIAGRAMS=1 cargo test --test diagrams`"
+    );
+}
