@@ -118,7 +118,10 @@ impl Supervisor {
         }
         let work = self.work(&target);
         if work.is_empty() {
-            return self.settle(&target);
+            if !self.clean_up_images(&target) {
+                self.settle(&target);
+            }
+            return;
         }
         if let Some(lock) = self.lock_held(&target, &work.apps) {
             return self.fail(&format!("Updates are locked: {lock}"));
