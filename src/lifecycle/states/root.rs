@@ -144,7 +144,11 @@ impl Lifecycle {
             return false;
         }
         match event {
-            Event::Observed(view) => self.supervisor = Some((**view).clone()),
+            Event::Observed(view) => {
+                self.supervisor = Some((**view).clone());
+                // It may have been the Supervisor's own lock files that were in the way.
+                self.lock_files.try_again();
+            }
             Event::HostObserved(host) => {
                 if self.host.foreign_locks != host.foreign_locks {
                     self.lock_files.try_again();
