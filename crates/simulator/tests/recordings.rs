@@ -4,6 +4,12 @@
 //! times, in virtual time. Compared are status, content type, and the whole body: members, their order, types, and
 //! all values but those that differ from machine to machine (`VOLATILE`). Recorded *polls* are compared as sequences
 //! of states.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod player;
 

@@ -92,7 +92,7 @@ async fn run(options: Options) -> std::io::Result<()> {
         listen: Some(options.listen),
         control: Some(options.control),
         on_line: Some(std::sync::Arc::new(|service: &str, line: &str| {
-            println!("{service} | {line}")
+            println!("{service} | {line}");
         })),
         ..DeviceConfig::default()
     })

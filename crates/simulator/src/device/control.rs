@@ -72,7 +72,7 @@ async fn answer(inner: Arc<Inner>, request: hyper::Request<Incoming>) -> io::Res
 
 fn act(inner: &Arc<Inner>, method: &str, path: &[&str], body: &[u8]) -> Result<Json, serde_json::Error> {
     match (method, path) {
-        ("GET", ["state"]) => return Ok(inner.with(|model, now| state(model, now))),
+        ("GET", ["state"]) => return Ok(inner.with(state)),
         ("GET", ["requests"]) => {
             let log = serde_json::to_vec(&*inner.requests())?;
             return Json::parse(&log);
@@ -105,10 +105,10 @@ fn act(inner: &Arc<Inner>, method: &str, path: &[&str], body: &[u8]) -> Result<J
         }
         ("POST", ["container", service, "stop"]) => inner.with(|model, now| model.stop_by_hand(now, service)),
         ("POST", ["container", service, "start"]) => {
-            inner.with(|model, now| model.start_by_hand(now, service))
+            inner.with(|model, now| model.start_by_hand(now, service));
         }
         ("POST", ["container", service, "delete"]) => {
-            inner.with(|model, now| model.delete_by_hand(now, service))
+            inner.with(|model, now| model.delete_by_hand(now, service));
         }
         ("POST", ["lock", app, service]) => {
             let dir = inner.lock_dir(app.parse().unwrap_or(0), service);

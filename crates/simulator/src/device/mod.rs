@@ -183,7 +183,7 @@ impl Drop for Device {
 /// Lets the model's time pass.
 async fn drive(inner: Arc<Inner>) {
     loop {
-        let deadline = inner.with(|model, now| {
+        let deadline = inner.quietly(|model, now| {
             model.advance(now);
             model.next_deadline()
         });
@@ -203,6 +203,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Inner {
     /// Does something with the model, then carries out what follows from it.
     pub(crate) fn with<T>(self: &Arc<Self>, act: impl FnOnce(&mut Supervisor, Duration) -> T) -> T {
+        let result = self.quietly(act);
+        self.wake.notify_one();
+        result
+    }
+
+    /// The same without waking the driver: it is the driver's own look, and must not wake itself.
+    fn quietly<T>(self: &Arc<Self>, act: impl FnOnce(&mut Supervisor, Duration) -> T) -> T {
         // Effects leave in the order the model decided them, also when two threads come at once.
         let _turn = lock(&self.turn);
         let (result, effects, boots) = {
@@ -210,7 +217,6 @@ impl Inner {
             let result = act(&mut model, self.clock.now());
             (result, model.take_effects(), model.boots())
         };
-        self.wake.notify_one();
         for effect in effects {
             self.carry_out(effect, boots);
         }

@@ -38,6 +38,11 @@ pub use wait::wait_until;
 pub struct Error(String);
 
 impl Error {
+    /// An error of the caller's own, in words.
+    pub fn because(text: impl Into<String>) -> Self {
+        Self::new(text)
+    }
+
     pub(crate) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }

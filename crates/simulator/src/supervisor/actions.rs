@@ -1,9 +1,10 @@
 //! Calls that do something to the app: restart, restart-service, stop, start, reboot.
 
 use crate::json::{Json, object};
-use crate::supervisor::apply::{Step, lock_message};
+use crate::supervisor::apply::Step;
 use crate::supervisor::calls::{Answer, Reply};
 use crate::supervisor::engine::StopFor;
+use crate::supervisor::locking::lock_message;
 use crate::supervisor::{App, Container, Service};
 use crate::supervisor::{Effect, Supervisor, Timer};
 use std::collections::BTreeSet;

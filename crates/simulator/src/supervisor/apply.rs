@@ -3,11 +3,12 @@
 //! One step at a time is planned from the present state and the *present* target, so a newer post takes effect at
 //! the next plan, and not before: a running back-off is not interrupted by it (u05-poll-good-after-bad).
 
-use crate::supervisor::container::{Container, ContainerState, ImageRow};
+use crate::supervisor::container::ImageRow;
 use crate::supervisor::engine::StopFor;
 use crate::supervisor::registry::Pull;
 use crate::supervisor::target::{App, Service, Target};
-use crate::supervisor::{Effect, Supervisor, Timer};
+use crate::supervisor::work::{first_of, services};
+use crate::supervisor::{Supervisor, Timer};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ pub(crate) struct Apply {
     /// Managed: rows of images that are being deleted.
     pub(crate) deleting: Vec<ImageRow>,
     starting: Vec<(App, Service)>,
-    locked_apps: BTreeSet<u64>,
+    pub(crate) locked_apps: BTreeSet<u64>,
 }
 
 /// An image that is being fetched.
@@ -118,7 +119,10 @@ impl Supervisor {
         }
         let work = self.work(&target);
         if work.is_empty() {
-            return self.settle(&target);
+            if !self.clean_up_images(&target) {
+                self.settle(&target);
+            }
+            return;
         }
         if let Some(lock) = self.lock_held(&target, &work.apps) {
             return self.fail(&format!("Updates are locked: {lock}"));
@@ -224,83 +228,6 @@ impl Supervisor {
                 self.apply.step = Step::Planning;
                 let delay = self.config.timing.step;
                 self.after(delay, Timer::Plan);
-            }
-        }
-    }
-
-    /// What has to change, containers and volumes.
-    fn work(&self, target: &Target) -> Work {
-        let mut work = Work::default();
-        for container in &self.containers {
-            let wanted = services(target)
-                .find(|(app, service)| app.id == container.app_id && service.name == container.service);
-            match wanted {
-                Some((app, service))
-                    if service.config == container.config && !self.uses_changed_volume(target, container) =>
-                {
-                    if !container.is(app, service) {
-                        work.renamed
-                            .push((container.id.clone(), app.clone(), service.clone()));
-                        work.apps.insert(app.id);
-                    }
-                    // A start that failed is tried again; one that ran once and ended is left alone (u06-restart 6e).
-                    if container.state == ContainerState::Created {
-                        work.started.push((app.clone(), service.clone()));
-                        work.apps.insert(app.id);
-                    }
-                }
-                _ => {
-                    work.gone.push(container.id.clone());
-                    work.apps.insert(container.app_id);
-                }
-            }
-        }
-        for (app, service) in services(target) {
-            let exists =
-                |container: &Container| container.app_id == app.id && container.service == service.name;
-            if !self.containers.iter().any(exists) {
-                work.started.push((app.clone(), service.clone()));
-                work.apps.insert(app.id);
-            }
-        }
-        work.volumes = target.apps.iter().any(|app| {
-            app.volumes.iter().any(|(name, definition)| {
-                self.volumes
-                    .get(&volume(app.id, name))
-                    .is_none_or(|known| !known.is_same(definition))
-            })
-        });
-        work
-    }
-
-    fn uses_changed_volume(&self, target: &Target, container: &Container) -> bool {
-        let Some(app) = target.apps.iter().find(|app| app.id == container.app_id) else {
-            return false;
-        };
-        container.config.volumes().any(|name| {
-            let new = app
-                .volumes
-                .iter()
-                .find(|(known, _)| known == name)
-                .map(|(_, definition)| definition);
-            let old = self.volumes.get(&volume(app.id, name));
-            matches!((old, new), (Some(old), Some(new)) if !old.is_same(new))
-        })
-    }
-
-    /// A changed definition deletes and recreates the volume, data and all (u04-volume-change). A volume that is
-    /// left out is kept.
-    fn change_volumes(&mut self, target: &Target) {
-        for app in &target.apps {
-            for (name, definition) in &app.volumes {
-                let name = volume(app.id, name);
-                match self.volumes.get(&name) {
-                    Some(known) if known.is_same(definition) => continue,
-                    Some(_) => self.effects.push(Effect::WipeVolume { name: name.clone() }),
-                    None => {}
-                }
-                self.effects.push(Effect::MakeVolume { name: name.clone() });
-                self.volumes.insert(name, definition.clone());
             }
         }
     }
@@ -423,12 +350,6 @@ impl Supervisor {
         self.say("Device state apply success");
     }
 
-    fn release_locks(&mut self) {
-        for app in std::mem::take(&mut self.apply.locked_apps) {
-            self.locks.release(app);
-        }
-    }
-
     fn fail(&mut self, error: &str) {
         let timing = &self.config.timing;
         let failures = self.apply.failures + 1;
@@ -440,98 +361,5 @@ impl Supervisor {
         self.apply.step = Step::Backoff;
         self.say(format!("{error}, retrying in {}ms", delay.as_millis()));
         self.after(delay, Timer::Plan);
-    }
-
-    /// The first lock that stands in the way, in the Supervisor's words. Force and the configuration's override
-    /// remove the files instead.
-    fn lock_held(&mut self, target: &Target, apps: &BTreeSet<u64>) -> Option<String> {
-        let force = self.apply.force || self.lock_override();
-        for (app, service) in self.lockable(target, apps) {
-            if self.locks.held(app, &service) {
-                if !force {
-                    return Some(lock_message(app, &service));
-                }
-                self.locks.remove(app, &service);
-            }
-        }
-        None
-    }
-
-    fn take_locks(&mut self, target: &Target, apps: &BTreeSet<u64>) {
-        for (app, service) in self.lockable(target, apps) {
-            self.locks.take(app, &service);
-            self.apply.locked_apps.insert(app);
-        }
-    }
-
-    /// All services of an app are locked before one of them is touched.
-    pub(crate) fn lockable(&self, target: &Target, apps: &BTreeSet<u64>) -> BTreeSet<(u64, String)> {
-        let wanted = services(target).map(|(app, service)| (app.id, service.name.clone()));
-        let present = self
-            .containers
-            .iter()
-            .map(|container| (container.app_id, container.service.clone()));
-        wanted
-            .chain(present)
-            .filter(|(app, _)| apps.contains(app))
-            .collect()
-    }
-
-    /// `SUPERVISOR_OVERRIDE_LOCK` in the target's configuration.
-    pub(crate) fn lock_override(&self) -> bool {
-        self.target.config.iter().any(|(name, value)| {
-            name.trim_start_matches("BALENA_").trim_start_matches("RESIN_") == "SUPERVISOR_OVERRIDE_LOCK"
-                && (value == "1" || value == "true")
-        })
-    }
-}
-
-pub(crate) fn lock_message(app: u64, service: &str) -> String {
-    format!("Lockfile exists for {{ appId: {app}, service: {service} }}")
-}
-
-fn services(target: &Target) -> impl Iterator<Item = (&App, &Service)> {
-    target
-        .apps
-        .iter()
-        .flat_map(|app| app.services.iter().map(move |service| (app, service)))
-}
-
-/// Those that depend on none of the others; the rest is started at the next plan (u05-features: the second service
-/// was not made while the first could not start).
-fn first_of(started: Vec<(App, Service)>) -> Vec<(App, Service)> {
-    let names: BTreeSet<(u64, String)> = started
-        .iter()
-        .map(|(app, service)| (app.id, service.name.clone()))
-        .collect();
-    let free = |app: &App, service: &Service| {
-        let on = service.config.depends_on();
-        !on.iter().any(|name| names.contains(&(app.id, name.clone())))
-    };
-    let first: Vec<_> = started
-        .iter()
-        .filter(|(app, service)| free(app, service))
-        .cloned()
-        .collect();
-    // A circle cannot be resolved; start them all rather than none.
-    if first.is_empty() { started } else { first }
-}
-
-fn volume(app: u64, name: &str) -> String {
-    format!("{app}_{name}")
-}
-
-#[derive(Default)]
-struct Work {
-    gone: Vec<String>,
-    renamed: Vec<(String, App, Service)>,
-    started: Vec<(App, Service)>,
-    apps: BTreeSet<u64>,
-    volumes: bool,
-}
-
-impl Work {
-    fn is_empty(&self) -> bool {
-        self.gone.is_empty() && self.renamed.is_empty() && self.started.is_empty() && !self.volumes
     }
 }

@@ -9,6 +9,7 @@ mod calls;
 mod container;
 mod engine;
 mod environment;
+mod locking;
 mod locks;
 mod power;
 mod registry;
@@ -17,6 +18,7 @@ mod timing;
 mod validate;
 mod views;
 mod views_target;
+mod work;
 
 pub use apply::Step;
 pub use calls::{Answer, Reply, Request};

@@ -10,7 +10,7 @@ pub(crate) fn v3(device: &Json, device_uuid: &str) -> Vec<String> {
     };
     check.within("name", |check| check.short_string(device.get("name")));
     check.within("config", |check| {
-        check.texts(device.get("config"), "{ [K in EnvVarName]: string }", |_| None)
+        check.texts(device.get("config"), "{ [K in EnvVarName]: string }", |_| None);
     });
     for (uuid, app) in device.get("apps").map(Json::members).unwrap_or_default() {
         check.within("apps", |check| check.within(uuid, |check| check.app(app)));
@@ -45,7 +45,7 @@ impl Check {
             check.within("name", |check| check.short_string(app.get("name")));
             for (commit, release) in app.get("releases").map(Json::members).unwrap_or_default() {
                 check.within("releases", |check| {
-                    check.within(commit, |check| check.release(release))
+                    check.within(commit, |check| check.release(release));
                 });
             }
         });
@@ -55,7 +55,7 @@ impl Check {
     fn release(&mut self, release: &Json) {
         self.within("id", |check| check.id(release.get("id")));
         self.within("networks", |check| {
-            check.dictionary(release.get("networks"), "Network")
+            check.dictionary(release.get("networks"), "Network");
         });
         for (name, service) in release.get("services").map(Json::members).unwrap_or_default() {
             self.within("services", |check| {
@@ -63,7 +63,7 @@ impl Check {
             });
         }
         self.within("volumes", |check| {
-            check.dictionary(release.get("volumes"), "Volume")
+            check.dictionary(release.get("volumes"), "Volume");
         });
     }
 

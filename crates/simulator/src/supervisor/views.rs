@@ -6,6 +6,9 @@ use crate::supervisor::container::{Container, ImageRow, RowState};
 use crate::supervisor::target::App;
 use crate::supervisor::{Answer, Supervisor};
 
+/// A service's name; its status, image and progress.
+type ServiceState = (String, (&'static str, String, Option<u64>));
+
 impl Supervisor {
     /// `GET /v2/state/status`: the first app only (u05-two-apps); `release` is the last commit that was applied.
     pub(crate) fn state_status(&self) -> Json {
@@ -172,14 +175,14 @@ impl Supervisor {
 
     /// Image rows of the target's release first (also of services that are gone: the ghosts of
     /// u05-poll-good-after-bad), then what runs.
-    fn service_states(&self, app: &App) -> Vec<(String, (&'static str, String, Option<u64>))> {
+    fn service_states(&self, app: &App) -> Vec<ServiceState> {
         let running: Vec<&Container> = self
             .containers
             .iter()
             .filter(|container| container.app_id == app.id && Some(&container.commit) == app.commit.as_ref())
             .collect();
         let runs = |name: &str| running.iter().any(|container| container.service == name);
-        let mut states: Vec<(String, (&'static str, String, Option<u64>))> = Vec::new();
+        let mut states: Vec<ServiceState> = Vec::new();
         for row in &self.rows {
             let ours = row.app_id == app.id && Some(&row.commit) == app.commit.as_ref();
             if ours && !runs(&row.service) && !states.iter().any(|(name, _)| *name == row.service) {

@@ -1,7 +1,9 @@
 //! Plays recordings against the model, in virtual time.
 
 mod compare;
+mod keys;
 mod lab;
+mod play;
 
 pub(crate) use lab::{At, Lab};
 
