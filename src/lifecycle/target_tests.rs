@@ -34,7 +34,12 @@ fn release(commit: &str) -> Release {
 }
 
 fn inspection() -> Inspection {
-    let service = TargetService { service_id: 4, image_id: 9, release_id: 3, image: "old".into() };
+    let service = TargetService {
+        service_id: 4,
+        image_id: 9,
+        release_id: 3,
+        image: "old".into(),
+    };
     let volume = json!({"driver": "local", "driverOpts": {}, "labels": {"io.balena.supervised": "true"}});
     let app = TargetApp {
         name: "fleet".into(),
@@ -79,8 +84,15 @@ fn a_target_is_the_whole_truth_in_the_form_the_supervisor_takes() {
     assert_eq!(json["local"]["name"], "edge");
     assert_eq!(app["name"], "fleet");
     assert_eq!(app["commit"], "b2b2");
-    assert_eq!(app["services"]["4"]["serviceName"], OWN, "the service keeps its id");
-    assert_eq!(app["services"]["4"]["volumes"], json!(["baseos:/data/baseos"]), "compose keys are flat");
+    assert_eq!(
+        app["services"]["4"]["serviceName"], OWN,
+        "the service keeps its id"
+    );
+    assert_eq!(
+        app["services"]["4"]["volumes"],
+        json!(["baseos:/data/baseos"]),
+        "compose keys are flat"
+    );
     assert!(app["services"]["4"]["imageId"].as_u64() > Some(9), "ids rise");
     assert_eq!(target.commit(), "b2b2");
 }
@@ -88,7 +100,10 @@ fn a_target_is_the_whole_truth_in_the_form_the_supervisor_takes() {
 #[test]
 fn configuration_is_kept_but_for_local_mode_and_the_lock_override() {
     let json = serde_json::to_value(adopted().plan(&release("b2b2"), OWN).unwrap()).unwrap();
-    assert_eq!(json["local"]["config"], json!({"HOST_CONFIG_gpu_mem": "16", "SUPERVISOR_LOCAL_MODE": "true"}));
+    assert_eq!(
+        json["local"]["config"],
+        json!({"HOST_CONFIG_gpu_mem": "16", "SUPERVISOR_LOCAL_MODE": "true"})
+    );
 }
 
 #[test]
@@ -97,7 +112,9 @@ fn the_same_commit_is_the_same_target_and_a_newer_one_has_higher_ids() {
     let first = book.plan(&release("b2b2"), OWN).unwrap();
     let newer = book.plan(&release("c3c3"), OWN).unwrap();
     assert_eq!(book.plan(&release("b2b2"), OWN).unwrap(), first);
-    let id = |target: &LocalTarget| serde_json::to_value(target).unwrap()["local"]["apps"]["7"]["releaseId"].as_u64();
+    let id = |target: &LocalTarget| {
+        serde_json::to_value(target).unwrap()["local"]["apps"]["7"]["releaseId"].as_u64()
+    };
     assert!(id(&newer) > id(&first));
 }
 
@@ -110,34 +127,58 @@ fn each_harmful_release_is_refused_with_its_reason() {
         book.check(&release, OWN).unwrap_err()
     };
     assert_eq!(refused(&|r| r.services.clear()), Refusal::NoServices);
-    assert_eq!(refused(&|r| r.commit = "1234567".into()), Refusal::Commit("1234567".into()));
+    assert_eq!(
+        refused(&|r| r.commit = "1234567".into()),
+        Refusal::Commit("1234567".into())
+    );
     assert_eq!(refused(&|r| r.commit = "B2".into()), Refusal::Commit("B2".into()));
-    assert_eq!(refused(&|r| r.commit = String::new()), Refusal::Commit(String::new()));
+    assert_eq!(
+        refused(&|r| r.commit = String::new()),
+        Refusal::Commit(String::new())
+    );
     let renamed = |r: &mut Release| {
         let service = r.services.remove(OWN).unwrap();
         r.services.insert("other".into(), service);
     };
     assert_eq!(refused(&renamed), Refusal::NoOwnService(OWN.into()));
-    let own = |change: &'static dyn Fn(&mut Spec)| {
-        move |r: &mut Release| change(r.services.get_mut(OWN).unwrap())
-    };
-    assert_eq!(refused(&own(&|s| s.labels.clear())), Refusal::OwnServiceWithoutSupervisor(OWN.into()));
+    let own =
+        |change: &'static dyn Fn(&mut Spec)| move |r: &mut Release| change(r.services.get_mut(OWN).unwrap());
+    assert_eq!(
+        refused(&own(&|s| s.labels.clear())),
+        Refusal::OwnServiceWithoutSupervisor(OWN.into())
+    );
     assert_eq!(
         refused(&own(&|s| s.composition.clear())),
         Refusal::OwnServiceWithoutState(OWN.into(), "/data/baseos".into())
     );
-    assert_eq!(refused(&own(&|s| s.image = String::new())), Refusal::Image { service: OWN.into() });
-    assert_eq!(refused(&own(&|s| s.image = "x".repeat(256))), Refusal::Image { service: OWN.into() });
+    assert_eq!(
+        refused(&own(&|s| s.image = String::new())),
+        Refusal::Image { service: OWN.into() }
+    );
+    assert_eq!(
+        refused(&own(&|s| s.image = "x".repeat(256))),
+        Refusal::Image { service: OWN.into() }
+    );
     let reserved = own(&|s| {
         s.composition.insert("imageId".into(), 1.into());
     });
-    assert_eq!(refused(&reserved), Refusal::ReservedKey { service: OWN.into(), key: "imageId".into() });
+    assert_eq!(
+        refused(&reserved),
+        Refusal::ReservedKey {
+            service: OWN.into(),
+            key: "imageId".into()
+        }
+    );
     assert_eq!(
         refused(&|r| r.volumes.clear()),
-        Refusal::UndeclaredVolume { service: OWN.into(), volume: "baseos".into() }
+        Refusal::UndeclaredVolume {
+            service: OWN.into(),
+            volume: "baseos".into()
+        }
     );
     let changed = |r: &mut Release| {
-        r.volumes.insert("baseos".into(), object(json!({"labels": {"x": "y"}})));
+        r.volumes
+            .insert("baseos".into(), object(json!({"labels": {"x": "y"}})));
     };
     assert_eq!(refused(&changed), Refusal::VolumeChanged("baseos".into()));
 }
@@ -145,7 +186,10 @@ fn each_harmful_release_is_refused_with_its_reason() {
 #[test]
 fn a_volume_defined_alike_in_compose_form_is_no_change() {
     let mut release = release("b2b2");
-    release.volumes.insert("baseos".into(), object(json!({"driver": "local", "driver_opts": {}, "labels": {}})));
+    release.volumes.insert(
+        "baseos".into(),
+        object(json!({"driver": "local", "driver_opts": {}, "labels": {}})),
+    );
     assert_eq!(adopted().check(&release, OWN), Ok(()));
 }
 
@@ -160,7 +204,12 @@ fn another_app_on_the_device_is_never_removed() {
 }
 
 fn any_service() -> impl Strategy<Value = Spec> {
-    let keys = prop_oneof![Just("volumes".to_owned()), Just("command".to_owned()), Just("imageId".to_owned()), "[a-z_]{1,8}"];
+    let keys = prop_oneof![
+        Just("volumes".to_owned()),
+        Just("command".to_owned()),
+        Just("imageId".to_owned()),
+        "[a-z_]{1,8}"
+    ];
     let value = prop_oneof![
         Just(json!(["baseos:/data/baseos"])),
         Just(json!(["data:/data/baseos", "x"])),
@@ -170,7 +219,10 @@ fn any_service() -> impl Strategy<Value = Spec> {
         "\\PC{0,10}".prop_map(Value::from),
     ];
     let labels = prop_oneof![
-        Just(BTreeMap::from([(SUPERVISOR_API_LABEL.to_owned(), "1".to_owned())])),
+        Just(BTreeMap::from([(
+            SUPERVISOR_API_LABEL.to_owned(),
+            "1".to_owned()
+        )])),
         Just(BTreeMap::new()),
     ];
     ("\\PC{0,20}", labels, btree_map(keys, value, 0..4)).prop_map(|(image, labels, composition)| Spec {
@@ -184,8 +236,16 @@ fn any_service() -> impl Strategy<Value = Spec> {
 
 fn any_release() -> impl Strategy<Value = Release> {
     let name = prop_oneof![Just(OWN.to_owned()), Just("onebox".to_owned()), "\\PC{0,6}"];
-    let volume = prop_oneof![Just(json!({})), Just(json!({"labels": {"x": "y"}})), Just(json!({"driver": "nfs"}))];
-    let volumes = btree_map(prop_oneof![Just("baseos".to_owned()), "[a-z]{1,4}"], volume.prop_map(object), 0..3);
+    let volume = prop_oneof![
+        Just(json!({})),
+        Just(json!({"labels": {"x": "y"}})),
+        Just(json!({"driver": "nfs"}))
+    ];
+    let volumes = btree_map(
+        prop_oneof![Just("baseos".to_owned()), "[a-z]{1,4}"],
+        volume.prop_map(object),
+        0..3,
+    );
     let commit = prop_oneof!["[0-9a-f]{2,40}", "[0-9]{2,10}", "\\PC{0,8}"];
     (commit, btree_map(name, any_service(), 0..4), volumes).prop_map(|(commit, services, volumes)| Release {
         services,

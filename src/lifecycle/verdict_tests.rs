@@ -50,15 +50,27 @@ fn verdict(app_state: AppState, running: Option<&str>, containers: &[(&str, u64)
 
 #[test]
 fn only_applied_with_our_commit_and_our_image_running_is_healthy() {
-    assert_eq!(verdict(AppState::Applied, Some("b2"), &[("Running", 2)]), Verdict::Healthy);
-    assert_eq!(verdict(AppState::Applied, Some("b2"), &[("exited", 1), ("running", 2)]), Verdict::Healthy);
+    assert_eq!(
+        verdict(AppState::Applied, Some("b2"), &[("Running", 2)]),
+        Verdict::Healthy
+    );
+    assert_eq!(
+        verdict(AppState::Applied, Some("b2"), &[("exited", 1), ("running", 2)]),
+        Verdict::Healthy
+    );
 }
 
 #[test]
 fn applied_with_a_container_that_does_not_run_is_ill_and_says_which() {
     let seen = |text: &str| Verdict::Unhealthy(vec![text.to_owned()]);
-    assert_eq!(verdict(AppState::Applied, Some("b2"), &[("exited", 2)]), seen("main: exited"));
-    assert_eq!(verdict(AppState::Applied, Some("b2"), &[]), seen("main: no container"));
+    assert_eq!(
+        verdict(AppState::Applied, Some("b2"), &[("exited", 2)]),
+        seen("main: exited")
+    );
+    assert_eq!(
+        verdict(AppState::Applied, Some("b2"), &[]),
+        seen("main: no container")
+    );
     let old = seen("main: still the container of another release");
     assert_eq!(verdict(AppState::Applied, Some("b2"), &[("Running", 1)]), old);
 }
@@ -66,8 +78,14 @@ fn applied_with_a_container_that_does_not_run_is_ill_and_says_which() {
 #[test]
 fn a_supervisor_at_work_is_not_judged_whatever_release_it_shows() {
     // Observed: `release` and `commit` show the new release while it is still being applied.
-    assert_eq!(verdict(AppState::Applying, Some("b2"), &[("Running", 2)]), Verdict::Pending(Vec::new()));
-    assert_eq!(verdict(AppState::Applied, Some("a1"), &[("Running", 1)]), Verdict::Elsewhere(Some("a1".into())));
+    assert_eq!(
+        verdict(AppState::Applying, Some("b2"), &[("Running", 2)]),
+        Verdict::Pending(Vec::new())
+    );
+    assert_eq!(
+        verdict(AppState::Applied, Some("a1"), &[("Running", 1)]),
+        Verdict::Elsewhere(Some("a1".into()))
+    );
     assert_eq!(verdict(AppState::Applied, None, &[]), Verdict::Elsewhere(None));
 }
 
