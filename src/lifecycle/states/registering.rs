@@ -143,11 +143,7 @@ impl Registering {
     }
 
     fn pause(&mut self, l: &mut Lifecycle, problem: String, retry_after: Option<u32>, cx: &Context) {
-        let wait = match retry_after {
-            Some(seconds) => Duration::from_secs(seconds.max(1).into()),
-            None => backoff::CLOUDLY.delay(self.failures, cx.now.entropy),
-        };
-        let until = cx.now.boot + wait;
+        let until = cx.now.boot + backoff::after(retry_after, self.failures, cx.now.entropy);
         *self.op = None;
         self.failures = self.failures.saturating_add(1);
         self.problem = Some(problem);
