@@ -120,7 +120,14 @@ proptest! {
                 continue;
             }
             // Where a withdrawn or bad release leaves off depends on how far it had come; a good one does not.
-            if matches!(action, Action::Desire(0 | 3 | 5, _) | Action::Desire(_, Rule::NeedsApproval | Rule::NoSlot)) {
+            let depends = matches!(
+                action,
+                Action::Desire(0 | 3 | 5, _)
+                    | Action::Desire(_, Rule::NeedsApproval | Rule::NoSlot)
+                    | Action::See(Sight::Ill | Sight::Foreign)
+                    | Action::Answer(Port::Supervisor, Reply::Refused)
+            );
+            if depends {
                 continue;
             }
             for world in [&mut without, &mut with] {
