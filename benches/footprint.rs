@@ -1,0 +1,284 @@
+//! What the agent costs on a device, against the budgets of the design: size, memory, threads, CPU and bytes a
+//! heartbeat, and the time from start to the first call. Real programs: the agent, Cloudly, a simulated Supervisor.
+//!
+//! `cargo bench --profile dev --bench footprint` measures for ten minutes with a heartbeat each ten seconds;
+//! `-- --quick` sends as many heartbeats in one minute. `-- --binary FILE` names the agent to measure (default: the
+//! static release build, made if it is not there), `-- --enforce` fails when a budget is exceeded. Time budgets are
+//! only printed: they depend on what else the computer does.
+
+use baseos_simulator::clock::{Clock, sleep};
+use baseos_simulator::harness::{Programs, Stage, StageOptions};
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const TARGET: &str = "x86_64-unknown-linux-musl";
+const BEATS: u32 = 60;
+const STARTS: u32 = 15;
+
+struct Row {
+    what: &'static str,
+    measured: f64,
+    budget: f64,
+    unit: &'static str,
+    enforced: bool,
+}
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().collect();
+    let has = |flag: &str| args.iter().any(|arg| arg == flag);
+    let after = |flag: &str| {
+        args.iter()
+            .position(|arg| arg == flag)
+            .and_then(|at| args.get(at + 1))
+    };
+    let interval = if has("--quick") { 1 } else { 10 };
+    // target/<profile>/deps/footprint-… -> target
+    let target = std::env::current_exe()?
+        .ancestors()
+        .nth(3)
+        .ok_or("an odd place for a benchmark")?
+        .to_owned();
+    let agent = match after("--binary") {
+        Some(path) => PathBuf::from(path),
+        None => built(&target)?,
+    };
+    let cloudly = target.join("debug/cloudly");
+    if !cloudly.is_file() {
+        cargo(&["build", "--package", "cloudly-baseos", "--bin", "cloudly"])?;
+    }
+    let programs = Programs {
+        baserunner: agent.clone(),
+        cloudly,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let mut rows = vec![Row {
+        what: "static binary, stripped",
+        measured: std::fs::metadata(&agent)?.len() as f64 / f64::from(1 << 20),
+        budget: 4.0,
+        unit: "MiB",
+        enforced: true,
+    }];
+    rows.extend(runtime.block_on(at_rest(programs, interval))?);
+    rows.push(starts(&agent)?);
+
+    println!(
+        "footprint of {} ({BEATS} heartbeats, one each {interval} s)",
+        agent.display()
+    );
+    println!("| what | measured | budget | of the budget |\n| --- | ---: | ---: | ---: |");
+    let mut over = false;
+    for row in &rows {
+        let share = 100.0 * row.measured / row.budget;
+        println!(
+            "| {} | {:.2} {unit} | {} {unit} | {share:.0} % |",
+            row.what,
+            row.measured,
+            row.budget,
+            unit = row.unit
+        );
+        over |= row.enforced && row.measured > row.budget;
+    }
+    if over && has("--enforce") {
+        return Err("a budget is exceeded".into());
+    }
+    Ok(())
+}
+
+fn cargo(args: &[&str]) -> Result<()> {
+    let status = Command::new("cargo").args(args).status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("cargo {}: {status}", args.join(" ")).into())
+    }
+}
+
+fn built(target: &Path) -> Result<PathBuf> {
+    let path = target.join(TARGET).join("release/baserunner");
+    if !path.is_file() {
+        cargo(&[
+            "build",
+            "--release",
+            "--target",
+            TARGET,
+            "--package",
+            "baserunner",
+            "--bin",
+            "baserunner",
+        ])?;
+    }
+    Ok(path)
+}
+
+/// An enrolled agent with a Supervisor and nothing to do.
+async fn at_rest(programs: Programs, interval: u32) -> Result<Vec<Row>> {
+    let mut options = StageOptions::new(programs);
+    for name in [
+        "CLOUDLY_HEARTBEAT_SECONDS",
+        "CLOUDLY_ACTIVE_HEARTBEAT_SECONDS",
+        "CLOUDLY_MIN_HEARTBEAT_SECONDS",
+    ] {
+        options
+            .cloudly_environment
+            .insert(name.to_owned(), interval.to_string());
+    }
+    let stage = Stage::start(options).await?;
+    stage
+        .wait_node("the node reports", Duration::from_secs(60), |node| {
+            node.status.is_some()
+        })
+        .await?;
+    // Past the first full status and the node's own place in the interval.
+    sleep(Duration::from_secs(u64::from(3 * interval))).await;
+    let pid = stage.device.pid("baserunner").ok_or("the agent does not run")?;
+    let port: u16 = stage
+        .cloudly
+        .url()
+        .rsplit(':')
+        .next()
+        .unwrap_or_default()
+        .parse()?;
+
+    let (cpu, wire) = (cpu_nanos(pid)?, Wire::of(port)?);
+    let clock = Clock::start();
+    let mut threads = Vec::new();
+    let span = Duration::from_secs(u64::from(BEATS * interval));
+    while clock.now() < span {
+        sleep(Duration::from_millis(500)).await;
+        threads.push(status(pid, "Threads:")?);
+    }
+    let (cpu, wire) = (cpu_nanos(pid)? - cpu, Wire::of(port)?.since(&wire));
+    threads.sort_by(f64::total_cmp);
+    // Answers of Cloudly carry data; each is one heartbeat.
+    let beats = wire.answers.max(1.0);
+    let row = |what, measured, budget, unit| Row {
+        what,
+        measured,
+        budget,
+        unit,
+        enforced: true,
+    };
+    Ok(vec![
+        row("resident memory", status(pid, "VmRSS:")? / 1024.0, 8.0, "MiB"),
+        row("of it anonymous", status(pid, "RssAnon:")? / 1024.0, 2.0, "MiB"),
+        row("threads at rest", threads[threads.len() / 2], 1.0, "threads"),
+        Row {
+            enforced: false,
+            ..row(
+                "CPU a heartbeat, all that runs beside it included",
+                cpu / 1e6 / beats,
+                0.8,
+                "ms",
+            )
+        },
+        row(
+            "bytes a heartbeat (IP, both ways, plain HTTP)",
+            wire.bytes / beats,
+            750.0,
+            "B",
+        ),
+    ])
+}
+
+/// From the start of the process to its first byte at Cloudly's door.
+fn starts(agent: &Path) -> Result<Row> {
+    let mut best = f64::MAX;
+    for _ in 0..STARTS {
+        let dir = tempfile::tempdir()?;
+        let door = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let clock = Clock::start();
+        let mut child = Command::new(agent)
+            .env_clear()
+            .env("BASEOS_CLOUDLY_URL", format!("http://{}", door.local_addr()?))
+            .env("BASEOS_ALLOW_HTTP", "1")
+            .env("BASEOS_JOIN_TOKEN", join_token())
+            .env("BASEOS_STATE_DIR", dir.path().join("state"))
+            .env("BASEOS_RUN_DIR", dir.path().join("run"))
+            .env("BASEOS_LOCK_DIR", dir.path())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let (mut connection, _) = door.accept()?;
+        std::io::Read::read(&mut connection, &mut [0; 16])?;
+        best = best.min(clock.now().as_secs_f64() * 1000.0);
+        child.kill()?;
+        child.wait()?;
+    }
+    Ok(Row {
+        what: "start to register, best of 15",
+        measured: best,
+        budget: 30.0,
+        unit: "ms",
+        enforced: false,
+    })
+}
+
+fn join_token() -> String {
+    use baseos_interfaces::token::{Token, TokenKind};
+    Token::mint(TokenKind::Join, |bytes| bytes.fill(7))
+        .expose()
+        .to_owned()
+}
+
+/// CPU time of the process's main thread, which is the one that works, nanoseconds.
+fn cpu_nanos(pid: u32) -> Result<f64> {
+    let mut sum = 0.0;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
+        sum += text.split_whitespace().next().unwrap_or("0").parse::<f64>()?;
+    }
+    Ok(sum)
+}
+
+fn status(pid: u32, name: &str) -> Result<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .ok_or_else(|| format!("no {name}"))?;
+    Ok(line.split_whitespace().next().unwrap_or("0").parse()?)
+}
+
+/// What the kernel counted on Cloudly's side of the agent's connection.
+#[derive(Default)]
+struct Wire {
+    bytes: f64,
+    answers: f64,
+}
+
+impl Wire {
+    /// IPv4 and TCP headers with timestamps, of every segment.
+    const HEADERS: f64 = 20.0 + 32.0;
+
+    fn of(port: u16) -> Result<Self> {
+        let output = Command::new("ss")
+            .args(["-tinH", "state", "established", &format!("sport = :{port}")])
+            .output();
+        let output = output.map_err(|error| format!("ss (Debian package iproute2): {error}"))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let sum = |name: &str| -> f64 {
+            let values = text
+                .split_whitespace()
+                .filter_map(|word| word.strip_prefix(name)?.strip_prefix(':'));
+            values.filter_map(|value| value.parse::<f64>().ok()).sum()
+        };
+        let segments = sum("segs_in") + sum("segs_out");
+        Ok(Self {
+            bytes: sum("bytes_sent") + sum("bytes_received") + Self::HEADERS * segments,
+            answers: sum("data_segs_out"),
+        })
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            bytes: self.bytes - before.bytes,
+            answers: self.answers - before.answers,
+        }
+    }
+}
