@@ -1,6 +1,13 @@
 //! How fast the machine is: events a second, against the budget of a million. Prints ratios; asserts nothing about
 //! time, except when asked to with `--enforce`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a benchmark that cannot go on has failed"
+)]
+
 #[path = "../tests/support/world.rs"]
 #[allow(
     dead_code,

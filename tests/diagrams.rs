@@ -1,6 +1,13 @@
 //! The diagram is the machine: both artefacts in `state-diagrams/` come from walking the real one, and this test
 //! fails when they drift. `UPDATE_DIAGRAMS=1 cargo test --test diagrams` writes them anew.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
 #[path = "support/world.rs"]
 #[allow(
     dead_code,

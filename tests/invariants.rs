@@ -1,5 +1,12 @@
 //! What must never happen, over any sequence of events.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
 #[path = "support/world.rs"]
 #[allow(
     dead_code,

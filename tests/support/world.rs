@@ -1,104 +1,32 @@
 //! A world for the machine to live in, as pure as the machine: a Cloudly, a Supervisor and clocks that only move
 //! when told. Actions say what happens next; the world turns them into events that could really come.
 
+#[path = "world/actions.rs"]
+mod actions;
+#[path = "world/releases.rs"]
+mod releases;
+#[path = "world/supervisor.rs"]
+mod supervisor;
+#[path = "world/words.rs"]
+mod words;
+
+pub use actions::{Action, Errand, Reply, Rule, Sight, Wish};
+pub use releases::{commit, desired_app, release};
+use words::{call_failure, join_offer, wish_call};
+
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::command::{Command, CommandAction};
-use baseos_interfaces::desired::{Desired, DesiredApp, Force, OnFailure, Policy, Release, Service, Slot};
+use baseos_interfaces::desired::{Desired, Release};
 use baseos_interfaces::heartbeat::Orders;
-use baseos_interfaces::local::{DeferRequest, LockRequest, LockScope};
 use baseos_interfaces::register::{Approval, NodeFacts, ServerLimits};
-use baseos_interfaces::status::OsStatus;
 use baseos_interfaces::token::TokenId;
-use baserunner::lifecycle::effect::{OpId, Port, RequestId, SupervisorCall};
-use baserunner::lifecycle::event::{LocalCall, Registration, SupervisorAnswer};
-use baserunner::lifecycle::facts::{
-    AppState, CallFailure, CallFailureKind, Container, HostFacts, Inspection, JoinOffer, Run,
-    SupervisorError, SupervisorErrorKind, SupervisorView, TargetApp, TargetService,
-};
+use baserunner::lifecycle::effect::{OpId, Port, RequestId};
+use baserunner::lifecycle::event::Registration;
+use baserunner::lifecycle::facts::{HostFacts, Run};
 use baserunner::lifecycle::time::{Millis, Stamp};
 use baserunner::lifecycle::{Checkpoint, Effect, Event, Machine, Step};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// Something that happens to the agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Action {
-    /// The next deadline comes.
-    Elapse,
-    /// Time passes without a deadline, seconds.
-    Pass(u32),
-    /// Whoever was asked through a port answers.
-    Answer(Port, Reply),
-    /// The poller sees this.
-    See(Sight),
-    /// An operator desires a release (0: none) under a policy; it comes with the next answer of Cloudly.
-    Desire(u8, Rule),
-    /// An operator sends a command; it comes with the next answer of Cloudly.
-    Order(Errand),
-    /// Somebody uses the local API.
-    Ask(Wish),
-    /// The host poller sees foreign locks, or too little space.
-    Host { locked: bool, full: bool },
-    /// The disk lets the state be written, or not.
-    Disk { works: bool },
-    /// Somebody offers a join token.
-    Offer { token: u8, replace: bool },
-    /// The agent is killed and starts again; perhaps the device reboots.
-    Restart { reboot: bool },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reply {
-    /// As it should be.
-    Good,
-    /// Refused for good (401, 400).
-    Refused,
-    /// In the way: 423 from the Supervisor, 410 from Cloudly.
-    Gone,
-    /// Not now.
-    Unavailable,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Sight {
-    /// What the modelled Supervisor says, which has finished whatever it was told.
-    Truth,
-    /// It is still at work on what it was told.
-    Working,
-    /// It is applied, but a service does not run.
-    Ill,
-    /// It does not answer.
-    Silent,
-    /// Somebody put another release there.
-    Foreign,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Rule {
-    Plain,
-    ReportOnly,
-    NeedsApproval,
-    NoSlot,
-    Forced,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Errand {
-    Check,
-    RestartService,
-    Reboot,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Wish {
-    Status,
-    Check,
-    Approve,
-    Defer,
-    Lock,
-    Unlock,
-    Doctor,
-}
 
 /// The highest number of attempts in the world's policies.
 pub const MAX_ATTEMPTS: u32 = 2;
@@ -466,116 +394,6 @@ impl World {
         }
     }
 
-    fn supervise(
-        &mut self,
-        call: &SupervisorCall,
-        reply: Reply,
-    ) -> Result<SupervisorAnswer, SupervisorError> {
-        let kind = match reply {
-            Reply::Good => None,
-            Reply::Refused => Some(SupervisorErrorKind::Refused),
-            Reply::Gone => Some(SupervisorErrorKind::Locked),
-            Reply::Unavailable => Some(SupervisorErrorKind::Unavailable),
-        };
-        if let Some(kind) = kind {
-            return Err(SupervisorError {
-                kind,
-                message: format!("{kind:?}").to_lowercase(),
-            });
-        }
-        match call {
-            SupervisorCall::Inspect => Ok(SupervisorAnswer::Inspected(Box::new(self.inspection()))),
-            SupervisorCall::ApplyTarget { target, .. } => {
-                let number = (1..=4)
-                    .find(|n| commit(*n) == target.commit())
-                    .expect("a release of this world");
-                self.target = Some(release(number));
-                let json = serde_json::to_value(target).unwrap();
-                let services = json["local"]["apps"][APP.to_string()]["services"]
-                    .as_object()
-                    .unwrap()
-                    .clone();
-                self.images = services
-                    .values()
-                    .map(|s| {
-                        (
-                            s["serviceName"].as_str().unwrap().to_owned(),
-                            s["imageId"].as_u64().unwrap(),
-                        )
-                    })
-                    .collect();
-                Ok(SupervisorAnswer::Accepted)
-            }
-            SupervisorCall::CollectLogs { .. } => Ok(SupervisorAnswer::Logs("logs".into())),
-            _ => Ok(SupervisorAnswer::Accepted),
-        }
-    }
-
-    fn inspection(&self) -> Inspection {
-        let services = self.images.iter().enumerate().map(|(at, (name, image_id))| {
-            let service = TargetService {
-                service_id: at as u64 + 1,
-                image_id: *image_id,
-                release_id: 1,
-                image: format!("registry.example/{name}"),
-            };
-            (name.clone(), service)
-        });
-        let app = TargetApp {
-            name: "baseos".into(),
-            commit: self.target.as_ref().map(|release| release.commit.clone()),
-            services: services.collect(),
-            volumes: BTreeMap::new(),
-        };
-        Inspection {
-            view: self.sight(Sight::Truth).unwrap(),
-            apps: BTreeMap::from([(APP, app)]),
-            config: BTreeMap::new(),
-            name: None,
-        }
-    }
-
-    fn sight(&self, sight: Sight) -> Result<SupervisorView, SupervisorError> {
-        let target = self.target.as_ref().map(|release| release.commit.clone());
-        // Release 3 is bad by nature: its onebox does not stay up.
-        let ill = sight == Sight::Ill || (sight == Sight::Truth && target == Some(commit(3)));
-        let containers = self.images.iter().map(|(service, image_id)| Container {
-            service: service.clone(),
-            status: if ill && service == "onebox" {
-                "exited".into()
-            } else {
-                "Running".into()
-            },
-            image_id: *image_id,
-            container_id: format!("c-{service}-{image_id}"),
-            created_at: String::new(),
-        });
-        let (app_state, release) = match sight {
-            Sight::Silent => {
-                let message = "no answer".to_owned();
-                return Err(SupervisorError {
-                    kind: SupervisorErrorKind::Unavailable,
-                    message,
-                });
-            }
-            Sight::Working => (AppState::Applying, None),
-            Sight::Foreign => (AppState::Applied, Some("f00d".repeat(8))),
-            Sight::Truth | Sight::Ill => (AppState::Applied, target),
-        };
-        Ok(SupervisorView {
-            version: "19.0.5".into(),
-            managed: false,
-            app_state,
-            release,
-            download_percent: (sight == Sight::Working).then_some(50),
-            containers: containers.collect(),
-            update_failed: false,
-            ip_addresses: Vec::new(),
-            mac_addresses: Vec::new(),
-            os: OsStatus::default(),
-        })
-    }
-
     /// The commit the modelled Supervisor has as its target.
     pub fn target_commit(&self) -> Option<String> {
         self.target.as_ref().map(|release| release.commit.clone())
@@ -586,126 +404,5 @@ impl World {
         self.desired
             .as_ref()
             .filter(|desired| desired.revision > self.machine.lifecycle().book.revision())
-    }
-}
-
-fn call_failure(reply: Reply) -> Option<CallFailure> {
-    let kind = match reply {
-        Reply::Good => return None,
-        Reply::Refused => CallFailureKind::Unauthorized,
-        Reply::Gone => CallFailureKind::Removed,
-        Reply::Unavailable => CallFailureKind::Unavailable,
-    };
-    let message = format!("{kind:?}").to_lowercase();
-    Some(CallFailure {
-        kind,
-        code: None,
-        message,
-        retry_after_seconds: None,
-        next_heartbeat_seconds: None,
-    })
-}
-
-fn join_offer(token: u8, replace: bool) -> JoinOffer {
-    let token = if token == 0 {
-        Err("a join token starts with `szj_`".to_owned())
-    } else {
-        Ok(TokenId::new(format!("token{token:05}")))
-    };
-    JoinOffer {
-        token,
-        registration_id: "0192f6d0-2c3e-7b61-9d55-0d8c4e8f1a20".into(),
-        replace,
-    }
-}
-
-fn wish_call(wish: Wish) -> LocalCall {
-    let owner = "onebox".to_owned();
-    match wish {
-        Wish::Status => LocalCall::Status,
-        Wish::Check => LocalCall::Check,
-        Wish::Approve => LocalCall::Approve,
-        Wish::Defer => LocalCall::Defer(DeferRequest {
-            until_seconds: 600,
-            reason: "busy".into(),
-        }),
-        Wish::Lock => LocalCall::Lock {
-            name: "backup".into(),
-            owner,
-            request: LockRequest {
-                reason: "backup running".into(),
-                ttl_seconds: 300,
-                scope: LockScope::App,
-            },
-        },
-        Wish::Unlock => LocalCall::Unlock {
-            name: "backup".into(),
-            owner,
-        },
-        Wish::Doctor => LocalCall::Doctor,
-    }
-}
-
-/// The commit of a numbered release.
-pub fn commit(number: u8) -> String {
-    format!("{}{number}", char::from(b'a' + number - 1)).repeat(16)
-}
-
-/// A numbered release: 1 runs from the start, 2 and 4 are good, 3 is bad by nature, 5 lacks the agent itself.
-pub fn release(number: u8) -> Release {
-    let service = |image: &str, mount: bool| Service {
-        image: format!("registry.example/{image}@sha256:{:064}", number),
-        environment: BTreeMap::new(),
-        labels: BTreeMap::from([("io.balena.features.supervisor-api".to_owned(), "1".to_owned())]),
-        composition: match mount {
-            true => serde_json::from_str(r#"{"volumes": ["baseos:/data/baseos"]}"#).unwrap(),
-            false => serde_json::Map::new(),
-        },
-        size_bytes: None,
-    };
-    let mut services = BTreeMap::from([("onebox".to_owned(), service("onebox", false))]);
-    if number != 5 {
-        services.insert("baserunner".to_owned(), service("baserunner", true));
-    }
-    Release {
-        release_id: format!("rel_{number}"),
-        commit: commit(number),
-        version: Some(format!("1.{number}.0")),
-        services,
-        volumes: BTreeMap::from([("baseos".to_owned(), serde_json::Map::new())]),
-        networks: BTreeMap::new(),
-    }
-}
-
-pub fn desired_app(number: u8, rule: Rule) -> DesiredApp {
-    let mut policy = Policy {
-        max_attempts: MAX_ATTEMPTS,
-        health_seconds: 30,
-        apply_timeout_seconds: 600,
-        ..Policy::default()
-    };
-    let mut slot = None;
-    match rule {
-        Rule::Plain => {}
-        Rule::ReportOnly => policy.on_failure = OnFailure::Report,
-        Rule::NeedsApproval => policy.require_local_approval = true,
-        Rule::NoSlot => {
-            slot = Some(Slot {
-                granted: false,
-                lease_expires_at: None,
-            })
-        }
-        Rule::Forced => {
-            policy.force = Some(Force {
-                by: "ops".into(),
-                reason: "now".into(),
-            })
-        }
-    }
-    DesiredApp {
-        release: release(number),
-        rollout_id: Some("rol_1".into()),
-        slot,
-        policy,
     }
 }

@@ -1,0 +1,52 @@
+use crate::*;
+
+#[test]
+fn after_a_crash_it_looks_before_it_hands_over_again() {
+    let mut world = proven(2);
+    heard(&mut world, 4, Rule::Plain);
+    play(&mut world, &[good(Port::Supervisor), good(Port::Supervisor)]);
+    assert_eq!(left(&world, "ApplyTarget"), 2, "one for release 2, one for 4");
+    // The Supervisor took it, but the agent died before it heard so.
+    play(&mut world, &[good(Port::Supervisor)]);
+    world.act(Action::Restart { reboot: false });
+    world.calm_down();
+    assert_eq!(left(&world, "ApplyTarget"), 2);
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+}
+
+#[test]
+fn progress_is_what_is_observed() {
+    let mut world = World::enrolled();
+    handed_over(&mut world, 2, Rule::Plain);
+    assert_eq!(world.machine.agent_state(), AgentState::Applying);
+    world.act(Action::See(Sight::Working));
+    let update = report::update_status(world.machine.lifecycle(), world.machine.state());
+    assert_eq!(update.progress_percent, Some(50));
+}
+
+#[test]
+fn attempts_that_run_out_of_time_are_counted_and_then_given_up() {
+    let mut world = proven(2);
+    handed_over(&mut world, 4, Rule::Plain);
+    world.act(Action::See(Sight::Working));
+    for _ in 0..200 {
+        if world.machine.agent_state() == AgentState::RollbackNeeded {
+            break;
+        }
+        world.act(good(Port::Cloudly));
+        world.act(good(Port::Supervisor));
+        world.act(Action::Elapse);
+    }
+    let error = world
+        .machine
+        .lifecycle()
+        .book
+        .known_bad(&commit(4))
+        .expect("given up")
+        .clone();
+    assert_eq!(error.code, "applyTimeout");
+    assert_eq!(
+        world.machine.state().update().map(|update| update.attempt),
+        Some(world::MAX_ATTEMPTS)
+    );
+}

@@ -1,0 +1,64 @@
+use crate::*;
+
+#[test]
+fn a_bad_release_is_left_for_the_one_that_proved_itself_and_reported_once() {
+    let mut world = proven(2);
+    world.act(Action::Desire(3, Rule::Plain));
+    world.calm_down();
+    assert_eq!(
+        (wire(&world), world.target_commit()),
+        (UpdateState::RolledBack, Some(commit(2)))
+    );
+    let told: Vec<_> = world
+        .effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Heartbeat { beat, .. } => Some(beat.events.clone()),
+            _ => None,
+        })
+        .flatten()
+        .filter(|event| event.kind == "updateFinished" && event.data["target"] == commit(3))
+        .map(|event| event.id)
+        .collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[test]
+fn without_a_release_to_go_back_to_it_waits_for_the_operator() {
+    let mut world = World::enrolled();
+    world.act(Action::Desire(3, Rule::Plain));
+    world.calm_down();
+    assert_eq!(wire(&world), UpdateState::RollbackNeeded);
+    let summary = report::summary(world.machine.lifecycle(), world.machine.state());
+    assert!(summary.contains("Waiting for the operator"), "{summary}");
+    world.act(Action::Desire(2, Rule::Plain));
+    world.calm_down();
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+}
+
+#[test]
+fn a_release_withdrawn_in_mid_application_is_undone_and_counts_as_cancelled() {
+    let mut world = proven(2);
+    handed_over(&mut world, 4, Rule::Plain);
+    world.act(Action::See(Sight::Working));
+    world.act(Action::Desire(0, Rule::Plain));
+    world.calm_down();
+    assert_eq!(
+        (wire(&world), world.target_commit()),
+        (UpdateState::Cancelled, Some(commit(2)))
+    );
+    assert!(world.machine.lifecycle().book.known_bad(&commit(4)).is_none());
+}
+
+#[test]
+fn a_newer_release_takes_the_place_of_one_under_way() {
+    let mut world = proven(2);
+    handed_over(&mut world, 3, Rule::Plain);
+    world.act(Action::See(Sight::Working));
+    world.act(Action::Desire(4, Rule::Plain));
+    world.calm_down();
+    assert_eq!(
+        (wire(&world), world.target_commit()),
+        (UpdateState::Succeeded, Some(commit(4)))
+    );
+}
