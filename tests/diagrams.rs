@@ -118,6 +118,9 @@ fn situation(world: &World) -> String {
     )
 }
 
+/// Targets, and effects that were seen.
+type Reaction = (BTreeSet<String>, BTreeSet<&'static str>);
+
 #[derive(Default)]
 struct Walk {
     situations: usize,
@@ -125,7 +128,7 @@ struct Walk {
     /// (decider, from, to) → causes.
     edges: BTreeMap<(String, &'static str, &'static str), BTreeSet<String>>,
     /// (decider, event) → (targets, effects).
-    reactions: BTreeMap<(String, String), (BTreeSet<String>, BTreeSet<&'static str>)>,
+    reactions: BTreeMap<(String, String), Reaction>,
 }
 
 impl Walk {

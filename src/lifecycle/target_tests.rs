@@ -19,7 +19,10 @@ fn own_service() -> Spec {
 }
 
 fn object(value: Value) -> Map<String, Value> {
-    value.as_object().cloned().unwrap()
+    match value {
+        Value::Object(members) => members,
+        other => panic!("{other}"),
+    }
 }
 
 fn release(commit: &str) -> Release {
