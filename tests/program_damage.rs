@@ -188,6 +188,10 @@ async fn with_a_full_disk_it_goes_on_says_so_begins_nothing_and_recovers() {
         refused.contains("503"),
         "a lock that would be forgotten is not given: {refused}"
     );
+    assert!(
+        stage.agent.locks().await.unwrap().locks.is_empty(),
+        "what was refused holds nothing"
+    );
     assert_eq!(posts(&stage, V2), 0);
     assert!(read_state(&small.0).is_ok(), "the old state stays whole");
 
