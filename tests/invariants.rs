@@ -48,6 +48,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => (1u32..4000).prop_map(Action::Pass),
         12 => (port, reply).prop_map(|(port, reply)| Action::Answer(port, reply)),
         6 => sight.prop_map(Action::See),
+        1 => Just(Action::Exit),
         3 => (0u8..=5, rule).prop_map(|(number, rule)| Action::Desire(number, rule)),
         1 => errand.prop_map(Action::Order),
         2 => wish.prop_map(Action::Ask),
@@ -123,6 +124,11 @@ proptest! {
             if matches!(action, Action::Desire(0 | 3 | 5, _) | Action::Desire(_, Rule::NeedsApproval | Rule::NoSlot)) {
                 continue;
             }
+            // An exit while the agent is away is not seen, so it cannot count; a refusal is final for whatever call
+            // it meets, and which one that is depends on when the agent was away.
+            if matches!(action, Action::Exit | Action::Answer(Port::Supervisor, Reply::Refused)) {
+                continue;
+            }
             for world in [&mut without, &mut with] {
                 // How many attempts run out of time depends on when time passes; that is not what is held here.
                 let runs_out = matches!(world.machine.next_timer(), Some((Timer::Deadline, _)));
@@ -180,6 +186,83 @@ proptest! {
         let again = world.effects[before..].iter().any(|effect| effect.name() == "ApplyTarget");
         prop_assert!(!again, "a known-bad release is never tried again by itself");
     }
+}
+
+/// A world whose agent watches release 4, which it has just seen in place, over release 2 that proved itself.
+fn watching() -> World {
+    let mut world = World::enrolled();
+    world.act(Action::Desire(2, Rule::Plain));
+    world.calm_down();
+    world.act(Action::Desire(4, Rule::Plain));
+    for _ in 0..200 {
+        if world.machine.agent_state() == AgentState::Verifying {
+            return world;
+        }
+        if !world.act(Action::Answer(Port::Supervisor, Reply::Good))
+            && !world.act(Action::Answer(Port::Cloudly, Reply::Good))
+            && !world.act(Action::Answer(Port::LockFiles, Reply::Good))
+        {
+            world.act(Action::See(Sight::Truth));
+            world.act(Action::Elapse);
+        }
+    }
+    panic!("never got there: {:?}", world.machine.state());
+}
+
+/// The engine starts it again each time, so every look at it says that it runs.
+#[test]
+fn a_service_that_exits_again_and_again_makes_its_release_bad() {
+    let mut world = watching();
+    for _ in 0..2 {
+        world.act(Action::Exit);
+        world.act(Action::See(Sight::Truth));
+        assert_eq!(world.machine.agent_state(), AgentState::Verifying);
+    }
+    world.act(Action::Exit);
+    assert_eq!(world.machine.agent_state(), AgentState::RollbackNeeded);
+    // These are the bad release's last words, not the fault of the one that is being put back.
+    for _ in 0..5 {
+        world.act(Action::Exit);
+    }
+    world.calm_down();
+    assert_eq!(world.target_commit(), Some(world::commit(2)));
+    let last = world
+        .machine
+        .lifecycle()
+        .book
+        .known_bad(&world::commit(4))
+        .cloned();
+    assert!(format!("{last:?}").contains("onebox exited"), "{last:?}");
+}
+
+/// The healthy time is a time without an exit: one exit makes it begin again, and no more.
+#[test]
+fn one_exit_costs_time_only() {
+    let mut world = watching();
+    let health = |world: &World| world.machine.lifecycle().timers.get(Timer::Health);
+    let before = health(&world);
+    world.act(Action::Pass(1));
+    world.act(Action::Exit);
+    assert!(health(&world) > before, "{:?}", health(&world));
+    // The look that shows it ended tells of the same exit.
+    world.act(Action::See(Sight::Ill));
+    world.act(Action::See(Sight::Truth));
+    assert_eq!(world.machine.agent_state(), AgentState::Verifying);
+    world.calm_down();
+    assert_eq!(world.target_commit(), Some(world::commit(4)));
+    assert_eq!(world.machine.agent_state(), AgentState::Idle);
+}
+
+/// Nobody watches: nothing happens, and it is not counted as an event nobody knew what to do with.
+#[test]
+fn an_exit_at_rest_is_nobodys_business() {
+    let mut world = World::enrolled();
+    world.act(Action::Exit);
+    let (_, step) = world.steps.last().unwrap();
+    assert!(
+        !step.ignored && step.transitions.is_empty() && step.effects.is_empty(),
+        "{step:?}"
+    );
 }
 
 /// The walks above are worth nothing if they never get anywhere: together they must visit every state and let

@@ -31,6 +31,8 @@ pub enum Action {
     Answer(Port, Reply),
     /// The poller sees this.
     See(Sight),
+    /// The Supervisor's log says that the application's service ended.
+    Exit,
     /// An operator desires a release (0: none) under a policy; it comes with the next answer of Cloudly.
     Desire(u8, Rule),
     /// An operator sends a command; it comes with the next answer of Cloudly.
@@ -221,6 +223,9 @@ impl World {
                 let view = self.sight(sight);
                 self.feed(Event::Observed(Box::new(view)));
             }
+            Action::Exit => self.feed(Event::ServiceExited {
+                service: "onebox".into(),
+            }),
             Action::Desire(number, rule) => {
                 self.revision += 1;
                 let app = (number > 0).then(|| desired_app(number, rule));
