@@ -97,7 +97,7 @@ impl Timing {
             backoff_max: Duration::from_secs(5),
             engine_restart: milliseconds(5),
             engine_restart_max: Duration::from_secs(3),
-            engine_restart_reset: Duration::from_secs(2),
+            engine_restart_reset: milliseconds(500),
             stop_grace: Duration::from_secs(10),
             restart_service: milliseconds(20),
             reboot: milliseconds(500),
