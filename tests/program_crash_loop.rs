@@ -1,5 +1,6 @@
 //! The commonest bad release, with the real programs: its service ends soon after each start, and balena's default
 //! restart policy starts it again and again.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 mod program;

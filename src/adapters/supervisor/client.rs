@@ -127,15 +127,10 @@ impl SupervisorClient {
 
     /// Opens an answer that has no end; only its head has a deadline.
     pub(super) async fn open(&self, request: Request<'_>) -> Result<Response, SupervisorError> {
-        let what = request.name();
+        let late = format!("{}: no answer in time", request.name());
         let inner = self.inner()?;
         let opened = timeout(inner.deadlines.call, inner.send(request, None)).await;
-        opened.unwrap_or_else(|_| {
-            Err(error(
-                SupervisorErrorKind::Unavailable,
-                format!("{what}: no answer in time"),
-            ))
-        })
+        opened.map_err(|_| error(SupervisorErrorKind::Unavailable, late))?
     }
 
     fn inner(&self) -> Result<&Inner, SupervisorError> {
