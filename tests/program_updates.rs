@@ -152,3 +152,22 @@ fn release_with_agent() -> baseos_simulator::harness::Version {
     version.version = "4.0.0".to_owned();
     version
 }
+
+#[tokio::test]
+async fn a_lease_against_reboots_holds_updates_back_too_and_no_release_is_blamed_for_it() {
+    let stage = Stage::start(options()).await.unwrap();
+    stage.settle().await.unwrap();
+    // balena knows one lock for both, so the Supervisor would not get past its files.
+    let lock = LockRequest {
+        reason: "disk check".into(),
+        ttl_seconds: 600,
+        scope: LockScope::Reboot,
+    };
+    stage.agent.lock("fsck", &lock).await.unwrap();
+    stage.want(V2).await.unwrap();
+    stage.wait_phase(UpdateState::Waiting, V2).await.unwrap();
+    assert_eq!(posts(&stage, V2), 0);
+    stage.agent.unlock("fsck").await.unwrap();
+    stage.wait_ended(UpdateState::Succeeded, V2, V2).await.unwrap();
+    stage.assert_sound().await;
+}

@@ -117,6 +117,7 @@ impl Application {
                 Event::Withheld {
                     op: Some(op),
                     problem,
+                    ..
                 },
                 Step::HandingOver(mine),
             ) if *op == mine => {

@@ -191,6 +191,14 @@ impl Effect {
         }
     }
 
+    /// The request on the local API it answers.
+    pub fn request(&self) -> Option<RequestId> {
+        match self {
+            Self::Reply { request, .. } => Some(*request),
+            _ => None,
+        }
+    }
+
     /// Whether it may leave only after the checkpoint that knows of it is safely on disk. With a full disk the
     /// agent goes on reporting and answering, but begins nothing it could forget.
     pub fn needs_checkpoint(&self) -> bool {

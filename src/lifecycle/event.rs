@@ -22,6 +22,9 @@ pub enum Event {
     Withheld {
         /// The operation.
         op: Option<OpId>,
+        /// The request on the local API whose answer it was; it was refused instead.
+        #[serde(default)]
+        request: Option<RequestId>,
         /// Why the checkpoint could not be written.
         problem: String,
     },

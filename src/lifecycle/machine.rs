@@ -7,10 +7,11 @@ use crate::lifecycle::beats::Beats;
 use crate::lifecycle::book::{Book, Tracked};
 use crate::lifecycle::checkpoint::{Checkpoint, VERSION};
 use crate::lifecycle::context::{Context, Transition};
-use crate::lifecycle::effect::{Effect, Pace};
+use crate::lifecycle::effect::{Effect, Pace, RequestId};
 use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::{HostFacts, JoinOffer, Run, SupervisorError, SupervisorView};
 use crate::lifecycle::health::Issues;
+use crate::lifecycle::leases::Leases;
 use crate::lifecycle::lock_files::LockFiles;
 use crate::lifecycle::ports::Ports;
 use crate::lifecycle::states::State;
@@ -49,6 +50,9 @@ pub struct Lifecycle {
     pub offer: Option<JoinOffer>,
     /// When this run began, device's clock.
     pub started_at: Timestamp,
+    /// The leases as they were before the one that was granted last, and whose request that was: a grant that does
+    /// not reach the disk does not reach its asker either, and must not hold anything.
+    pub(super) granted: Option<(RequestId, Leases)>,
     pub(super) stopping: bool,
     pub(super) pace: Pace,
     pub(super) last_notices: Vec<Notice>,
@@ -135,6 +139,7 @@ impl Machine {
             state_problem: None,
             offer: offer.clone(),
             started_at: now.wall,
+            granted: None,
             stopping: false,
             pace: Pace::Calm,
             last_notices: Vec::new(),

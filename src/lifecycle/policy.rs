@@ -6,7 +6,6 @@ use crate::lifecycle::time::{Millis, Stamp};
 use crate::lifecycle::update::Update;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::desired::OnFailure;
-use baseos_interfaces::local::LockScope;
 use baseos_interfaces::status::{Blocker, BlockerKind};
 use baseos_interfaces::window::{Opening, opening};
 use std::time::Duration;
@@ -153,12 +152,9 @@ fn consent(gate: &mut Gate, l: &Lifecycle, update: &Update, now: Stamp, approval
 }
 
 fn locks(gate: &mut Gate, l: &Lifecycle, update: &Update, now: Stamp) {
-    for lease in l
-        .book
-        .leases
-        .iter()
-        .filter(|lease| lease.scope == LockScope::App && lease.until > now.boot)
-    {
+    // Whatever its scope: balena knows one lock for all of them, so the Supervisor would not get past the files that
+    // are held for a lease against reboots either, and the release would seem to be at fault.
+    for lease in l.book.leases.iter().filter(|lease| lease.until > now.boot) {
         gate.blocked.push(Blocker {
             kind: BlockerKind::LocalLock,
             holder: Some(lease.owner.clone()),

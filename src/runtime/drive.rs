@@ -187,6 +187,7 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
                     self.dispatch.refuse(&effect, problem);
                     self.own.push_back(Event::Withheld {
                         op: effect.op(),
+                        request: effect.request(),
                         problem: problem.clone(),
                     });
                 }

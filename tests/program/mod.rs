@@ -2,13 +2,15 @@
 
 use baseos_interfaces::admin::NodeRecord;
 use baseos_interfaces::desired::Policy;
+use baseos_interfaces::local::LocalStatus;
 use baseos_interfaces::states::UpdateState;
 use baseos_simulator::device::Logged;
 use baseos_simulator::harness::{
     Error, Programs, Result, Stage, StageOptions, Version, read_state, wait_until,
 };
 use baseos_simulator::json::Json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Output;
 use std::time::Duration;
 
 /// Much longer than anything takes; a test that needs it has failed.
@@ -82,11 +84,20 @@ pub trait Deeds {
         target: &str,
         running: &str,
     ) -> impl Future<Output = Result<NodeRecord>>;
+    /// Waits until the agent of its own account is in a state of an update.
+    fn wait_phase(&self, state: UpdateState, target: &str) -> impl Future<Output = Result<LocalStatus>>;
+    /// Waits until the agent was started so often and answers, and Cloudly has heard it.
+    fn wait_started(&self, starts: u64) -> impl Future<Output = Result<LocalStatus>>;
+    /// Runs the agent's command line as somebody at the device would.
+    fn command(&self, args: &[&str]) -> impl Future<Output = Output>;
     /// How often Cloudly was told that an update towards this commit ended, and how.
     fn endings(&self, target: &str) -> impl Future<Output = Result<Vec<String>>>;
     /// The update-lock files of the agent's service that are there.
     fn lock_files(&self) -> Vec<PathBuf>;
-    /// What must hold after everything.
+    /// What must hold after everything: no identity lost, no lock file without owner, nothing done twice, Cloudly
+    /// shows the truth.
+    fn sound(&self) -> impl Future<Output = Result<()>>;
+    /// The same, or the test fails.
     fn assert_sound(&self) -> impl Future<Output = ()>;
 }
 
@@ -107,6 +118,32 @@ impl Deeds for Stage {
         let what = format!("the update to {target} ended as {state}, {running} runs");
         self.wait_node(&what, PATIENCE, |node| ended(node, state, target, running))
             .await
+    }
+
+    async fn wait_phase(&self, state: UpdateState, target: &str) -> Result<LocalStatus> {
+        self.wait_agent(
+            &format!("the update to {target} is {state}"),
+            PATIENCE,
+            |status| status.update.state == state && status.update.target.as_deref() == Some(target),
+        )
+        .await
+    }
+
+    async fn wait_started(&self, starts: u64) -> Result<LocalStatus> {
+        let what = format!("the agent was started {starts} times and is in touch");
+        self.wait_agent(&what, PATIENCE, |status| {
+            self.device.starts("baserunner") >= starts && status.cloudly.connected
+        })
+        .await
+    }
+
+    async fn command(&self, args: &[&str]) -> Output {
+        agent_command(&self.state_dir(), &self.device.run_dir())
+            .env("BASEOS_CLOUDLY_URL", self.cloudly.url())
+            .args(args)
+            .output()
+            .await
+            .unwrap_or_else(|error| panic!("the agent's command line does not start: {error}"))
     }
 
     async fn endings(&self, target: &str) -> Result<Vec<String>> {
@@ -132,14 +169,17 @@ impl Deeds for Stage {
         files.flatten().map(|file| file.path()).collect()
     }
 
+    async fn sound(&self) -> Result<()> {
+        sound(self).await
+    }
+
     async fn assert_sound(&self) {
-        if let Err(error) = sound(self).await {
+        if let Err(error) = self.sound().await {
             panic!("{error}\n{}", self.diagnostics());
         }
     }
 }
 
-/// No identity lost, no lock file without owner, nothing done twice, Cloudly shows the truth.
 async fn sound(stage: &Stage) -> Result<()> {
     let node = wait_until("Cloudly shows what the device runs", PATIENCE, async || {
         let node = stage.node().await.map_err(|error| error.to_string())?;
@@ -239,4 +279,55 @@ fn commit_of(body: &str) -> Option<String> {
     let body: serde_json::Value = serde_json::from_str(body).ok()?;
     let app = body["local"]["apps"].as_object()?.values().next()?;
     app["commit"].as_str().map(str::to_owned)
+}
+
+/// The agent's program with directories of its own, and nothing else in its environment.
+pub fn agent_command(state_dir: &Path, run_dir: &Path) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_baserunner"));
+    command
+        .env_clear()
+        .env("BASEOS_STATE_DIR", state_dir)
+        .env("BASEOS_RUN_DIR", run_dir)
+        .env("BASEOS_ALLOW_HTTP", "1")
+        .kill_on_drop(true);
+    command
+}
+
+/// A program in the agent's place that first does what a test left for it, and then is the agent.
+pub struct Launcher(tempfile::TempDir);
+
+impl Launcher {
+    /// `always` runs before each start; it is the shell's, and may end in `exec`.
+    pub fn new(always: &str) -> Self {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::Builder::new()
+            .prefix("baseos-launcher-")
+            .tempdir()
+            .unwrap();
+        // Another build may put another agent in its place; this one stays what it is.
+        let agent = dir.path().join("agent");
+        std::fs::copy(env!("CARGO_BIN_EXE_baserunner"), &agent).unwrap();
+        let here = dir.path().display();
+        let script = format!(
+            "#!/bin/sh\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\nset -e\nAGENT={here}/agent\n\
+             if [ -e {here}/once ]; then mv {here}/once {here}/done; . {here}/done; fi\n{always}\nexec $AGENT\n"
+        );
+        let program = dir.path().join("baserunner");
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Self(dir)
+    }
+
+    /// Shell for the next start alone.
+    pub fn once(&self, shell: &str) {
+        std::fs::write(self.0.path().join("once.new"), shell).unwrap();
+        std::fs::rename(self.0.path().join("once.new"), self.0.path().join("once")).unwrap();
+    }
+
+    /// A stage with this in the agent's place.
+    pub fn options(&self) -> StageOptions {
+        let mut options = options();
+        options.programs.baserunner = self.0.path().join("baserunner");
+        options
+    }
 }

@@ -9,7 +9,7 @@ use baseos_interfaces::local::{DeferRequest, LockRequest, LockScope};
 use baseos_interfaces::register::{Approval, NodeFacts, ServerLimits};
 use baseos_interfaces::status::OsStatus;
 use baseos_interfaces::token::TokenId;
-use baserunner::lifecycle::effect::{OpId, Port, RequestId, SupervisorCall};
+use baserunner::lifecycle::effect::{LocalAnswer, OpId, Port, RequestId, SupervisorCall};
 use baserunner::lifecycle::event::{LocalCall, Registration, SupervisorAnswer};
 use baserunner::lifecycle::facts::{
     AppState, CallFailure, CallFailureKind, Container, HostFacts, Inspection, JoinOffer, Run,
@@ -342,6 +342,7 @@ impl World {
 
     fn take_in(&mut self, event: Event, step: Step) {
         let mut withheld = Vec::new();
+        let mut refused = Vec::new();
         if let Some(checkpoint) = &step.checkpoint
             && self.disk_works
         {
@@ -350,9 +351,16 @@ impl World {
         for effect in &step.effects {
             if effect.needs_checkpoint() && !self.disk_works {
                 withheld.push(Event::Withheld {
+                    request: effect.request(),
                     op: effect.op(),
                     problem: "no space left on device".into(),
                 });
+                if let Effect::Reply { answer, .. } = effect
+                    && let LocalAnswer::Lock(lock) = &**answer
+                    && !self.disk.book.leases.iter().any(|lease| lease.name == lock.name)
+                {
+                    refused.push(lock.name.clone());
+                }
                 continue;
             }
             self.leave(effect);
@@ -362,6 +370,9 @@ impl World {
         for event in withheld {
             self.feed(event);
         }
+        let mut leases = self.machine.lifecycle().book.leases.iter();
+        let held = leases.find(|lease| refused.contains(&lease.name));
+        assert_eq!(held, None, "a lock that was refused holds nothing");
     }
 
     fn leave(&mut self, effect: &Effect) {

@@ -94,6 +94,7 @@ impl Registering {
             Event::Withheld {
                 op: Some(op),
                 problem,
+                ..
             } if *self.op == Some(*op) => {
                 self.pause(l, format!("the state cannot be saved: {problem}"), None, cx);
                 Outcome::Handled

@@ -82,8 +82,10 @@ fn local(l: &mut Lifecycle, request: RequestId, call: &LocalCall, cx: &mut Conte
         } => {
             let longest = Duration::from_secs(l.book.policy().max_defer_seconds.into());
             let draining = cx.draining;
+            let before = l.book.leases.clone();
             match l.book.leases.take(name, owner, lock, draining, longest, cx.now) {
                 Ok(lock) => {
+                    l.granted = Some((request, before));
                     cx.reply(request, Query::Ready(LocalAnswer::Lock(lock)));
                     cx.raise(Event::ConsentChanged);
                 }
@@ -172,8 +174,13 @@ impl Lifecycle {
                 self.finish_command(*op, answer, cx);
             }
             Event::Withheld {
+                request: Some(request),
+                ..
+            } => self.take_back(*request, cx),
+            Event::Withheld {
                 op: Some(op),
                 problem,
+                ..
             } => {
                 let message = format!("not begun, because the state cannot be saved: {problem}");
                 let error = SupervisorError {
@@ -198,6 +205,14 @@ impl Lifecycle {
             | Event::StepEnded => {}
         }
         true
+    }
+
+    /// The grant of a lease could not be written, so its asker was refused: it holds nothing.
+    fn take_back(&mut self, request: RequestId, cx: &mut Context) {
+        if let Some((_, before)) = self.granted.take_if(|(granted, _)| *granted == request) {
+            self.book.leases = before;
+            cx.raise(Event::ConsentChanged);
+        }
     }
 
     /// Writes what the step has to say, from the state it ended in.
