@@ -125,6 +125,10 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
     };
     let bus = Bus::default()
         .with(
+            "supervisor log",
+            supervisor::exits(supervisor.clone(), paces.clone()),
+        )
+        .with(
             "supervisor poller",
             supervisor::poll(supervisor.clone(), calm, paces),
         )

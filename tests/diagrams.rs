@@ -29,6 +29,7 @@ use world::{Action, Errand, Reply, Rule, Sight, Wish, World};
 fn alphabet() -> Vec<Action> {
     let mut actions = vec![
         Action::Elapse,
+        Action::Exit,
         Action::Desire(0, Rule::Plain),
         Action::Desire(2, Rule::Plain),
         Action::Desire(2, Rule::NeedsApproval),

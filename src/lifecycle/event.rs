@@ -69,6 +69,11 @@ pub enum Event {
 
     /// The poller looked at the Supervisor and something was different.
     Observed(Box<Result<SupervisorView, SupervisorError>>),
+    /// The Supervisor wrote in its log that a service's process ended without having been stopped by it.
+    ServiceExited {
+        /// The service.
+        service: String,
+    },
     /// The Supervisor answered a call.
     SupervisorAnswered {
         /// Echo.
@@ -186,6 +191,7 @@ impl Event {
             Self::BeatAnswered { .. } => "beatAnswered",
             Self::BeatFailed { .. } => "beatFailed",
             Self::Observed(_) => "observed",
+            Self::ServiceExited { .. } => "serviceExited",
             Self::SupervisorAnswered { .. } => "supervisorAnswered",
             Self::HostObserved(_) => "hostObserved",
             Self::LockFilesSettled { .. } => "lockFilesSettled",
@@ -212,6 +218,7 @@ impl Event {
             | Self::StateWritten { .. }
             | Self::JoinTokenOffered(_)
             | Self::Observed(_)
+            | Self::ServiceExited { .. }
             | Self::HostObserved(_)
             | Self::LocalRequested { .. }
             | Self::DesiredChanged

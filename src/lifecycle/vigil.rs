@@ -22,6 +22,9 @@ pub struct Vigil {
     healthy_since: Unsaved<Option<Millis>>,
     ill_since: Unsaved<Option<Millis>>,
     containers: Unsaved<Vec<String>>,
+    /// A service has ended since the last look: a look that shows it ended tells nothing new.
+    #[serde(default)]
+    exited: Unsaved<bool>,
     breaks: u32,
     /// What was not as it should be, in order.
     pub evidence: Vec<String>,
@@ -41,6 +44,7 @@ impl Vigil {
     pub(super) fn restart(&mut self) {
         *self.healthy_since = None;
         *self.ill_since = None;
+        *self.exited = false;
     }
 
     /// Takes in one judgement, or `None` when nothing can be seen at present.
@@ -52,6 +56,7 @@ impl Vigil {
         cx: &Context,
     ) -> Outlook {
         let now = cx.now.boot;
+        let exited = std::mem::take(&mut *self.exited);
         match verdict {
             Some(Verdict::Healthy) => {
                 let containers = l.container_ids();
@@ -65,9 +70,11 @@ impl Vigil {
                 l.timers.arm(Timer::Health, since + health);
             }
             Some(Verdict::Unhealthy(seen)) => {
-                if self.healthy_since.is_some() || self.ill_since.is_none() {
+                let news = self.healthy_since.is_some() || self.ill_since.is_none();
+                if news && !exited {
                     self.break_health(seen.join(", "));
                 }
+                *self.healthy_since = None;
                 l.timers.disarm(Timer::Health);
                 let since = *self.ill_since.get_or_insert(now);
                 if now.since(since) >= health.max(COMING_UP) {
@@ -83,6 +90,30 @@ impl Vigil {
                 l.timers.disarm(Timer::Retry);
             }
         }
+        self.outlook()
+    }
+
+    /// Takes in that a service of the release ended. A look does not show it when the engine starts it again
+    /// (`restart: always`): the Supervisor then goes on saying `Running` of the same container (observed).
+    pub(super) fn exited(
+        &mut self,
+        service: &str,
+        health: Duration,
+        l: &mut Lifecycle,
+        cx: &Context,
+    ) -> Outlook {
+        // It was not healthy: the Supervisor is at work or the break is known; nothing follows from this one.
+        if self.healthy_since.is_none() {
+            return Outlook::Open;
+        }
+        self.break_health(format!("{service} exited"));
+        *self.exited = true;
+        *self.healthy_since = Some(cx.now.boot);
+        l.timers.arm(Timer::Health, cx.now.boot + health);
+        self.outlook()
+    }
+
+    fn outlook(&self) -> Outlook {
         if self.breaks >= BREAKS {
             Outlook::Bad
         } else {

@@ -150,6 +150,9 @@ impl World {
                 let view = self.sight(sight);
                 self.feed(Event::Observed(Box::new(view)));
             }
+            Action::Exit => self.feed(Event::ServiceExited {
+                service: "onebox".into(),
+            }),
             Action::Desire(number, rule) => {
                 self.revision += 1;
                 let app = (number > 0).then(|| desired_app(number, rule));

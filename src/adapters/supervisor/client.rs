@@ -14,6 +14,7 @@ use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// Largest answer that is read, bytes.
 const ANSWER_MAX_BYTES: usize = 1024 * 1024;
@@ -124,6 +125,14 @@ impl SupervisorClient {
         Ok((tail.into(), cut))
     }
 
+    /// Opens an answer that has no end; only its head has a deadline.
+    pub(super) async fn open(&self, request: Request<'_>) -> Result<Response, SupervisorError> {
+        let late = format!("{}: no answer in time", request.name());
+        let inner = self.inner()?;
+        let opened = timeout(inner.deadlines.call, inner.send(request, None)).await;
+        opened.map_err(|_| error(SupervisorErrorKind::Unavailable, late))?
+    }
+
     fn inner(&self) -> Result<&Inner, SupervisorError> {
         self.inner.as_deref().ok_or_else(|| {
             error(
@@ -173,7 +182,11 @@ impl Inner {
     }
 
     /// Sends a request once; `Ok` is a 2xx whose body is still to be read.
-    async fn send(&self, request: Request<'_>, deadline: Duration) -> Result<Response, SupervisorError> {
+    async fn send(
+        &self,
+        request: Request<'_>,
+        deadline: impl Into<Option<Duration>>,
+    ) -> Result<Response, SupervisorError> {
         let what = request.name();
         let mut url = self.base.clone();
         url.set_path(request.path);
@@ -182,7 +195,10 @@ impl Inner {
             Key::Wrong => WRONG_KEY,
         };
         url.query_pairs_mut().append_pair("apikey", key);
-        let mut builder = self.http.request(request.method, url).timeout(deadline);
+        let mut builder = self.http.request(request.method, url);
+        if let Some(deadline) = deadline.into() {
+            builder = builder.timeout(deadline);
+        }
         if let Some(body) = request.body {
             builder = builder
                 .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))

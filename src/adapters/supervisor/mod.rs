@@ -1,14 +1,16 @@
 //! The local Supervisor, over HTTP (architecture §4).
 //!
 //! [`SupervisorPort`] performs `Effect::Supervisor` calls and `Effect::Watch`; [`poll`] looks at the Supervisor at
-//! a pace and emits what it sees when it differs. Both share a [`SupervisorClient`], which has the API key and
+//! a pace and emits what it sees when it differs; [`exits`] listens to its log while an update is under way. All share a [`SupervisorClient`], which has the API key and
 //! never shows it: the key stands in the URL (`?apikey=`), so no URL reaches an error, an event or a log.
 //!
 //! Source of what is sent and understood: observed behaviour of Supervisor 19.0.5.
 
 mod call;
 mod client;
+mod exits;
 mod inspect;
+mod lines;
 mod poll;
 mod request;
 mod settings;
@@ -16,6 +18,7 @@ mod view;
 mod wire;
 
 pub use client::SupervisorClient;
+pub use exits::exits;
 pub use poll::{Paces, poll};
 pub use settings::{ConfigError, SupervisorSettings};
 

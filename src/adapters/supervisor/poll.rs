@@ -143,7 +143,7 @@ impl Paces {
 
 /// The first tick comes at once; a late one does not bring the next ones closer. A period of zero, which tokio
 /// does not take, becomes one millisecond.
-fn every(period: Duration) -> Interval {
+pub(super) fn every(period: Duration) -> Interval {
     let mut interval = interval(period.max(Duration::from_millis(1)));
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval

@@ -2,6 +2,7 @@
 
 mod calls;
 mod faults;
+mod listening;
 mod looks;
 mod recorded;
 

@@ -113,6 +113,7 @@ impl RollbackNeeded {
                 Outcome::Handled => Outcome::Super,
                 outcome => outcome,
             },
+            Event::ServiceExited { service } => self.exited(service, l, cx),
             Event::Elapsed(Timer::Health) => self.restored(l, cx),
             Event::Elapsed(Timer::Deadline) => self.overdue(l, cx),
             Event::Elapsed(Timer::Retry) => {
@@ -176,7 +177,25 @@ impl RollbackNeeded {
         self.update.set_blocked(Vec::new());
         let images = l.book.target.images(&restore.release.commit);
         let verdict = l.view().map(|view| judge(view, &restore.release, images));
-        match restore.vigil.see(verdict.as_ref(), health(l), l, cx) {
+        let outlook = restore.vigil.see(verdict.as_ref(), health(l), l, cx);
+        self.proceed(outlook, l, cx)
+    }
+
+    /// Until the previous release was seen in place, it is the bad one that exits; its vigil knows.
+    fn exited(&mut self, service: &str, l: &mut Lifecycle, cx: &Context) -> Outcome<State> {
+        let Some(restore) = self
+            .restore
+            .as_mut()
+            .filter(|restore| restore.release.services.contains_key(service))
+        else {
+            return Outcome::Super;
+        };
+        let outlook = restore.vigil.exited(service, health(l), l, cx);
+        self.proceed(outlook, l, cx)
+    }
+
+    fn proceed(&mut self, outlook: Outlook, l: &mut Lifecycle, cx: &Context) -> Outcome<State> {
+        match outlook {
             Outlook::Open => Outcome::Super,
             Outlook::Bad => self.not_restored(
                 l,

@@ -32,8 +32,9 @@ pub(super) fn handle(l: &mut Lifecycle, event: &Event, cx: &mut Context) -> Outc
             l.timers.disarm(Timer::Goodbye);
             cx.emit(Effect::Stop);
         }
-        // Absorbed already; a state that wants more has taken more.
+        // Absorbed already; a state that wants more has taken more. An exit is of interest to a vigil alone.
         Event::Observed(_)
+        | Event::ServiceExited { .. }
         | Event::HostObserved(_)
         | Event::StateWritten { .. }
         | Event::LockFilesSettled { .. }
@@ -190,6 +191,7 @@ impl Lifecycle {
             }
             Event::Elapsed(_)
             | Event::StopRequested
+            | Event::ServiceExited { .. }
             | Event::Withheld { op: None, .. }
             | Event::JoinTokenOffered(_)
             | Event::Registered { .. }

@@ -43,6 +43,10 @@ impl Verifying {
     pub(super) fn handle(&mut self, l: &mut Lifecycle, event: &Event, cx: &mut Context) -> Outcome<State> {
         match event {
             Event::Observed(_) | Event::Entered => self.observe(l, cx),
+            Event::ServiceExited { service } if self.update.release.services.contains_key(service) => {
+                let outlook = self.vigil.exited(service, health(l), l, cx);
+                self.proceed(outlook, l, cx)
+            }
             Event::Elapsed(Timer::Retry) => {
                 l.timers.disarm(Timer::Retry);
                 self.observe(l, cx)
@@ -78,7 +82,12 @@ impl Verifying {
                 .push(format!("release {other} is applied instead"));
             return self.failed(l, "another release was put in its place", cx);
         }
-        match self.vigil.see(verdict.as_ref(), health(l), l, cx) {
+        let outlook = self.vigil.see(verdict.as_ref(), health(l), l, cx);
+        self.proceed(outlook, l, cx)
+    }
+
+    fn proceed(&mut self, outlook: Outlook, l: &mut Lifecycle, cx: &mut Context) -> Outcome<State> {
+        match outlook {
             Outlook::Open => Outcome::Super,
             Outlook::Bad => self.failed(l, "it did not stay healthy", cx),
         }

@@ -13,6 +13,8 @@ pub enum Action {
     Answer(Port, Reply),
     /// The poller sees this.
     See(Sight),
+    /// The Supervisor's log says that the application's service ended.
+    Exit,
     /// An operator desires a release (0: none) under a policy; it comes with the next answer of Cloudly.
     Desire(u8, Rule),
     /// An operator sends a command; it comes with the next answer of Cloudly.

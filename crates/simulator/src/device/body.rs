@@ -4,6 +4,7 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use tokio::sync::mpsc;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub(crate) enum Reply {
     Whole(Option<Bytes>),
     /// The same piece for ever.
     Endless(Bytes),
+    /// Pieces as they come.
+    Stream(mpsc::UnboundedReceiver<Bytes>),
     /// A part; then the connection breaks.
     Broken(Option<Bytes>),
 }
@@ -28,11 +31,16 @@ impl Body for Reply {
 
     fn poll_frame(
         self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         Poll::Ready(match self.get_mut() {
             Self::Whole(piece) => piece.take().map(|piece| Ok(Frame::data(piece))),
             Self::Endless(piece) => Some(Ok(Frame::data(piece.clone()))),
+            Self::Stream(pieces) => {
+                return pieces
+                    .poll_recv(context)
+                    .map(|piece| piece.map(|piece| Ok(Frame::data(piece))));
+            }
             Self::Broken(piece) => Some(match piece.take() {
                 Some(piece) => Ok(Frame::data(piece)),
                 None => Err(io::Error::other("cut off on purpose")),

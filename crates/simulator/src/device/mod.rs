@@ -12,6 +12,7 @@ mod body;
 mod control;
 mod faults;
 mod handle;
+mod listeners;
 mod process;
 mod server;
 
@@ -102,6 +103,7 @@ pub(crate) struct Inner {
     up: Mutex<(bool, bool)>,
     listening: watch::Sender<bool>,
     on_line: Option<OnLine>,
+    pub(crate) listeners: listeners::Listeners,
     stop: CancellationToken,
 }
 
@@ -156,6 +158,7 @@ impl Device {
             up: Mutex::new((true, false)),
             listening,
             on_line: config.on_line,
+            listeners: listeners::Listeners::default(),
             stop: CancellationToken::new(),
         });
         inner.write_boot_id(0);
@@ -245,7 +248,9 @@ impl Inner {
             }
             Effect::MakeVolume { name } => drop(std::fs::create_dir_all(self.volume_dir(&name))),
             Effect::WipeVolume { name } => drop(std::fs::remove_dir_all(self.volume_dir(&name))),
+            Effect::SystemLine(line) => self.listeners.system(&line),
             Effect::Down => {
+                self.listeners.cut();
                 lock(&self.waiting).clear();
                 self.set_up(|(up, _)| *up = false);
             }
@@ -310,6 +315,9 @@ impl Inner {
             model.journal.push(line.to_owned());
             let surplus = model.journal.len().saturating_sub(2000);
             model.journal.drain(..surplus);
+            if let Some(container) = model.container(service) {
+                self.listeners.container(service, container.service_id, line);
+            }
         }
         if let Some(on_line) = &self.on_line {
             on_line(service, line);

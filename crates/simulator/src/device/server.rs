@@ -5,7 +5,7 @@ use crate::device::faults::{FaultKind, gzip_bomb};
 use crate::device::{Inner, Logged};
 use crate::supervisor::{Answer, Reply, Request};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::io;
@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 /// Serves while `listening` says so. When it does not, the port is closed and connections are cut.
@@ -139,7 +139,10 @@ async fn respond(
         Some(FaultKind::Dropped) => return Err(dropped()),
         _ => {}
     }
-    let answer = perform(inner, request).await?;
+    let answer = match perform(inner, request).await? {
+        Performed::Answer(answer) => answer,
+        Performed::Log(lines) => return log(fault, lines),
+    };
     let Answer {
         status,
         content_type,
@@ -162,14 +165,38 @@ async fn respond(
     }
 }
 
-async fn perform(inner: &Arc<Inner>, request: &Request) -> io::Result<Answer> {
+enum Performed {
+    Answer(Answer),
+    Log(mpsc::UnboundedReceiver<Bytes>),
+}
+
+/// The log, as it comes; what can be wrong with an answer can be wrong with it.
+fn log(
+    fault: Option<FaultKind>,
+    mut lines: mpsc::UnboundedReceiver<Bytes>,
+) -> io::Result<hyper::Response<Body>> {
+    let kind = Some("application/x-ndjson");
+    match fault {
+        Some(FaultKind::DroppedAfter) => Err(dropped()),
+        Some(FaultKind::WrongContentType) => build(200, Some("text/plain"), Body::Stream(lines), None),
+        Some(FaultKind::Truncated) => {
+            let first = lines.try_recv().unwrap_or_default();
+            let half = first.slice(..first.len() / 2);
+            build(200, kind, Body::Broken(Some(half)), None)
+        }
+        _ => build(200, kind, Body::Stream(lines), None),
+    }
+}
+
+async fn perform(inner: &Arc<Inner>, request: &Request) -> io::Result<Performed> {
     match inner.with(|model, now| model.handle(now, request)) {
-        Reply::Answer(answer) => Ok(answer),
+        Reply::Answer(answer) => Ok(Performed::Answer(answer)),
+        Reply::Log => Ok(Performed::Log(inner.listeners.attach())),
         Reply::Dropped => Err(dropped()),
         Reply::Later(ticket) => {
             let (sender, receiver) = oneshot::channel();
             inner.wait_for(ticket, sender);
-            receiver.await.map_err(|_| dropped())
+            receiver.await.map(Performed::Answer).map_err(|_| dropped())
         }
     }
 }

@@ -61,6 +61,9 @@ impl Response {
     }
 }
 
+/// What the local API is told of its client: a lock's holder reads `onebox`.
+const LOCAL_CLIENT: &str = "onebox/1.0";
+
 /// Makes a call; the answer has to be there within ten seconds.
 ///
 /// # Errors
@@ -123,6 +126,9 @@ async fn send(
         .method(method)
         .uri(path)
         .header("host", host);
+    if host == "localhost" {
+        request = request.header("user-agent", LOCAL_CLIENT);
+    }
     if let Some(token) = bearer {
         request = request.header("authorization", format!("Bearer {token}"));
     }

@@ -88,7 +88,11 @@ impl StageOptions {
             .with("onebox:does-not-start", Image::new(Behaviour::DoesNotStart, 200));
         Self {
             programs,
-            timing: Timing::fast(),
+            // A Supervisor that crashed comes back, as systemd sees to.
+            timing: Timing {
+                crash_restart: Some(Duration::from_millis(100)),
+                ..Timing::fast()
+            },
             registry,
             first: Version::new("a1a1a1a1", "1.0.0", "onebox:1"),
             join: Some(CreateJoinToken::default()),

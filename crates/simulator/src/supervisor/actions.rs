@@ -54,6 +54,7 @@ impl Supervisor {
             Ok(id) => match self.locked(app, is_forced(body)) {
                 Some(message) => Reply::Answer(Answer::failed(423, &message)),
                 None => {
+                    self.tell("Killing service", &id);
                     self.stop(&id, StopFor::Hand);
                     Reply::Answer(Answer::text(200, "OK"))
                 }
@@ -71,6 +72,7 @@ impl Supervisor {
                     .iter()
                     .any(|container| container.id == id && container.status() == "Running");
                 if !runs {
+                    self.tell("Starting service", &id);
                     self.start(&id);
                 }
                 Answer::text(200, "OK")
@@ -188,7 +190,10 @@ impl Supervisor {
         let Some(op) = self.op.take() else { return };
         for (app, service) in &op.again {
             let id = self.create(app, service);
-            self.start(&id);
+            self.tell("Starting service", &id);
+            if self.start(&id) {
+                self.tell("Started service", &id);
+            }
         }
         self.effects.push(Effect::Answer {
             ticket: op.ticket,

@@ -188,6 +188,7 @@ impl Supervisor {
                     Pull::Bytes(_) | Pull::Millis(_) => (whole, None),
                 }
             };
+            self.tell_text(format!("Downloading image '{}'", row.name));
             self.after(time, Timer::PullDone(row.name.clone()));
             let takes = whole.max(Duration::from_millis(1));
             self.apply.pulls.push(PullState {
@@ -213,6 +214,7 @@ impl Supervisor {
         pull.done = true;
         if pull.error.is_none() {
             let row = pull.row.clone();
+            self.tell_text(format!("Downloaded image '{}'", row.name));
             self.images.insert(row.name.clone());
             self.rows.push(row);
             self.apply.downloaded = true;
@@ -284,7 +286,10 @@ impl Supervisor {
             let id = known
                 .map(|container| container.id.clone())
                 .unwrap_or_else(|| self.create(&app, &service));
-            if !self.start(&id) {
+            self.tell("Starting service", &id);
+            if self.start(&id) {
+                self.tell("Started service", &id);
+            } else {
                 failed = Some(service.name.clone());
             }
         }

@@ -39,6 +39,8 @@ pub enum Reply {
     Answer(Answer),
     /// An answer that comes as [`super::Effect::Answer`] with this ticket.
     Later(u64),
+    /// The log from now on, line by line, until the caller has enough.
+    Log,
     /// None: the connection is dropped, the process has ended.
     Dropped,
 }
@@ -125,6 +127,7 @@ impl Supervisor {
                 200,
                 &object! { "status" => "success", "vpn" => object! { "enabled" => true, "connected" => false } },
             ),
+            ("GET", ["v2", "local", "logs"]) => return Reply::Log,
             ("GET", ["v2", "local", "target-state"]) => Answer::json(200, &self.target_state()),
             ("GET", ["v2", "local", "device-info"]) => {
                 let info = object! {

@@ -42,6 +42,8 @@ impl Supervisor {
             pause: Duration::ZERO,
             stopped_by_hand: false,
         });
+        self.tell("Installing service", &id);
+        self.tell("Installed service", &id);
         id
     }
 
@@ -99,7 +101,8 @@ impl Supervisor {
         let Some(container) = self.containers.iter_mut().find(|container| container.id == id) else {
             return;
         };
-        container.stopping = why != StopFor::Hand;
+        let own = why != StopFor::Hand;
+        container.stopping = own;
         let process = container.behaviour == Behaviour::Process && container.state == ContainerState::Running;
         let time = if container.state == ContainerState::Running {
             time
@@ -107,6 +110,9 @@ impl Supervisor {
             Duration::ZERO
         };
         self.stopping.insert(id.to_owned(), why);
+        if own {
+            self.tell("Killing service", id);
+        }
         if process {
             self.effects.push(Effect::Stop {
                 container: id.to_owned(),
@@ -127,6 +133,16 @@ impl Supervisor {
         let Some(why) = self.stopping.remove(id) else {
             return;
         };
+        if self
+            .containers
+            .iter()
+            .any(|container| container.id == id && container.state == ContainerState::Running)
+        {
+            self.tell("Service exited", id);
+        }
+        if why != StopFor::Hand {
+            self.tell("Killed service", id);
+        }
         match why {
             StopFor::Hand => {
                 if let Some(container) = self.containers.iter_mut().find(|container| container.id == id) {
@@ -214,6 +230,7 @@ impl Supervisor {
             container.state = ContainerState::Exited;
         }
         self.say(line);
+        self.tell("Service exited", id);
     }
 
     pub(crate) fn engine_start(&mut self, id: &str, incarnation: u64) {
@@ -222,8 +239,8 @@ impl Supervisor {
                 && container.incarnation == incarnation
                 && container.state == ContainerState::Restarting
         });
-        if due && !self.stopping.contains_key(id) {
-            self.start(id);
+        if due && !self.stopping.contains_key(id) && self.start(id) {
+            self.tell("Restarting service", id);
         }
     }
 
@@ -241,8 +258,10 @@ impl Supervisor {
         let stopped = self
             .container(service)
             .filter(|container| container.state == ContainerState::Exited);
-        if let Some(id) = stopped.map(|container| container.id.clone()) {
-            self.start(&id);
+        if let Some(id) = stopped.map(|container| container.id.clone())
+            && self.start(&id)
+        {
+            self.tell("Restarting service", &id);
         }
     }
 
@@ -251,10 +270,17 @@ impl Supervisor {
         self.advance(now);
         if let Some(container) = self.container(service) {
             let id = container.id.clone();
-            if container.behaviour == Behaviour::Process {
+            let (runs, is_process) = (
+                container.state == ContainerState::Running,
+                container.behaviour == Behaviour::Process,
+            );
+            if is_process {
                 self.effects.push(Effect::Kill {
                     container: id.clone(),
                 });
+            }
+            if runs {
+                self.tell("Service exited", &id);
             }
             self.stopping.remove(&id);
             self.containers.retain(|container| container.id != id);

@@ -13,6 +13,7 @@ mod locking;
 mod locks;
 mod power;
 mod registry;
+mod syslog;
 mod target;
 mod timing;
 mod validate;
@@ -118,6 +119,8 @@ pub enum Effect {
         /// `<app id>_<name>`
         name: String,
     },
+    /// A line of the Supervisor's system log.
+    SystemLine(String),
     /// The API stops listening.
     Down,
     /// The API listens.

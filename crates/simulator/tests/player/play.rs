@@ -98,7 +98,7 @@ impl Lab {
         let answer = match reply {
             Reply::Answer(answer) => answer,
             Reply::Later(ticket) => self.later(ticket, watch),
-            Reply::Dropped => panic!("{what}: recorded an answer, got none"),
+            Reply::Dropped | Reply::Log => panic!("{what}: recorded an answer, got none"),
         };
         let status = line.get("status").and_then(Json::as_id);
         assert_eq!(status, Some(u64::from(answer.status)), "{what}: {}", answer.body);

@@ -9,6 +9,7 @@ use clap::Parser;
 use screen::Screen;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Shows BaseOS at work: a device enrols, is updated, waits for a local lock, and goes back from a bad release.
 #[derive(Debug, Parser)]
@@ -27,7 +28,7 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let screen = Screen::new();
+    let screen = Arc::new(Screen::new());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(run(&options, &screen)),
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-async fn run(options: &Options, screen: &Screen) -> Outcome<()> {
+async fn run(options: &Options, screen: &Arc<Screen>) -> Outcome<()> {
     let here = std::env::current_exe()?;
     let dir = here.parent().unwrap_or_else(|| Path::new("."));
     if !options.no_build {

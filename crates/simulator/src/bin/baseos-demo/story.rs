@@ -6,8 +6,10 @@ use baseos_interfaces::local::{LockRequest, LockScope};
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::BlockerKind;
 use baseos_simulator::clock::{Clock, sleep};
+use baseos_simulator::device::OnLine;
 use baseos_simulator::harness::{Error, Programs, Result, Stage, StageOptions, Version};
 use baseos_simulator::supervisor::{Behaviour, Image};
+use std::sync::Arc;
 use std::time::Duration;
 
 const V1: &str = "a1a1a1a1a1a1a1a1";
@@ -15,11 +17,12 @@ const V2: &str = "b2b2b2b2b2b2b2b2";
 const V3: &str = "c3c3c3c3c3c3c3c3";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) async fn tell(programs: Programs, screen: &Screen, once: bool) -> Result<()> {
+pub(crate) async fn tell(programs: Programs, screen: &Arc<Screen>, once: bool) -> Result<()> {
     screen
         .step("Starting Cloudly (SQLite) and a simulated device that runs release 1.0.0, delivered with it");
     let mut options = StageOptions::new(programs);
     options.first = Version::new(V1, "1.0.0", "onebox:1");
+    options.on_line = Some(transitions(Arc::clone(screen)));
     // Slow enough to be watched.
     options.registry = options
         .registry
@@ -30,10 +33,11 @@ pub(crate) async fn tell(programs: Programs, screen: &Screen, once: bool) -> Res
 
     screen.step("The agent enrols with a join token that is good for one node");
     let node = watch(&stage, screen, "the node is enrolled and reports", |node| {
-        node.status.is_some()
+        let status = node.status.as_ref();
+        status.is_some_and(|status| status.release.running.as_deref() == Some(V1))
     })
     .await?;
-    screen.good(&format!("{} is {}, running {V1}", node.name, node.id));
+    screen.good(&format!("{} is {}, running {}", node.name, node.id, short(V1)));
 
     screen.step("Onebox takes a local lock (a backup is running); release 2.0.0 is desired");
     let versions = [
@@ -70,9 +74,11 @@ pub(crate) async fn tell(programs: Programs, screen: &Screen, once: bool) -> Res
     .await?;
     screen.good("release 2.0.0 runs and stayed healthy; the agent itself was not restarted");
 
-    screen.step("Release 3.0.0 is desired; its Onebox ends half a second after its start");
+    screen.step(
+        "Release 3.0.0 is desired; its Onebox ends half a second after each start, and is started again",
+    );
     stage
-        .publish(&Version::new(V3, "3.0.0", "onebox:crashes").with_onebox_restart("no"))
+        .publish(&Version::new(V3, "3.0.0", "onebox:crashes"))
         .await?;
     stage.desire(Some(V3), stage.quick_policy()).await?;
     watch(&stage, screen, "release 3.0.0 is rolled back", |node| {
@@ -80,7 +86,9 @@ pub(crate) async fn tell(programs: Programs, screen: &Screen, once: bool) -> Res
     })
     .await?;
     stage.wait_runs(V2, PATIENCE).await?;
-    screen.good("rolled back: release 2.0.0 runs again");
+    screen.good(
+        "rolled back: the Supervisor called it running all the while; its log gave the crash loop away",
+    );
 
     summary(&stage, screen).await?;
     if once {
@@ -93,6 +101,27 @@ pub(crate) async fn tell(programs: Programs, screen: &Screen, once: bool) -> Res
 fn is(node: &NodeRecord, state: UpdateState, running: &str) -> bool {
     node.status.as_ref().is_some_and(|status| {
         status.update.state == state && status.release.running.as_deref() == Some(running)
+    })
+}
+
+/// A commit as people read it.
+fn short(commit: &str) -> &str {
+    commit.get(..7).unwrap_or(commit)
+}
+
+/// Shows the agent's own lines about its moves: `… INFO … idle -> staging (desiredChanged) …`.
+fn transitions(screen: Arc<Screen>) -> OnLine {
+    Arc::new(move |service, line| {
+        let Some(start) = line.find(" INFO ").filter(|_| service == "baserunner") else {
+            return;
+        };
+        let words: Vec<&str> = line[start..].split_whitespace().collect();
+        let arrow = words.iter().position(|word| *word == "->");
+        if let Some(arrow) = arrow
+            && let Some(words) = arrow.checked_sub(1).and_then(|from| words.get(from..from + 4))
+        {
+            screen.seen("agent", &words.join(" "));
+        }
     })
 }
 
@@ -151,8 +180,8 @@ fn line(node: &NodeRecord) -> String {
     } else {
         format!(", blocked by {}", blocked.join(", "))
     };
-    let target = update.target.as_deref().unwrap_or("nothing");
-    let running = status.release.running.as_deref().unwrap_or("nothing");
+    let target = update.target.as_deref().map_or("nothing", short);
+    let running = status.release.running.as_deref().map_or("nothing", short);
     format!(
         "agent {}, runs {running}, update to {target} {}{percent}{blocked}",
         status.agent.state, update.state
@@ -163,13 +192,14 @@ async fn summary(stage: &Stage, screen: &Screen) -> Result<()> {
     screen.step("How it ended");
     let node = stage.node().await?;
     let Some(status) = &node.status else { return Ok(()) };
-    let running = status.release.running.as_deref().unwrap_or("nothing");
+    let running = status.release.running.as_deref().map_or("nothing", short);
     screen.seen("node", &format!("{} ({}) runs {running}", node.name, node.id));
     for (name, service) in &status.release.services {
         screen.seen("service", &format!("{name}: {}", service.status));
     }
     if let Some(error) = &status.update.error {
-        screen.seen("why", &format!("{}: {}", error.code, error.message));
+        let evidence = error.evidence.join(", ");
+        screen.seen("why", &format!("{}: {} ({evidence})", error.code, error.message));
     }
     for issue in &status.health.issues {
         screen.seen(
