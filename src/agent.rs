@@ -35,7 +35,7 @@ use tokio_util::task::TaskTracker;
 /// Mailboxes are this deep: one operation a port, and replies and notices for many clients.
 const MAILBOX: usize = 256;
 /// How often the host is looked at.
-const HOST_PERIOD: Duration = Duration::from_secs(15);
+const HOST_PERIOD: Duration = Duration::from_secs(5);
 /// How long ports may take to end once the loop has.
 const FAREWELL: Duration = Duration::from_secs(2);
 

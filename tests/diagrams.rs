@@ -217,29 +217,32 @@ fn seeds() -> Vec<Vec<Action>> {
 }
 
 /// Situations looked at from each leaf state: enough to see all it does, few enough to take seconds.
-const PER_LEAF: usize = 50;
+const PER_LEAF: usize = 120;
 
 /// Breadth first over situations.
 fn walk() -> Walk {
     let mut walk = Walk::default();
     let mut seen = BTreeSet::new();
     let mut per_leaf = BTreeMap::new();
-    let mut queue: std::collections::VecDeque<_> = seeds().into();
-    while let Some(path) = queue.pop_front() {
-        let replayed = |path: &[Action]| {
-            let mut world = World::new(true);
-            path.iter().for_each(|action| {
-                world.act(*action);
-            });
-            world
-        };
+    let played = |path: Vec<Action>| {
+        let mut world = World::new(true);
+        path.into_iter().for_each(|action| {
+            world.act(action);
+        });
+        world
+    };
+    let mut queue: std::collections::VecDeque<_> = seeds().into_iter().map(played).collect();
+    while let Some(mut from) = queue.pop_front() {
+        // What led here has been noted; only what follows is new.
+        from.steps.clear();
+        from.log.clear();
+        from.effects.clear();
         for action in alphabet() {
-            let mut world = replayed(&path);
-            let before = world.steps.len();
+            let mut world = from.clone();
             if !world.act(action) {
                 continue;
             }
-            for (event, step) in &world.steps[before..] {
+            for (event, step) in &world.steps {
                 // A resumed machine's first step has no event of its own.
                 if !matches!(event, Event::Entered) {
                     walk.note(event, step);
@@ -249,9 +252,7 @@ fn walk() -> Walk {
             let from_here = per_leaf.entry(world.machine.agent_state().as_str()).or_insert(0);
             if seen.insert(situation(&world)) && *from_here < PER_LEAF {
                 *from_here += 1;
-                let mut path = path.clone();
-                path.push(action);
-                queue.push_back(path);
+                queue.push_back(world);
             }
         }
     }

@@ -39,6 +39,15 @@ impl Backoff {
     }
 }
 
+/// The delay before the next call to Cloudly: what it asked for, else the back-off. Zero asks for nothing: a server
+/// that is overloaded and says so would otherwise be called without a pause.
+pub fn after(retry_after_seconds: Option<u32>, failures: u32, entropy: u64) -> Duration {
+    match retry_after_seconds {
+        None | Some(0) => CLOUDLY.delay(failures, entropy),
+        Some(seconds) => Duration::from_secs(seconds.into()),
+    }
+}
+
 /// Spreads `interval` by ±20 %.
 pub fn jittered(interval: Duration, entropy: u64) -> Duration {
     let whole = millis(interval);
@@ -63,6 +72,15 @@ mod tests {
             for backoff in [CLOUDLY, SUPERVISOR, ATTEMPT] {
                 let delay = backoff.delay(failures, entropy);
                 prop_assert!(delay >= backoff.base && delay <= backoff.cap);
+            }
+        }
+
+        #[test]
+        fn a_wish_is_fulfilled_and_never_makes_a_hot_loop(seconds: Option<u32>, failures: u32, entropy: u64) {
+            let delay = after(seconds, failures, entropy);
+            prop_assert!(delay >= Duration::from_secs(1));
+            if let Some(seconds) = seconds.filter(|seconds| *seconds > 0) {
+                prop_assert_eq!(delay, Duration::from_secs(seconds.into()));
             }
         }
 

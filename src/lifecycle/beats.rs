@@ -152,13 +152,10 @@ impl Beats {
         if let Some(seconds) = failure.next_heartbeat_seconds {
             self.set_interval(seconds);
         }
-        let wait = match failure.retry_after_seconds {
-            Some(seconds) => Duration::from_secs(seconds.into()),
-            None => backoff::CLOUDLY.delay(self.failures, now.entropy),
-        };
+        let wait = backoff::after(failure.retry_after_seconds, self.failures, now.entropy);
         self.failures = self.failures.saturating_add(1);
         self.last_failure = Some(failure.clone());
-        now.boot + wait.max(Duration::from_millis(200))
+        now.boot + wait
     }
 
     pub(super) fn hear_clock(&mut self, server_time: Timestamp, now: Stamp) {

@@ -19,7 +19,7 @@ impl LockFiles {
         self.problem.as_deref()
     }
 
-    /// Foreign lock files came or went: what could not be held may be to be had now.
+    /// Foreign lock files came or went, or the Supervisor went on: what could not be held may be to be had now.
     pub(super) fn try_again(&mut self) {
         if self.problem.is_some() {
             self.settled = None;
@@ -33,8 +33,8 @@ impl LockFiles {
 }
 
 impl Lifecycle {
-    /// Asks for what the leases need, one change at a time. A failure is tried again when the leases
-    /// or the foreign lock files change.
+    /// Asks for what the leases need, one change at a time. A failure is tried again when the leases, the foreign
+    /// lock files or the Supervisor's view change.
     pub(super) fn follow_leases(&mut self, cx: &mut Context) {
         if self.ports.lock_files_busy() {
             return;

@@ -23,7 +23,7 @@ use serde::Serialize;
 use statig::blocking::{InitializedStateMachine, IntoStateMachineExt as _};
 
 /// What all states share: the book, which survives a restart, and what a new process finds out again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lifecycle {
     /// What survives a restart.
     pub book: Tracked<Book>,
@@ -75,7 +75,7 @@ impl Lifecycle {
 }
 
 /// What one event led to.
-#[derive(Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Step {
     /// Requests to the world, in order. They leave after the checkpoint is on disk.
     pub effects: Vec<Effect>,
@@ -91,12 +91,14 @@ pub struct Step {
 }
 
 /// The lifecycle machine. Deterministic: the same checkpoint, run and events give the same steps.
+#[derive(Clone)]
 pub struct Machine {
     inner: InitializedStateMachine<Lifecycle>,
     saved: Option<Saved>,
 }
 
 /// The last checkpoint that was returned.
+#[derive(Clone)]
 struct Saved {
     state: State,
     book: Book,

@@ -2,9 +2,11 @@
 
 use crate::lifecycle::machine::Lifecycle;
 use crate::lifecycle::states::State;
+use crate::lifecycle::states::idle::Idle;
 use crate::lifecycle::time::Stamp;
 use crate::lifecycle::update::{Finished, Update};
 use baseos_interfaces::local::{CloudlyStatus, Handshake, LocalStatus, Locks, UpdateAnswer};
+use baseos_interfaces::register::Approval;
 use baseos_interfaces::states::{RolloutState, UpdateState};
 use baseos_interfaces::status::{
     AgentStatus, Blocker, NetworkStatus, NodeStatus, ReleaseStatus, RolloutStatus, ServiceStatus,
@@ -203,19 +205,7 @@ pub fn summary(l: &Lifecycle, state: &State) -> String {
     let mut sentence = match state {
         State::Unenrolled(unenrolled) => unenrolled.summary(),
         State::Registering(registering) => registering.summary(),
-        State::Idle(idle) => match &idle.last {
-            Some(last) if last.state == UpdateState::RolledBack => {
-                let why = last
-                    .error
-                    .as_ref()
-                    .map_or("it was bad", |error| error.message.as_str());
-                format!("Idle: went back from release {}: {why}.", short(&last.commit))
-            }
-            _ => match l.view().and_then(|view| view.release.as_deref()) {
-                Some(running) => format!("Idle: release {} runs, nothing to do.", short(running)),
-                None => "Idle: no release runs, nothing is desired.".to_owned(),
-            },
-        },
+        State::Idle(idle) => idle_sentence(l, idle),
         State::Staging(staging) => match staging.update.blocked.first() {
             Some(blocker) => format!("Checking {}; held up: {}.", goal(&staging.update), words(blocker)),
             None => format!("Checking {} before anything is touched.", goal(&staging.update)),
@@ -253,6 +243,41 @@ pub fn summary(l: &Lifecycle, state: &State) -> String {
         sentence.push_str(&format!(" Cloudly: {}.", failure.message));
     }
     sentence
+}
+
+fn idle_sentence(l: &Lifecycle, idle: &Idle) -> String {
+    if let Some(node) = l
+        .book
+        .node
+        .as_ref()
+        .filter(|node| node.approval != Approval::Approved)
+    {
+        let why = node
+            .approval_reason
+            .as_ref()
+            .map(|why| format!(" ({why})"))
+            .unwrap_or_default();
+        return format!("Enrolled; waiting for an operator to approve this node{why}.");
+    }
+    if let Some(last) = idle
+        .last
+        .as_ref()
+        .filter(|last| last.state == UpdateState::RolledBack)
+    {
+        let why = last
+            .error
+            .as_ref()
+            .map_or("it was bad", |error| error.message.as_str());
+        return format!("Idle: went back from release {}: {why}.", short(&last.commit));
+    }
+    match &l.supervisor {
+        Some(Err(error)) => format!("Idle; the Supervisor is not available: {}.", error.message),
+        None => "Idle: the Supervisor has not been looked at yet.".to_owned(),
+        Some(Ok(view)) => match &view.release {
+            Some(running) => format!("Idle: release {} runs, nothing to do.", short(running)),
+            None => "Idle: no release runs.".to_owned(),
+        },
+    }
 }
 
 /// A reason to wait, in words.

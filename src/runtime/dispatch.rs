@@ -32,7 +32,10 @@ impl Dispatch {
             Port::Supervisor => &self.supervisor,
             Port::LockFiles => &self.lock_files,
             Port::LocalApi => &self.local_api,
-            Port::Vault => return self.to_vault(&effect),
+            Port::Vault => {
+                self.to_vault(&effect);
+                return failpoint::hit_with("effect.after", name);
+            }
             // Stopping is the loop's own business.
             Port::Process => return,
         };

@@ -105,6 +105,7 @@ pub const MAX_ATTEMPTS: u32 = 2;
 const APP: u64 = 7;
 
 /// The world, with the agent in it.
+#[derive(Clone)]
 pub struct World {
     pub machine: Machine,
     pub disk: Checkpoint,

@@ -61,8 +61,11 @@ fn look(watched: &Watched, last: Option<&HostFacts>) -> HostFacts {
     let free = free_bytes(&watched.state_dir);
     HostFacts {
         free_bytes: free.map(|free| settle(free, last.and_then(|last| last.free_bytes))),
+        // The Supervisor's own come and go with its work; they hold nothing back, and reporting them would make
+        // every update look blocked by a stranger.
         foreign_locks: locks::foreign(&watched.lock_dir)
             .into_iter()
+            .filter(|lock| !lock.transient)
             .map(|lock| lock.path.to_string_lossy().into_owned())
             .collect(),
     }
@@ -118,6 +121,21 @@ mod tests {
         assert_eq!(seen.foreign_locks, [lock.to_string_lossy()]);
         fs::remove_file(&lock).unwrap();
         assert!(facts(events.next().await.unwrap()).foreign_locks.is_empty());
+    }
+
+    #[test]
+    fn the_supervisors_own_locks_are_no_strangers() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = dir.path().join("updates.lock");
+        fs::write(&lock, "0").unwrap();
+        if std::os::unix::fs::chown(&lock, Some(65534), None).is_err() {
+            return; // Only root can try this.
+        }
+        let watched = Watched {
+            state_dir: dir.path().to_owned(),
+            lock_dir: dir.path().to_owned(),
+        };
+        assert!(look(&watched, None).foreign_locks.is_empty());
     }
 
     #[test]

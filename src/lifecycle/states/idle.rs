@@ -73,7 +73,10 @@ impl Idle {
                 let update = Update::new(desired, cx.now.into());
                 Outcome::Transition(State::Failed(Failed::known_bad(&update, error, cx)))
             }
-            Wanted::Update(update) => Outcome::Transition(State::Staging(Staging::new(update))),
+            Wanted::Update(update) => {
+                l.note_stranger(&update, cx);
+                Outcome::Transition(State::Staging(Staging::new(update)))
+            }
         }
     }
 
@@ -151,6 +154,20 @@ impl Lifecycle {
             .get(&commit)
             .map_or(0, |memory| memory.attempts.min(spare));
         Wanted::Update(update)
+    }
+
+    /// What was proven here and handed over by this agent is to be put in place again: somebody else has handed the
+    /// Supervisor another target. It gives way, but not in silence.
+    fn note_stranger(&mut self, update: &Update, cx: &Context) {
+        let proven = self.book.good.as_ref().map(|good| good.commit.as_str());
+        let running = self.view().and_then(|view| view.release.clone());
+        if let Some(running) = running.filter(|running| running != update.commit())
+            && proven == Some(update.commit())
+            && self.book.target.posted() == proven
+        {
+            let data = serde_json::json!({ "running": running, "desired": update.commit() });
+            self.book.note(cx.now, "foreignTarget", data);
+        }
     }
 
     /// Tells Cloudly how an update ended, once.

@@ -114,7 +114,7 @@ impl Registering {
         }
     }
 
-    fn failed(&mut self, l: &mut Lifecycle, failure: &CallFailure, cx: &Context) -> Outcome<State> {
+    fn failed(&mut self, l: &mut Lifecycle, failure: &CallFailure, cx: &mut Context) -> Outcome<State> {
         // 401 is the server's last word on this token; everything else may pass.
         if !matches!(
             failure.kind,
@@ -125,6 +125,9 @@ impl Registering {
         }
         if let Some(pending) = l.book.join.registration.take() {
             let reason = failure.message.clone();
+            cx.emit(Effect::ForgetJoinToken {
+                token: pending.token.clone(),
+            });
             l.book.join.refused = Some(RefusedToken {
                 token: pending.token,
                 reason,
@@ -140,11 +143,7 @@ impl Registering {
     }
 
     fn pause(&mut self, l: &mut Lifecycle, problem: String, retry_after: Option<u32>, cx: &Context) {
-        let wait = match retry_after {
-            Some(seconds) => Duration::from_secs(seconds.max(1).into()),
-            None => backoff::CLOUDLY.delay(self.failures, cx.now.entropy),
-        };
-        let until = cx.now.boot + wait;
+        let until = cx.now.boot + backoff::after(retry_after, self.failures, cx.now.entropy);
         *self.op = None;
         self.failures = self.failures.saturating_add(1);
         self.problem = Some(problem);

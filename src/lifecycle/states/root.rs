@@ -119,13 +119,11 @@ fn join(l: &mut Lifecycle, request: RequestId, offer: &JoinOffer, cx: &mut Conte
             format!("this node is enrolled as {}", node.id),
         )
         .detail("give it another identity with `replace`: true (`baserunner join --replace`)");
-        return cx.refuse(request, problem);
+        return turn_down(l, request, offer, problem, cx);
     }
     if let Err(problem) = l.taken_up(offer) {
-        return cx.refuse(
-            request,
-            Problem::new(409, code::CONFLICT, problem).detail("make a new join token"),
-        );
+        let problem = Problem::new(409, code::CONFLICT, problem).detail("make a new join token");
+        return turn_down(l, request, offer, problem, cx);
     }
     l.offer = Some(offer.clone());
     cx.raise(Event::JoinTokenOffered(offer.clone()));
@@ -133,6 +131,17 @@ fn join(l: &mut Lifecycle, request: RequestId, offer: &JoinOffer, cx: &mut Conte
         request,
         Query::Ready(LocalAnswer::Joining(report::cloudly_status(l))),
     );
+}
+
+/// A join token that is not taken up is not kept either, unless a registration with it is under way.
+fn turn_down(l: &Lifecycle, request: RequestId, offer: &JoinOffer, problem: Problem, cx: &mut Context) {
+    let under_way = l.book.join.registration.as_ref().map(|pending| &pending.token);
+    if let Ok(token) = &offer.token
+        && under_way != Some(token)
+    {
+        cx.emit(Effect::ForgetJoinToken { token: token.clone() });
+    }
+    cx.refuse(request, problem);
 }
 
 impl Lifecycle {
@@ -144,7 +153,11 @@ impl Lifecycle {
             return false;
         }
         match event {
-            Event::Observed(view) => self.supervisor = Some((**view).clone()),
+            Event::Observed(view) => {
+                self.supervisor = Some((**view).clone());
+                // It may have been the Supervisor's own lock files that were in the way.
+                self.lock_files.try_again();
+            }
             Event::HostObserved(host) => {
                 if self.host.foreign_locks != host.foreign_locks {
                     self.lock_files.try_again();

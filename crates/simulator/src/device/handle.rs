@@ -180,6 +180,11 @@ impl Device {
             .pid
     }
 
+    /// How the last process of a service that ended did so: its exit code, or 128 and the signal's number.
+    pub fn last_exit(&self, service: &str) -> Option<i32> {
+        self.inner.exits().get(service).copied()
+    }
+
     /// How often the container of a service was started.
     pub fn starts(&self, service: &str) -> u64 {
         self.inner.with(|model, _| {

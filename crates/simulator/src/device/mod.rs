@@ -96,6 +96,8 @@ pub(crate) struct Inner {
     requests: Mutex<Vec<Logged>>,
     waiting: Mutex<HashMap<u64, Waiting>>,
     processes: Mutex<HashMap<String, Process>>,
+    /// How the last process of each service ended.
+    exits: Mutex<HashMap<String, i32>>,
     /// Whether the Supervisor's process is there, and whether a fault keeps the port closed all the same.
     up: Mutex<(bool, bool)>,
     listening: watch::Sender<bool>,
@@ -150,6 +152,7 @@ impl Device {
             requests: Mutex::default(),
             waiting: Mutex::default(),
             processes: Mutex::default(),
+            exits: Mutex::default(),
             up: Mutex::new((true, false)),
             listening,
             on_line: config.on_line,
@@ -277,6 +280,10 @@ impl Inner {
 
     pub(crate) fn processes(&self) -> MutexGuard<'_, HashMap<String, Process>> {
         lock(&self.processes)
+    }
+
+    pub(crate) fn exits(&self) -> MutexGuard<'_, HashMap<String, i32>> {
+        lock(&self.exits)
     }
 
     pub(crate) fn environment(&self) -> MutexGuard<'_, BTreeMap<String, String>> {

@@ -5,7 +5,7 @@ use super::wait::wait_until;
 use super::{Error, Result};
 use baseos_interfaces::admin::{
     AuditRecord, CommandRecord, CreateCommand, CreateJoinToken, CreateRelease, CreatedJoinToken, DesiredSet,
-    NodeRecord, Page, ReleaseRecord, SetDesired,
+    EventRecord, NodeRecord, Page, ReleaseRecord, SetDesired,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -240,6 +240,30 @@ impl Cloudly {
             .get::<Page<CommandRecord>>(&format!("/nodes/{node}/commands"))
             .await?
             .items)
+    }
+
+    /// The events a node sent, newest first, first page.
+    ///
+    /// # Errors
+    /// When Cloudly refuses.
+    pub async fn events(&self, node: &str) -> Result<Vec<EventRecord>> {
+        let path = format!("/nodes/{node}/events");
+        Ok(self.get::<Page<EventRecord>>(&path).await?.items)
+    }
+
+    /// An operator's decision about a node: `approve`, `suspend`, `restore`, `remove`, `clear-clone`.
+    ///
+    /// # Errors
+    /// When Cloudly refuses.
+    pub async fn decide(&self, node: &str, verb: &str) -> Result<()> {
+        let answer = self.admin("POST", &format!("/nodes/{node}/{verb}"), None).await?;
+        if answer.is_success() {
+            return Ok(());
+        }
+        Err(Error::new(format!(
+            "{verb} {node}: {}: {}",
+            answer.status, answer.body
+        )))
     }
 
     /// The audit log, first page.

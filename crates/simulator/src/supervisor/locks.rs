@@ -3,10 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// The two names that count.
 pub const LOCK_NAMES: [&str; 2] = ["updates.lock", "resin-updates.lock"];
+
+/// The owner of the Supervisor's own locks (supervisor.md §9).
+const SUPERVISOR_UID: u32 = 65534;
 
 /// The lock directories of all services.
 pub trait Locks: Send {
@@ -24,8 +28,8 @@ pub trait Locks: Send {
 
 /// Locks as files under `<root>/<app id>/<service>/`.
 ///
-/// The real Supervisor knows its own locks by their owner (uid 65534). A test does not run as root, so this one
-/// remembers which files it made.
+/// The real Supervisor knows its own locks by their owner (uid 65534), and so may an agent. Only root can give a file
+/// away, so this one does it where it may and remembers which files it made in any case.
 #[derive(Debug)]
 pub struct LockFiles {
     root: PathBuf,
@@ -56,11 +60,16 @@ impl Locks for LockFiles {
     fn take(&mut self, app: u64, service: &str) {
         for file in self.files(app, service) {
             let _ = file.parent().map(fs::create_dir_all);
-            let made = fs::OpenOptions::new().write(true).create_new(true).open(&file);
+            let made = fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o444)
+                .open(&file);
             if made
                 .and_then(|mut made| std::io::Write::write_all(&mut made, b"0"))
                 .is_ok()
             {
+                let _ = std::os::unix::fs::chown(&file, Some(SUPERVISOR_UID), None);
                 self.own.insert(file);
             }
         }

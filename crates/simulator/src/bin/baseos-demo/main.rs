@@ -57,10 +57,26 @@ async fn run(options: &Options, screen: &Screen) -> Outcome<()> {
     // Whatever ends the story, the stage is dropped then: processes end, directories go.
     tokio::select! {
         outcome = story::tell(programs, screen, options.once) => Ok(outcome?),
-        _ = tokio::signal::ctrl_c() => {
+        () = interrupted() => {
             screen.step("Interrupted; everything is being cleaned up");
-            Ok(())
+            // Without --once that is how it is meant to end.
+            if options.once { Err("interrupted before the end of the story".into()) } else { Ok(()) }
         }
+    }
+}
+
+/// Ctrl-C, a plain `kill`, or the terminal going away: each has to clean up.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut hangup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+    else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
     }
 }
 
