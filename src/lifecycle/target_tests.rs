@@ -19,7 +19,10 @@ fn own_service() -> Spec {
 }
 
 fn object(value: Value) -> Map<String, Value> {
-    value.as_object().cloned().unwrap()
+    let Value::Object(object) = value else {
+        panic!("{value} is no object")
+    };
+    object
 }
 
 fn release(commit: &str) -> Release {

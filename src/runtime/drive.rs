@@ -214,7 +214,7 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
         if problem != self.problem {
             match &problem {
                 Some(problem) => {
-                    tracing::error!(%problem, "the state cannot be saved; the one before stays valid")
+                    tracing::error!(%problem, "the state cannot be saved; the one before stays valid");
                 }
                 None => tracing::info!("the state can be saved again"),
             }

@@ -94,9 +94,9 @@ fn answered(l: &mut Lifecycle, orders: &Orders, credentials_stored: bool, cx: &m
     confirm(l, orders, cx);
     if l.stopping {
         if said_goodbye {
-            stop(l, cx)
+            stop(l, cx);
         } else {
-            cx.beat(Beat::Goodbye)
+            cx.beat(Beat::Goodbye);
         }
         return;
     }
