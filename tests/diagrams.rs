@@ -1,6 +1,13 @@
 //! The diagram is the machine: both artefacts in `state-diagrams/` come from walking the real one, and this test
 //! fails when they drift. `UPDATE_DIAGRAMS=1 cargo test --test diagrams` writes them anew.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests, beside the tests"
+)]
+
 #[path = "support/world.rs"]
 #[allow(
     dead_code,
@@ -111,6 +118,9 @@ fn situation(world: &World) -> String {
     )
 }
 
+/// Targets and effects.
+type Reactions = (BTreeSet<String>, BTreeSet<&'static str>);
+
 #[derive(Default)]
 struct Walk {
     situations: usize,
@@ -118,7 +128,7 @@ struct Walk {
     /// (decider, from, to) → causes.
     edges: BTreeMap<(String, &'static str, &'static str), BTreeSet<String>>,
     /// (decider, event) → (targets, effects).
-    reactions: BTreeMap<(String, String), (BTreeSet<String>, BTreeSet<&'static str>)>,
+    reactions: BTreeMap<(String, String), Reactions>,
 }
 
 impl Walk {

@@ -1,5 +1,12 @@
 //! What must never happen, over any sequence of events.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests, beside the tests"
+)]
+
 #[path = "support/world.rs"]
 #[allow(
     dead_code,

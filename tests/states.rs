@@ -1,5 +1,12 @@
 //! What each state does with what can happen in it: sync, without a clock, one behaviour a test.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests, beside the tests"
+)]
+
 #[path = "support/world.rs"]
 #[allow(
     dead_code,

@@ -654,7 +654,7 @@ pub fn commit(number: u8) -> String {
 /// A numbered release: 1 runs from the start, 2 and 4 are good, 3 is bad by nature, 5 lacks the agent itself.
 pub fn release(number: u8) -> Release {
     let service = |image: &str, mount: bool| Service {
-        image: format!("registry.example/{image}@sha256:{:064}", number),
+        image: format!("registry.example/{image}@sha256:{number:064}"),
         environment: BTreeMap::new(),
         labels: BTreeMap::from([("io.balena.features.supervisor-api".to_owned(), "1".to_owned())]),
         composition: match mount {
@@ -693,13 +693,13 @@ pub fn desired_app(number: u8, rule: Rule) -> DesiredApp {
             slot = Some(Slot {
                 granted: false,
                 lease_expires_at: None,
-            })
+            });
         }
         Rule::Forced => {
             policy.force = Some(Force {
                 by: "ops".into(),
                 reason: "now".into(),
-            })
+            });
         }
     }
     DesiredApp {
