@@ -1,6 +1,13 @@
 //! A Supervisor that is down, slow, broken or lying: the agent says so without the URL and the key, goes on, and
 //! sees it again when it is back.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests, beside the tests"
+)]
+
 #[path = "support/hostile.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 mod hostile;

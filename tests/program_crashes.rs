@@ -3,6 +3,13 @@
 //! Each case is the whole story with the agent killed once. Afterwards the agent runs on without being killed, and
 //! everything must have come to the same end as without the kill.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests, beside the tests"
+)]
+
 #[allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 mod program;
 

@@ -1,5 +1,12 @@
 //! A disk that does not keep what was written to it, has no room, or is used by two.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests, beside the tests"
+)]
+
 #[allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 mod program;
 

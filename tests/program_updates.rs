@@ -1,5 +1,12 @@
 //! Enrolment and updates with the real programs: what an operator does every day.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests, beside the tests"
+)]
+
 #[allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 mod program;
 

@@ -1,0 +1,88 @@
+# The image of the agent (target `baserunner`, the default) and of Cloudly (target `cloudly`): one static program each,
+# on nothing.
+#
+#   docker build .                                            for this machine's architecture
+#   docker build --platform linux/arm64 .                     amd64, arm64 and arm/v7: the agent is cross-compiled
+#   docker build --target cloudly .                           for where Cloudly runs: not cross-compiled
+#   docker build --build-arg BINARY=prebuilt DIRECTORY -f Dockerfile
+#                                                             with the programs in DIRECTORY; needs no registry
+#
+# `tests/packaging/image` makes such a DIRECTORY. There is no `# syntax=` line, because that alone would need a
+# registry. BuildKit is needed: it skips the stages that are not used.
+
+ARG BINARY=source
+ARG RUST_IMAGE=rust:1.95-slim-bookworm
+
+# --- from source -----------------------------------------------------------------------------------------------
+
+FROM --platform=$BUILDPLATFORM ${RUST_IMAGE} AS baserunner-source
+ARG TARGETARCH
+ARG TARGETVARIANT
+WORKDIR /src
+COPY . .
+RUN tests/packaging/build-static baserunner "${TARGETARCH}${TARGETVARIANT}" /out
+
+# SQLite is C that wants the headers of its libc, so this one is compiled where it is to run.
+FROM ${RUST_IMAGE} AS cloudly-source
+ARG TARGETARCH
+ARG TARGETVARIANT
+WORKDIR /src
+COPY . .
+RUN tests/packaging/build-static cloudly "${TARGETARCH}${TARGETVARIANT}" /out
+
+# --- from what is there already --------------------------------------------------------------------------------
+
+FROM scratch AS baserunner-prebuilt
+COPY baserunner /out/
+
+FROM scratch AS cloudly-prebuilt
+COPY cloudly /out/
+
+# --- the images ------------------------------------------------------------------------------------------------
+
+FROM baserunner-${BINARY} AS baserunner-files
+FROM cloudly-${BINARY} AS cloudly-files
+
+FROM scratch AS cloudly
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="cloudly" \
+      org.opencontainers.image.description="Cloudly's BaseOS manager: nodes, join tokens, heartbeats, releases and desired state" \
+      org.opencontainers.image.vendor="serve.zone" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=cloudly-files /out/cloudly /out/LICENSE /out/NOTICE /
+# A directory that is empty: a new volume takes over its owner.
+COPY --from=cloudly-files --chown=10001:10001 /out/empty/ /data/
+ENV CLOUDLY_DATABASE_URL=sqlite:/data/cloudly.db \
+    CLOUDLY_LISTEN=0.0.0.0:8080
+VOLUME ["/data"]
+EXPOSE 8080
+USER 10001:10001
+# The whole way: the socket, the admin token, the database.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 CMD ["/cloudly", "node", "list"]
+ENTRYPOINT ["/cloudly"]
+CMD ["serve"]
+
+FROM scratch AS baserunner
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="baserunner" \
+      org.opencontainers.image.description="The BaseOS agent: enrols a device in Cloudly, keeps in touch with it, and applies releases through the local Supervisor" \
+      org.opencontainers.image.vendor="serve.zone" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# No certificates beside it: the public ones are compiled in, others come with BASEOS_CLOUDLY_CA. No time zones either.
+COPY --from=baserunner-files /out/baserunner /out/LICENSE /out/NOTICE /
+# Identity and journal; socket and token; balena's lock files. A new volume takes over the owner of what it covers.
+COPY --from=baserunner-files --chown=10001:10001 /out/empty/ /data/baseos/
+COPY --from=baserunner-files --chown=10001:10001 /out/empty/ /run/baserunner/
+COPY --from=baserunner-files --chown=10001:10001 /out/empty/ /tmp/balena/
+# Where these are is the agent's default (BASEOS_STATE_DIR, BASEOS_RUN_DIR, BASEOS_LOCK_DIR), so nothing is set here.
+VOLUME ["/data/baseos", "/run/baserunner"]
+# Not root, and not 65534: the Supervisor takes that one's lock files for leftovers of its own and removes them.
+USER 10001:10001
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 CMD ["/baserunner", "healthcheck"]
+ENTRYPOINT ["/baserunner"]
