@@ -1,4 +1,10 @@
 //! Leased locks over the real socket: who gets one, for how long, and what becomes of balena's lock files.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 #[path = "support/hostile.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each test file uses its part")]

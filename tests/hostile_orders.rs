@@ -1,5 +1,11 @@
 //! A Cloudly whose answers are well formed and whose orders are not to be followed: releases that would lose the
 //! device, revisions that go back, commands without end, tokens that are none.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 #[path = "support/hostile.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
@@ -13,7 +19,7 @@ mod site;
 
 use baseos_interfaces::token::TokenKind;
 use baseos_simulator::harness::{Error, Version, wait_until};
-use hostile::{Hostile, Reply, json_reply, now, orders};
+use hostile::{Hostile, Reply, now};
 use rig::{Rig, SOON, mint};
 use serde_json::{Value, json};
 use site::{Site, desired, first};
