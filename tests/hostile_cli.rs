@@ -1,4 +1,10 @@
 //! The command line as scripts use it: exit codes, and what is printed where, with and without a running agent.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 #[path = "support/rig.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each test file uses its part")]

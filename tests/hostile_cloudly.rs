@@ -1,5 +1,11 @@
 //! A Cloudly that means harm, or a proxy that thinks it is one: whatever it answers, the agent lives, stays small,
 //! answers on its local API, keeps its identity, and is back as soon as the other side behaves.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 #![allow(
     clippy::unwrap_used,

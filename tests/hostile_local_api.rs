@@ -1,4 +1,10 @@
 //! The local API under abuse, over the real socket: whoever asks properly is answered all the same.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,10 @@
 //! Leased locks over the real socket: who gets one, for how long, and what becomes of balena's lock files.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,11 @@
 //! A Cloudly whose answers are well formed and whose orders are not to be followed: releases that would lose the
 //! device, revisions that go back, commands without end, tokens that are none.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 #![allow(
     clippy::unwrap_used,

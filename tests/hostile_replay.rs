@@ -1,5 +1,11 @@
 //! `baserunner replay`: a journal that a real run wrote gives the transitions of that run again, and a damaged one
 //! says where it is damaged. `UPDATE_GOLDEN=1` writes the golden output anew, `UPDATE_JOURNAL=1` the journal.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use baseos_simulator::harness::{Programs, Stage, StageOptions, Version, wait_until};
 use std::path::{Path, PathBuf};

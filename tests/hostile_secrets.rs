@@ -1,31 +1,29 @@
 //! No secret in any output: every path is driven at the finest log level with known tokens and keys, then all that
 //! was printed, answered and stored is searched for them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 #[path = "support/leaks.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 mod leaks;
+#[path = "support/people.rs"]
+#[allow(unreachable_pub, reason = "a module of this test")]
+mod people;
 
 use baseos_interfaces::admin::{CreateCommand, CreateJoinToken};
 use baseos_interfaces::command::{CommandAction, CommandState};
 use baseos_simulator::device::{Fault, FaultKind};
 use baseos_simulator::harness::{Programs, Stage, StageOptions, Version, read_state, wait_until};
 use leaks::{Secret, files, leaks};
+use people::{Seen, cli, people};
 use std::collections::BTreeMap;
-use std::process::Stdio;
 use std::time::Duration;
-use tokio::process::Command;
 
 const LONG: Duration = Duration::from_secs(60);
-
-/// All that somebody could have read, by where.
-#[derive(Default)]
-struct Seen(Vec<(String, Vec<u8>)>);
-
-impl Seen {
-    fn add(&mut self, place: &str, text: impl Into<Vec<u8>>) {
-        self.0.push((place.to_owned(), text.into()));
-    }
-}
 
 fn environment(stage: &Stage) -> BTreeMap<String, String> {
     let pid = stage.device.pid("baserunner").unwrap();
@@ -40,23 +38,6 @@ fn node_token(stage: &Stage) -> String {
     let state = read_state(&stage.state_dir()).unwrap().to_string();
     let at = state.find("szn_").expect("a node token");
     state[at..at + 64].to_owned()
-}
-
-async fn cli(seen: &mut Seen, env: &BTreeMap<String, String>, args: &[&str], code: i32) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_baserunner"))
-        .args(args)
-        .env_clear()
-        .envs(env)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    let shown = String::from_utf8_lossy(&text).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {shown}");
-    seen.add(&format!("the output of {}", args[0]), text);
-    shown
 }
 
 async fn api(seen: &mut Seen, stage: &Stage, method: &str, path: &str, body: Option<&str>) {
@@ -289,41 +270,6 @@ async fn drive(format: &str) -> (Seen, Vec<Secret>, usize) {
         assert!(found.len() >= 2, "{secret:?}");
     }
     (seen, secrets, fine)
-}
-
-/// What people type, some of it in the wrong place.
-async fn people(seen: &mut Seen, env: &BTreeMap<String, String>, stage: &Stage, secrets: [&str; 3]) {
-    let [join, node, key] = secrets;
-    cli(seen, env, &["status"], 0).await;
-    cli(seen, env, &["status", "--json"], 0).await;
-    cli(seen, env, &["doctor"], 1).await;
-    cli(seen, env, &["locks"], 0).await;
-    cli(seen, env, &["healthcheck"], 0).await;
-    let shown = cli(seen, env, &["config"], 0).await;
-    assert!(shown.contains("***"), "{shown}");
-    cli(seen, env, &["join", &format!("{}!", &join[..63])], 2).await;
-    cli(seen, env, &["join", node], 2).await;
-    cli(seen, env, &["join", join], 1).await;
-    let journal = stage.state_dir().join("journal.jsonl").display().to_string();
-    cli(seen, env, &["replay", &journal], 0).await;
-    for (name, value) in [
-        ("BASEOS_SUPERVISOR_POLL", join.to_owned()),
-        ("BASEOS_LOG", format!("info,{node}")),
-        (
-            "BASEOS_CLOUDLY_URL",
-            format!("https://user:{key}@cloudly.example"),
-        ),
-        (
-            "BALENA_SUPERVISOR_ADDRESS",
-            format!("http://127.0.0.1:1/?apikey={key}"),
-        ),
-        ("BASEOS_LABELS", node.to_owned()),
-    ] {
-        let mut wrong = env.clone();
-        wrong.insert(name.to_owned(), value);
-        cli(seen, &wrong, &["config"], 78).await;
-        cli(seen, &wrong, &["run"], 78).await;
-    }
 }
 
 async fn nothing_leaks(format: &str) {

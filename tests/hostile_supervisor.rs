@@ -1,5 +1,11 @@
 //! A Supervisor that is down, slow, broken or lying: the agent says so without the URL and the key, goes on, and
 //! sees it again when it is back.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 #![allow(
     clippy::unwrap_used,

@@ -2,6 +2,11 @@
 //!
 //! Each case is the whole story with the agent killed once. Afterwards the agent runs on without being killed, and
 //! everything must have come to the same end as without the kill.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +18,8 @@
 #[allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 mod program;
 
+use baseos_interfaces::admin::CreateCommand;
+use baseos_interfaces::command::CommandAction;
 use baseos_interfaces::local::{LockRequest, LockScope};
 use baseos_interfaces::states::UpdateState;
 use baseos_simulator::harness::{Error, Result, Stage, wait_until};
@@ -52,15 +59,35 @@ const PLACES: &[(&str, &[u32])] = &[
 ];
 
 /// Stories told at a time; they wait most of it.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 14;
+
+/// The same for a device that only gets commands and is stopped.
+const PLACES_OF_COMMANDS: &[(&str, &[u32])] = &[
+    ("effect.before.RestartService", &[1]),
+    ("effect.after.RestartService", &[1]),
+    ("effect.before.CollectLogs", &[1]),
+    ("effect.after.CollectLogs", &[1]),
+    ("effect.before.Heartbeat(goodbye)", &[1]),
+    ("effect.after.Heartbeat(goodbye)", &[1]),
+    ("effect.before.Stop", &[1]),
+];
 
 #[tokio::test]
 async fn a_kill_anywhere_changes_nothing_about_the_end() {
-    let cases = PLACES
+    each(PLACES, tell).await;
+}
+
+#[tokio::test]
+async fn a_kill_around_a_command_executes_it_once_at_most_and_answers_it_once() {
+    each(PLACES_OF_COMMANDS, tell_of_commands).await;
+}
+
+async fn each(places: &[(&str, &[u32])], story: impl AsyncFn(&str) -> Result<()>) {
+    let cases = places
         .iter()
         .flat_map(|(place, hits)| hits.iter().map(move |hit| format!("{place}:{hit}")));
     let told = futures_util::stream::iter(cases).map(async |fail_point| {
-        let told = tell(&fail_point).await;
+        let told = story(&fail_point).await;
         told.err().map(|error| format!("=== {fail_point}: {error}"))
     });
     let told: Vec<_> = told
@@ -84,10 +111,7 @@ async fn tell(fail_point: &str) -> Result<()> {
     stage.want(BAD).await?;
     stage.wait_ended(UpdateState::RolledBack, BAD, V2).await?;
     stage.wait_runs(V2, PATIENCE).await?;
-    if stage.device.last_exit("baserunner") != Some(128 + 9) {
-        let hint = "the agent was not killed: is it built with --features failpoints, and is the place passed so often?";
-        return Err(Error::because(hint));
-    }
+    was_killed(&stage)?;
     stage.sound().await?;
     let endings = (stage.endings(V2).await?, stage.endings(BAD).await?);
     if endings.0 != ["succeeded"] || endings.1 != ["rolled-back"] {
@@ -130,4 +154,50 @@ async fn give_lease_back(stage: &Stage) -> Result<()> {
         }
     })
     .await
+}
+
+fn was_killed(stage: &Stage) -> Result<()> {
+    if stage.device.exits("baserunner").contains(&(128 + 9)) {
+        return Ok(());
+    }
+    let hint =
+        "the agent was not killed: is it built with --features failpoints, and is the place passed so often?";
+    Err(Error::because(hint))
+}
+
+async fn tell_of_commands(fail_point: &str) -> Result<()> {
+    let launcher = Launcher::new("");
+    launcher.once(&format!("export BASEOS_FAILPOINT='{fail_point}'"));
+    let stage = Stage::start(launcher.options()).await?;
+    let node = stage.settle().await?;
+    let service = "onebox".to_owned();
+    for action in [
+        CommandAction::RestartService { service },
+        CommandAction::CollectLogs { lines: 5 },
+    ] {
+        let ttl_seconds = None;
+        let command = CreateCommand { action, ttl_seconds };
+        let id = stage.cloudly.create_command(&node.id, &command).await?.id;
+        wait_until("the command is answered", PATIENCE, async || {
+            let commands = stage.cloudly.commands(&node.id).await;
+            let commands = commands.map_err(|error| error.to_string())?;
+            let mut answered = commands.iter().filter(|command| command.result.is_some());
+            answered
+                .find(|command| command.id == id)
+                .map(drop)
+                .ok_or_else(|| format!("{commands:?}"))
+        })
+        .await?;
+    }
+    let starts = stage.device.starts("baserunner");
+    stage.device.terminate("baserunner");
+    stage.wait_started(starts + 1).await?;
+    was_killed(&stage)?;
+    let restarts = stage.device.count("POST", "/v2/applications/1/restart-service");
+    if restarts > 1 {
+        return Err(Error::because(format!(
+            "the service was restarted {restarts} times"
+        )));
+    }
+    stage.sound().await
 }

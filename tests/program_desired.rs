@@ -1,4 +1,9 @@
 //! What Cloudly desires, and whether it wants this node at all.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,9 @@
 //! Neighbours that are away: Cloudly, the Supervisor, or a part of either.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,9 @@
 //! Enrolment and updates with the real programs: what an operator does every day.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 #![allow(
     clippy::unwrap_used,

@@ -180,9 +180,9 @@ impl Device {
             .pid
     }
 
-    /// How the last process of a service that ended did so: its exit code, or 128 and the signal's number.
-    pub fn last_exit(&self, service: &str) -> Option<i32> {
-        self.inner.exits().get(service).copied()
+    /// How the processes of a service ended, oldest first: exit codes, or 128 and the signal's number.
+    pub fn exits(&self, service: &str) -> Vec<i32> {
+        self.inner.exits().get(service).cloned().unwrap_or_default()
     }
 
     /// How often the container of a service was started.

@@ -97,8 +97,8 @@ pub(crate) struct Inner {
     requests: Mutex<Vec<Logged>>,
     waiting: Mutex<HashMap<u64, Waiting>>,
     processes: Mutex<HashMap<String, Process>>,
-    /// How the last process of each service ended.
-    exits: Mutex<HashMap<String, i32>>,
+    /// How the processes of each service ended, oldest first.
+    exits: Mutex<HashMap<String, Vec<i32>>>,
     /// Whether the Supervisor's process is there, and whether a fault keeps the port closed all the same.
     up: Mutex<(bool, bool)>,
     listening: watch::Sender<bool>,
@@ -287,7 +287,7 @@ impl Inner {
         lock(&self.processes)
     }
 
-    pub(crate) fn exits(&self) -> MutexGuard<'_, HashMap<String, i32>> {
+    pub(crate) fn exits(&self) -> MutexGuard<'_, HashMap<String, Vec<i32>>> {
         lock(&self.exits)
     }
 

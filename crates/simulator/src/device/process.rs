@@ -73,7 +73,7 @@ pub(crate) fn start(inner: &Arc<Inner>, start: StartProcess) {
                 processes.remove(&start.container);
             }
         }
-        inner.exits().insert(start.service.clone(), code);
+        inner.exits().entry(start.service.clone()).or_default().push(code);
         inner.with(|model, now| model.process_exited(now, &start.container, start.incarnation, code));
     });
 }
