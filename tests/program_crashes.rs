@@ -24,7 +24,8 @@ use baseos_interfaces::local::{LockRequest, LockScope};
 use baseos_interfaces::states::UpdateState;
 use baseos_simulator::harness::{Error, Result, Stage, wait_until};
 use futures_util::StreamExt as _;
-use program::{BAD, Deeds as _, Launcher, PATIENCE, V2, posts};
+use program::launcher::Launcher;
+use program::{BAD, Deeds as _, PATIENCE, V2, posts};
 
 /// Every place, and at which of its hits the agent dies there. A new fail point is one line.
 const PLACES: &[(&str, &[u32])] = &[

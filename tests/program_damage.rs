@@ -20,7 +20,8 @@ use baseos_interfaces::local::{LockRequest, LockScope};
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::BlockerKind;
 use baseos_simulator::harness::{Stage, read_state};
-use program::{Deeds as _, Launcher, PATIENCE, V1, V2, agent_command, posts};
+use program::launcher::Launcher;
+use program::{Deeds as _, PATIENCE, V1, V2, agent_command, posts};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

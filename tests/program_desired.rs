@@ -45,15 +45,26 @@ async fn a_newer_order_takes_the_place_of_the_one_under_way() {
 }
 
 #[tokio::test]
-async fn an_order_withdrawn_in_mid_update_is_undone() {
+async fn an_order_withdrawn_in_mid_update_is_undone_and_the_next_one_taken() {
     let stage = Stage::start(slow()).await.unwrap();
     stage.settle().await.unwrap();
     stage.want(V2).await.unwrap();
     stage.wait_phase(UpdateState::Applying, V2).await.unwrap();
     stage.desire(None, policy()).await.unwrap();
-    stage.wait_ended(UpdateState::Cancelled, V2, V1).await.unwrap();
+    // Nothing is desired, so no policy says how long the old release must stay healthy: the default's two minutes.
+    let status = stage.wait_phase(UpdateState::RollbackNeeded, V2).await.unwrap();
+    assert_eq!(status.update.error.unwrap().code, "withdrawn");
+    stage
+        .wait_agent("the old release is handed over", PATIENCE, |_| {
+            posts(&stage, V1) == 1
+        })
+        .await
+        .unwrap();
     stage.wait_runs(V1, PATIENCE).await.unwrap();
-    assert_eq!(stage.endings(V2).await.unwrap(), ["cancelled"]);
+    stage.assert_sound().await;
+    stage.want(V3).await.unwrap();
+    stage.wait_ended(UpdateState::Succeeded, V3, V3).await.unwrap();
+    assert_eq!(posts(&stage, V2), 1);
     stage.assert_sound().await;
 }
 

@@ -22,7 +22,8 @@ use baseos_interfaces::states::UpdateState;
 use baseos_simulator::clock::Clock;
 use baseos_simulator::harness::{Stage, StageOptions};
 use baseos_simulator::supervisor::{Behaviour, Image};
-use program::{Deeds as _, Launcher, PATIENCE, V1, V2, policy};
+use program::launcher::Launcher;
+use program::{Deeds as _, PATIENCE, V1, V2, policy};
 use std::time::Duration;
 
 fn slow(mut options: StageOptions) -> StageOptions {
