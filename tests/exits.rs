@@ -1,5 +1,10 @@
 //! Services that end: what a look does not show, and what follows from it.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/world.rs"]
 #[allow(

@@ -6,13 +6,6 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "helpers of tests, beside the tests"
-)]
-
 #[path = "support/hostile.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 mod hostile;

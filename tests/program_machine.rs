@@ -2,14 +2,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test that cannot go on has failed"
-)]
-
-#![allow(
-    clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
-    reason = "helpers of tests, beside the tests"
+    reason = "a test that cannot go on has failed"
 )]
 
 #[allow(dead_code, unreachable_pub, reason = "each test file uses its part")]

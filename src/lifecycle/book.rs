@@ -34,6 +34,9 @@ pub struct Book {
     pub join: Join,
     /// The newest desired state.
     pub desired: Option<Desired>,
+    /// The policy that came with the last release that was desired: it governs the way back from a release that was
+    /// withdrawn.
+    pub last_policy: Option<Policy>,
     /// The release that runs and has proved itself.
     pub good: Option<Release>,
     /// The one before it.
@@ -171,11 +174,10 @@ impl Book {
         self.desired.as_ref()?.app.as_ref()
     }
 
-    /// The policy in force; the default if nothing is desired.
+    /// The policy in force: that of what is desired, else of what was desired last, else the default.
     pub fn policy(&self) -> Policy {
-        self.desired_app()
-            .map(|app| app.policy.clone())
-            .unwrap_or_default()
+        let desired = self.desired_app().map(|app| &app.policy);
+        desired.or(self.last_policy.as_ref()).cloned().unwrap_or_default()
     }
 
     /// The desired revision this node works on.

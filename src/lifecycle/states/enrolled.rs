@@ -11,6 +11,7 @@ use crate::lifecycle::facts::{CallFailureKind, JoinOffer};
 use crate::lifecycle::machine::Lifecycle;
 use crate::lifecycle::policy;
 use crate::lifecycle::timer::Timer;
+use baseos_interfaces::desired::Policy;
 use baseos_interfaces::heartbeat::Orders;
 use baseos_interfaces::local::DeferRequest;
 use baseos_interfaces::problem::{Problem, code};
@@ -106,6 +107,13 @@ fn answered(l: &mut Lifecycle, orders: &Orders, credentials_stored: bool, cx: &m
     if let Some(desired) = &orders.desired {
         let known = l.book.revision();
         if desired.revision > known || (desired.reset && desired.revision != known) {
+            if let Some(app) = &desired.app {
+                // An order to go ahead was about that release, not about the way back from it.
+                l.book.last_policy = Some(Policy {
+                    force: None,
+                    ..app.policy.clone()
+                });
+            }
             l.book.desired = Some(desired.clone());
             l.beats.urge();
             cx.raise(Event::DesiredChanged);
