@@ -213,6 +213,14 @@ impl Book {
         self.good = Some(release.clone());
     }
 
+    /// Revisions begin anew (another identity, or an operator's reset): any from now on is later than what was found
+    /// out about releases before.
+    pub(super) fn recount(&mut self) {
+        for memory in self.memory.values_mut() {
+            memory.revision = 0;
+        }
+    }
+
     /// Keeps an event for Cloudly.
     pub fn note(&mut self, now: Stamp, kind: &str, data: serde_json::Value) {
         self.last_event += 1;

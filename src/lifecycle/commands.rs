@@ -72,6 +72,10 @@ impl Lifecycle {
             if self.book.commands.executed.contains(&command.id) {
                 continue;
             }
+            if self.ports.supervisor_swamped() {
+                // Cloudly repeats it until a result comes.
+                break;
+            }
             let commands = &mut self.book.commands;
             if commands.executed.len() >= EXECUTED {
                 commands.executed.pop_front();

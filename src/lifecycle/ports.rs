@@ -69,6 +69,12 @@ impl Ports {
         op
     }
 
+    /// Whether so many calls wait for the Supervisor that no command should be added: the rest of the queue is for the
+    /// update's own calls, and none of them may be dropped.
+    pub(super) fn supervisor_swamped(&self) -> bool {
+        self.waiting.len() >= QUEUE / 2
+    }
+
     /// Forgets a call that has not left yet; one that has left is answered and then ignored.
     pub(super) fn forget(&mut self, op: OpId) {
         self.waiting.retain(|(waiting, _)| *waiting != op);

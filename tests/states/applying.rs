@@ -50,3 +50,37 @@ fn attempts_that_run_out_of_time_are_counted_and_then_given_up() {
         Some(world::MAX_ATTEMPTS)
     );
 }
+
+#[test]
+fn an_agent_that_was_away_for_long_looks_before_it_counts_an_attempt_as_failed() {
+    let mut world = proven(2);
+    handed_over(&mut world, 4, Rule::Plain);
+    world.act(Action::See(Sight::Working));
+    world.stay_away(Duration::from_secs(7200));
+    world.act(Action::Elapse);
+    assert_eq!(world.machine.agent_state(), AgentState::Applying);
+    world.calm_down();
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+}
+
+#[test]
+fn a_supervisor_that_falls_silent_at_work_is_named_and_costs_no_attempt() {
+    let mut world = proven(2);
+    handed_over(&mut world, 4, Rule::Plain);
+    world.act(Action::See(Sight::Silent));
+    assert_eq!(blockers(&world), [BlockerKind::SupervisorUnavailable]);
+    world.act(Action::Host {
+        locked: false,
+        full: false,
+    });
+    assert_eq!(blockers(&world), [BlockerKind::SupervisorUnavailable]);
+    for _ in 0..100 {
+        world.act(good(Port::Cloudly));
+        world.act(Action::Elapse);
+    }
+    assert_eq!(world.machine.agent_state(), AgentState::Applying);
+    world.act(Action::See(Sight::Working));
+    assert_eq!(blockers(&world), []);
+    world.calm_down();
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+}

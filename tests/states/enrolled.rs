@@ -183,3 +183,20 @@ fn a_stop_does_not_wait_for_a_silent_cloudly() {
     }
     assert!(world.now().boot.0 < 60_000);
 }
+
+#[test]
+fn many_commands_at_once_are_all_answered_and_crowd_out_no_update() {
+    let mut world = proven(2);
+    for _ in 0..40 {
+        world.act(Action::Order(Errand::RestartService));
+    }
+    heard(&mut world, 4, Rule::Plain);
+    for _ in 0..10 {
+        world.calm_down();
+    }
+    assert_eq!(left(&world, "RestartService"), 40);
+    assert_eq!(
+        (wire(&world), world.machine.lifecycle().book.commands.is_busy()),
+        (UpdateState::Succeeded, false)
+    );
+}

@@ -32,6 +32,7 @@ use baserunner::lifecycle::effect::{LocalAnswer, Port, RequestId};
 use baserunner::lifecycle::event::LocalCall;
 use baserunner::lifecycle::report;
 use baserunner::lifecycle::{Effect, Event};
+use std::time::Duration;
 use world::{Action, Errand, Reply, Rule, Sight, Wish, World, commit};
 
 pub(crate) fn good(port: Port) -> Action {

@@ -62,3 +62,31 @@ fn a_newer_release_takes_the_place_of_one_under_way() {
         (UpdateState::Succeeded, Some(commit(4)))
     );
 }
+
+#[test]
+fn a_bad_release_that_stays_in_place_is_tried_again_when_that_is_ordered() {
+    let mut world = World::enrolled();
+    handed_over(&mut world, 2, Rule::Plain);
+    for _ in 0..3 {
+        play(&mut world, &[Action::See(Sight::Truth), Action::See(Sight::Ill)]);
+    }
+    assert_eq!(wire(&world), UpdateState::RollbackNeeded);
+    world.act(Action::Desire(2, Rule::Forced));
+    world.calm_down();
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+}
+
+#[test]
+fn the_way_back_that_is_ordered_does_not_wait_for_a_supervisor_stuck_at_the_bad_release() {
+    let mut world = proven(2);
+    handed_over(&mut world, 4, Rule::ReportOnly);
+    for _ in 0..3 {
+        play(&mut world, &[Action::See(Sight::Truth), Action::See(Sight::Ill)]);
+    }
+    assert_eq!(wire(&world), UpdateState::RollbackNeeded);
+    world.act(Action::See(Sight::Working));
+    heard(&mut world, 2, Rule::Plain);
+    assert_eq!(world.machine.agent_state(), AgentState::Staging);
+    world.calm_down();
+    assert_eq!(world.target_commit(), Some(commit(2)));
+}

@@ -55,3 +55,29 @@ fn a_silent_supervisor_proves_nothing_against_the_release() {
     world.calm_down();
     assert_eq!(wire(&world), UpdateState::Succeeded);
 }
+
+#[test]
+fn an_agent_that_was_away_for_long_watches_before_it_judges() {
+    let mut world = proven(2);
+    handed_over(&mut world, 4, Rule::Plain);
+    play(&mut world, &[Action::See(Sight::Truth)]);
+    world.stay_away(Duration::from_secs(7200));
+    world.calm_down();
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+    assert_eq!(world.target_commit(), Some(commit(4)));
+}
+
+#[test]
+fn a_release_in_watch_that_gave_way_is_watched_again_when_it_is_wanted_again() {
+    let mut world = proven(2);
+    handed_over(&mut world, 4, Rule::Plain);
+    play(&mut world, &[Action::See(Sight::Truth)]);
+    heard(&mut world, 3, Rule::NoSlot);
+    play(&mut world, &[good(Port::Supervisor)]);
+    assert_eq!(world.machine.agent_state(), AgentState::Waiting);
+    heard(&mut world, 4, Rule::Plain);
+    let good_release = world.machine.lifecycle().book.good.clone();
+    assert_eq!(good_release.map(|good| good.commit), Some(commit(2)));
+    world.calm_down();
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+}

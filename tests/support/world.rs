@@ -237,6 +237,12 @@ impl World {
         self.clock.wall = Timestamp::from_millisecond(millis).unwrap();
     }
 
+    /// The agent is stopped, and starts again only after this time.
+    pub fn stay_away(&mut self, time: Duration) {
+        self.advance(time);
+        self.restart(false);
+    }
+
     fn restart(&mut self, reboot: bool) {
         self.starts += 1;
         self.run.run_id = format!("r_{:08}", self.starts);

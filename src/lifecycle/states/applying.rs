@@ -57,7 +57,7 @@ impl Applying {
         match event {
             Event::Observed(_) | Event::Entered => self.observe(l, cx),
             Event::HostObserved(_) => {
-                self.see_locks(l, cx.now);
+                self.see_blockers(l, cx.now);
                 Outcome::Super
             }
             Event::ConsentChanged => {
@@ -90,6 +90,7 @@ impl Applying {
                     recheck: None,
                 };
                 self.update.attempt = self.update.attempt.saturating_sub(1);
+                l.book.remember(&self.update.release.commit).attempts = self.update.attempt;
                 Outcome::Transition(State::Waiting(Waiting::new(&self.update, gate, cx)))
             }
             Progress::Refused(message) => {
@@ -109,7 +110,7 @@ impl Applying {
         if !self.application.is_handed_over() {
             return Outcome::Super;
         }
-        self.see_locks(l, cx.now);
+        self.see_blockers(l, cx.now);
         let Some(view) = l.view() else {
             return Outcome::Super;
         };
@@ -131,10 +132,15 @@ impl Applying {
         }
     }
 
-    /// A lock looks like a slow pull from outside; the lock files tell them apart.
-    fn see_locks(&mut self, l: &Lifecycle, now: Stamp) {
+    /// A lock looks like a slow pull from outside; the lock files tell them apart. A Supervisor that does not answer
+    /// cannot be seen to work at all.
+    fn see_blockers(&mut self, l: &Lifecycle, now: Stamp) {
         if !self.application.is_handed_over() {
             return;
+        }
+        if let Some(Err(error)) = &l.supervisor {
+            let blocker = unavailable(&self.update, error, now);
+            return self.update.set_blocked(vec![blocker]);
         }
         let stuck = l.view().is_some_and(|view| view.update_failed);
         let locks: Vec<_> = match l.host.foreign_locks.first() {
@@ -165,8 +171,8 @@ impl Applying {
 
     fn timed_out(&mut self, l: &mut Lifecycle, cx: &mut Context) -> Outcome<State> {
         let allowed = Duration::from_secs(l.book.policy().apply_timeout_seconds.max(1).into());
-        // Time that a lock or a silent Supervisor took is not the release's fault.
-        if !self.update.blocked.is_empty() {
+        // Time that a lock, a silent Supervisor or the agent's own absence took is not the release's fault.
+        if !self.update.blocked.is_empty() || l.view().is_none() {
             l.timers.arm(Timer::Deadline, cx.now.boot + allowed);
             return Outcome::Handled;
         }
@@ -179,7 +185,7 @@ impl Applying {
                 Verdict::Pending(seen) | Verdict::Unhealthy(seen) => seen,
                 Verdict::Healthy | Verdict::Elsewhere(_) => Vec::new(),
             },
-            None => vec!["the Supervisor does not answer".to_owned()],
+            None => Vec::new(),
         };
         if let Some(percent) = *self.update.progress {
             evidence.push(format!("download at {percent} %"));

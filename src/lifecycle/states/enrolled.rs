@@ -114,6 +114,9 @@ fn answered(l: &mut Lifecycle, orders: &Orders, credentials_stored: bool, cx: &m
                     ..app.policy.clone()
                 });
             }
+            if desired.revision < known {
+                l.book.recount();
+            }
             l.book.desired = Some(desired.clone());
             l.beats.urge();
             cx.raise(Event::DesiredChanged);

@@ -121,26 +121,39 @@ impl Lifecycle {
         }
         let commit = app.release.commit.clone();
         let proven = self.book.good.as_ref().is_some_and(|good| good.commit == commit);
+        let posted = self.book.target.posted();
+        let handed_over = posted == Some(commit.as_str());
+        // Another order to try, later than the finding that it is bad.
+        let ordered =
+            app.policy.force.is_some()
+                && self.book.memory.get(&commit).is_some_and(|memory| {
+                    memory.known_bad.is_some() && self.book.revision() > memory.revision
+                });
         match &self.supervisor {
             None => return Wanted::Nothing,
+            // What this agent handed over counts only once it has proved itself; until then it is to be watched.
             Some(Ok(view))
                 if view.app_state == AppState::Applied && view.release.as_ref() == Some(&commit) =>
             {
-                return Wanted::Running;
+                if !ordered && (proven || !handed_over) {
+                    return Wanted::Running;
+                }
             }
-            // A proven release while the Supervisor is silent or at work (after a reboot, say): wait and see.
-            Some(Ok(view)) if proven && view.app_state != AppState::Applied => return Wanted::Nothing,
-            Some(Err(_)) if proven => return Wanted::Nothing,
+            // A proven release while the Supervisor is silent or at work (after a reboot, say): wait and see, unless
+            // it is another release that it was told to work at.
+            Some(seen)
+                if proven
+                    && (handed_over || posted.is_none())
+                    && !matches!(seen, Ok(view) if view.app_state == AppState::Applied) =>
+            {
+                return Wanted::Nothing;
+            }
             Some(_) => {}
         }
-        let forced = app.policy.force.is_some();
-        let revision = self.book.revision();
-        if let Some(error) = self.book.known_bad(&commit) {
-            let declared = self.book.memory.get(&commit).map_or(0, |memory| memory.revision);
-            if !forced || revision <= declared {
-                return Wanted::KnownBad(error.clone());
-            }
+        if ordered {
             self.book.memory.remove(&commit);
+        } else if let Some(error) = self.book.known_bad(&commit) {
+            return Wanted::KnownBad(error.clone());
         }
         let Some(app) = self.book.desired_app() else {
             return Wanted::Nothing;

@@ -189,5 +189,6 @@ fn enrol(l: &mut Lifecycle, node: &Registration, now: Stamp) {
     if new {
         // Revisions count per node: those of another identity say nothing about this one.
         l.book.desired = None;
+        l.book.recount();
     }
 }

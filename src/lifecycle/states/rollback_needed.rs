@@ -6,7 +6,7 @@ use super::applying::failure;
 use super::failed::Failed;
 use super::idle::{Idle, Wanted};
 use super::staging::{Staging, unavailable};
-use super::verifying::{disarm, health};
+use super::verifying::{disarm, health, overtime};
 use crate::lifecycle::application::{Application, Progress};
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
@@ -221,6 +221,9 @@ impl RollbackNeeded {
             // Without the Supervisor there is no way back and no way to see; its silence is reported already.
             let allowed = Duration::from_secs(l.book.policy().apply_timeout_seconds.max(60).into());
             l.timers.arm(Timer::Deadline, cx.now.boot + allowed);
+            return Outcome::Handled;
+        }
+        if overtime(l) {
             return Outcome::Handled;
         }
         self.not_restored(l, "the previous release was not in place in time".to_owned(), cx)
