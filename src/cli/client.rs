@@ -39,8 +39,18 @@ pub(super) enum ClientError {
     #[error("The agent's answer is not understood: {0}.")]
     Garbage(String),
     /// The agent said no.
-    #[error("{}{}", .0.title, .0.detail.as_deref().map(|detail| format!(" {detail}")).unwrap_or_default())]
+    #[error("{}", said(.0))]
     Refused(Box<Problem>),
+}
+
+/// What was wrong and what would be right. Some problems are whole sentences, some are parts of one.
+fn said(problem: &Problem) -> String {
+    let title = &problem.title;
+    match &problem.detail {
+        Some(detail) if title.ends_with('.') => format!("{title} {detail}"),
+        Some(detail) => format!("{title}: {detail}"),
+        None => title.clone(),
+    }
 }
 
 /// Asks the agent whose run directory this is.

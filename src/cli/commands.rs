@@ -117,7 +117,9 @@ pub async fn join(
     let token = match Token::parse(TokenKind::Join, text) {
         Ok(token) => token,
         Err(error) => {
-            console.complain(&format!("This is not a join token: {error}."));
+            let error = error.to_string();
+            let stop = if error.ends_with('?') { "" } else { "." };
+            console.complain(&format!("This is not a join token: {error}{stop}"));
             return ExitCode::Usage;
         }
     };

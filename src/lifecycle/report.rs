@@ -240,7 +240,13 @@ pub fn summary(l: &Lifecycle, state: &State) -> String {
         State::RollbackNeeded(bad) => bad.summary(),
     };
     if let Some(failure) = l.beats.last_failure() {
-        sentence.push_str(&format!(" Cloudly: {}.", failure.message));
+        // "Cloudly answered 410" says already who.
+        let who = if failure.message.starts_with("Cloudly ") {
+            ""
+        } else {
+            "Cloudly: "
+        };
+        sentence.push_str(&format!(" {who}{}.", failure.message));
     }
     sentence
 }

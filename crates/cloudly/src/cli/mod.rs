@@ -18,7 +18,7 @@ pub(crate) type Outcome = Result<(), Box<dyn Error>>;
 
 /// Cloudly's BaseOS manager.
 #[derive(Debug, Parser)]
-#[command(name = "cloudly", version, disable_help_subcommand = true)]
+#[command(name = "cloudly", version)]
 pub(crate) struct Cli {
     #[command(flatten)]
     global: Global,

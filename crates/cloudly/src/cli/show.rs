@@ -4,7 +4,7 @@ use super::render::{self, plain, short, time, time_or_dash};
 use baseos_interfaces::admin::{NodeRecord, PresenceState};
 use baseos_interfaces::register::Approval;
 use baseos_interfaces::states::UpdateState;
-use baseos_interfaces::status::{Blocker, BlockerKind, NodeStatus};
+use baseos_interfaces::status::{Blocker, BlockerKind, NodeStatus, UpdateStatus};
 use std::error::Error;
 
 /// What the node does and what blocks it.
@@ -32,7 +32,7 @@ pub(crate) fn sentence(node: &NodeRecord) -> String {
     let Some(status) = &node.status else {
         return format!("{name} is enrolled and has not reported its status yet.");
     };
-    let doing = doing(node, status);
+    let doing = format!("{}{}", doing(node, status), held_up(&status.update));
     match node.presence {
         PresenceState::Online | PresenceState::Unknown => format!("{name} {doing}."),
         PresenceState::Late => format!("{name} is late; when last heard from, it {doing}."),
@@ -57,12 +57,7 @@ fn doing(node: &NodeRecord, status: &NodeStatus) -> String {
     match update.state {
         UpdateState::Staged => format!("checks release {target}"),
         UpdateState::Waiting => {
-            let reasons: Vec<_> = update.blocked_by.iter().map(blocker).collect();
-            let reasons = if reasons.is_empty() {
-                "its turn".to_owned()
-            } else {
-                reasons.join(", and for ")
-            };
+            let reasons = blockers(update).unwrap_or_else(|| "its turn".to_owned());
             format!("is ready to update to {target} and waits for {reasons}")
         }
         UpdateState::Applying => match update.progress_percent {
@@ -71,11 +66,11 @@ fn doing(node: &NodeRecord, status: &NodeStatus) -> String {
         },
         UpdateState::Rebooting => format!("restarts to apply release {target}"),
         UpdateState::Verifying => format!("runs release {target} and watches whether it stays healthy"),
-        UpdateState::Failed => format!("gave up on release {target}{why}; it runs {}", short(running)),
+        UpdateState::Failed => format!("gave up on release {target}{why}; it runs {}", known(running)),
         UpdateState::RollbackNeeded => {
             format!("found release {target} bad{why}; it goes back or waits for you")
         }
-        UpdateState::RolledBack => format!("went back from release {target} to {}{why}", short(running)),
+        UpdateState::RolledBack => format!("went back from release {target} to {}{why}", known(running)),
         _ => match (node.desired_commit.as_deref(), running) {
             (None, None) => "runs no release and is not asked to".to_owned(),
             (None, Some(_)) => format!("runs release {}; nothing else is asked of it", short(running)),
@@ -86,11 +81,29 @@ fn doing(node: &NodeRecord, status: &NodeStatus) -> String {
                 format!(
                     "has not taken up release {} yet; it runs {}",
                     short(Some(wanted)),
-                    short(running)
+                    known(running)
                 )
             }
         },
     }
+}
+
+/// What holds an update back that is not simply waiting; that one says so itself.
+fn held_up(update: &UpdateStatus) -> String {
+    blockers(update)
+        .filter(|_| update.state != UpdateState::Waiting)
+        .map(|reasons| format!("; it waits for {reasons}"))
+        .unwrap_or_default()
+}
+
+fn blockers(update: &UpdateStatus) -> Option<String> {
+    let reasons: Vec<_> = update.blocked_by.iter().map(blocker).collect();
+    (!reasons.is_empty()).then(|| reasons.join(", and for "))
+}
+
+/// A commit within a sentence.
+fn known(commit: Option<&str>) -> String {
+    commit.map_or_else(|| "no known release".to_owned(), |commit| short(Some(commit)))
 }
 
 fn blocker(blocker: &Blocker) -> String {
@@ -196,7 +209,15 @@ pub(crate) fn node(node: &NodeRecord) -> Result<(), Box<dyn Error>> {
             ),
         };
         rows.push(("Supervisor", supervisor));
-        rows.push(("addresses", status.network.ip_addresses.join(" ")));
+        let addresses = &status.network.ip_addresses;
+        rows.push((
+            "addresses",
+            if addresses.is_empty() {
+                render::dash()
+            } else {
+                addresses.join(" ")
+            },
+        ));
         for (name, service) in &status.release.services {
             rows.push(("service", format!("{name}: {}", service.status)));
         }
@@ -216,4 +237,31 @@ pub(crate) fn node(node: &NodeRecord) -> Result<(), Box<dyn Error>> {
     render::line("")?;
     rows.iter()
         .try_for_each(|(name, value)| render::line(&format!("  {name:<12} {}", plain(value))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::held_up;
+    use baseos_interfaces::status::UpdateStatus;
+    use serde_json::json;
+
+    fn update(state: &str) -> UpdateStatus {
+        serde_json::from_value(json!({
+            "kind": "app", "state": state, "target": "c0ffee1", "attempt": 1, "maxAttempts": 3,
+            "blockedBy": [{ "kind": "supervisorUnavailable", "since": "2026-01-01T00:00:00Z" }],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_blocks_is_said_in_every_state_and_once() {
+        for state in ["staged", "applying", "rollback-needed", "idle"] {
+            assert_eq!(
+                held_up(&update(state)),
+                "; it waits for the Supervisor to answer",
+                "{state}"
+            );
+        }
+        assert_eq!(held_up(&update("waiting")), "");
+    }
 }

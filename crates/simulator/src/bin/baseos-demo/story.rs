@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) async fn tell(programs: Programs, screen: &Arc<Screen>, once: bool) -> Result<()> {
     screen
         .step("Starting Cloudly (SQLite) and a simulated device that runs release 1.0.0, delivered with it");
-    let mut options = StageOptions::new(programs);
+    let mut options = StageOptions::new(programs.clone());
     options.first = Version::new(V1, "1.0.0", "onebox:1");
     options.on_line = Some(transitions(Arc::clone(screen)));
     // Slow enough to be watched.
@@ -92,9 +92,10 @@ pub(crate) async fn tell(programs: Programs, screen: &Arc<Screen>, once: bool) -
 
     summary(&stage, screen).await?;
     if once {
+        screen.good("everything went as it should");
         return Ok(());
     }
-    invite(&stage, screen);
+    invite(&programs, &stage, screen);
     std::future::pending().await
 }
 
@@ -180,11 +181,14 @@ fn line(node: &NodeRecord) -> String {
     } else {
         format!(", blocked by {}", blocked.join(", "))
     };
-    let target = update.target.as_deref().map_or("nothing", short);
-    let running = status.release.running.as_deref().map_or("nothing", short);
+    let running = status.release.running.as_deref().map_or("nothing yet", short);
+    let update = update.target.as_deref().map_or_else(
+        || "no update yet".to_owned(),
+        |target| format!("update to {} {}", short(target), update.state),
+    );
     format!(
-        "agent {}, runs {running}, update to {target} {}{percent}{blocked}",
-        status.agent.state, update.state
+        "agent {}, runs {running}, {update}{percent}{blocked}",
+        status.agent.state
     )
 }
 
@@ -202,20 +206,33 @@ async fn summary(stage: &Stage, screen: &Screen) -> Result<()> {
         screen.seen("why", &format!("{}: {} ({evidence})", error.code, error.message));
     }
     for issue in &status.health.issues {
-        screen.seen(
-            "issue",
-            &format!("{} {}", issue.code, issue.detail.as_deref().unwrap_or_default()),
-        );
+        let detail = issue
+            .detail
+            .as_deref()
+            .map(|detail| format!(": {detail}"))
+            .unwrap_or_default();
+        screen.seen("issue", &format!("{}{detail}", issue.code));
     }
     Ok(())
 }
 
-fn invite(stage: &Stage, screen: &Screen) {
+fn invite(programs: &Programs, stage: &Stage, screen: &Screen) {
     screen.step("Everything stays up until Ctrl-C. To try:");
     let token = stage.cloudly.admin_token_file();
     let admin = format!("{}/baseos/v1/admin", stage.cloudly.url());
     let run = stage.device.run_dir();
     for command in [
+        format!(
+            "{} status --run-dir {}",
+            programs.baserunner.display(),
+            run.display()
+        ),
+        format!(
+            "{} node show simulated-device --url {} --token-file {}",
+            programs.cloudly.display(),
+            stage.cloudly.url(),
+            token.display()
+        ),
         format!(
             "curl -s -H \"Authorization: Bearer $(cat {})\" {admin}/nodes",
             token.display()
