@@ -143,6 +143,8 @@ async fn a_supervisor_that_dies_in_mid_update_goes_on_when_it_is_back() {
     stage.settle().await.unwrap();
     stage.want(V2).await.unwrap();
     stage.wait_phase(UpdateState::Applying, V2).await.unwrap();
+    // It would be back before the agent looks.
+    stage.device.set_down(true);
     stage.device.crash_supervisor();
     stage
         .wait_agent("the agent notices", PATIENCE, |status| {
@@ -150,7 +152,7 @@ async fn a_supervisor_that_dies_in_mid_update_goes_on_when_it_is_back() {
         })
         .await
         .unwrap();
-    stage.device.restart_supervisor();
+    stage.device.set_down(false);
     stage.wait_ended(UpdateState::Succeeded, V2, V2).await.unwrap();
     assert_eq!(stage.endings(V2).await.unwrap(), ["succeeded"]);
     stage.assert_sound().await;
