@@ -228,7 +228,7 @@ fn seeds() -> Vec<Vec<Action>> {
 }
 
 /// Situations looked at from each leaf state: enough to see all it does, few enough to take seconds.
-const PER_LEAF: usize = 120;
+const PER_LEAF: usize = 240;
 
 /// Breadth first over situations.
 fn walk() -> Walk {

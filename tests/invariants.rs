@@ -209,7 +209,7 @@ fn the_walk_is_not_vacuous() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut states = BTreeSet::new();
     let mut effects = BTreeSet::new();
-    for case in 0..400 {
+    for case in 0..1000 {
         let actions = vec(action(), 120).new_tree(&mut runner).unwrap().current();
         let mut world = if case % 4 == 0 {
             World::new(false)

@@ -40,6 +40,8 @@ pub struct Lifecycle {
     pub supervisor: Option<Result<SupervisorView, SupervisorError>>,
     /// The last look at the host.
     pub host: HostFacts,
+    /// Whether there was one in this run.
+    pub(super) host_seen: bool,
     /// What is not as it should be.
     pub issues: Issues,
     /// balena's update-lock files.
@@ -135,6 +137,7 @@ impl Machine {
             beats,
             supervisor: None,
             host: HostFacts::default(),
+            host_seen: false,
             issues: Issues::default(),
             state_problem: None,
             offer: offer.clone(),

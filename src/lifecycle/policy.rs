@@ -57,6 +57,7 @@ pub fn gate(l: &Lifecycle, update: &Update, now: Stamp) -> Gate {
         consent(&mut gate, l, update, now, policy.require_local_approval);
         locks(&mut gate, l, update, now);
     }
+    unseen(&mut gate, l, update, forced);
     if !gate.blocked.is_empty() {
         gate.look(now.boot + LOOK_AGAIN);
     }
@@ -174,6 +175,26 @@ fn locks(gate: &mut Gate, l: &Lifecycle, update: &Update, now: Stamp) {
             None,
         );
     }
+}
+
+/// Until the host has been looked at in this run, what it showed last holds: a start must not begin an update that a
+/// full disk or somebody's lock file held back.
+fn unseen(gate: &mut Gate, l: &Lifecycle, update: &Update, forced: bool) {
+    if l.host_seen {
+        return;
+    }
+    let owns = |holder: &Option<String>| {
+        l.book
+            .leases
+            .iter()
+            .any(|lease| holder.as_ref() == Some(&lease.owner))
+    };
+    let held = update.blocked.iter().filter(|blocker| match blocker.kind {
+        BlockerKind::DiskSpace => true,
+        BlockerKind::LocalLock => !forced && !owns(&blocker.holder),
+        _ => false,
+    });
+    gate.blocked.extend(held.cloned());
 }
 
 impl Gate {

@@ -106,3 +106,29 @@ fn while_only_locks_are_in_the_way_no_new_one_is_given() {
     assert_eq!((problem.status, problem.retryable), (423, true));
     assert!(problem.retry_after_seconds.is_some());
 }
+
+#[test]
+fn a_restart_does_not_begin_what_a_full_disk_or_a_foreign_lock_held_back() {
+    for (locked, full) in [(false, true), (true, false)] {
+        for reboot in [false, true] {
+            let mut world = World::enrolled();
+            world.act(Action::Host { locked, full });
+            heard(&mut world, 2, Rule::Plain);
+            play(&mut world, &[good(Port::Supervisor)]);
+            let before = blockers(&world);
+            assert_eq!(world.machine.agent_state(), AgentState::Waiting);
+            world.act(Action::Restart { reboot });
+            assert_eq!(
+                (world.machine.agent_state(), blockers(&world)),
+                (AgentState::Waiting, before.clone())
+            );
+            world.act(Action::Host { locked, full });
+            assert_eq!(
+                (world.machine.agent_state(), blockers(&world)),
+                (AgentState::Waiting, before)
+            );
+            world.calm_down();
+            assert_eq!(wire(&world), UpdateState::Succeeded);
+        }
+    }
+}

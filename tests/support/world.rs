@@ -50,6 +50,7 @@ pub struct World {
     clock: Stamp,
     starts: u32,
     disk_works: bool,
+    host: HostFacts,
     // Cloudly
     revision: u64,
     desired: Option<Desired>,
@@ -98,6 +99,7 @@ impl World {
             clock,
             starts: 1,
             disk_works: true,
+            host: HostFacts::default(),
             revision: 0,
             desired: None,
             commands: Vec::new(),
@@ -107,6 +109,7 @@ impl World {
             requests: 0,
         };
         world.take_in(Event::Entered, step);
+        world.feed(Event::HostObserved(world.host.clone()));
         world
     }
 
@@ -193,10 +196,11 @@ impl World {
                     Vec::new()
                 };
                 let free_bytes = Some(if full { 1 << 20 } else { 1 << 30 });
-                self.feed(Event::HostObserved(HostFacts {
+                self.host = HostFacts {
                     free_bytes,
                     foreign_locks,
-                }));
+                };
+                self.feed(Event::HostObserved(self.host.clone()));
             }
             Action::Disk { works } => {
                 self.disk_works = works;
@@ -256,6 +260,8 @@ impl World {
         let (machine, step) = Machine::resume(self.disk.clone(), self.run.clone(), self.clock);
         self.machine = machine;
         self.take_in(Event::Entered, step);
+        // The poller's first look comes at once.
+        self.feed(Event::HostObserved(self.host.clone()));
         if !self.disk_works {
             self.act(Action::Disk { works: false });
         }

@@ -90,6 +90,10 @@ fn answered(l: &mut Lifecycle, orders: &Orders, credentials_stored: bool, cx: &m
         .as_ref()
         .map(|node| node.id.clone())
         .unwrap_or_default();
+    if l.beats.server_now(cx.now.boot).is_none() {
+        // Windows and slots are judged by Cloudly's clock, which is heard now for the first time in this run.
+        cx.raise(Event::ConsentChanged);
+    }
     let next = l.beats.accepted(orders, &node_id, cx.now);
     l.timers.arm(Timer::Heartbeat, next);
     confirm(l, orders, cx);

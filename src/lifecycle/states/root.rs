@@ -167,6 +167,7 @@ impl Lifecycle {
                     cx.raise(Event::ConsentChanged);
                 }
                 self.host = host.clone();
+                self.host_seen = true;
             }
             Event::StateWritten { problem } => self.state_problem.clone_from(problem),
             Event::LockFilesSettled { problem, .. } => self.lock_files.settle(problem.as_ref()),
