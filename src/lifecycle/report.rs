@@ -1,5 +1,6 @@
 //! Reports: what the machine says of itself, to Cloudly, to Onebox and to people. Pure.
 
+use crate::lifecycle::facts::AppState;
 use crate::lifecycle::machine::Lifecycle;
 use crate::lifecycle::states::State;
 use crate::lifecycle::states::idle::Idle;
@@ -281,6 +282,9 @@ fn idle_sentence(l: &Lifecycle, idle: &Idle) -> String {
         None => "Idle: the Supervisor has not been looked at yet.".to_owned(),
         Some(Ok(view)) => match &view.release {
             Some(running) => format!("Idle: release {} runs, nothing to do.", short(running)),
+            None if view.app_state != AppState::Applied => {
+                "Idle: the Supervisor is at work; which release runs is not known yet.".to_owned()
+            }
             None => "Idle: no release runs.".to_owned(),
         },
     }

@@ -98,7 +98,9 @@ pub enum Refusal {
         "the commit `{0}` is not lower-case hex with at least one of a-f: the Supervisor cannot work with it"
     )]
     Commit(String),
-    #[error("the service `{service}` has no usable image reference (1 to 255 characters, no white space)")]
+    #[error(
+        "the service `{service}` has no usable image reference (1 to 255 ASCII characters, no white space)"
+    )]
     Image { service: String },
     #[error("the service name `{0}` is not one the Supervisor accepts (letters, digits, `-`, `_`)")]
     ServiceName(String),
@@ -232,7 +234,7 @@ impl TargetBook {
                 return Err(Refusal::ServiceName(name.clone()));
             }
             let image = &service.image;
-            if image.is_empty() || image.len() > 255 || image.contains(char::is_whitespace) {
+            if image.is_empty() || image.len() > 255 || !image.bytes().all(|b| b.is_ascii_graphic()) {
                 return Err(Refusal::Image {
                     service: name.clone(),
                 });

@@ -8,6 +8,7 @@ use crate::runtime::bus::{Bus, DeadSource};
 use crate::runtime::clock::Clock;
 use crate::runtime::dispatch::Dispatch;
 use crate::runtime::journal::Journal;
+use crate::runtime::tell::Told;
 use crate::telemetry::metrics::Metrics;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub struct Drive<C, S> {
     unsaved: Option<Box<Checkpoint>>,
     problem: Option<String>,
     own: VecDeque<Event>,
+    told: Told,
 }
 
 enum Next {
@@ -78,6 +80,7 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
             unsaved,
             problem,
             own,
+            told: Told::default(),
         }
     }
 
@@ -168,6 +171,7 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
             );
         }
         self.metrics.state(self.machine.agent_state());
+        self.told.tell(&self.machine);
         if step.checkpoint.is_some() {
             self.unsaved = step.checkpoint;
         }

@@ -8,3 +8,4 @@ pub mod drive;
 pub mod journal;
 pub mod replay;
 pub mod shutdown;
+pub mod tell;

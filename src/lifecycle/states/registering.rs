@@ -58,6 +58,11 @@ impl Registering {
         }
     }
 
+    /// Why the last try failed.
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
     fn register(&mut self, l: &mut Lifecycle, cx: &mut Context) {
         let Some(pending) = l.book.join.registration.clone() else {
             return;

@@ -7,7 +7,7 @@ use crate::lifecycle::context::{Beat, Context, Query};
 use crate::lifecycle::doctor;
 use crate::lifecycle::effect::{Effect, LocalAnswer, Pace, RequestId};
 use crate::lifecycle::event::{Event, LocalCall};
-use crate::lifecycle::facts::{JoinOffer, SupervisorError, SupervisorErrorKind};
+use crate::lifecycle::facts::{AppState, JoinOffer, SupervisorError, SupervisorErrorKind};
 use crate::lifecycle::machine::Lifecycle;
 use crate::lifecycle::report;
 use crate::lifecycle::timer::Timer;
@@ -224,7 +224,11 @@ impl Lifecycle {
             Some(end) => self.timers.arm(Timer::Lease, end),
             None => self.timers.disarm(Timer::Lease),
         }
-        let pace = if state.update().is_some() || self.book.commands.is_busy() {
+        // A Supervisor at work on its own account (after its start, say) is watched until it is at rest.
+        let at_work = self
+            .view()
+            .is_some_and(|view| view.app_state != AppState::Applied);
+        let pace = if state.update().is_some() || self.book.commands.is_busy() || at_work {
             Pace::Brisk
         } else {
             Pace::Calm

@@ -121,9 +121,11 @@ pub(crate) fn release(release: &CreateRelease) -> Answer<()> {
         )?;
         let pointer = format!("/services/{}/image", escaped(name));
         text(&pointer, &service.image, 1, 255)?;
-        if service.image.chars().any(char::is_whitespace) {
+        if !service.image.chars().all(|c| c.is_ascii_graphic()) {
             let title = format!(
-                "the image of `{name}` contains a space: it is one reference, e.g. registry.example/app@sha256:…"
+                "the image of `{name}` holds a character that no image reference has (a space, or a `…` that \
+                 stands for something?): it is one reference, e.g. registry.example/app:1.13.0 or with @sha256: and \
+                 64 hex digits"
             );
             return Err(ApiError::member(pointer, "notAnImage", title));
         }
