@@ -35,7 +35,9 @@ enum Step {
 /// What came of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Nothing to decide.
+    /// The event was about something else.
+    NotMine,
+    /// On its way, nothing to decide.
     Going,
     /// The Supervisor has the release as its target.
     HandedOver,
@@ -127,7 +129,7 @@ impl Application {
                 };
                 self.pause(&error, l, cx)
             }
-            _ => Progress::Going,
+            _ => Progress::NotMine,
         }
     }
 

@@ -79,7 +79,8 @@ impl Applying {
     fn hand_over(&mut self, l: &mut Lifecycle, event: &Event, cx: &mut Context) -> Outcome<State> {
         let force = l.book.policy().force.is_some();
         match self.application.handle(&self.update.release, force, l, event, cx) {
-            Progress::Going => Outcome::Super,
+            Progress::NotMine => Outcome::Super,
+            Progress::Going => Outcome::Handled,
             Progress::HandedOver => {
                 self.update.set_blocked(Vec::new());
                 self.observe(l, cx)

@@ -155,7 +155,8 @@ impl RollbackNeeded {
         };
         let force = l.book.policy().force.is_some();
         match restore.application.handle(&restore.release, force, l, event, cx) {
-            Progress::Going => Outcome::Super,
+            Progress::NotMine => Outcome::Super,
+            Progress::Going => Outcome::Handled,
             Progress::HandedOver => self.observe(l, cx),
             Progress::Locked(message) | Progress::Refused(message) => self.not_restored(l, message, cx),
             Progress::Unavailable(error) => {
