@@ -225,11 +225,6 @@ impl Gate {
     fn look(&mut self, at: Millis) {
         self.recheck = Some(self.recheck.map_or(at, |before| before.min(at)));
     }
-
-    /// Whether locks are all that is in the way: then no new ones are given.
-    pub fn only_locks(&self) -> bool {
-        only_locks(&self.blocked)
-    }
 }
 
 /// Whether locks are all that is in the way.

@@ -7,7 +7,7 @@ use crate::lifecycle::book::Deferral;
 use crate::lifecycle::context::{Beat, Context, Query};
 use crate::lifecycle::effect::{Effect, RequestId};
 use crate::lifecycle::event::{Event, LocalCall};
-use crate::lifecycle::facts::{CallFailureKind, JoinOffer};
+use crate::lifecycle::facts::JoinOffer;
 use crate::lifecycle::machine::Lifecycle;
 use crate::lifecycle::policy;
 use crate::lifecycle::timer::Timer;
@@ -241,11 +241,5 @@ impl Lifecycle {
         let commit = &self.book.desired_app()?.release.commit;
         let running = self.view().and_then(|view| view.release.as_ref());
         (running != Some(commit)).then(|| commit.clone())
-    }
-
-    /// Whether the last failure means that Cloudly has no use for this node's reports at present.
-    pub fn is_refused(&self) -> bool {
-        let kind = self.beats.last_failure().map(|failure| failure.kind);
-        matches!(kind, Some(CallFailureKind::Suspended)) || self.beats.is_disowned()
     }
 }
