@@ -5,8 +5,8 @@ use crate::adapters::store::OpenError;
 use crate::agent::{self, AgentError};
 use crate::cli::{self, Cli, Command, Console, ExitCode, Flags};
 use crate::config::{self, Environment, Overrides, Settings};
+use crate::diagnose::OneLook;
 use crate::failpoint;
-use crate::one_shot::OneLook;
 use crate::runtime::replay;
 use crate::telemetry::logs::{self, LogFilter, LogFormat};
 use crate::telemetry::redact::Redactor;
@@ -107,9 +107,10 @@ async fn run_agent(settings: Settings) -> ExitCode {
                 AgentError::Open(OpenError::InUse { .. }) | AgentError::LocalApi(BindError::InUse { .. }) => {
                     ExitCode::AlreadyRunning
                 }
-                AgentError::Config(_) => ExitCode::Configuration,
+                AgentError::Cloudly(_) | AgentError::Supervisor(_) => ExitCode::Configuration,
                 AgentError::Open(_)
                 | AgentError::LocalApi(_)
+                | AgentError::Stored(_)
                 | AgentError::Checkpoint { .. }
                 | AgentError::Dead(_)
                 | AgentError::System(_) => ExitCode::Internal,

@@ -176,5 +176,4 @@ fn fail(console: &mut Console<'_>, error: &ClientError) -> ExitCode {
 }
 
 #[cfg(test)]
-#[path = "commands_tests.rs"]
 mod tests;

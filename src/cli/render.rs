@@ -285,5 +285,4 @@ pub(super) fn locks(locks: &Locks, paint: Paint) -> String {
 }
 
 #[cfg(test)]
-#[path = "render_tests.rs"]
 mod tests;

@@ -7,7 +7,6 @@
 //! | `settings.rs` | what the keys mean |
 //! | `read.rs` | how values are written |
 
-mod endpoint;
 mod env;
 mod error;
 mod file;
@@ -19,7 +18,6 @@ mod settings;
 mod tests;
 mod validate;
 
-pub use endpoint::Endpoint;
 pub use env::{Environment, FAILPOINT};
 pub use error::{ConfigError, ConfigErrors};
 pub use keys::{Key, SPECS, Spec};

@@ -1,7 +1,7 @@
 //! The configuration, valid.
 
-use super::endpoint::Endpoint;
 use super::layer::Source;
+use crate::vault::Endpoint;
 use baseos_interfaces::token::Token;
 use secrecy::SecretString;
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::vault::Endpoint;
 use baseos_interfaces::token::{Token, TokenKind};
 use proptest::prelude::*;
 use std::fs;

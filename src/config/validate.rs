@@ -1,11 +1,12 @@
 //! From texts to settings: each value read once, everything wrong noted, nothing shown.
 
+use super::ConfigErrors;
 use super::error::shown;
 use super::keys::{Key, SPECS};
 use super::layer::{Source, Values};
 use super::read;
 use super::settings::{ApiAddress, Device, Row, Settings, SupervisorAccess};
-use super::{ConfigErrors, Endpoint};
+use crate::vault::Endpoint;
 use baseos_interfaces::token::{Token, TokenKind};
 use std::path::PathBuf;
 use std::time::Duration;

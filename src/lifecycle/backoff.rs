@@ -5,9 +5,7 @@ use std::time::Duration;
 /// How a series of tries spreads out.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
-    /// The shortest delay.
     pub base: Duration,
-    /// The longest delay.
     pub cap: Duration,
 }
 
@@ -76,7 +74,7 @@ mod tests {
         }
 
         #[test]
-        fn a_wish_is_fulfilled_and_never_makes_a_hot_loop(seconds: Option<u32>, failures: u32, entropy: u64) {
+        fn a_retry_after_is_followed_and_never_makes_a_hot_loop(seconds: Option<u32>, failures: u32, entropy: u64) {
             let delay = after(seconds, failures, entropy);
             prop_assert!(delay >= Duration::from_secs(1));
             if let Some(seconds) = seconds.filter(|seconds| *seconds > 0) {

@@ -1,6 +1,6 @@
 //! Effects: requests to the world, imperative. The runtime dispatches each to the port that performs it.
 
-use crate::lifecycle::target::LocalTarget;
+use crate::lifecycle::supervisor_target::LocalTarget;
 use baseos_interfaces::heartbeat::Heartbeat;
 use baseos_interfaces::local::{
     CloudlyStatus, Doctor, Handshake, LocalStatus, Lock, Locks, Notice, UpdateAnswer,
@@ -48,12 +48,12 @@ pub enum Port {
 
 /// How often the Supervisor is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Pace {
-    /// Nothing is going on.
+pub enum PollRate {
+    /// Nothing is under way.
     #[default]
-    Calm,
-    /// An update is under way.
-    Brisk,
+    Slow,
+    /// An update or a command is under way, or the Supervisor is at work.
+    Fast,
 }
 
 /// A call to the Supervisor. At most one is under way; the machine queues the others.
@@ -63,7 +63,6 @@ pub enum SupervisorCall {
     Inspect,
     /// Hand it a new target (unmanaged).
     ApplyTarget {
-        /// The whole target.
         target: Box<LocalTarget>,
         /// Override update locks; an audited order.
         force: bool,
@@ -74,24 +73,13 @@ pub enum SupervisorCall {
         force: bool,
     },
     /// Restart all containers of the app, overriding locks and ending the Supervisor's back-off: last resort.
-    RestartApp {
-        /// The app.
-        app_id: u64,
-    },
+    RestartApp { app_id: u64 },
     /// Restart one service.
-    RestartService {
-        /// The app.
-        app_id: u64,
-        /// The service's name.
-        service: String,
-    },
+    RestartService { app_id: u64, service: String },
     /// Reboot the device; locks are honoured.
     Reboot,
     /// Read the device's last log lines.
-    CollectLogs {
-        /// How many.
-        lines: u32,
-    },
+    CollectLogs { lines: u32 },
 }
 
 /// One request to the world.
@@ -99,7 +87,6 @@ pub enum SupervisorCall {
 pub enum Effect {
     /// Ask Cloudly for an identity. The adapter adds the join token and stores the node token it gets.
     Register {
-        /// Echoed by the result.
         op: OpId,
         /// The join token to use.
         token: TokenId,
@@ -107,57 +94,31 @@ pub enum Effect {
         registration_id: String,
         /// What the node says of itself.
         node: Box<NodeFacts>,
-        /// For operators.
         labels: BTreeMap<String, String>,
     },
     /// Send a heartbeat. The adapter adds the node token and stores new credentials it gets.
-    Heartbeat {
-        /// Echoed by the result.
-        op: OpId,
-        /// The body.
-        beat: Box<Heartbeat>,
-    },
+    Heartbeat { op: OpId, heartbeat: Box<Heartbeat> },
     /// Ask something of the Supervisor.
-    Supervisor {
-        /// Echoed by the result.
-        op: OpId,
-        /// What.
-        call: SupervisorCall,
-    },
-    /// Look at the Supervisor at this pace from now on.
-    Watch {
-        /// How often.
-        pace: Pace,
-    },
+    Supervisor { op: OpId, call: SupervisorCall },
+    /// Look at the Supervisor so often from now on.
+    SetPollRate { rate: PollRate },
     /// Create and flock both update-lock files, or adopt those that are ours already.
     HoldLockFiles {
-        /// Echoed by the result.
         op: OpId,
         /// Who holds leases, for whoever reads the files.
         holders: Vec<String>,
     },
     /// Remove the update-lock files that are ours.
-    ReleaseLockFiles {
-        /// Echoed by the result.
-        op: OpId,
-    },
+    ReleaseLockFiles { op: OpId },
     /// Answer a request on the local API.
     Reply {
-        /// Which.
         request: RequestId,
-        /// With what.
         answer: Box<LocalAnswer>,
     },
-    /// Tell whoever listens on the local API's event stream.
-    Publish {
-        /// What.
-        notice: Box<Notice>,
-    },
+    /// Tell the clients of the local API's event stream.
+    Publish { notice: Box<Notice> },
     /// The identity is confirmed: never use this join token again.
-    ForgetJoinToken {
-        /// Which.
-        token: TokenId,
-    },
+    ForgetJoinToken { token: TokenId },
     /// End the process; everything is parked.
     Stop,
 }
@@ -167,7 +128,7 @@ impl Effect {
     pub fn port(&self) -> Port {
         match self {
             Self::Register { .. } | Self::Heartbeat { .. } => Port::Cloudly,
-            Self::Supervisor { .. } | Self::Watch { .. } => Port::Supervisor,
+            Self::Supervisor { .. } | Self::SetPollRate { .. } => Port::Supervisor,
             Self::HoldLockFiles { .. } | Self::ReleaseLockFiles { .. } => Port::LockFiles,
             Self::Reply { .. } | Self::Publish { .. } => Port::LocalApi,
             Self::ForgetJoinToken { .. } => Port::Vault,
@@ -183,7 +144,7 @@ impl Effect {
             | Self::Supervisor { op, .. }
             | Self::HoldLockFiles { op, .. }
             | Self::ReleaseLockFiles { op } => Some(*op),
-            Self::Watch { .. }
+            Self::SetPollRate { .. }
             | Self::Reply { .. }
             | Self::Publish { .. }
             | Self::ForgetJoinToken { .. }
@@ -214,7 +175,7 @@ impl Effect {
             },
             Self::Reply { answer, .. } => matches!(**answer, LocalAnswer::Lock(_)),
             Self::Heartbeat { .. }
-            | Self::Watch { .. }
+            | Self::SetPollRate { .. }
             | Self::HoldLockFiles { .. }
             | Self::ReleaseLockFiles { .. }
             | Self::Publish { .. }
@@ -227,7 +188,7 @@ impl Effect {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Register { .. } => "Register",
-            Self::Heartbeat { beat, .. } if beat.goodbye => "Heartbeat(goodbye)",
+            Self::Heartbeat { heartbeat, .. } if heartbeat.goodbye => "Heartbeat(goodbye)",
             Self::Heartbeat { .. } => "Heartbeat",
             Self::Supervisor { call, .. } => match call {
                 SupervisorCall::Inspect => "Inspect",
@@ -238,8 +199,8 @@ impl Effect {
                 SupervisorCall::Reboot => "Reboot",
                 SupervisorCall::CollectLogs { .. } => "CollectLogs",
             },
-            Self::Watch { pace: Pace::Calm } => "Watch(calm)",
-            Self::Watch { pace: Pace::Brisk } => "Watch(brisk)",
+            Self::SetPollRate { rate: PollRate::Slow } => "SetPollRate(slow)",
+            Self::SetPollRate { rate: PollRate::Fast } => "SetPollRate(fast)",
             Self::HoldLockFiles { .. } => "HoldLockFiles",
             Self::ReleaseLockFiles { .. } => "ReleaseLockFiles",
             Self::Reply { .. } => "Reply",

@@ -160,6 +160,16 @@ pub struct SupervisorError {
     pub message: String,
 }
 
+impl SupervisorError {
+    /// The call did not leave, because its checkpoint could not be written.
+    pub(crate) fn withheld(problem: &str) -> Self {
+        Self {
+            kind: SupervisorErrorKind::Unavailable,
+            message: format!("not begun, because the state cannot be saved: {problem}"),
+        }
+    }
+}
+
 impl fmt::Display for SupervisorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

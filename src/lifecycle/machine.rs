@@ -3,91 +3,31 @@
 //! statig dispatches (leaf first, then its superstates); the tables it needs are in `states/mod.rs`. This file is
 //! what the rest of the agent sees: [`Machine::resume`], [`Machine::step`], [`Machine::next_timer`].
 
-use crate::lifecycle::beats::Beats;
-use crate::lifecycle::book::{Book, Tracked};
 use crate::lifecycle::checkpoint::{Checkpoint, VERSION};
-use crate::lifecycle::context::{Context, Transition};
-use crate::lifecycle::effect::{Effect, Pace, RequestId};
+use crate::lifecycle::context::Context;
+use crate::lifecycle::durable::Durable;
+use crate::lifecycle::effect::Effect;
 use crate::lifecycle::event::Event;
-use crate::lifecycle::facts::{HostFacts, JoinOffer, Run, SupervisorError, SupervisorView};
-use crate::lifecycle::health::Issues;
-use crate::lifecycle::leases::Leases;
-use crate::lifecycle::lock_files::LockFiles;
-use crate::lifecycle::ports::Ports;
+use crate::lifecycle::facts::{CallFailure, Run, SupervisorError};
+use crate::lifecycle::shared::Shared;
+use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::states::State;
-use crate::lifecycle::time::{Millis, Stamp};
-use crate::lifecycle::timer::{Timer, Timers};
-use baseos_interfaces::Timestamp;
-use baseos_interfaces::local::Notice;
+use crate::lifecycle::time::{Millis, Reboot, Stamp};
+use crate::lifecycle::timer::Timer;
+use crate::lifecycle::transition::Transition;
 use baseos_interfaces::states::AgentState;
 use serde::Serialize;
 use statig::blocking::{InitializedStateMachine, IntoStateMachineExt as _};
 
-/// What all states share: the book, which survives a restart, and what a new process finds out again.
-#[derive(Clone, Debug)]
-pub struct Lifecycle {
-    /// What survives a restart.
-    pub book: Tracked<Book>,
-    /// The facts of this run.
-    pub run: Run,
-    /// Who is busy.
-    pub ports: Ports,
-    /// Deadlines.
-    pub timers: Timers,
-    /// The conversation with Cloudly.
-    pub beats: Beats,
-    /// The last look at the Supervisor; `None`: not looked yet.
-    pub supervisor: Option<Result<SupervisorView, SupervisorError>>,
-    /// The last look at the host.
-    pub host: HostFacts,
-    /// Whether there was one in this run.
-    pub(super) host_seen: bool,
-    /// What is not as it should be.
-    pub issues: Issues,
-    /// balena's update-lock files.
-    pub lock_files: LockFiles,
-    /// Why the checkpoint cannot be written; `None`: it can.
-    pub state_problem: Option<String>,
-    /// The join token that lies ready.
-    pub offer: Option<JoinOffer>,
-    /// When this run began, device's clock.
-    pub started_at: Timestamp,
-    /// The leases as they were before the one that was granted last, and whose request that was: a grant that does
-    /// not reach the disk does not reach its asker either, and must not hold anything.
-    pub(super) granted: Option<(RequestId, Leases)>,
-    pub(super) stopping: bool,
-    pub(super) pace: Pace,
-    pub(super) last_notices: Vec<Notice>,
-}
-
-impl Lifecycle {
-    /// The Supervisor's state, when it answers.
-    pub fn view(&self) -> Option<&SupervisorView> {
-        self.supervisor.as_ref()?.as_ref().ok()
-    }
-
-    pub(super) fn container_ids(&self) -> Vec<String> {
-        let containers = self
-            .view()
-            .map(|view| view.containers.as_slice())
-            .unwrap_or_default();
-        let mut ids: Vec<_> = containers
-            .iter()
-            .map(|container| container.container_id.clone())
-            .collect();
-        ids.sort_unstable();
-        ids
-    }
-}
-
 /// What one event led to.
 #[derive(Clone, Debug, Default, Serialize)]
+#[must_use = "its checkpoint is to be written and its effects are to be carried out"]
 pub struct Step {
     /// Requests to the world, in order. They leave after the checkpoint is on disk.
     pub effects: Vec<Effect>,
     /// Moves, in order; each is one line in the log.
     pub transitions: Vec<Transition>,
-    /// Nobody was interested.
+    /// No state handled the event.
     pub ignored: bool,
     /// Who decided: the innermost state that did not pass the event on.
     pub handler: &'static str,
@@ -99,7 +39,7 @@ pub struct Step {
 /// The lifecycle machine. Deterministic: the same checkpoint, run and events give the same steps.
 #[derive(Clone)]
 pub struct Machine {
-    inner: InitializedStateMachine<Lifecycle>,
+    inner: InitializedStateMachine<Shared>,
     saved: Option<Saved>,
 }
 
@@ -107,8 +47,21 @@ pub struct Machine {
 #[derive(Clone)]
 struct Saved {
     state: State,
-    book: Book,
+    durable: Durable,
     touches: u64,
+}
+
+/// How the agent stands with its neighbours, for the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Contact<'a> {
+    /// Why Cloudly did not accept the last heartbeat; `None`: it did, or there was none.
+    pub cloudly_failure: Option<&'a CallFailure>,
+    /// Whether Cloudly has accepted a heartbeat in this run.
+    pub cloudly_heard: bool,
+    /// Why the Supervisor is not available; `None`: it is, or it was not looked at yet.
+    pub supervisor_error: Option<&'a SupervisorError>,
+    /// Why the last try to register failed.
+    pub registering: Option<&'a str>,
 }
 
 impl Machine {
@@ -117,45 +70,22 @@ impl Machine {
         let Checkpoint {
             saved,
             mut state,
-            mut book,
+            mut durable,
             ..
         } = checkpoint;
-        if book.boot_id != run.boot_id {
-            state.carry_over(saved, now);
+        if durable.boot_id != run.boot_id {
+            state.carry_over(Reboot { saved, now });
         }
-        book.begin(&run, saved, now);
-        let mut beats = Beats::default();
-        if let Some(node) = &book.node {
-            beats.configure(node);
-        }
+        durable.begin(&run, saved, now);
         let offer = run.join.clone();
-        let lifecycle = Lifecycle {
-            ports: Ports::new(book.epoch),
-            lock_files: LockFiles::default(),
-            book: Tracked::new(book),
-            timers: Timers::default(),
-            beats,
-            supervisor: None,
-            host: HostFacts::default(),
-            host_seen: false,
-            issues: Issues::default(),
-            state_problem: None,
-            offer: offer.clone(),
-            started_at: now.wall,
-            granted: None,
-            stopping: false,
-            pace: Pace::Calm,
-            last_notices: Vec::new(),
-            run,
-        };
-        let mut machine = lifecycle.uninitialized_state_machine();
+        let mut machine = Shared::new(durable, run, now).uninitialized_state_machine();
         *machine.state_mut() = state;
-        let mut cx = Context::new(now, "resumed");
+        let mut cx = Context::new(now, "resumed", false);
         let inner = machine.init_with_context(&mut cx);
         let mut machine = Self { inner, saved: None };
-        cx.raise(Event::Entered);
+        cx.raise(Signal::Entered);
         if let Some(offer) = offer {
-            cx.raise(Event::JoinTokenOffered(offer));
+            cx.raise(Signal::JoinOffered(offer));
         }
         let step = machine.finish(cx);
         (machine, step)
@@ -163,19 +93,19 @@ impl Machine {
 
     /// Takes in one event.
     pub fn step(&mut self, event: &Event, now: Stamp) -> Step {
-        let mut cx = Context::new(now, event.name());
-        cx.draining = self.state().is_draining();
-        self.inner.handle_with_context(event, &mut cx);
+        let mut cx = Context::new(now, event.name(), self.state().is_draining());
+        self.inner.handle_with_context(&Input::Event(event), &mut cx);
         self.finish(cx)
     }
 
     fn finish(&mut self, mut cx: Context) -> Step {
         let (ignored, handler) = (cx.ignored, cx.asked);
-        while let Some(event) = cx.raised.pop_front() {
-            cx.cause = event.name();
-            self.inner.handle_with_context(&event, &mut cx);
+        while let Some(signal) = cx.signals.pop_front() {
+            cx.cause = signal.name();
+            self.inner.handle_with_context(&Input::Signal(&signal), &mut cx);
         }
-        self.inner.handle_with_context(&Event::StepEnded, &mut cx);
+        self.inner
+            .handle_with_context(&Input::Signal(&Signal::StepEnded), &mut cx);
         let checkpoint = self.changed(cx.now);
         Step {
             effects: cx.effects,
@@ -188,40 +118,35 @@ impl Machine {
 
     /// The checkpoint, if it differs from the last one returned.
     fn changed(&mut self, now: Stamp) -> Option<Box<Checkpoint>> {
-        let (state, book) = (self.inner.state(), &self.inner.inner().book);
+        let (state, durable) = (self.inner.state(), &self.inner.inner().durable);
         if let Some(saved) = &mut self.saved
             && saved.state == *state
         {
-            if saved.touches == book.touches() {
+            if saved.touches == durable.touches() {
                 return None;
             }
-            saved.touches = book.touches();
-            if saved.book == **book {
+            saved.touches = durable.touches();
+            if saved.durable == **durable {
                 return None;
             }
         }
-        let (state, touches, book) = (state.clone(), book.touches(), (**book).clone());
+        let (state, touches, durable) = (state.clone(), durable.touches(), (**durable).clone());
         self.saved = Some(Saved {
             state: state.clone(),
-            book: book.clone(),
+            durable: durable.clone(),
             touches,
         });
         Some(Box::new(Checkpoint {
             version: VERSION,
             saved: now.boot,
             state,
-            book,
+            durable,
         }))
     }
 
     /// The earliest deadline. When it comes, feed `Event::Elapsed` with it.
     pub fn next_timer(&self) -> Option<(Timer, Millis)> {
-        self.inner.inner().timers.next()
-    }
-
-    /// The leaf state.
-    pub fn state(&self) -> &State {
-        self.inner.state()
+        self.shared().timers.next()
     }
 
     /// The leaf state's name.
@@ -229,8 +154,26 @@ impl Machine {
         self.state().name()
     }
 
-    /// What all states share.
-    pub fn lifecycle(&self) -> &Lifecycle {
+    /// How the agent stands with its neighbours.
+    pub fn contact(&self) -> Contact<'_> {
+        let shared = self.shared();
+        let registering = match self.state() {
+            State::Registering(registering) => registering.problem(),
+            _ => None,
+        };
+        Contact {
+            cloudly_failure: shared.heartbeats.last_failure(),
+            cloudly_heard: shared.heartbeats.last_contact().is_some(),
+            supervisor_error: shared.supervisor.as_ref().and_then(|seen| seen.as_ref().err()),
+            registering,
+        }
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        self.inner.state()
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
         self.inner.inner()
     }
 }

@@ -1,34 +1,39 @@
-//! THE MACHINE. Facts come in as events, it decides, effects go out. No clock, no IO, no async, no randomness,
-//! no secrets: the same checkpoint and the same journal give the same effects.
+//! The lifecycle machine: facts come in as events, it decides, effects go out. No clock, no IO, no async, no
+//! randomness, no secrets: the same checkpoint and the same journal give the same effects.
+//!
+//! `machine` is the roof: [`Machine::resume`], [`Machine::step`], [`Machine::next_timer`]. `states` holds one file a
+//! state and the tables that wire them. The rooms beside it hold what the states do: `update` (what to apply, when,
+//! and whether it runs), `cloudly` (the conversation with Cloudly), `supervisor_target` (the only maker of a local
+//! target), `locks` and `report`. `shared` and `durable` are the data that all states share.
 
-pub mod application;
 pub mod backoff;
-pub mod beats;
-pub mod book;
 pub mod checkpoint;
-pub mod commands;
-pub mod context;
-pub mod doctor;
+mod cloudly;
+mod context;
+mod durable;
 pub mod effect;
 pub mod event;
 pub mod facts;
-pub mod health;
-pub mod leases;
-pub mod lock_files;
+mod in_flight;
+mod locks;
 pub mod machine;
-pub mod policy;
-pub mod ports;
-pub mod report;
-pub mod states;
-pub mod target;
+mod report;
+mod shared;
+mod signal;
+mod states;
+mod step_end;
+pub mod supervisor_target;
 pub mod time;
 pub mod timer;
-pub mod unsaved;
-pub mod update;
-pub mod verdict;
-pub mod vigil;
+pub mod transition;
+mod unsaved;
+mod update;
 
 pub use checkpoint::Checkpoint;
 pub use effect::Effect;
 pub use event::Event;
 pub use machine::{Machine, Step};
+pub use transition::Transition;
+
+#[cfg(test)]
+mod tests;

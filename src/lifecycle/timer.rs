@@ -80,6 +80,13 @@ impl Timers {
             .min_by_key(|(_, at)| *at)
     }
 
+    /// Forgets the deadlines of all of these.
+    pub fn disarm_all(&mut self, timers: &[Timer]) {
+        for timer in timers {
+            self.disarm(*timer);
+        }
+    }
+
     /// Those that are armed.
     pub fn armed(&self) -> impl Iterator<Item = Timer> + '_ {
         Timer::ALL.into_iter().filter(|timer| self.get(*timer).is_some())
@@ -91,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_earliest_deadline_comes_first_and_arming_again_replaces() {
+    fn the_earliest_deadline_comes_first_and_arming_again_replaces_it() {
         let mut timers = Timers::default();
         timers.arm(Timer::Heartbeat, Millis(20));
         timers.arm(Timer::Deadline, Millis(10));

@@ -1,9 +1,9 @@
 //! Hands each effect to its port. Mailboxes are never awaited: the machine keeps at most one operation per port
 //! under way, so a full mailbox is a bug, and is logged as one.
 
-use crate::adapters::vault::Vault;
 use crate::failpoint;
 use crate::lifecycle::effect::{Effect, LocalAnswer, Port};
+use crate::vault::Vault;
 use baseos_interfaces::problem::{Problem, code};
 use std::sync::Arc;
 use tokio::sync::mpsc;

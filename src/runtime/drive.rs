@@ -6,9 +6,9 @@ use crate::lifecycle::time::Stamp;
 use crate::lifecycle::{Checkpoint, Event, Machine, Step};
 use crate::runtime::bus::{Bus, DeadSource};
 use crate::runtime::clock::Clock;
+use crate::runtime::contact_log::ContactLog;
 use crate::runtime::dispatch::Dispatch;
 use crate::runtime::journal::Journal;
-use crate::runtime::tell::Told;
 use crate::telemetry::metrics::Metrics;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub struct Drive<C, S> {
     unsaved: Option<Box<Checkpoint>>,
     problem: Option<String>,
     own: VecDeque<Event>,
-    told: Told,
+    contact_log: ContactLog,
 }
 
 enum Next {
@@ -80,7 +80,7 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
             unsaved,
             problem,
             own,
-            told: Told::default(),
+            contact_log: ContactLog::default(),
         }
     }
 
@@ -155,7 +155,7 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
         let step = self.machine.step(event, now);
         if step.ignored {
             self.metrics.ignored();
-            tracing::debug!(event = event.name(), state = %self.machine.agent_state(), "nobody was interested");
+            tracing::debug!(event = event.name(), state = %self.machine.agent_state(), "no state handles this event");
         }
         self.carry_out(step, now)
     }
@@ -171,7 +171,7 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
             );
         }
         self.metrics.state(self.machine.agent_state());
-        self.told.tell(&self.machine);
+        self.contact_log.update(&self.machine);
         if step.checkpoint.is_some() {
             self.unsaved = step.checkpoint;
         }

@@ -3,9 +3,9 @@
 
 pub mod bus;
 pub mod clock;
+pub mod contact_log;
 pub mod dispatch;
 pub mod drive;
 pub mod journal;
 pub mod replay;
 pub mod shutdown;
-pub mod tell;

@@ -85,14 +85,14 @@ impl Metrics {
             self.0.heartbeats.get_or_create(&[("result", result)]).inc();
         };
         match event {
-            Event::BeatAnswered { .. } => {
+            Event::HeartbeatAnswered { .. } => {
                 beat("accepted");
                 self.0.cloudly_failures.set(0);
             }
             Event::Registered { .. } => {
                 self.0.cloudly_failures.set(0);
             }
-            Event::BeatFailed { .. } => {
+            Event::HeartbeatFailed { .. } => {
                 beat("failed");
                 self.0.cloudly_failures.inc();
             }
@@ -174,7 +174,7 @@ mod tests {
             retry_after_seconds: None,
             next_heartbeat_seconds: None,
         };
-        Event::BeatFailed { op: OpId(1), failure }
+        Event::HeartbeatFailed { op: OpId(1), failure }
     }
 
     /// Sample lines as (name with labels, value); panics on a line that is neither a sample nor a comment.
@@ -209,7 +209,10 @@ mod tests {
         });
         metrics.transition(AgentState::Idle, AgentState::Staging);
         let text = metrics.render();
-        assert_eq!(value(&text, "baserunner_events_total{event=\"beatFailed\"}"), 2.0);
+        assert_eq!(
+            value(&text, "baserunner_events_total{event=\"heartbeatFailed\"}"),
+            2.0
+        );
         assert_eq!(
             value(&text, "baserunner_events_total{event=\"stopRequested\"}"),
             1.0

@@ -7,6 +7,7 @@
 //! `…Bytes`; ratios `…Percent`. A missing member means *unknown or unchanged*, `null` means *known to be none*.
 //! Unknown members are ignored and unknown enum values become `Unknown`, so either side may be newer.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 pub mod admin;
 pub mod command;

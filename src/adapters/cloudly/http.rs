@@ -1,15 +1,18 @@
 //! One POST to Cloudly and what came of it.
 
-use super::verdict::{self, failure, garbage};
-use super::{CloudlySettings, ConfigError, Deadlines, tls};
+use super::answer::{Answer, is_json};
+use super::call_failure::{self, failure, garbage};
+use super::settings::{ConfigError, Deadlines};
+use super::tls;
 use crate::adapters::redact::{one_line, redact};
 use crate::lifecycle::facts::{CallFailure, CallFailureKind};
+use crate::vault::Endpoint;
 use baseos_interfaces::limits::ANSWER_MAX_BYTES;
 use baseos_interfaces::token::Token;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
 };
-use reqwest::{Response, StatusCode, Url, redirect, retry};
+use reqwest::{Response, Url, redirect, retry};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -17,27 +20,21 @@ use std::time::Duration;
 /// Longer than the longest usual heartbeat interval, so that a beat finds its connection open.
 const IDLE_CONNECTION: Duration = Duration::from_secs(300);
 
+/// What a registration says it comes from; heartbeats have no such header.
+const USER_AGENT_VALUE: HeaderValue =
+    HeaderValue::from_static(concat!("baserunner/", env!("CARGO_PKG_VERSION")));
+
 /// A client for one Cloudly.
 pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
-    agent: HeaderValue,
-}
-
-/// An answer, read to its end.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
 }
 
 impl Client {
-    pub(super) fn new(settings: &CloudlySettings, deadlines: Deadlines) -> Result<Self, ConfigError> {
-        let base = base(&settings.url, settings.allow_http)?;
-        let agent = format!("baserunner/{}", settings.agent_version);
-        let agent = HeaderValue::from_str(&agent).map_err(|_| ConfigError::Version)?;
+    pub(super) fn new(endpoint: &Endpoint, deadlines: Deadlines) -> Result<Self, ConfigError> {
+        let base = base(&endpoint.url, endpoint.allow_http)?;
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::config(settings.ca_pem.as_deref())?)
+            .tls_backend_preconfigured(tls::config(endpoint.ca_pem.as_deref())?)
             .http1_only()
             .no_proxy()
             .referer(false)
@@ -54,13 +51,13 @@ impl Client {
             .timeout(deadlines.call)
             .build()
             .map_err(|why| ConfigError::Client(why.without_url().to_string()))?;
-        Ok(Self { http, base, agent })
+        Ok(Self { http, base })
     }
 
     /// Posts a JSON body once and reads the answer as `T`.
     ///
     /// # Errors
-    /// Why there is no such answer; see [`verdict`].
+    /// Why there is no such answer; see [`call_failure`].
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -77,12 +74,12 @@ impl Client {
         // A heartbeat is paid for by the byte, and its status says which agent sent it.
         request = match token {
             Some(token) => request.header(AUTHORIZATION, bearer(token)?),
-            None => request.header(USER_AGENT, self.agent.clone()),
+            None => request.header(USER_AGENT, USER_AGENT_VALUE),
         };
-        let response = request.send().await.map_err(verdict::unreachable)?;
+        let response = request.send().await.map_err(call_failure::unreachable)?;
         let answer = read(response).await?;
         if !answer.status.is_success() {
-            return Err(verdict::refusal(&answer));
+            return Err(call_failure::refusal(&answer));
         }
         if !is_json(&answer.headers) {
             return Err(garbage(format!(
@@ -107,15 +104,6 @@ impl Client {
 /// `Garbage`; the wire types cannot fail to serialise, so nobody will see it.
 pub(super) fn to_json<T: Serialize>(body: &T) -> Result<Vec<u8>, CallFailure> {
     serde_json::to_vec(body).map_err(|_| garbage("the request cannot be written as JSON".to_owned()))
-}
-
-/// Whether the content type says that the body is JSON, a problem or not.
-pub(super) fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
-    kind.is_some_and(|kind| {
-        kind.eq_ignore_ascii_case("application/json") || kind.eq_ignore_ascii_case("application/problem+json")
-    })
 }
 
 fn base(url: &str, allow_http: bool) -> Result<Url, ConfigError> {
@@ -174,7 +162,7 @@ async fn read(mut response: Response) -> Result<Answer, CallFailure> {
         return Err(too_large());
     }
     let mut body = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(verdict::unreachable)? {
+    while let Some(piece) = response.chunk().await.map_err(call_failure::unreachable)? {
         if body.len() + piece.len() > ANSWER_MAX_BYTES {
             return Err(too_large());
         }

@@ -8,121 +8,65 @@
 //! Traffic is part of the design: one connection is kept open between heartbeats (no TCP keep-alive probes; they
 //! would cost more than the heartbeats), and a request carries only the headers HTTP needs.
 
-mod fit;
+mod answer;
+mod call_failure;
 mod http;
+mod settings;
+mod size_limit;
 mod tls;
-mod verdict;
 
-use crate::adapters::vault::Vault;
+pub use settings::ConfigError;
+
 use crate::lifecycle::effect::{Effect, OpId};
 use crate::lifecycle::event::{Event, Registration};
 use crate::lifecycle::facts::{CallFailure, CallFailureKind};
+use crate::vault::{Endpoint, Vault};
 use baseos_interfaces::heartbeat::{Heartbeat, HeartbeatAnswer};
 use baseos_interfaces::limits::{HEARTBEAT_PATH, PROTOCOL_VERSION, REGISTER_PATH};
 use baseos_interfaces::register::{NodeFacts, RegisterAnswer, RegisterRequest};
 use baseos_interfaces::token::{Token, TokenId, TokenKind, WireSecret};
+use settings::Deadlines;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 /// What this agent can do, as it says at registration.
 const CAPABILITIES: [&str; 3] = ["commands", "localLocks", "directTarget"];
 
-/// How to reach Cloudly.
-#[derive(Clone, Debug)]
-pub struct CloudlySettings {
-    /// Where it is, e.g. `https://cloudly.example`. A path is kept as a prefix of the endpoints' paths.
-    pub url: String,
-    /// The only authorities to trust, PEM. `None`: the public ones of Mozilla's programme, which are compiled in,
-    /// because the agent's image has no trust store.
-    pub ca_pem: Option<Vec<u8>>,
-    /// Whether plain `http` is allowed; for development.
-    pub allow_http: bool,
-    /// This agent's version, for the `user-agent` header of a registration (heartbeats have none).
-    pub agent_version: String,
-}
-
-/// Why the settings cannot be used. Never repeats the URL: it may hold credentials.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// Not a URL.
-    #[error("the Cloudly URL cannot be read ({0}): use one like https://cloudly.example")]
-    Url(String),
-    /// Neither `https` nor an allowed `http`.
-    #[error(
-        "the Cloudly URL starts with `{0}:`: use https:// (http:// only where plain HTTP is allowed, BASEOS_ALLOW_HTTP=1)"
-    )]
-    Scheme(String),
-    /// `user:password@`.
-    #[error(
-        "the Cloudly URL holds a user name or a password: leave them out, the node's token is all it needs"
-    )]
-    Credentials,
-    /// `?…` or `#…`.
-    #[error("the Cloudly URL has a query or a fragment: leave out everything from `?` or `#` on")]
-    Extra,
-    /// The custom CA.
-    #[error(
-        "the CA for Cloudly cannot be used ({0}): give one or more certificates in PEM, each between BEGIN CERTIFICATE and END CERTIFICATE"
-    )]
-    Ca(String),
-    /// The agent's version is not fit for a header.
-    #[error("the agent's version cannot stand in a header: use printable ASCII")]
-    Version,
-    /// The client library refuses its settings.
-    #[error("the HTTP client cannot be set up: {0}")]
-    Client(String),
-}
-
-/// How long things may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadlines {
-    /// Until the connection stands, TLS included.
-    pub(crate) connect: Duration,
-    /// Between two pieces of an answer.
-    pub(crate) progress: Duration,
-    /// The whole call.
-    pub(crate) call: Duration,
-}
-
-impl Default for Deadlines {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(10),
-            progress: Duration::from_secs(15),
-            call: Duration::from_secs(30),
-        }
-    }
-}
-
 /// The port to Cloudly.
 pub struct CloudlyPort {
-    client: http::Client,
+    /// `None`: nobody has said where Cloudly is.
+    client: Option<http::Client>,
     vault: Arc<dyn Vault>,
 }
 
 impl CloudlyPort {
-    /// Sets up the client; connects to nothing yet.
+    /// Sets up the client; connects to nothing yet. Without an endpoint every call fails and says so.
     ///
     /// # Errors
     /// Says which setting is wrong and what would be right.
-    pub fn new(settings: CloudlySettings, vault: Arc<dyn Vault>) -> Result<Self, ConfigError> {
-        Self::with_deadlines(settings, vault, Deadlines::default())
+    pub fn new(endpoint: Option<&Endpoint>, vault: Arc<dyn Vault>) -> Result<Self, ConfigError> {
+        Self::with_deadlines(endpoint, vault, Deadlines::default())
     }
 
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "settings are used up; nobody needs them afterwards"
-    )]
     pub(crate) fn with_deadlines(
-        settings: CloudlySettings,
+        endpoint: Option<&Endpoint>,
         vault: Arc<dyn Vault>,
         deadlines: Deadlines,
     ) -> Result<Self, ConfigError> {
-        let client = http::Client::new(&settings, deadlines)?;
-        Ok(Self { client, vault })
+        let client = endpoint.map(|endpoint| http::Client::new(endpoint, deadlines));
+        Ok(Self {
+            client: client.transpose()?,
+            vault,
+        })
+    }
+
+    fn client(&self) -> Result<&http::Client, CallFailure> {
+        self.client.as_ref().ok_or_else(|| {
+            let message = "BASEOS_CLOUDLY_URL is not set, and the state file knows no Cloudly either";
+            call_failure::failure(CallFailureKind::Unreachable, message.to_owned())
+        })
     }
 
     /// Whether Cloudly is there: an empty heartbeat without a token, which it must refuse. Says nothing about this
@@ -131,8 +75,8 @@ impl CloudlyPort {
     /// # Errors
     /// Why no Cloudly was reached.
     pub async fn reach(&self) -> Result<(), CallFailure> {
-        match self
-            .client
+        let client = self.client()?;
+        match client
             .post::<serde_json::Value>(HEARTBEAT_PATH, None, b"{}".to_vec())
             .await
         {
@@ -161,7 +105,7 @@ impl CloudlyPort {
                     node,
                     labels,
                 } => self.register(op, &token, registration_id, *node, labels).await,
-                Effect::Heartbeat { op, beat } => self.heartbeat(op, *beat).await,
+                Effect::Heartbeat { op, heartbeat } => self.heartbeat(op, *heartbeat).await,
                 other => {
                     error!(effect = other.name(), port = ?other.port(), "this effect is not for the Cloudly port: a bug in the dispatcher");
                     continue;
@@ -197,6 +141,7 @@ impl CloudlyPort {
         node: NodeFacts,
         labels: BTreeMap<String, String>,
     ) -> Result<Registration, CallFailure> {
+        let client = self.client()?;
         let Some(join_token) = self.vault.join_token(token) else {
             return Err(no_credentials(format!(
                 "the join token {token} is not in the store any more: offer a new one"
@@ -211,14 +156,14 @@ impl CloudlyPort {
             capabilities: CAPABILITIES.map(str::to_owned).to_vec(),
         };
         let body = http::to_json(&request)?;
-        let answer: RegisterAnswer = self.client.post(REGISTER_PATH, None, body).await?;
+        let answer: RegisterAnswer = client.post(REGISTER_PATH, None, body).await?;
         let node_token = Token::parse(TokenKind::Node, answer.node_token.expose()).map_err(|why| {
-            verdict::garbage(format!("Cloudly's answer brought no usable node token: {why}"))
+            call_failure::garbage(format!("Cloudly's answer brought no usable node token: {why}"))
         })?;
         // On disk before the machine hears of it: a node that believes to be enrolled must be able to prove it.
         self.vault
             .store_node_token(&node_token)
-            .map_err(|why| verdict::failure(CallFailureKind::Unavailable, why.to_string()))?;
+            .map_err(|why| call_failure::failure(CallFailureKind::Unavailable, why.to_string()))?;
         Ok(Registration {
             node_id: answer.node_id,
             approval: answer.approval,
@@ -230,26 +175,27 @@ impl CloudlyPort {
         })
     }
 
-    async fn heartbeat(&self, op: OpId, beat: Heartbeat) -> Event {
-        match self.try_heartbeat(beat).await {
+    async fn heartbeat(&self, op: OpId, heartbeat: Heartbeat) -> Event {
+        match self.try_heartbeat(heartbeat).await {
             Ok(answer) => {
                 let credentials_stored = self.store_credentials(&answer);
-                Event::BeatAnswered {
+                Event::HeartbeatAnswered {
                     op,
                     orders: Box::new(answer.orders),
                     credentials_stored,
                 }
             }
-            Err(failure) => Event::BeatFailed { op, failure },
+            Err(failure) => Event::HeartbeatFailed { op, failure },
         }
     }
 
-    async fn try_heartbeat(&self, beat: Heartbeat) -> Result<HeartbeatAnswer, CallFailure> {
+    async fn try_heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatAnswer, CallFailure> {
+        let client = self.client()?;
         let Some(token) = self.vault.node_token() else {
             return Err(no_credentials("there is no node token in the store".to_owned()));
         };
-        let body = fit::heartbeat(beat)?;
-        let answer = self.client.post(HEARTBEAT_PATH, Some(&token), body).await;
+        let body = size_limit::encode(heartbeat)?;
+        let answer = client.post(HEARTBEAT_PATH, Some(&token), body).await;
         match &answer {
             Ok(_) => {
                 if let Err(why) = self.vault.token_accepted(token.id()) {
@@ -283,7 +229,7 @@ impl CloudlyPort {
 }
 
 fn no_credentials(message: String) -> CallFailure {
-    verdict::failure(CallFailureKind::NoCredentials, message)
+    call_failure::failure(CallFailureKind::NoCredentials, message)
 }
 
 #[cfg(test)]

@@ -6,11 +6,12 @@ mod secrets;
 mod settings;
 mod tls;
 
-use super::{CloudlyPort, CloudlySettings, Deadlines};
-use crate::adapters::vault::{Vault, VaultError};
+use super::CloudlyPort;
+use super::settings::Deadlines;
 use crate::lifecycle::effect::{Effect, OpId};
 use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::CallFailure;
+use crate::vault::{Endpoint, Vault, VaultError};
 use baseos_interfaces::heartbeat::Heartbeat;
 use baseos_interfaces::register::NodeFacts;
 use baseos_interfaces::token::{Token, TokenId, TokenKind};
@@ -97,12 +98,11 @@ impl Vault for Store {
     }
 }
 
-fn settings(url: impl Into<String>) -> CloudlySettings {
-    CloudlySettings {
+fn endpoint(url: impl Into<String>) -> Endpoint {
+    Endpoint {
         url: url.into(),
         ca_pem: None,
         allow_http: true,
-        agent_version: "0.1.0".to_owned(),
     }
 }
 
@@ -114,7 +114,7 @@ fn short() -> Deadlines {
     }
 }
 
-fn beat() -> Heartbeat {
+fn body() -> Heartbeat {
     Heartbeat {
         protocol_version: 1,
         run_id: "r_8c1f".to_owned(),
@@ -132,7 +132,7 @@ fn beat() -> Heartbeat {
 fn heartbeat(op: u64) -> Effect {
     Effect::Heartbeat {
         op: OpId(op),
-        beat: Box::new(beat()),
+        heartbeat: Box::new(body()),
     }
 }
 
@@ -167,14 +167,14 @@ async fn perform(port: CloudlyPort, effects: Vec<Effect>) -> Vec<Event> {
 }
 
 async fn perform_at(url: String, store: Arc<Store>, effects: Vec<Effect>) -> Vec<Event> {
-    let port = CloudlyPort::with_deadlines(settings(url), store, short()).unwrap();
+    let port = CloudlyPort::with_deadlines(Some(&endpoint(url)), store, short()).unwrap();
     perform(port, effects).await
 }
 
 /// One heartbeat that must fail.
-async fn failed_beat(url: String, store: Arc<Store>) -> CallFailure {
+async fn failed_heartbeat(url: String, store: Arc<Store>) -> CallFailure {
     match perform_at(url, store, vec![heartbeat(7)]).await.pop() {
-        Some(Event::BeatFailed { op: OpId(7), failure }) => failure,
+        Some(Event::HeartbeatFailed { op: OpId(7), failure }) => failure,
         other => panic!("{other:?}"),
     }
 }

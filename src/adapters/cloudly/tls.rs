@@ -1,6 +1,6 @@
 //! Whom the agent trusts to be Cloudly.
 
-use super::ConfigError;
+use super::settings::ConfigError;
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// When the CA holds no usable certificate.
-pub(super) fn config(ca_pem: Option<&[u8]>) -> Result<ClientConfig, ConfigError> {
+pub(super) fn config(ca_pem: Option<&str>) -> Result<ClientConfig, ConfigError> {
     let roots = match ca_pem {
         Some(pem) => custom(pem)?,
         None => RootCertStore {
@@ -28,9 +28,9 @@ pub(super) fn config(ca_pem: Option<&[u8]>) -> Result<ClientConfig, ConfigError>
     Ok(config)
 }
 
-fn custom(pem: &[u8]) -> Result<RootCertStore, ConfigError> {
+fn custom(pem: &str) -> Result<RootCertStore, ConfigError> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         let certificate = certificate.map_err(|why| ConfigError::Ca(why.to_string()))?;
         roots
             .add(certificate)

@@ -4,7 +4,6 @@ mod identity;
 
 pub use identity::{architecture, boot_id, hardware_id, hostname, registration_id, run_id};
 
-use crate::adapters::locks;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::HostFacts;
 use futures_util::stream::{self, Stream};
@@ -16,12 +15,11 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 const STEP: u64 = 16 * 1024 * 1024;
 
 /// What the poller looks at.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
     /// Where the state lives, and on the same file system the images.
     pub state_dir: PathBuf,
-    /// Where the update-lock files are.
-    pub lock_dir: PathBuf,
+    /// Finds the paths of foreign lock files that hold updates back.
+    pub foreign_locks: Box<dyn Fn() -> Vec<String> + Send>,
 }
 
 /// Looks at the host every `period` and yields [`Event::HostObserved`] at once and then whenever something is
@@ -61,13 +59,7 @@ fn look(watched: &Watched, last: Option<&HostFacts>) -> HostFacts {
     let free = free_bytes(&watched.state_dir);
     HostFacts {
         free_bytes: free.map(|free| settle(free, last.and_then(|last| last.free_bytes))),
-        // The Supervisor's own come and go with its work; they hold nothing back, and reporting them would make
-        // every update look blocked by a stranger.
-        foreign_locks: locks::foreign(&watched.lock_dir)
-            .into_iter()
-            .filter(|lock| !lock.transient)
-            .map(|lock| lock.path.to_string_lossy().into_owned())
-            .collect(),
+        foreign_locks: (watched.foreign_locks)(),
     }
 }
 
@@ -93,6 +85,13 @@ mod tests {
     use proptest::prelude::*;
     use std::fs;
 
+    fn watched(state_dir: &Path, foreign_locks: impl Fn() -> Vec<String> + Send + 'static) -> Watched {
+        Watched {
+            state_dir: state_dir.to_owned(),
+            foreign_locks: Box::new(foreign_locks),
+        }
+    }
+
     fn facts(event: Event) -> HostFacts {
         match event {
             Event::HostObserved(facts) => facts,
@@ -101,12 +100,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_look_is_told_at_once_and_then_only_what_is_different() {
+    async fn reports_the_first_look_at_once_and_then_only_what_is_different() {
         let dir = tempfile::tempdir().unwrap();
-        let watched = Watched {
-            state_dir: dir.path().to_owned(),
-            lock_dir: dir.path().to_owned(),
-        };
+        let lock = dir.path().join("updates.lock");
+        let looked_for = lock.clone();
+        let watched = watched(dir.path(), move || {
+            let found = looked_for.exists();
+            found
+                .then(|| looked_for.to_string_lossy().into_owned())
+                .into_iter()
+                .collect()
+        });
         let mut events = Box::pin(poll(watched, Duration::from_secs(30)));
         let first = facts(events.next().await.unwrap());
         assert!(first.free_bytes.unwrap().is_multiple_of(STEP));
@@ -115,7 +119,6 @@ mod tests {
         let quiet = tokio::time::timeout(Duration::from_secs(3600), events.next()).await;
         assert!(quiet.is_err() || facts(quiet.unwrap().unwrap()).foreign_locks.is_empty());
 
-        let lock = dir.path().join("updates.lock");
         fs::write(&lock, "").unwrap();
         let seen = facts(events.next().await.unwrap());
         assert_eq!(seen.foreign_locks, [lock.to_string_lossy()]);
@@ -124,26 +127,8 @@ mod tests {
     }
 
     #[test]
-    fn the_supervisors_own_locks_are_no_strangers() {
-        let dir = tempfile::tempdir().unwrap();
-        let lock = dir.path().join("updates.lock");
-        fs::write(&lock, "0").unwrap();
-        if std::os::unix::fs::chown(&lock, Some(65534), None).is_err() {
-            return; // Only root can try this.
-        }
-        let watched = Watched {
-            state_dir: dir.path().to_owned(),
-            lock_dir: dir.path().to_owned(),
-        };
-        assert!(look(&watched, None).foreign_locks.is_empty());
-    }
-
-    #[test]
     fn a_path_that_is_not_there_has_no_free_space_to_report() {
-        let watched = Watched {
-            state_dir: "/nonexistent".into(),
-            lock_dir: "/nonexistent".into(),
-        };
+        let watched = watched(Path::new("/nonexistent"), Vec::new);
         assert_eq!(look(&watched, None), HostFacts::default());
     }
 

@@ -22,9 +22,9 @@ mod tests;
 
 pub use listen::BindError;
 
-use crate::adapters::vault::Vault;
 use crate::lifecycle::effect::Effect;
 use crate::lifecycle::event::Event;
+use crate::vault::Vault;
 use accept::Slots;
 use axum::Router;
 use baseos_interfaces::token::{Token, TokenKind};

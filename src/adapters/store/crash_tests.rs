@@ -3,7 +3,7 @@
 use super::disk::{CURRENT, PREVIOUS, TEMP, TEMP_PREVIOUS};
 use super::tests::{names, open, token};
 use super::*;
-use crate::adapters::vault::Vault;
+use crate::vault::Vault;
 use baseos_interfaces::token::TokenKind;
 use serde_json::{Value, json};
 use std::fs;

@@ -11,7 +11,7 @@
 //!
 //! Every later version keeps the first line as it is, so that an older agent tells a newer file from a damaged one.
 
-use crate::config::Endpoint;
+use crate::vault::Endpoint;
 use baseos_interfaces::token::{Token, TokenError, TokenKind, WireSecret};
 use secrecy::zeroize::Zeroizing;
 use serde::{Deserialize, Serialize};

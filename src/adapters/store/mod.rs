@@ -25,7 +25,7 @@ mod vault_tests;
 
 pub use open::{OpenError, Opened};
 
-use crate::config::Endpoint;
+use crate::vault::Endpoint;
 use baseos_interfaces::token::{Token, TokenId};
 use disk::Disk;
 use document::Document;
@@ -38,7 +38,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The agent's memory on disk. Also the [`Vault`](crate::adapters::vault::Vault).
+/// The agent's memory on disk. Also the [`Vault`](crate::vault::Vault).
 pub struct StateFile {
     /// Flocked for as long as this lives.
     _lock: File,
@@ -51,6 +51,8 @@ struct Inner {
     generation: u64,
     /// Whether the disk may hold something else than `document`.
     dirty: bool,
+    /// The Cloudly of this run.
+    in_use: Option<Endpoint>,
     /// Node tokens that Cloudly refused in this run.
     refused: BTreeSet<TokenId>,
     /// Join tokens of this run that are not on the disk: from the configuration, or replaced by a later offer.
@@ -130,17 +132,10 @@ impl StateFile {
         self.inner().document.endpoint.clone()
     }
 
-    /// Remembers where Cloudly is, for a start whose environment does not say it.
-    ///
-    /// # Errors
-    /// When it cannot be written; it is written with the next save that succeeds.
-    pub fn set_endpoint(&self, endpoint: &Endpoint) -> Result<(), SaveError> {
-        let mut inner = self.inner();
-        if inner.document.endpoint.as_ref() != Some(endpoint) {
-            inner.document.endpoint = Some(endpoint.clone());
-            inner.dirty = true;
-        }
-        inner.save()
+    /// Uses this Cloudly for this run. It is remembered once it has accepted one of the node's tokens, for a start
+    /// whose environment does not say where Cloudly is: a release that forgets it must not lose the box.
+    pub fn use_endpoint(&self, endpoint: Endpoint) {
+        self.inner().in_use = Some(endpoint);
     }
 
     /// Whether this node has an identity.
@@ -149,20 +144,24 @@ impl StateFile {
         inner.document.credentials.node.is_some() || inner.document.credentials.next.is_some()
     }
 
-    /// The public id of a join token that came over the local API in an earlier run and was not used up.
-    pub fn stored_join_token(&self) -> Option<TokenId> {
-        self.inner()
-            .document
-            .credentials
-            .join
-            .as_ref()
-            .map(|token| token.id().clone())
-    }
-
-    /// Makes the configuration's join token known for this run. It is not written to the disk: it stands in the
-    /// configuration.
-    pub fn lend_join_token(&self, token: Token) {
-        self.inner().lend(token);
+    /// The join token to offer in this run: one that came over the local API in an earlier run and was not used up,
+    /// else the configuration's, or what is wrong with that. One that somebody handed over by hand is newer.
+    ///
+    /// The configuration's token is kept in memory only: it stands in the configuration.
+    pub fn join_token_to_offer(
+        &self,
+        configured: Option<&Result<Token, String>>,
+    ) -> Option<Result<TokenId, String>> {
+        let mut inner = self.inner();
+        if let Some(Ok(token)) = configured {
+            inner.lend(token.clone());
+        }
+        let stored = inner.document.credentials.join.as_ref();
+        let configured = configured.map(|token| token.as_ref().map_err(Clone::clone));
+        stored
+            .map(Ok)
+            .or(configured)
+            .map(|token| token.map(|token| token.id().clone()))
     }
 
     #[cfg(test)]
@@ -194,8 +193,17 @@ impl Inner {
             document,
             generation,
             dirty,
+            in_use: None,
             refused: BTreeSet::new(),
             offered: Vec::new(),
+        }
+    }
+
+    /// The Cloudly of this run has accepted a token: it is written with the next save.
+    fn remember_endpoint(&mut self) {
+        if self.in_use.is_some() && self.document.endpoint != self.in_use {
+            self.document.endpoint.clone_from(&self.in_use);
+            self.dirty = true;
         }
     }
 

@@ -1,6 +1,6 @@
 use super::disk::{CURRENT, PREVIOUS, RESERVE, RESERVE_BYTES, Step, TEMP, TEMP_PREVIOUS};
 use super::*;
-use crate::adapters::vault::Vault;
+use crate::vault::Vault;
 use baseos_interfaces::token::TokenKind;
 use rustix::io::Errno;
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ fn what_is_saved_is_there_after_a_restart() {
             .file
             .save_checkpoint(&json!({"float": 0.1, "map": {"b": 1, "a": [null, "ä"]}}))
             .unwrap();
-        opened.file.set_endpoint(&endpoint).unwrap();
+        opened.file.use_endpoint(endpoint.clone());
         opened.file.store_node_token(&token(TokenKind::Node, 1)).unwrap();
     }
     let opened = StateFile::open(&state).unwrap();
@@ -326,12 +326,12 @@ fn a_failed_save_leaves_the_old_file_and_no_litter_and_is_made_up_for_later() {
             );
 
             file.on_step(None);
-            file.set_endpoint(&Endpoint {
+            file.use_endpoint(Endpoint {
                 url: "u".into(),
                 ca_pem: None,
                 allow_http: false,
-            })
-            .unwrap();
+            });
+            file.token_accepted(token(TokenKind::Node, 1).id()).unwrap();
             drop(file);
             let file = open(dir.path());
             assert_eq!(checkpoint(&file), Some(json!({"n": 3})), "{failed:?}");

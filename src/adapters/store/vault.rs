@@ -2,7 +2,7 @@
 
 use super::document::Credentials;
 use super::{Inner, SaveError, StateFile};
-use crate::adapters::vault::{Vault, VaultError};
+use crate::vault::{Vault, VaultError};
 use baseos_interfaces::token::{Token, TokenId, TokenKind};
 
 /// How many join tokens of one run are kept in memory; the machine works on one at a time.
@@ -22,6 +22,7 @@ impl Vault for StateFile {
             next: None,
             join: before.join.clone(),
         };
+        inner.remember_endpoint();
         inner.write_or_restore(before)?;
         inner.refused.clear();
         Ok(())
@@ -56,6 +57,7 @@ impl Vault for StateFile {
             credentials.node = credentials.next.take();
             inner.dirty = true;
         }
+        inner.remember_endpoint();
         inner.save().map_err(vault_error)
     }
 

@@ -7,7 +7,7 @@ use crate::adapters::redact::redact;
 use crate::lifecycle::effect::SupervisorCall;
 use crate::lifecycle::event::SupervisorAnswer;
 use crate::lifecycle::facts::{SupervisorError, SupervisorErrorKind};
-use crate::lifecycle::target::LocalTarget;
+use crate::lifecycle::supervisor_target::LocalTarget;
 use serde_json::{Value, json};
 
 /// How much of the log is passed on, bytes.

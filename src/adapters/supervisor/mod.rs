@@ -1,14 +1,15 @@
 //! The local Supervisor, over HTTP (architecture §4).
 //!
-//! [`SupervisorPort`] performs `Effect::Supervisor` calls and `Effect::Watch`; [`poll`] looks at the Supervisor at
-//! a pace and emits what it sees when it differs; [`exits`] listens to its log while an update is under way. All share a [`SupervisorClient`], which has the API key and
-//! never shows it: the key stands in the URL (`?apikey=`), so no URL reaches an error, an event or a log.
+//! [`SupervisorPort`] performs `Effect::Supervisor` calls and `Effect::SetPollRate`; [`poll`] looks at the Supervisor at
+//! that rate and emits what it sees when it differs; [`service_exits`] reads its log while the rate is fast. All share
+//! a [`SupervisorClient`], which has the API key and never shows it: the key stands in the URL (`?apikey=`), so no URL
+//! reaches an error, an event or a log.
 //!
 //! Source of what is sent and understood: observed behaviour of Supervisor 19.0.5.
 
 mod call;
 mod client;
-mod exits;
+mod exit_log;
 mod inspect;
 mod lines;
 mod poll;
@@ -18,11 +19,11 @@ mod view;
 mod wire;
 
 pub use client::SupervisorClient;
-pub use exits::exits;
-pub use poll::{Paces, poll};
+pub use exit_log::service_exits;
+pub use poll::{PollIntervals, poll};
 pub use settings::{ConfigError, SupervisorSettings};
 
-use crate::lifecycle::effect::{Effect, OpId, Pace, SupervisorCall};
+use crate::lifecycle::effect::{Effect, OpId, PollRate, SupervisorCall};
 use crate::lifecycle::event::Event;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -33,18 +34,18 @@ use tracing::error;
 /// The port to the Supervisor.
 pub struct SupervisorPort {
     client: SupervisorClient,
-    pace: watch::Sender<Pace>,
+    poll_rate: watch::Sender<PollRate>,
 }
 
 impl SupervisorPort {
-    /// A port whose `Effect::Watch` sets `pace`; the other end of it goes to [`poll`].
-    pub fn new(client: SupervisorClient, pace: watch::Sender<Pace>) -> Self {
-        Self { client, pace }
+    /// A port whose `Effect::SetPollRate` sets `poll_rate`; the other end of it goes to [`poll`].
+    pub fn new(client: SupervisorClient, poll_rate: watch::Sender<PollRate>) -> Self {
+        Self { client, poll_rate }
     }
 
     /// Performs effects until the mailbox closes (and what was begun is done) or nobody takes results any more.
     ///
-    /// Calls run one at a time, in order; a change of pace does not wait for them.
+    /// Calls run one at a time, in order; a change of the poll rate does not wait for them.
     pub async fn serve(self, mut mailbox: mpsc::Receiver<Effect>, events: mpsc::Sender<Event>) {
         let mut queue: VecDeque<(OpId, SupervisorCall)> = VecDeque::new();
         let mut running: Option<BoxFuture<'_, Event>> = None;
@@ -57,8 +58,8 @@ impl SupervisorPort {
             match chosen {
                 Chosen::Effect(None) => open = false,
                 Chosen::Effect(Some(Effect::Supervisor { op, call })) => queue.push_back((op, call)),
-                Chosen::Effect(Some(Effect::Watch { pace })) => {
-                    self.pace.send_replace(pace);
+                Chosen::Effect(Some(Effect::SetPollRate { rate })) => {
+                    self.poll_rate.send_replace(rate);
                 }
                 Chosen::Effect(Some(other)) => {
                     error!(effect = other.name(), port = ?other.port(), "this effect is not for the Supervisor port: a bug in the dispatcher");

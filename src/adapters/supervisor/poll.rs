@@ -2,7 +2,7 @@
 
 use super::client::{SupervisorClient, error};
 use super::view::{Known, look};
-use crate::lifecycle::effect::Pace;
+use crate::lifecycle::effect::PollRate;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::{SupervisorError, SupervisorErrorKind, SupervisorView};
 use futures_util::{Stream, stream};
@@ -13,37 +13,35 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 /// How often it is asked again whether the Supervisor wants a key.
 const DOUBT_MANAGED: Duration = Duration::from_secs(600);
 
-/// How long it is from one look to the next.
+/// From one look to the next, by poll rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Paces {
-    /// Nothing is going on.
-    pub calm: Duration,
-    /// An update is under way.
-    pub brisk: Duration,
+pub struct PollIntervals {
+    pub slow: Duration,
+    pub fast: Duration,
 }
 
-impl Default for Paces {
+impl Default for PollIntervals {
     fn default() -> Self {
         Self {
-            calm: Duration::from_secs(30),
-            brisk: Duration::from_secs(2),
+            slow: Duration::from_secs(30),
+            fast: Duration::from_secs(2),
         }
     }
 }
 
-/// Looks at the Supervisor, at once and then at the pace that was last set, and yields `Event::Observed` whenever
-/// the view, or the kind of the error, differs from what was yielded last. A new pace takes effect at once and
+/// Looks at the Supervisor, at once and then at the rate that was last set, and yields `Event::Observed` whenever
+/// the view, or the kind of the error, differs from what was yielded last. A new rate takes effect at once and
 /// brings a look with it. The stream never ends; without a Supervisor it says so once.
 pub fn poll(
     client: SupervisorClient,
-    paces: Paces,
-    pace: watch::Receiver<Pace>,
+    intervals: PollIntervals,
+    rate: watch::Receiver<PollRate>,
 ) -> impl Stream<Item = Event> + Send {
     let poller = Poller {
         client,
-        paces,
-        pace,
-        rhythm: None,
+        intervals,
+        rate,
+        interval: None,
         doubt: None,
         known: Known::default(),
         last: None,
@@ -56,10 +54,10 @@ pub fn poll(
 
 struct Poller {
     client: SupervisorClient,
-    paces: Paces,
-    pace: watch::Receiver<Pace>,
+    intervals: PollIntervals,
+    rate: watch::Receiver<PollRate>,
     /// Made at the first look, inside the runtime.
-    rhythm: Option<(Pace, Interval)>,
+    interval: Option<(PollRate, Interval)>,
     doubt: Option<Interval>,
     known: Known,
     last: Option<Result<SupervisorView, SupervisorErrorKind>>,
@@ -67,31 +65,31 @@ struct Poller {
 
 enum Chosen {
     Look,
-    Pace(bool),
+    Rate(bool),
     Doubt,
 }
 
 impl Poller {
     async fn next(&mut self) -> Event {
-        let mut pace_is_set = true;
+        let mut rate_is_set = true;
         loop {
-            let pace = *self.pace.borrow_and_update();
+            let rate = *self.rate.borrow_and_update();
             if !self.client.is_configured() && self.last.is_some() {
                 return std::future::pending().await;
             }
-            let rhythm = match &mut self.rhythm {
-                Some((of, rhythm)) if *of == pace => rhythm,
-                other => &mut other.insert((pace, self.paces.interval(pace))).1,
+            let interval = match &mut self.interval {
+                Some((of, interval)) if *of == rate => interval,
+                other => &mut other.insert((rate, self.intervals.interval(rate))).1,
             };
             let doubt = self.doubt.get_or_insert_with(|| every(DOUBT_MANAGED));
             let chosen = tokio::select! {
                 biased;
-                set = self.pace.changed(), if pace_is_set => Chosen::Pace(set.is_ok()),
+                set = self.rate.changed(), if rate_is_set => Chosen::Rate(set.is_ok()),
                 _ = doubt.tick() => Chosen::Doubt,
-                _ = rhythm.tick() => Chosen::Look,
+                _ = interval.tick() => Chosen::Look,
             };
             match chosen {
-                Chosen::Pace(still) => pace_is_set = still,
+                Chosen::Rate(still) => rate_is_set = still,
                 Chosen::Doubt => self.known.doubt_managed(),
                 Chosen::Look => {
                     if let Some(event) = self.look().await {
@@ -110,7 +108,7 @@ impl Poller {
             return None;
         }
         self.last = Some(news);
-        Some(Event::Observed(Box::new(seen)))
+        Some(Event::SupervisorObserved(Box::new(seen)))
     }
 
     /// A look is several requests, each with a deadline; this one is for all of them.
@@ -132,11 +130,11 @@ impl Poller {
     }
 }
 
-impl Paces {
-    fn interval(self, pace: Pace) -> Interval {
-        every(match pace {
-            Pace::Calm => self.calm,
-            Pace::Brisk => self.brisk,
+impl PollIntervals {
+    fn interval(self, rate: PollRate) -> Interval {
+        every(match rate {
+            PollRate::Slow => self.slow,
+            PollRate::Fast => self.fast,
         })
     }
 }

@@ -1,15 +1,15 @@
 //! The port and the poller against a Supervisor that answers as the real one was seen to, and against worse.
 
 mod calls;
+mod exit_log;
 mod faults;
-mod listening;
 mod looks;
 mod recorded;
 
 use super::settings::Deadlines;
 use super::{SupervisorClient, SupervisorPort, SupervisorSettings};
 use crate::adapters::fake::{Fake, Reply, Seen, http, json};
-use crate::lifecycle::effect::{Effect, OpId, Pace, SupervisorCall};
+use crate::lifecycle::effect::{Effect, OpId, PollRate, SupervisorCall};
 use crate::lifecycle::event::{Event, SupervisorAnswer};
 use crate::lifecycle::facts::SupervisorError;
 use std::net::SocketAddr;
@@ -57,7 +57,7 @@ async fn perform(client: SupervisorClient, effects: Vec<Effect>) -> Vec<Event> {
         mailbox.send(effect).await.unwrap();
     }
     drop(mailbox);
-    let port = SupervisorPort::new(client, watch::channel(Pace::Calm).0);
+    let port = SupervisorPort::new(client, watch::channel(PollRate::Slow).0);
     port.serve(effects_in, events_out).await;
     let mut all = Vec::new();
     while let Some(event) = events.recv().await {

@@ -2,106 +2,75 @@
 
 use super::State;
 use super::registering::Registering;
-use crate::lifecycle::beats::GOODBYE;
-use crate::lifecycle::book::Deferral;
-use crate::lifecycle::context::{Beat, Context, Query};
+use crate::lifecycle::cloudly::commands::Circumstances;
+use crate::lifecycle::cloudly::heartbeat::GOODBYE;
+use crate::lifecycle::context::{Context, HeartbeatKind, Query};
 use crate::lifecycle::effect::{Effect, RequestId};
 use crate::lifecycle::event::{Event, LocalCall};
-use crate::lifecycle::facts::JoinOffer;
-use crate::lifecycle::machine::Lifecycle;
-use crate::lifecycle::policy;
+use crate::lifecycle::facts::{CallFailure, JoinOffer};
+use crate::lifecycle::shared::Shared;
+use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
-use baseos_interfaces::desired::Policy;
+use crate::lifecycle::update::consent::nothing_offered;
+use crate::lifecycle::update::target::Desired;
 use baseos_interfaces::heartbeat::Orders;
-use baseos_interfaces::local::DeferRequest;
-use baseos_interfaces::problem::{Problem, code};
+use baseos_interfaces::local::{DeferRequest, LockScope};
 use baseos_interfaces::register::Approval;
 use statig::Outcome;
-use std::time::Duration;
 
-pub(super) fn enter(l: &mut Lifecycle, cx: &Context) {
+pub(super) fn enter(l: &mut Shared, cx: &Context) {
     l.timers.arm(Timer::Heartbeat, cx.now.boot);
 }
 
-pub(super) fn handle(l: &mut Lifecycle, event: &Event, cx: &mut Context) -> Outcome<State> {
+pub(super) fn handle(l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outcome<State> {
+    let event = match input {
+        Input::Event(event) => event,
+        Input::Signal(Signal::JoinOffered(offer)) if offer.replace || l.heartbeats.is_disowned() => {
+            return rejoin(l, offer);
+        }
+        Input::Signal(_) => return Outcome::Super,
+    };
     match event {
         Event::Elapsed(Timer::Heartbeat) => {
             l.timers.disarm(Timer::Heartbeat);
-            cx.beat(Beat::Usual);
-            Outcome::Handled
+            cx.send_heartbeat(HeartbeatKind::Regular);
         }
-        Event::BeatAnswered {
+        Event::HeartbeatAnswered {
             orders,
             credentials_stored,
             ..
-        } => {
-            answered(l, orders, *credentials_stored, cx);
-            Outcome::Handled
-        }
-        Event::BeatFailed { failure, .. } => {
-            if l.stopping {
-                stop(l, cx);
-                return Outcome::Handled;
-            }
-            let next = l.beats.failed(failure, cx.now);
-            l.timers.arm(Timer::Heartbeat, next);
-            match l.offer.clone() {
-                // Cloudly no longer knows this node, and a new join token lies ready.
-                Some(offer) if l.beats.is_disowned() => rejoin(l, &offer),
-                _ => Outcome::Handled,
-            }
-        }
-        Event::JoinTokenOffered(offer) if offer.replace || l.beats.is_disowned() => rejoin(l, offer),
-        Event::JoinTokenOffered(_) => Outcome::Handled,
+        } => answered(l, orders, *credentials_stored, cx),
+        Event::HeartbeatFailed { failure, .. } => return failed(l, failure, cx),
         Event::StopRequested => {
             l.stopping = true;
             l.timers.arm(Timer::Goodbye, cx.now.boot + GOODBYE);
-            if !l.ports.cloudly_busy() {
-                cx.beat(Beat::Goodbye);
+            if !l.in_flight.cloudly_busy() {
+                cx.send_heartbeat(HeartbeatKind::Goodbye);
             }
-            Outcome::Handled
         }
-        Event::LocalRequested {
-            request,
-            call: LocalCall::Check,
-        } => {
-            l.beats.urge();
-            cx.raise(Event::ConsentChanged);
-            cx.reply(*request, Query::Update);
-            Outcome::Handled
-        }
-        Event::LocalRequested {
-            request,
-            call: LocalCall::Approve,
-        } => approve(l, *request, cx),
-        Event::LocalRequested {
-            request,
-            call: LocalCall::Defer(defer),
-        } => put_off(l, *request, defer, cx),
-        _ => Outcome::Super,
+        Event::LocalRequested { request, call } => return local_requested(l, *request, call, cx),
+        _ => return Outcome::Super,
     }
+    Outcome::Handled
 }
 
-fn answered(l: &mut Lifecycle, orders: &Orders, credentials_stored: bool, cx: &mut Context) {
-    let said_goodbye = l.tick_off();
-    let node_id = l
-        .book
-        .node
-        .as_ref()
-        .map(|node| node.id.clone())
-        .unwrap_or_default();
-    if l.beats.server_now(cx.now.boot).is_none() {
+fn answered(l: &mut Shared, orders: &Orders, credentials_stored: bool, cx: &mut Context) {
+    let said_goodbye = tick_off(l);
+    let node_id = l.durable.node.as_ref().map(|node| node.id.clone());
+    if l.heartbeats.server_now(cx.now.boot).is_none() {
         // Windows and slots are judged by Cloudly's clock, which is heard now for the first time in this run.
-        cx.raise(Event::ConsentChanged);
+        cx.raise(Signal::GateChanged);
     }
-    let next = l.beats.accepted(orders, &node_id, cx.now);
+    let next = l
+        .heartbeats
+        .accepted(orders, node_id.as_deref().unwrap_or_default(), cx.now);
     l.timers.arm(Timer::Heartbeat, next);
     confirm(l, orders, cx);
     if l.stopping {
         if said_goodbye {
             stop(l, cx);
         } else {
-            cx.beat(Beat::Goodbye);
+            cx.send_heartbeat(HeartbeatKind::Goodbye);
         }
         return;
     }
@@ -109,137 +78,160 @@ fn answered(l: &mut Lifecycle, orders: &Orders, credentials_stored: bool, cx: &m
         return;
     }
     if let Some(desired) = &orders.desired {
-        let known = l.book.revision();
-        if desired.revision > known || (desired.reset && desired.revision != known) {
-            if let Some(app) = &desired.app {
-                // An order to go ahead was about that release, not about the way back from it.
-                l.book.last_policy = Some(Policy {
-                    force: None,
-                    ..app.policy.clone()
-                });
-            }
-            if desired.revision < known {
-                l.book.recount();
-            }
-            l.book.desired = Some(desired.clone());
-            l.beats.urge();
-            cx.raise(Event::DesiredChanged);
-        } else if desired.revision == known && l.book.desired.as_ref() != Some(desired) {
-            // The same revision: only the rollout's permission may be newer, everything else is settled.
-            refresh_slot(l, desired, cx);
-        }
+        take_desired(l, desired.into(), desired.reset, cx);
     }
-    l.take_commands(orders, credentials_stored, cx);
+    take_commands(l, orders, credentials_stored, cx);
 }
 
-fn refresh_slot(l: &mut Lifecycle, desired: &baseos_interfaces::desired::Desired, cx: &mut Context) {
-    let Some(newer) = desired.app.as_ref() else { return };
-    let same = l
-        .book
-        .desired_app()
-        .is_some_and(|app| app.release.commit == newer.release.commit && app.slot != newer.slot);
-    if !same {
-        return;
+/// Cloudly has what the last heartbeat carried. True: it was the goodbye.
+fn tick_off(l: &mut Shared) -> bool {
+    let Some(sent) = l.heartbeats.sent().cloned() else {
+        return false;
+    };
+    if let Some(last) = &sent.last_event {
+        l.durable.outbox.delivered(last);
     }
-    if let Some(app) = l.book.desired.as_mut().and_then(|desired| desired.app.as_mut()) {
-        app.slot.clone_from(&newer.slot);
-        cx.raise(Event::ConsentChanged);
+    if !sent.results.is_empty() {
+        l.durable.commands.delivered(&sent.results);
     }
+    sent.goodbye
 }
 
 /// The first accepted heartbeat confirms the identity: the join token is spent.
-fn confirm(l: &mut Lifecycle, orders: &Orders, cx: &mut Context) {
-    if l.book.node.as_ref().is_some_and(|node| !node.confirmed) {
-        if let Some(pending) = l.book.join.registration.take() {
-            l.book.join.spent = Some(pending.token.clone());
-            cx.emit(Effect::ForgetJoinToken { token: pending.token });
-        }
-        if let Some(node) = l.book.node.as_mut() {
-            node.confirmed = true;
-        }
-    }
+fn confirm(l: &mut Shared, orders: &Orders, cx: &mut Context) {
+    let Some(node) = l.durable.node.clone() else {
+        return;
+    };
     let approval = orders.approval.filter(|approval| *approval != Approval::Unknown);
-    let changed = l
-        .book
-        .node
-        .as_ref()
-        .is_some_and(|node| approval.is_some_and(|new| new != node.approval));
-    if changed && let (Some(node), Some(approval)) = (l.book.node.as_mut(), approval) {
-        node.approval = approval;
+    let mut confirmed = node.clone();
+    confirmed.confirmed = true;
+    confirmed.approval = approval.unwrap_or(node.approval);
+    if !node.confirmed
+        && let Some(token) = l.durable.join.spend()
+    {
+        cx.emit(Effect::ForgetJoinToken { token });
+    }
+    if confirmed != node {
+        l.durable.node = Some(confirmed);
     }
 }
 
-fn rejoin(l: &mut Lifecycle, offer: &JoinOffer) -> Outcome<State> {
-    match l.taken_up(offer) {
-        Ok(token) => Outcome::Transition(State::Registering(Registering::new(
-            l,
-            token,
-            &offer.registration_id,
-        ))),
+fn take_desired(l: &mut Shared, desired: Desired, reset: bool, cx: &mut Context) {
+    let known = l.durable.revision();
+    if desired.revision > known || (reset && desired.revision != known) {
+        if let Some(app) = &desired.app {
+            l.durable.last_policy = Some(app.policy.without_force());
+        }
+        if desired.revision < known {
+            l.durable.memory.restart_revisions();
+        }
+        l.durable.desired = Some(desired);
+        l.heartbeats.urge();
+        cx.raise(Signal::DesiredChanged);
+    } else if desired.revision == known && l.durable.desired.as_ref() != Some(&desired) {
+        refresh_slot(l, &desired, cx);
+    }
+}
+
+/// The same revision: only the rollout's permission may be newer, everything else is settled.
+fn refresh_slot(l: &mut Shared, desired: &Desired, cx: &mut Context) {
+    let Some(newer) = &desired.app else { return };
+    let differs = l
+        .durable
+        .desired_app()
+        .is_some_and(|app| app.release.commit == newer.release.commit && app.slot != newer.slot);
+    if differs
+        && let Some(app) = l
+            .durable
+            .desired
+            .as_mut()
+            .and_then(|desired| desired.app.as_mut())
+    {
+        app.slot.clone_from(&newer.slot);
+        cx.raise(Signal::GateChanged);
+    }
+}
+
+fn take_commands(l: &mut Shared, orders: &Orders, token_rotated: bool, cx: &mut Context) {
+    if orders.commands.is_empty() {
+        return;
+    }
+    let durable = &mut *l.durable;
+    let circumstances = Circumstances {
+        app_id: durable.target.app_id().or(l.run.app_id),
+        reboot_lease: durable.leases.holder(LockScope::Reboot, cx.now.boot),
+        token_rotated,
+    };
+    if durable
+        .commands
+        .take_up(orders, circumstances, &mut l.in_flight, cx)
+    {
+        l.heartbeats.urge();
+    }
+}
+
+fn failed(l: &mut Shared, failure: &CallFailure, cx: &mut Context) -> Outcome<State> {
+    if l.stopping {
+        stop(l, cx);
+        return Outcome::Handled;
+    }
+    let next = l.heartbeats.failed(failure, cx.now);
+    l.timers.arm(Timer::Heartbeat, next);
+    match l.offer.clone() {
+        // Cloudly no longer knows this node, and a new join token lies ready.
+        Some(offer) if l.heartbeats.is_disowned() => rejoin(l, &offer),
+        _ => Outcome::Handled,
+    }
+}
+
+fn rejoin(l: &mut Shared, offer: &JoinOffer) -> Outcome<State> {
+    match l.durable.join.may_use(offer) {
+        Ok(token) => Outcome::Transition(Registering::with(l, token, &offer.registration_id)),
         Err(_) => Outcome::Handled,
     }
 }
 
-fn stop(l: &mut Lifecycle, cx: &mut Context) {
+fn stop(l: &mut Shared, cx: &mut Context) {
     l.timers.disarm(Timer::Goodbye);
     l.timers.disarm(Timer::Heartbeat);
     cx.emit(Effect::Stop);
 }
 
-fn approve(l: &mut Lifecycle, request: RequestId, cx: &mut Context) -> Outcome<State> {
-    if let Some(commit) = l.offered_commit() {
-        l.consent_to(&commit, cx.now);
-        l.book.consent.approved = true;
-        l.book.consent.deferral = None;
-        cx.raise(Event::ConsentChanged);
-        cx.reply(request, Query::Update);
-    } else {
-        cx.refuse(request, nothing_offered());
+fn local_requested(l: &mut Shared, request: RequestId, call: &LocalCall, cx: &mut Context) -> Outcome<State> {
+    match call {
+        LocalCall::Check => {
+            l.heartbeats.urge();
+            cx.raise(Signal::GateChanged);
+            cx.reply(request, Query::Update);
+        }
+        LocalCall::Approve => approve(l, request, cx),
+        LocalCall::Defer(defer) => defer_update(l, request, defer, cx),
+        _ => return Outcome::Super,
     }
     Outcome::Handled
 }
 
-fn put_off(l: &mut Lifecycle, request: RequestId, defer: &DeferRequest, cx: &mut Context) -> Outcome<State> {
+fn approve(l: &mut Shared, request: RequestId, cx: &mut Context) {
+    match l.offered_commit() {
+        Some(commit) => {
+            l.durable.consent.approve(&commit, cx.now);
+            cx.raise(Signal::GateChanged);
+            cx.reply(request, Query::Update);
+        }
+        None => cx.refuse(request, nothing_offered()),
+    }
+}
+
+fn defer_update(l: &mut Shared, request: RequestId, defer: &DeferRequest, cx: &mut Context) {
     let Some(commit) = l.offered_commit() else {
-        cx.refuse(request, nothing_offered());
-        return Outcome::Handled;
+        return cx.refuse(request, nothing_offered());
     };
-    l.consent_to(&commit, cx.now);
-    let allowed = policy::deferral_allowed(&l.book, cx.now);
-    let wanted = Duration::from_secs(defer.until_seconds.into());
-    if wanted > allowed {
-        let problem = Problem::new(
-            422,
-            code::INVALID_REQUEST,
-            "the policy does not allow so long a deferral",
-        )
-        .detail(format!("untilSeconds may be at most {} now", allowed.as_secs()));
-        cx.refuse(request, problem);
-        return Outcome::Handled;
-    }
-    let until = cx.now.boot + wanted;
-    l.book.consent.approved = false;
-    l.book.consent.deferral = Some(Deferral {
-        until,
-        until_wall: policy::wall(cx.now, until).unwrap_or(cx.now.wall),
-        reason: defer.reason.clone(),
-        since: cx.now.wall,
-    });
-    cx.raise(Event::ConsentChanged);
-    cx.reply(request, Query::Update);
-    Outcome::Handled
-}
-
-fn nothing_offered() -> Problem {
-    Problem::new(409, code::CONFLICT, "no update is waiting")
-        .detail("ask again when GET /v1/status shows one")
-}
-
-impl Lifecycle {
-    /// The commit consent would be about: what is desired and does not run.
-    fn offered_commit(&self) -> Option<String> {
-        let commit = &self.book.desired_app()?.release.commit;
-        let running = self.view().and_then(|view| view.release.as_ref());
-        (running != Some(commit)).then(|| commit.clone())
+    let longest = l.durable.policy().max_defer();
+    match l.durable.consent.defer(&commit, defer, longest, cx.now) {
+        Ok(()) => {
+            cx.raise(Signal::GateChanged);
+            cx.reply(request, Query::Update);
+        }
+        Err(problem) => cx.refuse(request, problem),
     }
 }

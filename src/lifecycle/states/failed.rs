@@ -1,31 +1,32 @@
-//! Failed: given up; reported with reason and evidence. Leaves when something else is desired, or on an
-//! operator's order to try again.
+//! Failed: given up; reported with reason and evidence. Leaves when something else is desired, or on an operator's
+//! order to try again.
 
 use super::State;
-use super::idle::{Idle, Wanted};
+use super::idle::Idle;
 use super::staging::Staging;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
-use crate::lifecycle::machine::Lifecycle;
-use crate::lifecycle::update::{Finished, Update};
+use crate::lifecycle::shared::Shared;
+use crate::lifecycle::signal::{Input, Signal};
+use crate::lifecycle::update::decide::{Decision, decide};
+use crate::lifecycle::update::record::{Finished, Update, UpdateError};
 use baseos_interfaces::states::UpdateState;
-use baseos_interfaces::status::UpdateError;
 use serde::{Deserialize, Serialize};
 use statig::Outcome;
 
-/// An update that was given up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failed {
-    /// How it ended.
-    pub last: Finished,
+pub(crate) struct Failed {
+    /// How the update ended.
+    pub(crate) last: Finished,
 }
 
 impl Failed {
     /// Gives an update up and remembers that the release is bad here.
-    pub(super) fn give_up(l: &mut Lifecycle, update: &Update, error: UpdateError, cx: &Context) -> Self {
-        l.declare_bad(update, &error);
+    pub(super) fn give_up(l: &mut Shared, update: &Update, error: UpdateError, cx: &Context) -> Self {
+        let revision = l.durable.revision();
+        l.durable.memory.declare_bad(update.commit(), &error, revision);
         let last = update.finished(UpdateState::Failed, Some(error), cx.now.wall);
-        l.note_outcome(Some(&last), cx);
+        l.record_outcome(&last, cx.now);
         Self { last }
     }
 
@@ -36,10 +37,10 @@ impl Failed {
         }
     }
 
-    pub(super) fn handle(&mut self, l: &mut Lifecycle, event: &Event, cx: &mut Context) -> Outcome<State> {
-        match event {
-            Event::DesiredChanged | Event::Entered => self.decide(l, cx),
-            Event::Observed(_) => match self.decide(l, cx) {
+    pub(super) fn handle(&mut self, l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outcome<State> {
+        match input {
+            Input::Signal(Signal::DesiredChanged | Signal::Entered) => self.look(l, cx),
+            Input::Event(Event::SupervisorObserved(_)) => match self.look(l, cx) {
                 Outcome::Handled => Outcome::Super,
                 outcome => outcome,
             },
@@ -47,34 +48,23 @@ impl Failed {
         }
     }
 
-    fn decide(&mut self, l: &mut Lifecycle, cx: &Context) -> Outcome<State> {
-        let Some(app) = l.book.desired_app() else {
-            return Outcome::Transition(Idle::ended(self.last.clone()));
+    fn look(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
+        let Some(app) = l.durable.desired_app() else {
+            return Outcome::Transition(Idle::after(self.last.clone()));
         };
         let other = app.release.commit != self.last.commit;
-        match l.wanted(cx) {
-            Wanted::Update(update) => Outcome::Transition(State::Staging(Staging::new(update))),
-            Wanted::Running if other => Outcome::Transition(State::Idle(Idle { last: None })),
-            Wanted::KnownBad(error) if other => {
-                let Some(app) = l.book.desired_app() else {
-                    return Outcome::Handled;
-                };
-                let update = Update::new(app, cx.now.into());
-                self.last = Self::known_bad(&update, error, cx).last;
-                l.beats.urge();
+        match decide(l, cx) {
+            Decision::Update(update) => Outcome::Transition(State::Staging(Staging::new(update))),
+            Decision::Running if other => Outcome::Transition(State::Idle(Idle::default())),
+            Decision::KnownBad(error) if other => {
+                if let Some(app) = l.durable.desired_app() {
+                    let update = Update::new(app, cx.now.into());
+                    *self = Self::known_bad(&update, error, cx);
+                    l.heartbeats.urge();
+                }
                 Outcome::Handled
             }
-            Wanted::Running | Wanted::KnownBad(_) | Wanted::Nothing => Outcome::Handled,
+            Decision::Running | Decision::KnownBad(_) | Decision::Nothing => Outcome::Handled,
         }
-    }
-}
-
-impl Lifecycle {
-    /// Remembers that a release is bad on this node.
-    pub(super) fn declare_bad(&mut self, update: &Update, error: &UpdateError) {
-        let revision = self.book.revision();
-        let memory = self.book.remember(&update.release.commit);
-        memory.known_bad = Some(error.clone());
-        memory.revision = revision;
     }
 }

@@ -5,192 +5,101 @@ use super::failed::Failed;
 use super::staging::Staging;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
-use crate::lifecycle::facts::AppState;
-use crate::lifecycle::machine::Lifecycle;
-use crate::lifecycle::update::{Finished, Update};
-use crate::lifecycle::verdict::{Verdict, judge};
+use crate::lifecycle::shared::Shared;
+use crate::lifecycle::signal::{Input, Signal};
+use crate::lifecycle::update::decide::{Decision, decide};
+use crate::lifecycle::update::judgement::{Judgement, judge};
+use crate::lifecycle::update::record::{Finished, Update, UpdateError};
 use baseos_interfaces::states::UpdateState;
-use baseos_interfaces::status::UpdateError;
 use serde::{Deserialize, Serialize};
 use statig::Outcome;
 
-/// How the last update ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Idle {
-    /// `None`: there was none.
-    pub last: Option<Finished>,
-}
-
-/// What the desired state asks for.
-pub(super) enum Wanted {
-    /// Nothing, or nothing that can be told yet.
-    Nothing,
-    /// What runs already.
-    Running,
-    /// A release that is known to be bad here.
-    KnownBad(UpdateError),
-    /// An update.
-    Update(Box<Update>),
+#[serde(default)]
+pub(crate) struct Idle {
+    /// How the last update ended; `None`: there was none.
+    pub(crate) last: Option<Finished>,
 }
 
 impl Idle {
-    pub(super) fn ended(last: Finished) -> State {
+    pub(super) fn after(last: Finished) -> State {
         State::Idle(Self { last: Some(last) })
     }
 
-    pub(super) fn handle(&mut self, l: &mut Lifecycle, event: &Event, cx: &mut Context) -> Outcome<State> {
-        match event {
-            Event::DesiredChanged | Event::ConsentChanged | Event::Entered => self.decide(l, cx),
-            Event::Observed(_) => {
-                // The observation itself is the root's business too.
-                match self.decide(l, cx) {
-                    Outcome::Handled => Outcome::Super,
-                    outcome => outcome,
-                }
-            }
+    pub(super) fn handle(&mut self, l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outcome<State> {
+        match input {
+            Input::Signal(Signal::DesiredChanged | Signal::GateChanged | Signal::Entered) => self.look(l, cx),
+            // The observation itself is the root's business too.
+            Input::Event(Event::SupervisorObserved(_)) => match self.look(l, cx) {
+                Outcome::Handled => Outcome::Super,
+                outcome => outcome,
+            },
             _ => Outcome::Super,
         }
     }
 
-    fn decide(&mut self, l: &mut Lifecycle, cx: &Context) -> Outcome<State> {
-        match l.wanted(cx) {
-            Wanted::Nothing => Outcome::Handled,
-            Wanted::Running => {
-                self.already_there(l, cx);
+    fn look(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
+        match decide(l, cx) {
+            Decision::Nothing => Outcome::Handled,
+            Decision::Running => {
+                self.found_running(l, cx);
                 Outcome::Handled
             }
-            Wanted::KnownBad(error) => {
-                let Some(desired) = l.book.desired_app() else {
-                    return Outcome::Handled;
-                };
-                if self
-                    .last
-                    .as_ref()
-                    .is_some_and(|last| last.commit == desired.release.commit)
-                {
-                    return Outcome::Handled;
-                }
-                let update = Update::new(desired, cx.now.into());
-                Outcome::Transition(State::Failed(Failed::known_bad(&update, error, cx)))
-            }
-            Wanted::Update(update) => {
-                l.note_stranger(&update, cx);
+            Decision::KnownBad(error) => self.found_bad(l, error, cx),
+            Decision::Update(update) => {
+                record_foreign_target(l, &update, cx);
                 Outcome::Transition(State::Staging(Staging::new(update)))
             }
         }
     }
 
+    fn found_bad(&self, l: &Shared, error: UpdateError, cx: &Context) -> Outcome<State> {
+        let Some(desired) = l.durable.desired_app() else {
+            return Outcome::Handled;
+        };
+        let reported = self.last.as_ref();
+        if reported.is_some_and(|last| last.commit == desired.release.commit) {
+            return Outcome::Handled;
+        }
+        let update = Update::new(desired, cx.now.into());
+        Outcome::Transition(State::Failed(Failed::known_bad(&update, error, cx)))
+    }
+
     /// What is desired runs without this agent's doing: it counts as succeeded, once.
-    fn already_there(&mut self, l: &mut Lifecycle, cx: &Context) {
-        let Some(app) = l.book.desired_app() else { return };
-        let same = self.last.as_ref().is_some_and(|last| {
-            last.commit == app.release.commit
-                && last.state == UpdateState::Succeeded
-                && last.rollout == app.rollout_id
+    fn found_running(&mut self, l: &mut Shared, cx: &Context) {
+        let Some(app) = l.durable.desired_app() else {
+            return;
+        };
+        let commit = &app.release.commit;
+        let reported = self.last.as_ref().is_some_and(|last| {
+            last.commit == *commit && last.state == UpdateState::Succeeded && last.rollout == app.rollout
         });
-        let proven = l
-            .book
-            .good
-            .as_ref()
-            .is_some_and(|good| good.commit == app.release.commit);
-        if same && proven {
+        if reported && l.durable.is_proven(commit) {
             return;
         }
-        let healthy = l.view().is_some_and(|view| {
-            judge(view, &app.release, l.book.target.images(&app.release.commit)) == Verdict::Healthy
-        });
+        let images = l.durable.target.images(commit);
+        let healthy = l
+            .view()
+            .is_some_and(|view| judge(view, &app.release, images) == Judgement::Healthy);
         if !healthy {
             return;
         }
         let app = app.clone();
-        l.book.prove(&app.release);
-        let update = Update::new(&app, cx.now.into());
-        self.last = Some(update.finished(UpdateState::Succeeded, None, cx.now.wall));
-        l.note_outcome(self.last.as_ref(), cx);
+        l.durable.prove(&app.release);
+        let finished = Update::new(&app, cx.now.into()).finished(UpdateState::Succeeded, None, cx.now.wall);
+        l.record_outcome(&finished, cx.now);
+        self.last = Some(finished);
     }
 }
 
-impl Lifecycle {
-    /// Compares what is desired with what is known.
-    pub(super) fn wanted(&mut self, cx: &Context) -> Wanted {
-        let Some(app) = self.book.desired_app() else {
-            return Wanted::Nothing;
-        };
-        if self.beats.clone_suspected {
-            return Wanted::Nothing;
-        }
-        let commit = app.release.commit.clone();
-        let proven = self.book.good.as_ref().is_some_and(|good| good.commit == commit);
-        let posted = self.book.target.posted();
-        let handed_over = posted == Some(commit.as_str());
-        // Another order to try, later than the finding that it is bad.
-        let ordered =
-            app.policy.force.is_some()
-                && self.book.memory.get(&commit).is_some_and(|memory| {
-                    memory.known_bad.is_some() && self.book.revision() > memory.revision
-                });
-        match &self.supervisor {
-            None => return Wanted::Nothing,
-            // What this agent handed over counts only once it has proved itself; until then it is to be watched.
-            Some(Ok(view))
-                if view.app_state == AppState::Applied && view.release.as_ref() == Some(&commit) =>
-            {
-                if !ordered && (proven || !handed_over) {
-                    return Wanted::Running;
-                }
-            }
-            // A proven release while the Supervisor is silent or at work (after a reboot, say): wait and see, unless
-            // it is another release that it was told to work at.
-            Some(seen)
-                if proven
-                    && (handed_over || posted.is_none())
-                    && !matches!(seen, Ok(view) if view.app_state == AppState::Applied) =>
-            {
-                return Wanted::Nothing;
-            }
-            Some(_) => {}
-        }
-        if ordered {
-            self.book.memory.remove(&commit);
-        } else if let Some(error) = self.book.known_bad(&commit) {
-            return Wanted::KnownBad(error.clone());
-        }
-        let Some(app) = self.book.desired_app() else {
-            return Wanted::Nothing;
-        };
-        let mut update = Update::new(app, cx.now.into());
-        // Attempts are kept over an interruption; what is wanted and not known to be bad gets at least one more.
-        let spare = app.policy.max_attempts.max(1) - 1;
-        update.attempt = self
-            .book
-            .memory
-            .get(&commit)
-            .map_or(0, |memory| memory.attempts.min(spare));
-        Wanted::Update(update)
-    }
-
-    /// What was proven here and handed over by this agent is to be put in place again: somebody else has handed the
-    /// Supervisor another target. It gives way, but not in silence.
-    fn note_stranger(&mut self, update: &Update, cx: &Context) {
-        let proven = self.book.good.as_ref().map(|good| good.commit.as_str());
-        let running = self.view().and_then(|view| view.release.clone());
-        if let Some(running) = running.filter(|running| running != update.commit())
-            && proven == Some(update.commit())
-            && self.book.target.posted() == proven
-        {
-            let data = serde_json::json!({ "running": running, "desired": update.commit() });
-            self.book.note(cx.now, "foreignTarget", data);
-        }
-    }
-
-    /// Tells Cloudly how an update ended, once.
-    pub(super) fn note_outcome(&mut self, finished: Option<&Finished>, cx: &Context) {
-        let Some(finished) = finished else { return };
-        let data = serde_json::json!({
-            "target": finished.commit, "state": finished.state, "attempt": finished.attempt,
-            "rolloutId": finished.rollout, "error": finished.error,
-        });
-        self.book.note(cx.now, "updateFinished", data);
-        self.beats.urge();
+/// What was proven here and handed over by this agent is to be put in place again: somebody else has handed the
+/// Supervisor another target. It is replaced, and Cloudly is told.
+fn record_foreign_target(l: &mut Shared, update: &Update, cx: &Context) {
+    let commit = update.commit();
+    let ours = l.durable.is_proven(commit) && l.durable.target.posted() == Some(commit);
+    let other = l.running().filter(|running| *running != commit);
+    if let Some(running) = other.map(str::to_owned).filter(|_| ours) {
+        let data = serde_json::json!({ "running": running, "desired": commit });
+        l.record_event(cx.now, "foreignTarget", data);
     }
 }

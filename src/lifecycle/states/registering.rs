@@ -4,13 +4,15 @@ use super::State;
 use super::idle::Idle;
 use super::unenrolled::Unenrolled;
 use crate::lifecycle::backoff;
-use crate::lifecycle::book::{Node, PendingRegistration, RefusedToken};
+use crate::lifecycle::cloudly::heartbeat::Heartbeats;
+use crate::lifecycle::cloudly::identity::{Fleet, Node};
 use crate::lifecycle::context::Context;
 use crate::lifecycle::effect::{Effect, OpId};
 use crate::lifecycle::event::{Event, Registration};
-use crate::lifecycle::facts::{CallFailure, CallFailureKind};
-use crate::lifecycle::machine::Lifecycle;
-use crate::lifecycle::time::{Millis, Stamp};
+use crate::lifecycle::facts::{CallFailure, CallFailureKind, JoinOffer};
+use crate::lifecycle::shared::Shared;
+use crate::lifecycle::signal::{Input, Signal};
+use crate::lifecycle::time::{Millis, Reboot, Stamp};
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::unsaved::Unsaved;
 use baseos_interfaces::token::TokenId;
@@ -18,62 +20,47 @@ use serde::{Deserialize, Serialize};
 use statig::Outcome;
 use std::time::Duration;
 
-/// How it is going.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Registering {
+#[serde(default)]
+pub(crate) struct Registering {
     /// Tries that failed in a row.
-    pub failures: u32,
+    failures: u32,
+    /// Boot-time clock.
     not_before: Option<Millis>,
+    /// Why the last try failed.
     problem: Option<String>,
+    #[serde(skip)]
     op: Unsaved<Option<OpId>>,
 }
 
 impl Registering {
-    /// Begins a registration. Its id goes into the book, and so to disk, before the first call; the same token
-    /// keeps the id it has, so a repetition after a crash spends nothing.
-    pub(super) fn new(l: &mut Lifecycle, token: TokenId, fresh_id: &str) -> Self {
-        let known = l
-            .book
-            .join
-            .registration
-            .as_ref()
-            .is_some_and(|pending| pending.token == token);
-        if !known {
-            l.book.join.registration = Some(PendingRegistration {
-                token,
-                id: fresh_id.to_owned(),
-            });
-        }
-        Self::default()
+    /// Begins a registration. Its id goes into the checkpoint, and so to disk, before the first call.
+    pub(super) fn with(l: &mut Shared, token: TokenId, fresh_id: &str) -> State {
+        l.durable.join.begin(token, fresh_id);
+        State::Registering(Self::default())
     }
 
-    pub(super) fn carry_over(&mut self, saved: Millis, now: Stamp) {
-        self.not_before = self.not_before.map(|until| now.boot + until.since(saved));
+    pub(super) fn carry_over(&mut self, reboot: Reboot) {
+        self.not_before = self.not_before.map(|until| reboot.carry(until));
     }
 
-    pub(super) fn enter(&mut self, l: &mut Lifecycle, cx: &mut Context) {
+    pub(super) fn enter(&mut self, l: &mut Shared, cx: &mut Context) {
         match self.not_before.filter(|until| *until > cx.now.boot) {
             Some(until) => l.timers.arm(Timer::Register, until),
             None => self.register(l, cx),
         }
     }
 
-    /// Why the last try failed.
-    pub fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
-    }
-
-    fn register(&mut self, l: &mut Lifecycle, cx: &mut Context) {
-        let Some(pending) = l.book.join.registration.clone() else {
+    fn register(&mut self, l: &mut Shared, cx: &mut Context) {
+        let Some(pending) = l.durable.join.registration().cloned() else {
             return;
         };
-        if l.ports.cloudly_busy() {
+        if l.in_flight.cloudly_busy() {
             // A last heartbeat of the identity that is being replaced; its answer is not far.
-            l.timers
-                .arm(Timer::Register, cx.now.boot + Duration::from_secs(1));
-            return;
+            let soon = cx.now.boot + Duration::from_secs(1);
+            return l.timers.arm(Timer::Register, soon);
         }
-        let op = l.ports.begin_cloudly();
+        let op = l.in_flight.begin_cloudly();
         *self.op = Some(op);
         cx.emit(Effect::Register {
             op,
@@ -84,7 +71,12 @@ impl Registering {
         });
     }
 
-    pub(super) fn handle(&mut self, l: &mut Lifecycle, event: &Event, cx: &mut Context) -> Outcome<State> {
+    pub(super) fn handle(&mut self, l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outcome<State> {
+        let event = match input {
+            Input::Event(event) => event,
+            Input::Signal(Signal::JoinOffered(offer)) => return offered(l, offer),
+            Input::Signal(_) => return Outcome::Super,
+        };
         match event {
             Event::Elapsed(Timer::Register) => {
                 l.timers.disarm(Timer::Register);
@@ -104,23 +96,11 @@ impl Registering {
                 self.pause(l, format!("the state cannot be saved: {problem}"), None, cx);
                 Outcome::Handled
             }
-            Event::JoinTokenOffered(offer) => match l.taken_up(offer) {
-                Ok(token)
-                    if l.book
-                        .join
-                        .registration
-                        .as_ref()
-                        .is_none_or(|pending| pending.token != token) =>
-                {
-                    Outcome::Transition(State::Registering(Self::new(l, token, &offer.registration_id)))
-                }
-                _ => Outcome::Handled,
-            },
             _ => Outcome::Super,
         }
     }
 
-    fn failed(&mut self, l: &mut Lifecycle, failure: &CallFailure, cx: &mut Context) -> Outcome<State> {
+    fn failed(&mut self, l: &mut Shared, failure: &CallFailure, cx: &mut Context) -> Outcome<State> {
         // 401 is the server's last word on this token; everything else may pass.
         if !matches!(
             failure.kind,
@@ -129,18 +109,10 @@ impl Registering {
             self.pause(l, failure.message.clone(), failure.retry_after_seconds, cx);
             return Outcome::Handled;
         }
-        if let Some(pending) = l.book.join.registration.take() {
-            let reason = failure.message.clone();
-            cx.emit(Effect::ForgetJoinToken {
-                token: pending.token.clone(),
-            });
-            l.book.join.refused = Some(RefusedToken {
-                token: pending.token,
-                reason,
-                at: cx.now.wall,
-            });
+        if let Some(token) = l.durable.join.refuse(&failure.message, cx.now.wall) {
+            cx.emit(Effect::ForgetJoinToken { token });
         }
-        if l.book.node.is_some() {
+        if l.durable.node.is_some() {
             // The identity that was to be replaced is still there: better an old one than none.
             return Outcome::Transition(State::Idle(Idle::default()));
         }
@@ -148,7 +120,7 @@ impl Registering {
         Outcome::Transition(State::Unenrolled(Unenrolled { problem }))
     }
 
-    fn pause(&mut self, l: &mut Lifecycle, problem: String, retry_after: Option<u32>, cx: &Context) {
+    fn pause(&mut self, l: &mut Shared, problem: String, retry_after: Option<u32>, cx: &Context) {
         let until = cx.now.boot + backoff::after(retry_after, self.failures, cx.now.entropy);
         *self.op = None;
         self.failures = self.failures.saturating_add(1);
@@ -157,7 +129,13 @@ impl Registering {
         l.timers.arm(Timer::Register, until);
     }
 
-    pub(in crate::lifecycle) fn summary(&self) -> String {
+    /// Why the last try failed.
+    pub(crate) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// One sentence for people.
+    pub(crate) fn summary(&self) -> String {
         match &self.problem {
             Some(problem) => format!(
                 "Enrolling; {} tries failed, the last one: {problem}.",
@@ -168,32 +146,46 @@ impl Registering {
     }
 }
 
-fn enrol(l: &mut Lifecycle, node: &Registration, now: Stamp) {
-    let new = l.book.node.as_ref().is_none_or(|known| known.id != node.node_id);
-    let enrolled_epoch = l
-        .book
+/// Another token takes the place of the one that is being tried.
+fn offered(l: &mut Shared, offer: &JoinOffer) -> Outcome<State> {
+    match l.durable.join.may_use(offer) {
+        Ok(token) if !l.durable.join.is_registering_with(&token) => {
+            Outcome::Transition(Registering::with(l, token, &offer.registration_id))
+        }
+        _ => Outcome::Handled,
+    }
+}
+
+fn enrol(l: &mut Shared, registration: &Registration, now: Stamp) {
+    let known = l
+        .durable
         .node
         .as_ref()
-        .filter(|_| !new)
-        .map_or(l.book.epoch, |known| known.enrolled_epoch);
-    let node_record = Node {
-        id: node.node_id.clone(),
-        approval: node.approval,
-        approval_reason: node.approval_reason.clone(),
-        fleet: node.fleet.clone(),
+        .filter(|known| known.id == registration.node_id);
+    let is_new = known.is_none();
+    let enrolled_epoch = known.map_or(l.durable.epoch, |known| known.enrolled_epoch);
+    let node = Node {
+        id: registration.node_id.clone(),
+        approval: registration.approval,
+        approval_reason: registration.approval_reason.clone(),
+        fleet: registration.fleet.as_ref().map(|fleet| Fleet {
+            id: fleet.id.clone(),
+            name: fleet.name.clone(),
+        }),
         confirmed: false,
         enrolled_epoch,
-        min_heartbeat_seconds: node.limits.min_heartbeat_seconds,
-        heartbeat_seconds: node.next_heartbeat_seconds,
+        min_heartbeat_seconds: registration.limits.min_heartbeat_seconds,
+        heartbeat_seconds: registration.next_heartbeat_seconds,
     };
-    l.beats = Default::default();
-    l.beats.configure(&node_record);
-    l.beats.hear_clock(node.server_time, now);
-    l.book.node = Some(node_record);
-    l.book.join.refused = None;
-    if new {
+    l.heartbeats = Heartbeats::default();
+    l.heartbeats
+        .configure(node.min_heartbeat_seconds, node.heartbeat_seconds);
+    l.heartbeats.hear_clock(registration.server_time, now);
+    l.durable.node = Some(node);
+    l.durable.join.registered();
+    if is_new {
         // Revisions count per node: those of another identity say nothing about this one.
-        l.book.desired = None;
-        l.book.recount();
+        l.durable.desired = None;
+        l.durable.memory.restart_revisions();
     }
 }

@@ -69,7 +69,7 @@ async fn a_registration_that_cannot_be_kept_is_none() {
     let events = perform_at(url, Arc::default(), vec![register(5), heartbeat(6)]).await;
     let [
         Event::RegisterFailed { failure: first, .. },
-        Event::BeatFailed { failure: second, .. },
+        Event::HeartbeatFailed { failure: second, .. },
     ] = &events[..]
     else {
         panic!("{events:?}")
@@ -105,7 +105,7 @@ async fn an_idle_beat_is_small_and_all_of_them_share_a_connection() {
     let events = perform_at(url, store.clone(), (0..20).map(heartbeat).collect()).await;
     assert_eq!(events.len(), 20);
     let [
-        Event::BeatAnswered {
+        Event::HeartbeatAnswered {
             orders,
             credentials_stored: false,
             ..
@@ -169,7 +169,7 @@ async fn new_credentials_are_kept_beside_the_present_ones() {
         )
         .await;
         let [
-            Event::BeatAnswered {
+            Event::HeartbeatAnswered {
                 credentials_stored,
                 orders,
                 ..
@@ -210,12 +210,12 @@ async fn a_beat_with_too_much_to_say_still_arrives() {
         message: Some("ä".repeat(8 * 1024)),
     };
     for (events, results) in [(200, 0), (3, 0), (40, 3), (0, 8), (0, 400)] {
-        let mut large = beat();
+        let mut large = body();
         large.events = (0..events).map(event).collect();
         large.command_results = (0..results).map(result).collect();
-        let body = super::super::fit::heartbeat(large).unwrap();
-        assert!(body.len() <= HEARTBEAT_MAX_BYTES, "{} bytes", body.len());
-        let sent: Heartbeat = serde_json::from_slice(&body).unwrap();
+        let encoded = super::super::size_limit::encode(large).unwrap();
+        assert!(encoded.len() <= HEARTBEAT_MAX_BYTES, "{} bytes", encoded.len());
+        let sent: Heartbeat = serde_json::from_slice(&encoded).unwrap();
         assert_eq!(sent.command_results.len(), results, "no result is lost");
         if (events, results) == (3, 0) {
             assert_eq!(sent.events.len(), 3);

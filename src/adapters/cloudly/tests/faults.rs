@@ -8,7 +8,7 @@ use baseos_interfaces::limits::ANSWER_MAX_BYTES;
 async fn fails(reply: impl Fn() -> Reply + Send + Sync + 'static) -> CallFailure {
     let fake = Fake::start(move |_| reply()).await;
     let store = Store::enrolled();
-    let failure = failed_beat(format!("http://{}", fake.address), store.clone()).await;
+    let failure = failed_heartbeat(format!("http://{}", fake.address), store.clone()).await;
     assert_eq!(fake.seen().len(), 1, "never a retry");
     if failure.kind != Kind::Unauthorized {
         assert!(store.calls().is_empty(), "{:?}", store.calls());
@@ -24,13 +24,13 @@ async fn answered(status: &str, headers: &[(&str, &str)], body: &str) -> CallFai
 #[tokio::test]
 async fn a_network_that_does_not_work_is_unreachable() {
     let gone = format!("http://{}", Fake::nobody().await);
-    let refused = failed_beat(gone, Store::enrolled()).await;
+    let refused = failed_heartbeat(gone, Store::enrolled()).await;
     assert_eq!(refused.kind, Kind::Unreachable);
     assert!(
         refused.message.starts_with("no connection to Cloudly: "),
         "{refused:?}"
     );
-    let reset = failed_beat(format!("http://{}", Fake::resetting().await), Store::enrolled()).await;
+    let reset = failed_heartbeat(format!("http://{}", Fake::resetting().await), Store::enrolled()).await;
     assert_eq!(reset.kind, Kind::Unreachable);
     assert!(reset.message.contains("broke off"), "{reset:?}");
 
@@ -178,7 +178,7 @@ async fn a_refused_token_is_reported_to_the_vault() {
         "{}",
     );
     let fake = Fake::start(move |_| Reply::Bytes(answer.clone())).await;
-    let failure = failed_beat(format!("http://{}", fake.address), store.clone()).await;
+    let failure = failed_heartbeat(format!("http://{}", fake.address), store.clone()).await;
     assert_eq!(failure.kind, Kind::Unauthorized);
     assert_eq!(
         store.calls(),

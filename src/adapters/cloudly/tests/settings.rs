@@ -1,13 +1,12 @@
 //! Settings that cannot be used are refused with what would be right.
 
-use super::super::ConfigError;
 use super::*;
 
-fn refused(change: impl FnOnce(&mut CloudlySettings)) -> String {
-    let mut settings = settings("https://cloudly.example");
-    settings.allow_http = false;
-    change(&mut settings);
-    match CloudlyPort::new(settings, Arc::<Store>::default()) {
+fn refused(change: impl FnOnce(&mut Endpoint)) -> String {
+    let mut endpoint = endpoint("https://cloudly.example");
+    endpoint.allow_http = false;
+    change(&mut endpoint);
+    match CloudlyPort::new(Some(&endpoint), Arc::<Store>::default()) {
         Ok(_) => panic!("accepted"),
         Err(error) => {
             assert!(!format!("{error:?}").contains("s3cret"));
@@ -30,7 +29,7 @@ fn a_url_is_https_and_nothing_but_an_address() {
         ("https://cloudly.example/#s3cret", "fragment"),
     ];
     for (url, says) in urls {
-        let error = refused(|settings| url.clone_into(&mut settings.url));
+        let error = refused(|endpoint| url.clone_into(&mut endpoint.url));
         assert!(error.contains(says), "{url}: {error}");
         assert!(!error.contains("s3cret"), "{error}");
     }
@@ -43,18 +42,27 @@ fn a_ca_is_a_certificate() {
         "rubbish",
         "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
     ] {
-        let error = refused(|settings| settings.ca_pem = Some(pem.into()));
+        let error = refused(|endpoint| endpoint.ca_pem = Some(pem.into()));
         assert!(error.contains("BEGIN CERTIFICATE"), "{error}");
     }
 }
 
 #[test]
 fn the_public_authorities_are_compiled_in() {
-    let settings = CloudlySettings {
+    let endpoint = Endpoint {
         allow_http: false,
-        ..settings("https://cloudly.example/base/")
+        ..endpoint("https://cloudly.example/base/")
     };
-    assert!(CloudlyPort::new(settings, Arc::<Store>::default()).is_ok());
-    let version = refused(|settings| settings.agent_version = "0.1\n".to_owned());
-    assert_eq!(version, ConfigError::Version.to_string());
+    assert!(CloudlyPort::new(Some(&endpoint), Arc::<Store>::default()).is_ok());
+}
+
+#[tokio::test]
+async fn without_an_endpoint_every_call_fails_and_says_which_setting_is_missing() {
+    let port = CloudlyPort::new(None, Store::enrolled()).unwrap();
+    for event in perform(port, vec![register(1), heartbeat(2)]).await {
+        let (Event::RegisterFailed { failure, .. } | Event::HeartbeatFailed { failure, .. }) = event else {
+            panic!("{event:?}");
+        };
+        assert!(failure.message.contains("BASEOS_CLOUDLY_URL"), "{failure:?}");
+    }
 }

@@ -38,19 +38,19 @@ async fn cloudly(ca: &Authority, params: CertificateParams) -> Fake {
 }
 
 async fn outcome(fake: &Fake, ca: Option<&Authority>) -> Event {
-    let settings = CloudlySettings {
-        ca_pem: ca.map(|ca| ca.pem().into_bytes()),
+    let endpoint = Endpoint {
+        ca_pem: ca.map(|ca| ca.pem()),
         allow_http: false,
-        ..settings(format!("https://{}", fake.address))
+        ..endpoint(format!("https://{}", fake.address))
     };
     let deadlines = Deadlines::default();
-    let port = CloudlyPort::with_deadlines(settings, Store::enrolled(), deadlines).unwrap();
+    let port = CloudlyPort::with_deadlines(Some(&endpoint), Store::enrolled(), deadlines).unwrap();
     perform(port, vec![heartbeat(1)]).await.pop().unwrap()
 }
 
 async fn refusal(fake: &Fake, ca: Option<&Authority>) -> String {
     match outcome(fake, ca).await {
-        Event::BeatFailed { failure, .. } => {
+        Event::HeartbeatFailed { failure, .. } => {
             assert_eq!(failure.kind, CallFailureKind::Unreachable);
             assert!(fake.seen().is_empty(), "no token before the certificate is good");
             failure.message
@@ -69,7 +69,7 @@ async fn only_the_configured_authority_is_trusted() {
     }
     assert!(matches!(
         outcome(&fake, Some(&ours)).await,
-        Event::BeatAnswered { .. }
+        Event::HeartbeatAnswered { .. }
     ));
 }
 
@@ -108,13 +108,13 @@ async fn a_server_that_speaks_no_tls_is_unreachable() {
     let ca = authority();
     let plain = Fake::resetting().await;
     drop(fake);
-    let settings = CloudlySettings {
-        ca_pem: Some(ca.pem().into_bytes()),
-        ..settings(format!("https://{plain}"))
+    let endpoint = Endpoint {
+        ca_pem: Some(ca.pem()),
+        ..endpoint(format!("https://{plain}"))
     };
-    let port = CloudlyPort::with_deadlines(settings, Store::enrolled(), short()).unwrap();
+    let port = CloudlyPort::with_deadlines(Some(&endpoint), Store::enrolled(), short()).unwrap();
     let event = perform(port, vec![heartbeat(1)]).await.pop().unwrap();
     assert!(
-        matches!(event, Event::BeatFailed { failure, .. } if failure.kind == CallFailureKind::Unreachable)
+        matches!(event, Event::HeartbeatFailed { failure, .. } if failure.kind == CallFailureKind::Unreachable)
     );
 }

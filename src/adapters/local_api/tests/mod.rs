@@ -7,9 +7,9 @@ mod guards;
 mod stream;
 
 use super::*;
-use crate::adapters::vault::VaultError;
 use crate::lifecycle::effect::{LocalAnswer, RequestId};
 use crate::lifecycle::event::LocalCall;
+use crate::vault::VaultError;
 use baseos_interfaces::token::TokenId;
 use serde_json::Value;
 use std::collections::HashMap;

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::lifecycle::facts::SupervisorErrorKind as Kind;
-use crate::lifecycle::target::{LocalTarget, TargetBook};
+use crate::lifecycle::supervisor_target::LocalTarget;
+use crate::lifecycle::supervisor_target::builder::plan;
+use crate::lifecycle::supervisor_target::ids::TargetRecord;
 use baseos_interfaces::desired::Release;
 use serde_json::{Value, json as body};
 
@@ -16,7 +18,7 @@ fn target() -> Box<LocalTarget> {
         } },
     }))
     .unwrap();
-    Box::new(TargetBook::default().plan(&release, "baserunner").unwrap())
+    Box::new(plan(&mut TargetRecord::default(), &(&release).into(), "baserunner").unwrap())
 }
 
 /// Lets the port make one call and shows what was sent.

@@ -1,6 +1,6 @@
 //! A Supervisor that does not behave, and a key that is never shown.
 
-use super::super::poll::{Paces, poll};
+use super::super::poll::{PollIntervals, poll};
 use super::super::settings::ConfigError;
 use super::*;
 use crate::adapters::fake::Log;
@@ -97,8 +97,8 @@ async fn the_key_is_never_shown() {
             ] {
                 shown.push_str(&format!("{:?}\n", call(client.clone(), made).await));
             }
-            let (_pace, paces) = watch::channel(Pace::Calm);
-            let event = pin!(poll(client, Paces::default(), paces)).next().await;
+            let (_set, rate) = watch::channel(PollRate::Slow);
+            let event = pin!(poll(client, PollIntervals::default(), rate)).next().await;
             shown.push_str(&format!("{event:?}\n"));
         }
     }

@@ -1,24 +1,24 @@
 //! Views, inspections and the poller.
 
-use super::super::poll::{Paces, poll};
+use super::super::poll::{PollIntervals, poll};
 use super::*;
 use crate::lifecycle::facts::{AppState, SupervisorErrorKind as Kind, SupervisorView};
-use crate::lifecycle::target::TargetBook;
+use crate::lifecycle::supervisor_target::ids::TargetRecord;
 use futures_util::{Stream, StreamExt as _};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-const PACES: Paces = Paces {
-    calm: Duration::from_secs(60),
-    brisk: Duration::from_millis(20),
+const INTERVALS: PollIntervals = PollIntervals {
+    slow: Duration::from_secs(60),
+    fast: Duration::from_millis(20),
 };
 
-/// The view of a Supervisor with these answers, as the poller's first word.
+/// The view of a Supervisor with these answers, as the poller's first observation.
 async fn view(managed: bool, device: &'static str, status: &'static str) -> SupervisorView {
     let fake = Fake::start(move |seen| real(seen, managed, device, status)).await;
-    let (_pace, paces) = watch::channel(Pace::Calm);
-    let mut looks = pin!(poll(client(fake.address), PACES, paces));
+    let (_set, rate) = watch::channel(PollRate::Slow);
+    let mut looks = pin!(poll(client(fake.address), INTERVALS, rate));
     observed(&mut looks).await.unwrap()
 }
 
@@ -26,7 +26,7 @@ async fn observed(
     looks: &mut (impl Stream<Item = Event> + Unpin),
 ) -> Result<SupervisorView, SupervisorError> {
     match tokio::time::timeout(Duration::from_secs(5), looks.next()).await {
-        Ok(Some(Event::Observed(seen))) => *seen,
+        Ok(Some(Event::SupervisorObserved(seen))) => *seen,
         other => panic!("{other:?}"),
     }
 }
@@ -117,11 +117,11 @@ async fn an_inspection_is_what_the_next_target_is_built_on() {
         !format!("{inspection:?}").contains("hunter2"),
         "environments stay with the Supervisor"
     );
-    let mut book = TargetBook::default();
-    book.adopt(&inspection, None);
-    assert_eq!(book.app_id(), Some(1));
+    let mut record = TargetRecord::default();
+    record.adopt(&inspection, None);
+    assert_eq!(record.app_id(), Some(1));
     assert_eq!(
-        book.images("b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2").unwrap()["side"],
+        record.images("b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2").unwrap()["side"],
         21
     );
 }
@@ -166,8 +166,8 @@ async fn the_poller_speaks_up_only_when_something_is_different() {
         }
     })
     .await;
-    let (pace, paces) = watch::channel(Pace::Brisk);
-    let mut looks = pin!(poll(client(fake.address), PACES, paces));
+    let (set, rate) = watch::channel(PollRate::Fast);
+    let mut looks = pin!(poll(client(fake.address), INTERVALS, rate));
     assert!(observed(&mut looks).await.unwrap().containers.is_empty());
     while looked.load(Ordering::SeqCst) < 5 {
         let silent = tokio::time::timeout(Duration::from_millis(50), looks.next()).await;
@@ -186,7 +186,7 @@ async fn the_poller_speaks_up_only_when_something_is_different() {
     *status.lock().unwrap() = recorded::APPLYING_STATUS;
     assert!(observed(&mut looks).await.is_ok());
 
-    pace.send_replace(Pace::Calm);
+    set.send_replace(PollRate::Slow);
     let before = looked.load(Ordering::SeqCst);
     assert!(
         tokio::time::timeout(Duration::from_millis(150), looks.next())
@@ -194,15 +194,15 @@ async fn the_poller_speaks_up_only_when_something_is_different() {
             .is_err()
     );
     let after = looked.load(Ordering::SeqCst);
-    assert!(after - before <= 2, "calm: {} looks", after - before);
+    assert!(after - before <= 2, "slow: {} looks", after - before);
     *status.lock().unwrap() = recorded::UNMANAGED_STATUS;
-    pace.send_replace(Pace::Brisk);
+    set.send_replace(PollRate::Fast);
     assert_eq!(observed(&mut looks).await.unwrap().app_state, AppState::Applied);
-    drop(pace);
+    drop(set);
     *status.lock().unwrap() = recorded::APPLYING_STATUS;
     assert!(
         observed(&mut looks).await.is_ok(),
-        "it outlives the other end of the pace"
+        "it outlives the other end of the rate"
     );
     let probes = fake
         .seen()
@@ -215,10 +215,10 @@ async fn the_poller_speaks_up_only_when_something_is_different() {
 #[tokio::test]
 async fn watching_does_not_wait_for_a_call() {
     let fake = Fake::start(|_| Reply::Silence).await;
-    let (pace, mut paces) = watch::channel(Pace::Calm);
+    let (set, mut rate) = watch::channel(PollRate::Slow);
     let (mailbox, effects) = mpsc::channel(8);
     let (events_out, mut events) = mpsc::channel(8);
-    let port = SupervisorPort::new(client(fake.address), pace);
+    let port = SupervisorPort::new(client(fake.address), set);
     let serving = tokio::spawn(port.serve(effects, events_out));
     let reboot = |op| Effect::Supervisor {
         op: OpId(op),
@@ -227,14 +227,14 @@ async fn watching_does_not_wait_for_a_call() {
     for effect in [
         reboot(1),
         reboot(2),
-        Effect::Watch { pace: Pace::Brisk },
+        Effect::SetPollRate { rate: PollRate::Fast },
         Effect::Stop,
     ] {
         mailbox.send(effect).await.unwrap();
     }
     drop(mailbox);
-    paces.changed().await.unwrap();
-    assert_eq!(*paces.borrow(), Pace::Brisk);
+    rate.changed().await.unwrap();
+    assert_eq!(*rate.borrow(), PollRate::Fast);
     assert!(events.try_recv().is_err(), "the first call is still under way");
     for op in [1, 2] {
         let event = events.recv().await.unwrap();
@@ -249,8 +249,8 @@ async fn without_a_supervisor_everything_says_so() {
     let none = SupervisorClient::new(None).unwrap();
     let error = call(none.clone(), SupervisorCall::Reboot).await.unwrap_err();
     assert_eq!(error.kind, Kind::NotConfigured);
-    let (_pace, paces) = watch::channel(Pace::Brisk);
-    let mut looks = pin!(poll(none, PACES, paces));
+    let (_set, rate) = watch::channel(PollRate::Fast);
+    let mut looks = pin!(poll(none, INTERVALS, rate));
     assert_eq!(observed(&mut looks).await.unwrap_err().kind, Kind::NotConfigured);
     assert!(
         tokio::time::timeout(Duration::from_millis(100), looks.next())

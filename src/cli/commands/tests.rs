@@ -1,0 +1,309 @@
+use super::*;
+use crate::adapters::local_api::{LocalApi, LocalApiSettings};
+use crate::lifecycle::effect::{Effect, LocalAnswer};
+use crate::lifecycle::event::{Event, LocalCall};
+use crate::vault::{Vault, VaultError};
+use baseos_interfaces::local::Lock;
+use baseos_interfaces::problem::Problem;
+use baseos_interfaces::token::TokenId;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+struct NoVault;
+
+impl Vault for NoVault {
+    fn node_token(&self) -> Option<Token> {
+        None
+    }
+    fn store_node_token(&self, _: &Token) -> Result<(), VaultError> {
+        Ok(())
+    }
+    fn store_next_token(&self, _: &Token) -> Result<(), VaultError> {
+        Ok(())
+    }
+    fn token_accepted(&self, _: &TokenId) -> Result<(), VaultError> {
+        Ok(())
+    }
+    fn token_refused(&self, _: &TokenId) {}
+    fn join_token(&self, _: &TokenId) -> Option<Token> {
+        None
+    }
+    fn offer_join_token(&self, _: &Token) -> Result<(), VaultError> {
+        Ok(())
+    }
+    fn forget_join_token(&self, _: &TokenId) -> Result<(), VaultError> {
+        Ok(())
+    }
+}
+
+struct Offline;
+
+impl OneShot for Offline {
+    async fn checks(&self) -> Vec<Check> {
+        vec![check(false)]
+    }
+}
+
+fn check(ok: bool) -> Check {
+    let fix = (!ok).then(|| "turn it on".to_owned());
+    Check {
+        name: "supervisor".to_owned(),
+        ok,
+        fact: "no connection".to_owned(),
+        fix,
+    }
+}
+
+fn counting() -> impl Fn(&mut [u8]) + Send + Sync + 'static {
+    |bytes| (0..).zip(bytes).for_each(|(i, b)| *b = i)
+}
+
+fn join_token() -> Token {
+    let fill = counting();
+    Token::mint(TokenKind::Join, |bytes| fill(bytes))
+}
+
+/// An agent that gives every call the same answer.
+struct Agent {
+    dir: tempfile::TempDir,
+    asked: mpsc::Receiver<LocalCall>,
+}
+
+impl Agent {
+    fn answering(answer: LocalAnswer) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = LocalApiSettings {
+            socket: dir.path().join("api.sock"),
+            tcp: None,
+            token_file: dir.path().join("token"),
+            allowed_hosts: Vec::new(),
+            entropy: Arc::new(counting()),
+            metrics: Arc::new(String::new),
+        };
+        let api = LocalApi::bind(settings, Arc::new(NoVault)).unwrap();
+        let (mailbox, effects) = mpsc::channel(8);
+        let (events_to, mut events) = mpsc::channel(8);
+        tokio::spawn(api.serve(effects, events_to));
+        let (note, asked) = mpsc::channel(8);
+        tokio::spawn(async move {
+            while let Some(Event::LocalRequested { request, call }) = events.recv().await {
+                note.send(call).await.unwrap();
+                let answer = Box::new(answer.clone());
+                mailbox.send(Effect::Reply { request, answer }).await.unwrap();
+            }
+        });
+        Self { dir, asked }
+    }
+
+    fn run_dir(&self) -> PathBuf {
+        self.dir.path().to_owned()
+    }
+}
+
+#[derive(Default)]
+struct Printed {
+    out: Vec<u8>,
+    err: Vec<u8>,
+}
+
+impl Printed {
+    fn console(&mut self) -> Console<'_> {
+        Console {
+            out: &mut self.out,
+            err: &mut self.err,
+            colour: false,
+        }
+    }
+
+    fn texts(self) -> (String, String) {
+        (
+            String::from_utf8(self.out).unwrap(),
+            String::from_utf8(self.err).unwrap(),
+        )
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn doctor_fails_when_one_check_does() {
+    for (ok, code) in [(true, ExitCode::Ok), (false, ExitCode::Failed)] {
+        let agent = Agent::answering(LocalAnswer::Doctor(Doctor {
+            checks: vec![check(true), check(ok)],
+        }));
+        let mut printed = Printed::default();
+        assert_eq!(
+            doctor(&agent.run_dir(), false, &Offline, &mut printed.console()).await,
+            code
+        );
+        assert_eq!(printed.texts().0.contains("→ turn it on"), !ok);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_no_agent_status_and_doctor_look_for_themselves() {
+    let dir = tempfile::tempdir().unwrap();
+    // A token that a dead agent left changes nothing.
+    for _ in 0..2 {
+        let mut printed = Printed::default();
+        assert_eq!(
+            status(dir.path(), false, &Offline, &mut printed.console()).await,
+            ExitCode::Failed
+        );
+        let (out, err) = printed.texts();
+        let wanted =
+            "The agent is not running.\n\n✗  supervisor  no connection\n               → turn it on\n";
+        assert_eq!((out.as_str(), err.as_str()), (wanted, ""));
+        std::fs::write(dir.path().join("token"), "szl_x").unwrap();
+    }
+    let mut printed = Printed::default();
+    assert_eq!(
+        doctor(dir.path(), true, &Offline, &mut printed.console()).await,
+        ExitCode::Failed
+    );
+    let json: serde_json::Value = serde_json::from_slice(&printed.out).unwrap();
+    assert_eq!(
+        (&json["agentRunning"], &json["checks"][0]["ok"]),
+        (&false.into(), &false.into())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn json_is_what_the_agent_said() {
+    let locks_held = Locks {
+        draining: true,
+        ..Locks::default()
+    };
+    let agent = Agent::answering(LocalAnswer::Locks(locks_held.clone()));
+    let mut printed = Printed::default();
+    assert_eq!(
+        locks(&agent.run_dir(), true, &mut printed.console()).await,
+        ExitCode::Ok
+    );
+    assert_eq!(serde_json::from_slice::<Locks>(&printed.out).unwrap(), locks_held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn healthcheck_is_silent_when_all_is_well_and_says_one_line_when_not() {
+    let agent = Agent::answering(LocalAnswer::Unlocked);
+    let mut printed = Printed::default();
+    assert_eq!(
+        healthcheck(&agent.run_dir(), &mut printed.console()).await,
+        ExitCode::Ok
+    );
+    assert_eq!(printed.texts(), (String::new(), String::new()));
+
+    let nobody = tempfile::tempdir().unwrap();
+    let mut printed = Printed::default();
+    assert_eq!(
+        healthcheck(nobody.path(), &mut printed.console()).await,
+        ExitCode::Failed
+    );
+    let err = printed.texts().1;
+    assert!(
+        err.starts_with("The agent is not running (nobody answers on ") && err.lines().count() == 1,
+        "{err}"
+    );
+
+    // Somebody listens and never answers.
+    let _deaf = std::os::unix::net::UnixListener::bind(nobody.path().join("api.sock")).unwrap();
+    let mut printed = Printed::default();
+    assert_eq!(
+        healthcheck(nobody.path(), &mut printed.console()).await,
+        ExitCode::Failed
+    );
+    assert_eq!(printed.texts().1, "The agent does not answer within 3s.\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn join_takes_the_token_from_the_command_line_or_standard_input() {
+    let token = join_token();
+    for argument in [token.expose(), "-"] {
+        let mut agent = Agent::answering(LocalAnswer::Joining(CloudlyStatus::default()));
+        let mut printed = Printed::default();
+        let stdin = format!("{}\nnot this\n", token.expose());
+        let argument = WireSecret::new(argument);
+        let code = join(
+            &agent.run_dir(),
+            &argument,
+            true,
+            stdin.as_bytes(),
+            &mut printed.console(),
+        )
+        .await;
+        let (out, err) = printed.texts();
+        assert_eq!((code, err.as_str()), (ExitCode::Ok, ""));
+        assert!(
+            out.contains(token.id().as_str()) && !out.contains(&token.expose()[15..]),
+            "{out}"
+        );
+        let call = agent.asked.recv().await.unwrap();
+        assert!(
+            matches!(call, LocalCall::Join(offer) if offer.replace && offer.token.as_ref() == Ok(token.id()))
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn join_says_what_is_wrong() {
+    let token = WireSecret::from(&join_token());
+    let nobody = tempfile::tempdir().unwrap();
+    let mut printed = Printed::default();
+    let mistyped = WireSecret::new("szj_0123");
+    assert_eq!(
+        join(nobody.path(), &mistyped, false, &b""[..], &mut printed.console()).await,
+        ExitCode::Usage
+    );
+    assert!(printed.texts().1.contains("was it copied whole?"));
+
+    let mut printed = Printed::default();
+    assert_eq!(
+        join(nobody.path(), &token, false, &b""[..], &mut printed.console()).await,
+        ExitCode::Failed
+    );
+    assert!(printed.texts().1.contains("BASEOS_JOIN_TOKEN"));
+
+    let refusal = Problem::new(409, "conflict", "This node is enrolled.").detail("Add --replace.");
+    let agent = Agent::answering(LocalAnswer::Problem(refusal));
+    let mut printed = Printed::default();
+    let code = join(&agent.run_dir(), &token, false, &b""[..], &mut printed.console()).await;
+    let err = printed.texts().1;
+    assert_eq!(
+        (code, err.as_str()),
+        (ExitCode::Failed, "This node is enrolled. Add --replace.\n")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_another_kind_is_told() {
+    let lock = Lock {
+        name: "n".to_owned(),
+        owner: "o".to_owned(),
+        reason: "r".to_owned(),
+        scope: Default::default(),
+        fencing: 1,
+        since: Default::default(),
+        remaining_seconds: 1,
+    };
+    let agent = Agent::answering(LocalAnswer::Lock(lock));
+    let mut printed = Printed::default();
+    assert_eq!(
+        locks(&agent.run_dir(), false, &mut printed.console()).await,
+        ExitCode::Failed
+    );
+    assert!(
+        printed
+            .texts()
+            .1
+            .starts_with("The agent's answer is not understood: ")
+    );
+}
+
+#[test]
+fn version_says_name_version_and_target() {
+    let mut printed = Printed::default();
+    assert_eq!(version(&mut printed.console()), ExitCode::Ok);
+    let out = printed.texts().0;
+    let words: Vec<_> = out.split_whitespace().collect();
+    assert_eq!(words[..2], ["baserunner", env!("CARGO_PKG_VERSION")]);
+    assert!(words[2].contains('-'));
+}

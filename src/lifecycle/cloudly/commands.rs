@@ -1,0 +1,222 @@
+//! Commands: one-off requests of an operator. Each id is executed once, whatever crashes in between.
+
+use crate::lifecycle::context::Context;
+use crate::lifecycle::effect::{OpId, SupervisorCall};
+use crate::lifecycle::event::SupervisorAnswer;
+use crate::lifecycle::facts::SupervisorError;
+use crate::lifecycle::in_flight::InFlight;
+use crate::lifecycle::locks::leases::Lease;
+use crate::lifecycle::signal::Signal;
+use crate::lifecycle::time::Stamp;
+use baseos_interfaces::Timestamp;
+use baseos_interfaces::command::{self as wire, Command, CommandAction, CommandState};
+use baseos_interfaces::heartbeat::Orders;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// Ids that are remembered as executed; Cloudly repeats a command only until its result arrives.
+const EXECUTED: usize = 128;
+/// Log lines that `collectLogs` brings at most.
+const LOG_LINES: u32 = 500;
+
+/// In the checkpoint: an id is here, and on disk, before its effect leaves.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Commands {
+    executed: VecDeque<String>,
+    pending: Vec<Pending>,
+    /// Results Cloudly has not confirmed.
+    results: Vec<CommandResult>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Pending {
+    id: String,
+    op: OpId,
+    reboot: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct CommandResult {
+    id: String,
+    state: CommandState,
+    /// Device's clock.
+    finished_at: Timestamp,
+    message: Option<String>,
+}
+
+/// What executing a command depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Circumstances<'a> {
+    /// The Supervisor's app that is ours, once known.
+    pub(crate) app_id: Option<u64>,
+    /// A lease that holds back reboots.
+    pub(crate) reboot_lease: Option<&'a Lease>,
+    /// Whether the answer brought a new node token, and it is stored.
+    pub(crate) token_rotated: bool,
+}
+
+impl Commands {
+    /// Whether a command is being executed.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Results Cloudly has not confirmed.
+    pub(crate) fn results(&self) -> impl Iterator<Item = wire::CommandResult> {
+        self.results.iter().map(wire::CommandResult::from)
+    }
+
+    /// Cloudly has the results of these commands.
+    pub(crate) fn delivered(&mut self, ids: &[String]) {
+        self.results.retain(|result| !ids.contains(&result.id));
+    }
+
+    /// Takes up the commands of an answer that are new. True: there is a result that Cloudly should hear.
+    pub(crate) fn take_up(
+        &mut self,
+        orders: &Orders,
+        circumstances: Circumstances<'_>,
+        in_flight: &mut InFlight,
+        cx: &mut Context,
+    ) -> bool {
+        let before = self.results.len();
+        for command in &orders.commands {
+            if self.executed.contains(&command.id) {
+                continue;
+            }
+            if in_flight.supervisor_swamped() {
+                // Cloudly repeats it until a result comes.
+                break;
+            }
+            if self.executed.len() >= EXECUTED {
+                self.executed.pop_front();
+            }
+            self.executed.push_back(command.id.clone());
+            if command.expires_at.is_some_and(|at| at < orders.server_time) {
+                self.finish(command.id.clone(), CommandState::Expired, None, cx.now);
+            } else {
+                self.execute(command, circumstances, in_flight, cx);
+            }
+        }
+        self.results.len() > before
+    }
+
+    fn execute(
+        &mut self,
+        command: &Command,
+        circumstances: Circumstances<'_>,
+        in_flight: &mut InFlight,
+        cx: &mut Context,
+    ) {
+        let call = match &command.action {
+            CommandAction::CheckNow {} => {
+                cx.raise(Signal::DesiredChanged);
+                return self.succeed(command, cx.now);
+            }
+            CommandAction::RotateToken {} if circumstances.token_rotated => {
+                return self.succeed(command, cx.now);
+            }
+            CommandAction::RotateToken {} => {
+                let why = "the answer brought no new token, or it could not be stored";
+                return self.fail(command, why.to_owned(), cx.now);
+            }
+            CommandAction::RestartService { service } => match circumstances.app_id {
+                Some(app_id) => SupervisorCall::RestartService {
+                    app_id,
+                    service: service.clone(),
+                },
+                None => {
+                    let why = "the app's id is not known yet: the Supervisor has not answered";
+                    return self.fail(command, why.to_owned(), cx.now);
+                }
+            },
+            CommandAction::Reboot {} => match circumstances.reboot_lease {
+                None => SupervisorCall::Reboot,
+                Some(lease) => {
+                    let why = format!(
+                        "{} holds the lock `{}`: {}",
+                        lease.owner, lease.name, lease.reason
+                    );
+                    return self.fail(command, why, cx.now);
+                }
+            },
+            CommandAction::CollectLogs { lines } => SupervisorCall::CollectLogs {
+                lines: (*lines).min(LOG_LINES),
+            },
+            CommandAction::Unknown(_) => {
+                let why = format!("this agent does not know the command `{}`", command.action.name());
+                return self.fail(command, why, cx.now);
+            }
+        };
+        let reboot = matches!(call, SupervisorCall::Reboot);
+        self.pending.push(Pending {
+            id: command.id.clone(),
+            op: in_flight.ask_supervisor(call, cx),
+            reboot,
+        });
+    }
+
+    /// The Supervisor answered, or could not be asked. True: it was about a command.
+    pub(crate) fn settle(
+        &mut self,
+        op: OpId,
+        answer: &Result<SupervisorAnswer, SupervisorError>,
+        now: Stamp,
+    ) -> bool {
+        let Some(at) = self.pending.iter().position(|pending| pending.op == op) else {
+            return false;
+        };
+        let pending = self.pending.remove(at);
+        let (state, message) = match answer {
+            Ok(SupervisorAnswer::Logs(logs)) => (CommandState::Succeeded, Some(logs.clone())),
+            Ok(_) => (CommandState::Succeeded, None),
+            Err(error) => (CommandState::Failed, Some(error.message.clone())),
+        };
+        self.finish(pending.id, state, message, now);
+        true
+    }
+
+    /// What was under way when the agent ended has an unknown outcome, except a reboot that evidently happened.
+    pub(crate) fn settle_after_restart(&mut self, rebooted: bool, now: Stamp) {
+        for pending in std::mem::take(&mut self.pending) {
+            let (state, message) = if pending.reboot && rebooted {
+                (CommandState::Succeeded, "the device has rebooted")
+            } else {
+                (
+                    CommandState::Failed,
+                    "the agent restarted before the outcome was known",
+                )
+            };
+            self.finish(pending.id, state, Some(message.to_owned()), now);
+        }
+    }
+
+    fn succeed(&mut self, command: &Command, now: Stamp) {
+        self.finish(command.id.clone(), CommandState::Succeeded, None, now);
+    }
+
+    fn fail(&mut self, command: &Command, why: String, now: Stamp) {
+        self.finish(command.id.clone(), CommandState::Failed, Some(why), now);
+    }
+
+    fn finish(&mut self, id: String, state: CommandState, message: Option<String>, now: Stamp) {
+        self.results.push(CommandResult {
+            id,
+            state,
+            finished_at: now.wall,
+            message,
+        });
+    }
+}
+
+impl From<&CommandResult> for wire::CommandResult {
+    fn from(result: &CommandResult) -> Self {
+        Self {
+            id: result.id.clone(),
+            state: result.state,
+            finished_at: result.finished_at,
+            message: result.message.clone(),
+        }
+    }
+}

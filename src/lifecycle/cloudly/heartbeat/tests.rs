@@ -1,0 +1,125 @@
+use super::*;
+
+fn at(seconds: u64) -> Stamp {
+    let wall = Timestamp::from_second(1_800_000_000 + i64::try_from(seconds).unwrap()).unwrap();
+    Stamp {
+        boot: Millis(seconds * 1000),
+        wall,
+        entropy: 7,
+    }
+}
+
+fn orders(now: Stamp, interval: u32) -> Orders {
+    Orders {
+        server_time: now.wall,
+        next_heartbeat_seconds: interval,
+        resend_full_status: false,
+        desired: None,
+        commands: Vec::new(),
+        approval: None,
+        clone_suspected: false,
+    }
+}
+
+fn heartbeats() -> Heartbeats {
+    let mut heartbeats = Heartbeats::default();
+    heartbeats.configure(10, 60);
+    heartbeats
+}
+
+fn sent() -> Sent {
+    Sent {
+        hash: "9f2c".into(),
+        last_event: None,
+        results: Vec::new(),
+        goodbye: false,
+    }
+}
+
+fn failure(retry_after_seconds: Option<u32>) -> CallFailure {
+    CallFailure {
+        kind: CallFailureKind::Unavailable,
+        code: None,
+        message: "busy".into(),
+        retry_after_seconds,
+        next_heartbeat_seconds: None,
+    }
+}
+
+#[test]
+fn the_interval_is_cloudly_s_with_a_fifth_of_jitter() {
+    let mut heartbeats = heartbeats();
+    heartbeats.accepted(&orders(at(0), 100), "node_1", at(0));
+    for second in 1..50 {
+        let due = heartbeats
+            .accepted(&orders(at(second), 100), "node_1", at(second))
+            .since(at(second).boot);
+        assert!((80..=120).contains(&due.as_secs()), "{due:?}");
+    }
+}
+
+#[test]
+fn an_absurd_interval_neither_stops_nor_floods() {
+    let mut heartbeats = heartbeats();
+    heartbeats.accepted(&orders(at(0), 0), "node_1", at(0));
+    let hurried = heartbeats
+        .accepted(&orders(at(1), 0), "node_1", at(1))
+        .since(at(1).boot);
+    assert!(hurried >= Duration::from_millis(800));
+    let lazy = heartbeats
+        .accepted(&orders(at(2), u32::MAX), "node_1", at(2))
+        .since(at(2).boot);
+    assert!(lazy <= Duration::from_secs(86_400 * 6 / 5));
+}
+
+#[test]
+fn retry_after_wins_over_the_back_off_and_an_accepted_call_resets_it() {
+    let mut heartbeats = heartbeats();
+    assert_eq!(
+        heartbeats.failed(&failure(Some(77)), at(0)).since(at(0).boot),
+        Duration::from_secs(77)
+    );
+    for _ in 0..30 {
+        assert!(heartbeats.failed(&failure(None), at(0)).since(at(0).boot) <= Duration::from_secs(900));
+    }
+    assert_eq!(heartbeats.failures(), 31);
+    heartbeats.accepted(&orders(at(9), 60), "node_1", at(9));
+    assert_eq!((heartbeats.failures(), heartbeats.last_failure()), (0, None));
+}
+
+#[test]
+fn an_urgent_heartbeat_waits_for_the_minimum_but_the_last_word_of_an_update_does_not() {
+    let mut heartbeats = heartbeats();
+    heartbeats.begin(sent(), at(100).boot);
+    heartbeats.urge();
+    assert_eq!(heartbeats.urgent_at(false, at(103).boot), Some(at(110).boot));
+    assert_eq!(heartbeats.urgent_at(true, at(103).boot), Some(at(103).boot));
+    heartbeats.failed(&failure(None), at(104));
+    assert_eq!(
+        heartbeats.urgent_at(true, at(105).boot),
+        None,
+        "while calls fail the back-off decides"
+    );
+}
+
+#[test]
+fn skew_is_reported_from_five_minutes_on_and_the_server_s_clock_goes_on() {
+    let mut heartbeats = heartbeats();
+    let ten_years = Timestamp::from_second(at(0).wall.as_second() + 315_360_000).unwrap();
+    heartbeats.hear_clock(
+        at(0).wall,
+        Stamp {
+            wall: ten_years,
+            ..at(0)
+        },
+    );
+    assert_eq!(
+        heartbeats.skew_seconds(Stamp {
+            wall: ten_years,
+            ..at(0)
+        }),
+        Some(315_360_000)
+    );
+    assert_eq!(heartbeats.skew_seconds(at(299)), None);
+    assert_eq!(heartbeats.server_now(at(60).boot), Some(at(60).wall));
+}

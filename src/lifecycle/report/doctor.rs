@@ -1,0 +1,198 @@
+//! The doctor: everything an operator would look at, each as check, fact and fix.
+
+use crate::lifecycle::shared::Shared;
+use crate::lifecycle::time::Stamp;
+use baseos_interfaces::local::{Check, Doctor};
+
+/// Closes the Supervisor's port to the LAN; observed to survive Supervisor restarts.
+const FIREWALL: &str = "put before BALENA-FIREWALL in INPUT: accept tcp/48484 from lo and supervisor0, then reject \
+                        tcp/48484 (iptables and ip6tables)";
+
+pub(crate) fn examine(l: &Shared, now: Stamp) -> Doctor {
+    Doctor {
+        checks: vec![
+            identity(l),
+            cloudly(l),
+            clock(l, now),
+            supervisor(l),
+            exposure(l),
+            state(l),
+            disk(l),
+            locks(l),
+        ],
+    }
+}
+
+fn check(name: &str, ok: bool, fact: impl Into<String>, fix: &str) -> Check {
+    Check {
+        name: name.to_owned(),
+        ok,
+        fact: fact.into(),
+        fix: (!ok).then(|| fix.to_owned()),
+    }
+}
+
+fn identity(l: &Shared) -> Check {
+    match (&l.durable.node, l.durable.join.refused()) {
+        (Some(node), _) => check("identity", true, format!("enrolled as {}", node.id), ""),
+        (None, Some(refused)) => check(
+            "identity",
+            false,
+            format!(
+                "Cloudly refused the join token {}: {}",
+                refused.token, refused.reason
+            ),
+            "make a new token (`cloudly token create`) and give it to `baserunner join`",
+        ),
+        (None, None) => check(
+            "identity",
+            false,
+            "not enrolled",
+            "set BASEOS_CLOUDLY_URL and BASEOS_JOIN_TOKEN, or run `baserunner join TOKEN`",
+        ),
+    }
+}
+
+fn cloudly(l: &Shared) -> Check {
+    match (l.heartbeats.last_failure(), l.heartbeats.last_contact()) {
+        (Some(failure), _) if l.heartbeats.is_disowned() => check(
+            "cloudly",
+            false,
+            format!("{} ({} times in a row)", failure.message, l.heartbeats.failures()),
+            "Cloudly no longer accepts this node; apps and identity are kept. Make a new join token and run \
+             `baserunner join TOKEN`",
+        ),
+        (Some(failure), _) => check(
+            "cloudly",
+            false,
+            format!("{} ({} times in a row)", failure.message, l.heartbeats.failures()),
+            "check the network, the name and the certificate of BASEOS_CLOUDLY_URL; the agent goes on trying",
+        ),
+        (None, Some(mark)) => check(
+            "cloudly",
+            true,
+            format!("last accepted a call at {}", mark.wall),
+            "",
+        ),
+        (None, None) => check(
+            "cloudly",
+            l.durable.node.is_none(),
+            "not called yet",
+            "wait for the first heartbeat",
+        ),
+    }
+}
+
+fn clock(l: &Shared, now: Stamp) -> Check {
+    match l.heartbeats.skew_seconds(now) {
+        Some(off) => check(
+            "clock",
+            false,
+            format!("{off} s off Cloudly's clock"),
+            "check the device's time source; the agent's own deadlines do not depend on it",
+        ),
+        None => check(
+            "clock",
+            true,
+            "agrees with Cloudly's, or Cloudly's has not been heard",
+            "",
+        ),
+    }
+}
+
+fn supervisor(l: &Shared) -> Check {
+    match &l.supervisor {
+        Some(Ok(view)) => {
+            let mode = if view.managed { "managed" } else { "unmanaged" };
+            check(
+                "supervisor",
+                true,
+                format!("version {}, {mode}", view.version),
+                "",
+            )
+        }
+        Some(Err(error)) if !l.run.supervisor_configured => check(
+            "supervisor",
+            false,
+            error.message.clone(),
+            "give the service the label io.balena.features.supervisor-api=1",
+        ),
+        Some(Err(error)) => check(
+            "supervisor",
+            false,
+            error.message.clone(),
+            "look at the container balena_supervisor on the host; the agent goes on trying",
+        ),
+        None => check("supervisor", false, "not looked at yet", "wait a moment"),
+    }
+}
+
+fn exposure(l: &Shared) -> Check {
+    if l.issues.has("supervisorApiExposed") {
+        return check(
+            "supervisor API",
+            false,
+            "it takes orders from anybody who reaches port 48484, without a key",
+            FIREWALL,
+        );
+    }
+    check("supervisor API", true, "asks for a key, or has not been seen", "")
+}
+
+fn state(l: &Shared) -> Check {
+    match &l.state_problem {
+        Some(problem) => check(
+            "state",
+            false,
+            format!("the state cannot be saved: {problem}"),
+            "free space on the data partition; nothing new is begun until then",
+        ),
+        None => check("state", true, "saved", ""),
+    }
+}
+
+fn disk(l: &Shared) -> Check {
+    match l.host.free_bytes {
+        Some(free) => check(
+            "disk",
+            free >= l.run.reserve_bytes,
+            format!("{} MiB free", free >> 20),
+            "remove unused images: an unmanaged Supervisor keeps old ones (`balena image prune -a` on the host)",
+        ),
+        None => check("disk", true, "not looked at yet", ""),
+    }
+}
+
+fn locks(l: &Shared) -> Check {
+    if let Some(problem) = l.lock_files.problem() {
+        return check(
+            "locks",
+            false,
+            problem,
+            "the Supervisor does not see the leases: look at the lock directory named here",
+        );
+    }
+    let held: Vec<_> = l
+        .durable
+        .leases
+        .iter()
+        .map(|lease| format!("{} ({})", lease.name, lease.owner))
+        .collect();
+    if !l.host.foreign_locks.is_empty() {
+        return check(
+            "locks",
+            false,
+            format!(
+                "lock files the agent did not make: {}",
+                l.host.foreign_locks.join(", ")
+            ),
+            "find out which service made them; the agent never removes them",
+        );
+    }
+    let fact = if held.is_empty() {
+        "none held".to_owned()
+    } else {
+        format!("held: {}", held.join(", "))
+    };
+    check("locks", true, fact, "")
+}

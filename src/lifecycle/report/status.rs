@@ -1,0 +1,139 @@
+//! The node's status, as a heartbeat carries it. Pure.
+
+use crate::lifecycle::shared::Shared;
+use crate::lifecycle::states::State;
+use crate::lifecycle::update::record::{Finished, Update, UpdateError};
+use baseos_interfaces::states::{RolloutState, UpdateState};
+use baseos_interfaces::status::{
+    AgentStatus, NetworkStatus, NodeStatus, ReleaseStatus, RolloutStatus, ServiceStatus, SupervisorStatus,
+    UpdateStatus,
+};
+
+/// The full status for a heartbeat. Nothing in it changes by itself from one heartbeat to the next.
+pub(crate) fn node_status(l: &Shared, state: &State) -> NodeStatus {
+    let view = l.view();
+    let update = update_status(l, state);
+    let rollout = state.rollout().map(|id| RolloutStatus {
+        id,
+        state: RolloutState::from_update(update.state),
+    });
+    let since = l
+        .durable
+        .node
+        .as_ref()
+        .map_or(l.durable.epoch, |node| node.enrolled_epoch);
+    NodeStatus {
+        supervisor: supervisor_status(l),
+        os: view.map(|view| view.os.clone()).unwrap_or_default(),
+        agent: AgentStatus {
+            version: l.run.node.agent_version.clone(),
+            started_at: l.started_at,
+            restart_count: u32::try_from(l.durable.epoch.saturating_sub(since)).unwrap_or(u32::MAX),
+            state: state.name(),
+        },
+        release: release_status(l),
+        update,
+        rollout,
+        network: NetworkStatus {
+            ip_addresses: view.map(|view| view.ip_addresses.clone()).unwrap_or_default(),
+            mac_addresses: view.map(|view| view.mac_addresses.clone()).unwrap_or_default(),
+        },
+        health: l.issues.status(),
+    }
+}
+
+/// The current or last update.
+pub(crate) fn update_status(l: &Shared, state: &State) -> UpdateStatus {
+    let under_way = |update: &Update, wire: UpdateState, error: Option<&UpdateError>| UpdateStatus {
+        state: wire,
+        target: Some(update.release.commit.clone()),
+        phase_since: Some(update.since.wall),
+        progress_percent: *update.progress,
+        attempt: Some(update.attempt.max(1)),
+        max_attempts: Some(l.durable.policy().max_attempts()),
+        blocked_by: update.blocked().iter().map(Into::into).collect(),
+        error: error.or(update.last_error.as_ref()).map(Into::into),
+        ..UpdateStatus::default()
+    };
+    let ended = |last: &Finished| UpdateStatus {
+        state: last.state,
+        target: Some(last.commit.clone()),
+        phase_since: Some(last.at),
+        attempt: Some(last.attempt.max(1)),
+        max_attempts: Some(l.durable.policy().max_attempts()),
+        error: last.error.as_ref().map(Into::into),
+        ..UpdateStatus::default()
+    };
+    match state {
+        State::Unenrolled(_) | State::Registering(_) => UpdateStatus::default(),
+        State::Idle(idle) => idle.last.as_ref().map(ended).unwrap_or_default(),
+        State::Staging(staging) => under_way(&staging.update, UpdateState::Staged, None),
+        State::Waiting(waiting) => under_way(&waiting.update, UpdateState::Waiting, None),
+        State::Applying(applying) => under_way(&applying.update, UpdateState::Applying, None),
+        State::Verifying(verifying) => under_way(&verifying.update, UpdateState::Verifying, None),
+        State::Failed(failed) => ended(&failed.last),
+        State::RollbackNeeded(bad) => under_way(&bad.update, UpdateState::RollbackNeeded, Some(&bad.error)),
+    }
+}
+
+fn release_status(l: &Shared) -> ReleaseStatus {
+    let Some(view) = l.view() else {
+        return ReleaseStatus::default();
+    };
+    let known = [
+        l.durable.proven.as_ref(),
+        l.durable.desired_app().map(|app| &app.release),
+        l.durable.previous.as_ref(),
+    ];
+    let running = known
+        .into_iter()
+        .flatten()
+        .find(|release| view.release.as_ref() == Some(&release.commit));
+    let good = l.durable.proven.as_ref();
+    let at_good = good.is_some_and(|good| view.release.as_ref() == Some(&good.commit));
+    let previous = if at_good {
+        l.durable.previous.as_ref()
+    } else {
+        good
+    };
+    let services = view
+        .containers
+        .iter()
+        .map(|container| {
+            let image = running.and_then(|release| release.services.get(&container.service));
+            let image = image.map(|service| service.image.clone());
+            (
+                container.service.clone(),
+                ServiceStatus {
+                    image,
+                    status: container.status.clone(),
+                },
+            )
+        })
+        .collect();
+    ReleaseStatus {
+        running: view.release.clone(),
+        version: running.and_then(|release| release.version.clone()),
+        previous: previous.map(|release| release.commit.clone()),
+        services,
+    }
+}
+
+pub(crate) fn supervisor_status(l: &Shared) -> SupervisorStatus {
+    match &l.supervisor {
+        Some(Ok(view)) => SupervisorStatus {
+            available: true,
+            version: Some(view.version.clone()),
+            managed: Some(view.managed),
+            error: None,
+        },
+        Some(Err(error)) => SupervisorStatus {
+            error: Some(error.message.clone()),
+            ..Default::default()
+        },
+        None => SupervisorStatus {
+            error: Some("not looked at yet".to_owned()),
+            ..Default::default()
+        },
+    }
+}

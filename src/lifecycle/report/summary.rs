@@ -1,0 +1,116 @@
+//! One sentence for people: what the agent is doing, and what it waits for.
+
+use crate::lifecycle::facts::AppState;
+use crate::lifecycle::shared::Shared;
+use crate::lifecycle::states::State;
+use crate::lifecycle::states::idle::Idle;
+use crate::lifecycle::update::record::{Blocker, Update, short};
+use baseos_interfaces::register::Approval;
+use baseos_interfaces::states::UpdateState;
+
+pub(crate) fn summary(l: &Shared, state: &State) -> String {
+    let goal = |update: &Update| match &update.release.version {
+        Some(version) => format!("release {version} ({})", short(update.commit())),
+        None => format!("release {}", short(update.commit())),
+    };
+    let mut sentence = match state {
+        State::Unenrolled(unenrolled) => unenrolled.summary(),
+        State::Registering(registering) => registering.summary(),
+        State::Idle(idle) => idle_sentence(l, idle),
+        State::Staging(staging) => match staging.update.blocked().first() {
+            Some(blocker) => format!(
+                "Checking {}; held up: {}.",
+                goal(&staging.update),
+                in_words(blocker)
+            ),
+            None => format!("Checking {} before anything is touched.", goal(&staging.update)),
+        },
+        State::Waiting(waiting) => {
+            let why: Vec<_> = waiting.update.blocked().iter().map(in_words).collect();
+            format!("Waiting to apply {}: {}.", goal(&waiting.update), why.join("; "))
+        }
+        State::Applying(applying) => {
+            let update = &applying.update;
+            match (update.blocked().first(), *update.progress) {
+                (Some(blocker), _) => format!("Applying {}; held up: {}.", goal(update), in_words(blocker)),
+                (None, Some(percent)) => format!("Applying {}: {percent} % downloaded.", goal(update)),
+                (None, None) => format!("Applying {}.", goal(update)),
+            }
+        }
+        State::Verifying(verifying) => {
+            let seconds = l.durable.policy().health().as_secs();
+            format!(
+                "Verifying {}: it must stay healthy for {seconds} s.",
+                goal(&verifying.update)
+            )
+        }
+        State::Failed(failed) => {
+            let why = failed
+                .last
+                .error
+                .as_ref()
+                .map_or("unknown", |error| error.message.as_str());
+            format!("Failed: gave up release {}: {why}.", short(&failed.last.commit))
+        }
+        State::RollbackNeeded(bad) => bad.summary(),
+    };
+    if let Some(failure) = l.heartbeats.last_failure() {
+        // "Cloudly answered 410" says already who.
+        let who = if failure.message.starts_with("Cloudly ") {
+            ""
+        } else {
+            "Cloudly: "
+        };
+        sentence.push_str(&format!(" {who}{}.", failure.message));
+    }
+    sentence
+}
+
+fn idle_sentence(l: &Shared, idle: &Idle) -> String {
+    if let Some(node) = l
+        .durable
+        .node
+        .as_ref()
+        .filter(|node| node.approval != Approval::Approved)
+    {
+        let why = node
+            .approval_reason
+            .as_ref()
+            .map(|why| format!(" ({why})"))
+            .unwrap_or_default();
+        return format!("Enrolled; waiting for an operator to approve this node{why}.");
+    }
+    if let Some(last) = idle
+        .last
+        .as_ref()
+        .filter(|last| last.state == UpdateState::RolledBack)
+    {
+        let why = last
+            .error
+            .as_ref()
+            .map_or("it was bad", |error| error.message.as_str());
+        return format!("Idle: went back from release {}: {why}.", short(&last.commit));
+    }
+    match &l.supervisor {
+        Some(Err(error)) => format!("Idle; the Supervisor is not available: {}.", error.message),
+        None => "Idle: the Supervisor has not been looked at yet.".to_owned(),
+        Some(Ok(view)) => match &view.release {
+            Some(running) => format!("Idle: release {} runs, nothing to do.", short(running)),
+            None if view.app_state != AppState::Applied => {
+                "Idle: the Supervisor is at work; which release runs is not known yet.".to_owned()
+            }
+            None => "Idle: no release runs.".to_owned(),
+        },
+    }
+}
+
+/// A reason to wait, in words.
+fn in_words(blocker: &Blocker) -> String {
+    let kind = blocker.kind.as_str();
+    match (&blocker.holder, &blocker.reason) {
+        (Some(holder), Some(reason)) => format!("{kind}, {holder}: {reason}"),
+        (Some(holder), None) => format!("{kind}, {holder}"),
+        (None, Some(reason)) => format!("{kind}: {reason}"),
+        (None, None) => kind.to_owned(),
+    }
+}

@@ -1,0 +1,107 @@
+//! What all states share: the durable record, and what a new process finds out again.
+
+use crate::lifecycle::cloudly::heartbeat::Heartbeats;
+use crate::lifecycle::durable::{Durable, Tracked};
+use crate::lifecycle::effect::{PollRate, RequestId};
+use crate::lifecycle::facts::{HostFacts, JoinOffer, Run, SupervisorError, SupervisorView};
+use crate::lifecycle::in_flight::InFlight;
+use crate::lifecycle::locks::leases::Leases;
+use crate::lifecycle::locks::lock_files::LockFiles;
+use crate::lifecycle::report::issues::Issues;
+use crate::lifecycle::report::notices::Notices;
+use crate::lifecycle::time::Stamp;
+use crate::lifecycle::timer::Timers;
+use crate::lifecycle::update::record::Finished;
+use baseos_interfaces::Timestamp;
+use baseos_interfaces::status as wire;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    /// What survives a restart.
+    pub(crate) durable: Tracked<Durable>,
+    /// The facts of this run.
+    pub(crate) run: Run,
+    pub(crate) in_flight: InFlight,
+    pub(crate) timers: Timers,
+    pub(crate) heartbeats: Heartbeats,
+    /// The last look at the Supervisor; `None`: not looked yet.
+    pub(crate) supervisor: Option<Result<SupervisorView, SupervisorError>>,
+    /// The last look at the host.
+    pub(crate) host: HostFacts,
+    /// Whether there was one in this run.
+    pub(crate) host_seen: bool,
+    pub(crate) issues: Issues,
+    pub(crate) lock_files: LockFiles,
+    /// Why the checkpoint cannot be written; `None`: it can.
+    pub(crate) state_problem: Option<String>,
+    /// The join token that lies ready.
+    pub(crate) offer: Option<JoinOffer>,
+    /// When this run began, device's clock.
+    pub(crate) started_at: Timestamp,
+    /// The leases as they were before the one that was granted last, and whose request that was: a grant that does
+    /// not reach the disk does not reach its asker either, and must not hold anything.
+    pub(crate) granted: Option<(RequestId, Leases)>,
+    pub(crate) stopping: bool,
+    pub(crate) poll_rate: PollRate,
+    pub(crate) notices: Notices,
+}
+
+impl Shared {
+    pub(crate) fn new(durable: Durable, run: Run, now: Stamp) -> Self {
+        let mut heartbeats = Heartbeats::default();
+        if let Some(node) = &durable.node {
+            heartbeats.configure(node.min_heartbeat_seconds, node.heartbeat_seconds);
+        }
+        Self {
+            in_flight: InFlight::new(durable.epoch),
+            durable: Tracked::new(durable),
+            timers: Timers::default(),
+            heartbeats,
+            supervisor: None,
+            host: HostFacts::default(),
+            host_seen: false,
+            issues: Issues::default(),
+            lock_files: LockFiles::default(),
+            state_problem: None,
+            offer: run.join.clone(),
+            started_at: now.wall,
+            granted: None,
+            stopping: false,
+            poll_rate: PollRate::Slow,
+            notices: Notices::default(),
+            run,
+        }
+    }
+
+    /// The Supervisor's state, when it answers.
+    pub(crate) fn view(&self) -> Option<&SupervisorView> {
+        self.supervisor.as_ref()?.as_ref().ok()
+    }
+
+    /// The release the Supervisor says is applied.
+    pub(crate) fn running(&self) -> Option<&str> {
+        self.view()?.release.as_deref()
+    }
+
+    /// The commit consent would be about: what is desired and does not run.
+    pub(crate) fn offered_commit(&self) -> Option<String> {
+        let commit = &self.durable.desired_app()?.release.commit;
+        (self.running() != Some(commit.as_str())).then(|| commit.clone())
+    }
+
+    /// Keeps an event for Cloudly.
+    pub(crate) fn record_event(&mut self, now: Stamp, kind: &str, data: serde_json::Value) {
+        self.durable.record_event(now, kind, data);
+    }
+
+    /// Tells Cloudly how an update ended.
+    pub(crate) fn record_outcome(&mut self, finished: &Finished, now: Stamp) {
+        let error = finished.error.as_ref().map(wire::UpdateError::from);
+        let data = serde_json::json!({
+            "target": finished.commit, "state": finished.state, "attempt": finished.attempt,
+            "rolloutId": finished.rollout, "error": error,
+        });
+        self.record_event(now, "updateFinished", data);
+        self.heartbeats.urge();
+    }
+}

@@ -1,0 +1,244 @@
+//! What must never happen, over any sequence of events.
+
+use crate::lifecycle::effect::Port;
+use crate::lifecycle::tests::world::{
+    Action, CommandKind, LocalRequest, PolicyKind, Reply, View, World, commit,
+};
+use crate::lifecycle::timer::Timer;
+use crate::lifecycle::{Checkpoint, Effect, Machine};
+use baseos_interfaces::states::AgentState;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use std::collections::BTreeSet;
+
+fn action() -> impl Strategy<Value = Action> {
+    let reply = prop_oneof![
+        6 => Just(Reply::Good), 1 => Just(Reply::Refused), 1 => Just(Reply::Gone), 1 => Just(Reply::Unavailable)
+    ];
+    let port = prop_oneof![4 => Just(Port::Cloudly), 4 => Just(Port::Supervisor), 1 => Just(Port::LockFiles)];
+    let view = prop_oneof![
+        5 => Just(View::Actual), 2 => Just(View::Working), 2 => Just(View::Unhealthy), 1 => Just(View::Silent), 1 => Just(View::Foreign)
+    ];
+    let rule = prop_oneof![
+        5 => Just(PolicyKind::Plain), 1 => Just(PolicyKind::ReportOnly), 1 => Just(PolicyKind::NeedsApproval), 1 => Just(PolicyKind::NoSlot), 1 => Just(PolicyKind::Forced)
+    ];
+    let request = prop_oneof![
+        Just(LocalRequest::Status),
+        Just(LocalRequest::Check),
+        Just(LocalRequest::Approve),
+        Just(LocalRequest::Defer),
+        Just(LocalRequest::Lock),
+        Just(LocalRequest::Unlock),
+        Just(LocalRequest::Doctor)
+    ];
+    let command = prop_oneof![
+        Just(CommandKind::Check),
+        Just(CommandKind::RestartService),
+        Just(CommandKind::Reboot)
+    ];
+    prop_oneof![
+        8 => Just(Action::Elapse),
+        1 => (1u32..4000).prop_map(Action::Pass),
+        12 => (port, reply).prop_map(|(port, reply)| Action::Answer(port, reply)),
+        6 => view.prop_map(Action::Observe),
+        1 => Just(Action::Exit),
+        3 => (0u8..=5, rule).prop_map(|(number, rule)| Action::Desire(number, rule)),
+        1 => command.prop_map(Action::Command),
+        2 => request.prop_map(Action::Request),
+        1 => (any::<bool>(), any::<bool>()).prop_map(|(locked, full)| Action::Host { locked, full }),
+        1 => any::<bool>().prop_map(|works| Action::Disk { works }),
+        1 => (0u8..4, any::<bool>()).prop_map(|(token, replace)| Action::Offer { token, replace }),
+        1 => any::<bool>().prop_map(|reboot| Action::Restart { reboot }),
+    ]
+}
+
+fn played(actions: &[Action], enrolled: bool) -> World {
+    let mut world = if enrolled {
+        World::enrolled()
+    } else {
+        World::new(false)
+    };
+    for action in actions {
+        world.act(*action);
+    }
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+
+    /// At most one operation a port, nothing but Register before enrolment, timers only where they belong, attempts
+    /// within the budget, and nobody waits without a reason.
+    #[test]
+    fn nothing_forbidden_happens(actions in vec(action(), 0..120), enrolled: bool) {
+        let world = played(&actions, enrolled);
+        prop_assert!(world.faults.is_empty(), "{:#?}", world.faults);
+    }
+
+    /// The same log gives the same steps, to the letter.
+    #[test]
+    fn the_same_log_gives_the_same_effects(actions in vec(action(), 0..80)) {
+        let actions: Vec<_> = actions.into_iter().filter(|a| !matches!(a, Action::Restart { .. })).collect();
+        let world = World::new(true);
+        let (run, start) = (world.run_facts(), world.now());
+        let mut world = world;
+        for action in &actions {
+            world.act(*action);
+        }
+        let (mut machine, _) = Machine::resume(Checkpoint::default(), run, start);
+        for ((now, event), (_, recorded)) in world.log.iter().zip(world.steps.iter().skip(1)) {
+            let step = machine.step(event, *now);
+            prop_assert_eq!(serde_json::to_string(&step).unwrap(), serde_json::to_string(recorded).unwrap());
+        }
+    }
+
+    /// A checkpoint reads back as what it was, and resuming from it enters the very state it was taken in.
+    #[test]
+    fn a_checkpoint_is_the_whole_truth(actions in vec(action(), 0..80)) {
+        let world = played(&actions, true);
+        let json = serde_json::to_value(&world.disk).unwrap();
+        let back = crate::lifecycle::checkpoint::migrate(json).unwrap();
+        prop_assert_eq!(&back, &world.disk);
+    }
+
+    /// Killed anywhere (and perhaps rebooted), the agent ends where it would have ended.
+    #[test]
+    fn a_restart_anywhere_changes_nothing_in_the_end(
+        actions in vec(action(), 0..60), at in 0usize..60, reboot: bool,
+    ) {
+        let mut without = World::enrolled();
+        let mut with = World::enrolled();
+        for (index, action) in actions.iter().enumerate() {
+            // What lives in memory only is not compared: a token that was offered, a deferral that ends by the clock.
+            if matches!(action, Action::Restart { .. } | Action::Disk { .. } | Action::Offer { .. } | Action::Request(LocalRequest::Defer)) {
+                continue;
+            }
+            // Where a withdrawn or bad release leaves off depends on how far it had come; a good one does not.
+            let depends = matches!(
+                action,
+                Action::Desire(0 | 3 | 5, _)
+                    | Action::Desire(_, PolicyKind::NeedsApproval | PolicyKind::NoSlot)
+                    | Action::Observe(View::Unhealthy | View::Foreign)
+                    | Action::Answer(Port::Supervisor, Reply::Refused)
+            );
+            if depends {
+                continue;
+            }
+            // An exit while the agent is away is not seen, so it cannot count; a refusal is final for whatever call
+            // it meets, and which one that is depends on when the agent was away.
+            if matches!(action, Action::Exit | Action::Answer(Port::Supervisor, Reply::Refused)) {
+                continue;
+            }
+            for world in [&mut without, &mut with] {
+                // How many attempts run out of time depends on when time passes; that is not what is held here.
+                let runs_out = matches!(world.machine.next_timer(), Some((Timer::Deadline, _)));
+                if !(runs_out && *action == Action::Elapse) {
+                    world.act(*action);
+                }
+            }
+            if index == at {
+                with.act(Action::Restart { reboot });
+            }
+        }
+        without.settle();
+        with.settle();
+        prop_assert!(with.faults.is_empty(), "{:#?}", with.faults);
+        let end = |world: &World| {
+            let book = &world.machine.shared().durable;
+            let state = world.machine.agent_state();
+            (book.node.as_ref().map(|node| node.id.clone()), book.revision(), state, world.target_commit())
+        };
+        prop_assert_eq!(end(&with), end(&without));
+    }
+
+    /// From wherever it is, a new good release brings the agent back to rest, with that release in place.
+    #[test]
+    fn from_everywhere_there_is_a_way_back_to_idle(actions in vec(action(), 0..100), enrolled: bool) {
+        let mut world = played(&actions, enrolled);
+        world.act(Action::Disk { works: true });
+        // A new token gets every node in, whatever became of the ones before.
+        world.act(Action::Offer { token: 9, replace: true });
+        world.settle();
+        let good = if world.machine.shared().durable.memory.known_bad(&commit(4)).is_some() { PolicyKind::Forced } else { PolicyKind::Plain };
+        world.act(Action::Desire(4, good));
+        world.settle();
+        prop_assert_eq!(world.machine.agent_state(), AgentState::Idle, "{:?}", world.machine.state());
+        prop_assert_eq!(world.target_commit(), Some(commit(4)));
+        prop_assert!(world.faults.is_empty(), "{:#?}", world.faults);
+    }
+
+    /// The bad release never stays: with roll-back allowed, the agent ends with a release that proved itself.
+    #[test]
+    fn a_bad_release_is_tried_and_left_again(noise in vec(action(), 0..40)) {
+        let mut world = World::enrolled();
+        world.act(Action::Desire(2, PolicyKind::Plain));
+        world.settle();
+        for action in noise.iter().filter(|a| !matches!(a, Action::Desire(..) | Action::Offer { .. } | Action::Observe(View::Foreign))) {
+            world.act(*action);
+        }
+        world.settle();
+        world.act(Action::Desire(3, PolicyKind::Plain));
+        world.settle();
+        prop_assert_eq!(world.target_commit(), Some(commit(2)), "{:?}", world.machine.state());
+        prop_assert!(world.machine.shared().durable.memory.known_bad(&commit(3)).is_some());
+        let before = world.effects.len();
+        world.settle();
+        let again = world.effects[before..].iter().any(|effect| effect.name() == "ApplyTarget");
+        prop_assert!(!again, "a known-bad release is never tried again by itself");
+    }
+}
+
+/// The walks above are worth nothing if they never get anywhere: together they must visit every state and let
+/// every effect leave.
+#[test]
+fn the_walk_is_not_vacuous() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut states = BTreeSet::new();
+    let mut effects = BTreeSet::new();
+    for case in 0..1000 {
+        let actions = vec(action(), 120).new_tree(&mut runner).unwrap().current();
+        let mut world = if case % 4 == 0 {
+            World::new(false)
+        } else {
+            World::enrolled()
+        };
+        for action in actions {
+            world.act(action);
+            states.insert(world.machine.agent_state().as_str());
+        }
+        effects.extend(world.effects.iter().map(Effect::name));
+    }
+    let every_state = [
+        "unenrolled",
+        "registering",
+        "idle",
+        "staging",
+        "waiting",
+        "applying",
+        "verifying",
+        "failed",
+        "rollback-needed",
+    ];
+    for state in every_state {
+        assert!(states.contains(state), "{state} was never visited");
+    }
+    for effect in [
+        "Register",
+        "Heartbeat",
+        "Inspect",
+        "ApplyTarget",
+        "RestartApp",
+        "RestartService",
+        "Reboot",
+        "HoldLockFiles",
+        "ReleaseLockFiles",
+        "Reply",
+        "Publish",
+        "ForgetJoinToken",
+        "SetPollRate(fast)",
+        "SetPollRate(slow)",
+    ] {
+        assert!(effects.contains(effect), "{effect} never left; seen: {effects:?}");
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests of the machine as a whole, in a simulated world that is as pure as the machine.
+
+mod diagram;
+mod golden;
+mod invariants;
+mod service_exits;
+mod states;
+mod world;

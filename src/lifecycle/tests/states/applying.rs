@@ -1,0 +1,87 @@
+use super::*;
+
+#[test]
+fn after_a_crash_it_looks_before_it_hands_over_again() {
+    let mut world = proven(2);
+    heard(&mut world, 4, PolicyKind::Plain);
+    play(&mut world, &[good(Port::Supervisor), good(Port::Supervisor)]);
+    assert_eq!(left(&world, "ApplyTarget"), 2, "one for release 2, one for 4");
+    // The Supervisor took it, but the agent died before it heard so.
+    play(&mut world, &[good(Port::Supervisor)]);
+    world.act(Action::Restart { reboot: false });
+    world.settle();
+    assert_eq!(left(&world, "ApplyTarget"), 2);
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+}
+
+#[test]
+fn progress_is_what_is_observed() {
+    let mut world = World::enrolled();
+    handed_over(&mut world, 2, PolicyKind::Plain);
+    assert_eq!(world.machine.agent_state(), AgentState::Applying);
+    world.act(Action::Observe(View::Working));
+    let update = report::status::update_status(world.machine.shared(), world.machine.state());
+    assert_eq!(update.progress_percent, Some(50));
+}
+
+#[test]
+fn attempts_that_run_out_of_time_are_counted_and_then_given_up() {
+    let mut world = proven(2);
+    handed_over(&mut world, 4, PolicyKind::Plain);
+    world.act(Action::Observe(View::Working));
+    for _ in 0..200 {
+        if world.machine.agent_state() == AgentState::RollbackNeeded {
+            break;
+        }
+        world.act(good(Port::Cloudly));
+        world.act(good(Port::Supervisor));
+        world.act(Action::Elapse);
+    }
+    let error = world
+        .machine
+        .shared()
+        .durable
+        .memory
+        .known_bad(&commit(4))
+        .expect("given up")
+        .clone();
+    assert_eq!(error.code, "applyTimeout");
+    assert_eq!(
+        world.machine.state().update().map(|update| update.attempt),
+        Some(MAX_ATTEMPTS)
+    );
+}
+
+#[test]
+fn an_agent_that_was_away_for_long_looks_before_it_counts_an_attempt_as_failed() {
+    let mut world = proven(2);
+    handed_over(&mut world, 4, PolicyKind::Plain);
+    world.act(Action::Observe(View::Working));
+    world.stay_away(Duration::from_secs(7200));
+    world.act(Action::Elapse);
+    assert_eq!(world.machine.agent_state(), AgentState::Applying);
+    world.settle();
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+}
+
+#[test]
+fn a_supervisor_that_falls_silent_at_work_is_named_and_costs_no_attempt() {
+    let mut world = proven(2);
+    handed_over(&mut world, 4, PolicyKind::Plain);
+    world.act(Action::Observe(View::Silent));
+    assert_eq!(blockers(&world), [BlockerKind::SupervisorUnavailable]);
+    world.act(Action::Host {
+        locked: false,
+        full: false,
+    });
+    assert_eq!(blockers(&world), [BlockerKind::SupervisorUnavailable]);
+    for _ in 0..100 {
+        world.act(good(Port::Cloudly));
+        world.act(Action::Elapse);
+    }
+    assert_eq!(world.machine.agent_state(), AgentState::Applying);
+    world.act(Action::Observe(View::Working));
+    assert_eq!(blockers(&world), []);
+    world.settle();
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+}

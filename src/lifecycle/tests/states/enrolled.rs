@@ -1,0 +1,209 @@
+use super::*;
+use baseos_interfaces::desired::Desired;
+
+#[test]
+fn the_first_accepted_heartbeat_spends_the_join_token_and_not_before() {
+    let mut world = World::new(true);
+    play(&mut world, &[good(Port::Cloudly)]);
+    assert_eq!(left(&world, "ForgetJoinToken"), 0);
+    play(&mut world, &[good(Port::Cloudly)]);
+    assert_eq!(left(&world, "ForgetJoinToken"), 1);
+    world.act(Action::Offer {
+        token: 1,
+        replace: true,
+    });
+    assert_eq!(
+        world.machine.agent_state(),
+        AgentState::Idle,
+        "a spent token is never used again"
+    );
+}
+
+#[test]
+fn an_idle_heartbeat_is_small_and_the_status_comes_only_when_it_changed() {
+    let mut world = World::enrolled();
+    let beat = |world: &World| match world.pending.get(&Port::Cloudly) {
+        Some((_, Effect::Heartbeat { heartbeat, .. })) => (**heartbeat).clone(),
+        other => panic!("{other:?}"),
+    };
+    play(&mut world, &[Action::Elapse]);
+    while !world.pending.contains_key(&Port::Cloudly) {
+        world.act(Action::Elapse);
+    }
+    play(&mut world, &[good(Port::Cloudly), Action::Elapse]);
+    let idle = beat(&world);
+    assert!(idle.status.is_none() && idle.events.is_empty());
+    let size = serde_json::to_string(&idle).unwrap().len();
+    assert!(size < 160, "{size} bytes");
+    play(
+        &mut world,
+        &[good(Port::Cloudly), Action::Observe(View::Silent), Action::Elapse],
+    );
+    let status = beat(&world).status.expect("the Supervisor fell silent");
+    assert!(!status.supervisor.available);
+}
+
+#[test]
+fn an_idle_heartbeat_writes_nothing_to_the_disk() {
+    let mut world = World::enrolled();
+    world.settle();
+    let before = world.steps.len();
+    for _ in 0..20 {
+        world.act(Action::Elapse);
+        world.act(good(Port::Cloudly));
+    }
+    assert!(
+        world.steps[before..]
+            .iter()
+            .all(|(_, step)| step.checkpoint.is_none())
+    );
+}
+
+#[test]
+fn refusals_keep_the_identity_and_only_a_new_token_makes_it_enrol_anew() {
+    for reply in [Reply::Refused, Reply::Gone] {
+        let mut world = World::enrolled();
+        play(
+            &mut world,
+            &[Action::Elapse, Action::Answer(Port::Cloudly, reply)],
+        );
+        assert_eq!(world.machine.agent_state(), AgentState::Idle);
+        assert!(world.machine.shared().durable.node.is_some());
+        world.act(Action::Offer {
+            token: 1,
+            replace: false,
+        });
+        assert_eq!(
+            world.machine.agent_state(),
+            AgentState::Idle,
+            "the spent one is no new token"
+        );
+        world.act(Action::Offer {
+            token: 2,
+            replace: false,
+        });
+        assert_eq!(world.machine.agent_state(), AgentState::Registering);
+    }
+}
+
+#[test]
+fn a_lower_revision_is_ignored_and_the_same_one_changes_nothing() {
+    let mut world = proven(2);
+    let revision = world.machine.shared().durable.revision();
+    let Some((_, Event::HeartbeatAnswered { orders, .. })) = world
+        .log
+        .iter()
+        .rev()
+        .find(|(_, event)| matches!(event, Event::HeartbeatAnswered { .. }))
+    else {
+        panic!()
+    };
+    let mut stale = orders.clone();
+    stale.desired = Some(Desired {
+        revision: revision - 1,
+        issued_at: world.now().wall,
+        reset: false,
+        app: Some(desired_app(4, PolicyKind::Plain)),
+        host_os: None,
+    });
+    while !world.pending.contains_key(&Port::Cloudly) {
+        world.act(Action::Elapse);
+    }
+    let (op, _) = world.pending.remove(&Port::Cloudly).unwrap();
+    world.feed(Event::HeartbeatAnswered {
+        op,
+        orders: stale,
+        credentials_stored: false,
+    });
+    assert_eq!(world.machine.shared().durable.revision(), revision);
+    assert_eq!(world.machine.agent_state(), AgentState::Idle);
+}
+
+#[test]
+fn a_command_is_executed_once_and_a_reboot_is_refused_while_a_lock_of_its_scope_is_held() {
+    let mut world = World::enrolled();
+    world.feed(Event::LocalRequested {
+        request: RequestId(1),
+        call: LocalCall::Lock {
+            name: "migration".into(),
+            owner: "onebox".into(),
+            request: LockRequest {
+                reason: "migrating".into(),
+                ttl_seconds: 3600,
+                scope: LockScope::Reboot,
+            },
+        },
+    });
+    play(
+        &mut world,
+        &[
+            Action::Command(CommandKind::Reboot),
+            Action::Elapse,
+            good(Port::Cloudly),
+        ],
+    );
+    let results: Vec<_> = world.machine.shared().durable.commands.results().collect();
+    assert!(
+        results[0].message.as_ref().unwrap().contains("migrating"),
+        "{results:?}"
+    );
+    assert_eq!(left(&world, "Reboot"), 0);
+    while !world.pending.contains_key(&Port::Cloudly) {
+        world.act(Action::Elapse);
+    }
+    play(&mut world, &[good(Port::Cloudly)]);
+    play(
+        &mut world,
+        &[
+            Action::Command(CommandKind::RestartService),
+            Action::Elapse,
+            good(Port::Cloudly),
+        ],
+    );
+    world.settle();
+    assert_eq!(left(&world, "RestartService"), 1);
+    assert!(
+        world.machine.shared().durable.commands.results().next().is_none(),
+        "its result was delivered"
+    );
+}
+
+#[test]
+fn a_stop_says_goodbye_and_then_ends() {
+    let mut world = World::enrolled();
+    world.settle();
+    while let Some(port) = world.pending.keys().next().copied() {
+        world.act(good(port));
+    }
+    world.feed(Event::StopRequested);
+    assert_eq!(left(&world, "Heartbeat(goodbye)"), 1);
+    play(&mut world, &[good(Port::Cloudly)]);
+    assert_eq!(left(&world, "Stop"), 1);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_silent_cloudly() {
+    let mut world = World::enrolled();
+    world.feed(Event::StopRequested);
+    while left(&world, "Stop") == 0 {
+        assert!(world.act(Action::Elapse));
+    }
+    assert!(world.now().boot.0 < 60_000);
+}
+
+#[test]
+fn many_commands_at_once_are_all_answered_and_crowd_out_no_update() {
+    let mut world = proven(2);
+    for _ in 0..40 {
+        world.act(Action::Command(CommandKind::RestartService));
+    }
+    heard(&mut world, 4, PolicyKind::Plain);
+    for _ in 0..10 {
+        world.settle();
+    }
+    assert_eq!(left(&world, "RestartService"), 40);
+    assert_eq!(
+        (wire(&world), world.machine.shared().durable.commands.is_busy()),
+        (UpdateState::Succeeded, false)
+    );
+}

@@ -1,0 +1,36 @@
+use super::*;
+
+#[test]
+fn what_runs_already_counts_as_succeeded_once_and_becomes_the_release_to_go_back_to() {
+    let world = proven(1);
+    assert_eq!(left(&world, "ApplyTarget"), 0, "nothing was touched");
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+    assert_eq!(
+        world
+            .machine
+            .shared()
+            .durable
+            .proven
+            .as_ref()
+            .map(|good| good.commit.clone()),
+        Some(commit(1))
+    );
+}
+
+#[test]
+fn a_release_known_to_be_bad_is_not_tried_again_without_an_order() {
+    let mut world = proven(2);
+    for rule in [PolicyKind::Plain, PolicyKind::Plain] {
+        world.act(Action::Desire(3, rule));
+        world.settle();
+        world.act(Action::Desire(2, PolicyKind::Plain));
+        world.settle();
+    }
+    world.act(Action::Desire(3, PolicyKind::Plain));
+    world.settle();
+    assert_eq!(wire(&world), UpdateState::Failed);
+    let before = left(&world, "ApplyTarget");
+    world.act(Action::Desire(3, PolicyKind::Forced));
+    world.settle();
+    assert!(left(&world, "ApplyTarget") > before, "an order is an order");
+}

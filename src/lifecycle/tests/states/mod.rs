@@ -1,0 +1,93 @@
+//! What each state does with what can happen in it: sync, without a clock, one behaviour a test.
+
+mod applying;
+mod enrolled;
+mod idle;
+mod registering;
+mod rollback_needed;
+mod staging;
+mod unenrolled;
+mod verifying;
+mod waiting;
+
+use crate::lifecycle::effect::{LocalAnswer, Port, RequestId};
+use crate::lifecycle::event::LocalCall;
+use crate::lifecycle::report;
+use crate::lifecycle::tests::world::{
+    Action, CommandKind, LocalRequest, MAX_ATTEMPTS, PolicyKind, Reply, View, World, commit, desired_app,
+};
+use crate::lifecycle::{Effect, Event};
+use baseos_interfaces::local::{LockRequest, LockScope};
+use baseos_interfaces::states::{AgentState, UpdateState};
+use baseos_interfaces::status::BlockerKind;
+use std::time::Duration;
+
+pub(super) fn good(port: Port) -> Action {
+    Action::Answer(port, Reply::Good)
+}
+
+pub(super) fn play(world: &mut World, actions: &[Action]) {
+    for action in actions {
+        assert!(
+            world.act(*action),
+            "{action:?} cannot happen in {:?}",
+            world.machine.state()
+        );
+    }
+}
+
+/// Cloudly's answer brings what was desired.
+pub(super) fn heard(world: &mut World, number: u8, rule: PolicyKind) {
+    play(world, &[Action::Desire(number, rule)]);
+    while !world.pending.contains_key(&Port::Cloudly) {
+        play(world, &[Action::Elapse]);
+    }
+    play(world, &[good(Port::Cloudly)]);
+}
+
+/// Up to the moment at which the Supervisor has taken the target.
+pub(super) fn handed_over(world: &mut World, number: u8, rule: PolicyKind) {
+    heard(world, number, rule);
+    play(
+        world,
+        &[
+            good(Port::Supervisor),
+            good(Port::Supervisor),
+            good(Port::Supervisor),
+        ],
+    );
+    assert_eq!(world.machine.agent_state(), AgentState::Applying);
+}
+
+pub(super) fn proven(number: u8) -> World {
+    let mut world = World::enrolled();
+    world.act(Action::Desire(number, PolicyKind::Plain));
+    world.settle();
+    assert_eq!(world.target_commit(), Some(commit(number)));
+    world
+}
+
+pub(super) fn wire(world: &World) -> UpdateState {
+    report::status::update_status(world.machine.shared(), world.machine.state()).state
+}
+
+pub(super) fn blockers(world: &World) -> Vec<BlockerKind> {
+    let update = report::status::update_status(world.machine.shared(), world.machine.state());
+    update.blocked_by.iter().map(|blocker| blocker.kind).collect()
+}
+
+pub(super) fn left(world: &World, name: &str) -> usize {
+    world
+        .effects
+        .iter()
+        .filter(|effect| effect.name() == name)
+        .count()
+}
+
+pub(super) fn last_answer(world: &World) -> LocalAnswer {
+    let replies = world.effects.iter().rev().find_map(|effect| match effect {
+        Effect::Reply { answer, .. } => Some((**answer).clone()),
+        _ => None,
+    });
+    replies.expect("somebody asked")
+}

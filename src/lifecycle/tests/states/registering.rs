@@ -1,0 +1,65 @@
+use super::*;
+
+#[test]
+fn the_registration_id_is_on_disk_before_the_call_and_a_restart_repeats_it() {
+    let mut world = World::new(true);
+    let first = world
+        .disk
+        .durable
+        .join
+        .registration()
+        .cloned()
+        .expect("written with the first effect");
+    world.act(Action::Restart { reboot: true });
+    let again = world.effects.iter().rev().find_map(|effect| match effect {
+        Effect::Register { registration_id, .. } => Some(registration_id.clone()),
+        _ => None,
+    });
+    assert_eq!(again, Some(first.id));
+}
+
+#[test]
+fn failures_back_off_and_a_restart_keeps_the_pause() {
+    let mut world = World::new(true);
+    play(&mut world, &[Action::Answer(Port::Cloudly, Reply::Unavailable)]);
+    let due = world.machine.next_timer().expect("it tries again").1;
+    assert!(due > world.now().boot);
+    world.act(Action::Restart { reboot: false });
+    assert!(
+        !world.pending.contains_key(&Port::Cloudly),
+        "no try before its time"
+    );
+    assert_eq!(world.machine.next_timer().expect("it tries again").1, due);
+}
+
+#[test]
+fn a_refused_token_stays_refused_over_a_restart_until_another_comes() {
+    let mut world = World::new(true);
+    play(
+        &mut world,
+        &[
+            Action::Answer(Port::Cloudly, Reply::Refused),
+            Action::Restart { reboot: false },
+        ],
+    );
+    assert_eq!(world.machine.agent_state(), AgentState::Unenrolled);
+    assert_eq!(
+        left(&world, "ForgetJoinToken"),
+        1,
+        "the refused token is not kept"
+    );
+    world.act(Action::Offer {
+        token: 1,
+        replace: true,
+    });
+    assert_eq!(
+        world.machine.agent_state(),
+        AgentState::Unenrolled,
+        "the same token stays refused"
+    );
+    world.act(Action::Offer {
+        token: 2,
+        replace: false,
+    });
+    assert_eq!(world.machine.agent_state(), AgentState::Registering);
+}

@@ -1,0 +1,28 @@
+use super::*;
+
+#[test]
+fn a_release_without_the_agent_is_refused_before_anything_is_touched() {
+    let mut world = World::enrolled();
+    world.act(Action::Desire(5, PolicyKind::Plain));
+    world.settle();
+    assert_eq!(wire(&world), UpdateState::Failed);
+    assert_eq!(left(&world, "ApplyTarget"), 0);
+    let update = report::status::update_status(world.machine.shared(), world.machine.state());
+    assert_eq!(update.error.unwrap().code, "releaseRefused");
+}
+
+#[test]
+fn a_silent_supervisor_holds_it_up_and_is_named() {
+    let mut world = World::enrolled();
+    heard(&mut world, 2, PolicyKind::Plain);
+    play(
+        &mut world,
+        &[Action::Answer(Port::Supervisor, Reply::Unavailable)],
+    );
+    assert_eq!(
+        (wire(&world), blockers(&world)),
+        (UpdateState::Staged, vec![BlockerKind::SupervisorUnavailable])
+    );
+    world.settle();
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+}

@@ -1,0 +1,44 @@
+use super::*;
+
+#[test]
+fn without_a_join_token_nothing_leaves_and_the_summary_says_what_is_needed() {
+    let mut world = World::new(false);
+    play(
+        &mut world,
+        &[
+            Action::Observe(View::Actual),
+            Action::Request(LocalRequest::Status),
+        ],
+    );
+    let LocalAnswer::Status(status) = last_answer(&world) else {
+        panic!()
+    };
+    assert_eq!(status.summary, "Not enrolled: waiting for a join token.");
+    assert!(world.pending.keys().all(|port| *port == Port::LockFiles));
+}
+
+#[test]
+fn a_malformed_token_in_the_configuration_is_explained_and_another_one_is_used() {
+    let mut world = World::configured_with(0);
+    let summary = report::summary::summary(world.machine.shared(), world.machine.state());
+    assert!(summary.contains("malformed"), "{summary}");
+    world.act(Action::Offer {
+        token: 1,
+        replace: false,
+    });
+    assert_eq!(world.machine.agent_state(), AgentState::Registering);
+}
+
+#[test]
+fn a_malformed_token_over_the_local_api_is_refused_with_the_reason() {
+    let mut world = World::new(false);
+    world.act(Action::Offer {
+        token: 0,
+        replace: false,
+    });
+    let LocalAnswer::Problem(problem) = last_answer(&world) else {
+        panic!("{:?}", last_answer(&world));
+    };
+    assert!(problem.title.contains("malformed"), "{problem:?}");
+    assert_eq!(world.machine.agent_state(), AgentState::Unenrolled);
+}

@@ -1,0 +1,85 @@
+//! What may happen.
+
+use crate::lifecycle::effect::Port;
+
+/// Something that happens to the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Action {
+    /// The next deadline comes.
+    Elapse,
+    /// Time passes without a deadline, seconds.
+    Pass(u32),
+    /// Whoever was asked through a port answers.
+    Answer(Port, Reply),
+    /// The poller sees this.
+    Observe(View),
+    /// The Supervisor's log says that the application's service ended.
+    Exit,
+    /// An operator desires a release (0: none) under a policy; it comes with the next answer of Cloudly.
+    Desire(u8, PolicyKind),
+    /// An operator sends a command; it comes with the next answer of Cloudly.
+    Command(CommandKind),
+    /// Somebody uses the local API.
+    Request(LocalRequest),
+    /// The host poller sees foreign locks, or too little space.
+    Host { locked: bool, full: bool },
+    /// The disk lets the state be written, or not.
+    Disk { works: bool },
+    /// Somebody offers a join token over the local API (token 0: a malformed one).
+    Offer { token: u8, replace: bool },
+    /// The agent is killed and starts again; perhaps the device reboots.
+    Restart { reboot: bool },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Reply {
+    /// As it should be.
+    Good,
+    /// Refused for good (401, 400).
+    Refused,
+    /// In the way: 423 from the Supervisor, 410 from Cloudly.
+    Gone,
+    /// Not now.
+    Unavailable,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum View {
+    /// What the modelled Supervisor says, which has finished whatever it was told.
+    Actual,
+    /// It is still at work on what it was told.
+    Working,
+    /// It is applied, but a service does not run.
+    Unhealthy,
+    /// It does not answer.
+    Silent,
+    /// Somebody put another release there.
+    Foreign,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum PolicyKind {
+    Plain,
+    ReportOnly,
+    NeedsApproval,
+    NoSlot,
+    Forced,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum CommandKind {
+    Check,
+    RestartService,
+    Reboot,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum LocalRequest {
+    Status,
+    Check,
+    Approve,
+    Defer,
+    Lock,
+    Unlock,
+    Doctor,
+}

@@ -1,0 +1,476 @@
+//! A world for the machine to live in, as pure as the machine: a Cloudly, a Supervisor and clocks that only move
+//! when told. Actions say what happens next; the world turns them into events that could really come.
+
+mod actions;
+mod releases;
+mod requests;
+mod supervisor;
+
+pub(crate) use actions::{Action, CommandKind, LocalRequest, PolicyKind, Reply, View};
+pub(crate) use releases::{commit, desired_app, release};
+use requests::{call_failure, join_offer, local_call};
+
+use crate::lifecycle::effect::{LocalAnswer, OpId, Port, RequestId};
+use crate::lifecycle::event::{LocalCall, Registration};
+use crate::lifecycle::facts::{HostFacts, JoinOffer, Run};
+use crate::lifecycle::states::State;
+use crate::lifecycle::time::{Millis, Stamp};
+use crate::lifecycle::timer::Timer;
+use crate::lifecycle::{Checkpoint, Effect, Event, Machine, Step};
+use baseos_interfaces::Timestamp;
+use baseos_interfaces::command::{Command, CommandAction};
+use baseos_interfaces::desired::{Desired, Release};
+use baseos_interfaces::heartbeat::{Heartbeat, Orders};
+use baseos_interfaces::register::{Approval, NodeFacts, ServerLimits};
+use baseos_interfaces::token::TokenId;
+use statig::blocking::{State as _, Superstate as _};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The highest number of attempts in the world's policies.
+pub(crate) const MAX_ATTEMPTS: u32 = 2;
+const APP: u64 = 7;
+
+/// The world, with the agent in it.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) machine: Machine,
+    pub(crate) disk: Checkpoint,
+    pub(crate) boot: u64,
+    pub(crate) log: Vec<(Stamp, Event)>,
+    /// Operations that have left and are not answered, by port.
+    pub(crate) pending: BTreeMap<Port, (OpId, Effect)>,
+    /// Every effect that has left, in order.
+    pub(crate) effects: Vec<Effect>,
+    /// Violations of what must never happen.
+    pub(crate) faults: Vec<String>,
+    pub(crate) steps: Vec<(Option<Event>, Step)>,
+    run: Run,
+    clock: Stamp,
+    starts: u32,
+    disk_works: bool,
+    host: HostFacts,
+    // Cloudly
+    revision: u64,
+    desired: Option<Desired>,
+    commands: Vec<Command>,
+    next_command: u32,
+    // Supervisor
+    target: Option<Release>,
+    images: BTreeMap<String, u64>,
+    requests: u64,
+}
+
+impl World {
+    pub(crate) fn new(offer: bool) -> Self {
+        let offer = offer.then(|| join_offer(1, false));
+        Self::start(Checkpoint::default(), 1, offer)
+    }
+
+    /// A new device whose configuration holds this join token (0: a malformed one).
+    pub(crate) fn configured_with(token: u8) -> Self {
+        Self::start(Checkpoint::default(), 1, Some(join_offer(token, false)))
+    }
+
+    /// An agent that starts from this checkpoint beside a Supervisor that has this release as its target.
+    pub(crate) fn resumed(checkpoint: Checkpoint, target: u8) -> Self {
+        Self::start(checkpoint, target, None)
+    }
+
+    fn start(checkpoint: Checkpoint, target: u8, join: Option<JoinOffer>) -> Self {
+        let clock = Stamp {
+            boot: checkpoint.saved.max(Millis(10_000)),
+            wall: "2026-11-23T12:00:00Z".parse().unwrap(),
+            entropy: 1,
+        };
+        let run = Run {
+            run_id: "r_00000001".into(),
+            boot_id: "boot-1".into(),
+            node: NodeFacts {
+                name: "edge".into(),
+                agent_version: "0.1.0".into(),
+                ..NodeFacts::default()
+            },
+            labels: BTreeMap::new(),
+            own_service: "baserunner".into(),
+            app_id: Some(APP),
+            has_credentials: checkpoint.durable.node.is_some(),
+            join,
+            supervisor_configured: true,
+            reserve_bytes: 64 << 20,
+        };
+        let images = checkpoint.durable.target.images(&commit(target)).cloned();
+        let images = images.unwrap_or_else(|| release(1).services.into_keys().zip(11..).collect());
+        let revision = checkpoint.durable.revision();
+        let (machine, step) = Machine::resume(checkpoint.clone(), run.clone(), clock);
+        let mut world = Self {
+            machine,
+            disk: checkpoint,
+            boot: 1,
+            log: Vec::new(),
+            pending: BTreeMap::new(),
+            effects: Vec::new(),
+            faults: Vec::new(),
+            steps: Vec::new(),
+            run,
+            clock,
+            starts: 1,
+            disk_works: true,
+            host: HostFacts::default(),
+            revision,
+            desired: None,
+            commands: Vec::new(),
+            next_command: 0,
+            target: Some(release(target)),
+            images,
+            requests: 0,
+        };
+        world.take_in(None, step);
+        world.feed(Event::HostObserved(world.host.clone()));
+        world
+    }
+
+    /// A node that is enrolled and has been seen by Cloudly once.
+    pub(crate) fn enrolled() -> Self {
+        let mut world = Self::new(true);
+        world.act(Action::Answer(Port::Cloudly, Reply::Good));
+        world.act(Action::Observe(View::Actual));
+        world.act(Action::Elapse);
+        world.act(Action::Answer(Port::Cloudly, Reply::Good));
+        world
+    }
+
+    pub(crate) fn run_facts(&self) -> Run {
+        self.run.clone()
+    }
+
+    pub(crate) fn now(&self) -> Stamp {
+        self.clock
+    }
+
+    /// Lets something happen. False: it cannot happen now.
+    pub(crate) fn act(&mut self, action: Action) -> bool {
+        match action {
+            Action::Elapse => {
+                let Some((timer, at)) = self.machine.next_timer() else {
+                    return false;
+                };
+                self.advance(at.since(self.clock.boot));
+                self.feed(Event::Elapsed(timer));
+            }
+            Action::Pass(seconds) => {
+                let free = self.machine.next_timer().map(|(_, at)| at.since(self.clock.boot));
+                self.advance(
+                    free.unwrap_or(Duration::MAX)
+                        .min(Duration::from_secs(seconds.into())),
+                );
+            }
+            Action::Answer(port, reply) => return self.answer(port, reply),
+            Action::Observe(view) => {
+                let view = self.view(view);
+                self.feed(Event::SupervisorObserved(Box::new(view)));
+            }
+            Action::Exit => self.feed(Event::ServiceExited {
+                service: "onebox".into(),
+            }),
+            Action::Desire(number, rule) => {
+                self.revision += 1;
+                let app = (number > 0).then(|| desired_app(number, rule));
+                self.desired = Some(Desired {
+                    revision: self.revision,
+                    issued_at: self.clock.wall,
+                    reset: false,
+                    app,
+                    host_os: None,
+                });
+            }
+            Action::Command(command) => {
+                self.next_command += 1;
+                let action = match command {
+                    CommandKind::Check => CommandAction::CheckNow {},
+                    CommandKind::RestartService => CommandAction::RestartService {
+                        service: "onebox".into(),
+                    },
+                    CommandKind::Reboot => CommandAction::Reboot {},
+                };
+                self.commands.push(Command {
+                    id: format!("cmd_{}", self.next_command),
+                    action,
+                    issued_at: self.clock.wall,
+                    expires_at: None,
+                });
+            }
+            Action::Request(request) => {
+                self.request(local_call(request));
+            }
+            Action::Host { locked, full } => {
+                let foreign_locks = if locked {
+                    vec!["/tmp/balena/updates.lock".to_owned()]
+                } else {
+                    Vec::new()
+                };
+                let free_bytes = Some(if full { 1 << 20 } else { 1 << 30 });
+                self.host = HostFacts {
+                    free_bytes,
+                    foreign_locks,
+                };
+                self.feed(Event::HostObserved(self.host.clone()));
+            }
+            Action::Disk { works } => {
+                self.disk_works = works;
+                let problem = (!works).then(|| "no space left on device".to_owned());
+                self.feed(Event::StateWritten { problem });
+            }
+            Action::Offer { token, replace } => {
+                let call = LocalCall::Join(join_offer(token, replace));
+                self.request(call);
+            }
+            Action::Restart { reboot } => self.restart(reboot),
+        }
+        true
+    }
+
+    /// Everything goes well from here on: answers come, the Supervisor does what it is told, time passes.
+    pub(crate) fn settle(&mut self) {
+        self.disk_works = true;
+        self.act(Action::Disk { works: true });
+        self.act(Action::Host {
+            locked: false,
+            full: false,
+        });
+        self.act(Action::Request(LocalRequest::Unlock));
+        for _ in 0..120 {
+            while let Some(port) = self.pending.keys().next().copied() {
+                self.answer(port, Reply::Good);
+            }
+            self.act(Action::Observe(View::Actual));
+            if self.pending.is_empty() {
+                self.act(Action::Elapse);
+            }
+        }
+    }
+
+    /// Somebody calls the local API.
+    pub(crate) fn request(&mut self, call: LocalCall) {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        self.feed(Event::LocalRequested { request, call });
+    }
+
+    fn advance(&mut self, by: Duration) {
+        self.clock.boot = self.clock.boot + by;
+        let millis = self.clock.wall.as_millisecond() + i64::try_from(by.as_millis()).unwrap();
+        self.clock.wall = Timestamp::from_millisecond(millis).unwrap();
+    }
+
+    /// The agent is stopped, and starts again only after this time.
+    pub(crate) fn stay_away(&mut self, time: Duration) {
+        self.advance(time);
+        self.restart(false);
+    }
+
+    fn restart(&mut self, reboot: bool) {
+        self.starts += 1;
+        self.run.run_id = format!("r_{:08}", self.starts);
+        self.run.has_credentials = self.disk.durable.node.is_some();
+        if reboot {
+            self.boot += 1;
+            self.run.boot_id = format!("boot-{}", self.boot);
+            self.clock.boot = Millis(5_000);
+        }
+        self.pending.clear();
+        let (machine, step) = Machine::resume(self.disk.clone(), self.run.clone(), self.clock);
+        self.machine = machine;
+        self.take_in(None, step);
+        // The poller's first look comes at once.
+        self.feed(Event::HostObserved(self.host.clone()));
+        if !self.disk_works {
+            self.act(Action::Disk { works: false });
+        }
+    }
+
+    pub(crate) fn feed(&mut self, event: Event) {
+        self.clock.entropy = self
+            .clock
+            .entropy
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        self.log.push((self.clock, event.clone()));
+        let step = self.machine.step(&event, self.clock);
+        self.take_in(Some(event), step);
+    }
+
+    /// `event` is `None` for the step a machine was resumed with.
+    fn take_in(&mut self, event: Option<Event>, step: Step) {
+        let mut withheld = Vec::new();
+        let mut refused = Vec::new();
+        if let Some(checkpoint) = &step.checkpoint
+            && self.disk_works
+        {
+            self.disk = (**checkpoint).clone();
+        }
+        for effect in &step.effects {
+            if effect.needs_checkpoint() && !self.disk_works {
+                withheld.push(Event::Withheld {
+                    request: effect.request(),
+                    op: effect.op(),
+                    problem: "no space left on device".into(),
+                });
+                if let Effect::Reply { answer, .. } = effect
+                    && let LocalAnswer::Lock(lock) = &**answer
+                    && !self
+                        .disk
+                        .durable
+                        .leases
+                        .iter()
+                        .any(|lease| lease.name == lock.name)
+                {
+                    refused.push(lock.name.clone());
+                }
+                continue;
+            }
+            self.leave(effect);
+        }
+        self.check();
+        self.steps.push((event, step));
+        for event in withheld {
+            self.feed(event);
+        }
+        let mut leases = self.machine.shared().durable.leases.iter();
+        let held = leases.find(|lease| refused.contains(&lease.name));
+        assert_eq!(held, None, "a lock that was refused holds nothing");
+    }
+
+    fn leave(&mut self, effect: &Effect) {
+        let enrolled = self.machine.shared().durable.node.is_some();
+        let talks = matches!(effect.port(), Port::Cloudly | Port::Supervisor) && effect.op().is_some();
+        if talks && !enrolled && !matches!(effect, Effect::Register { .. }) {
+            self.faults.push(format!("{} before enrolment", effect.name()));
+        }
+        if let Some(op) = effect.op()
+            && let Some((before, _)) = self.pending.insert(effect.port(), (op, effect.clone()))
+        {
+            self.faults
+                .push(format!("{} {op} while {before} is under way", effect.name()));
+        }
+        self.effects.push(effect.clone());
+    }
+
+    fn check(&mut self) {
+        let state = self.machine.state();
+        let mut leaf = state.clone();
+        let mut allowed = leaf.timers().to_vec();
+        allowed.extend(superstate_timers(&mut leaf));
+        for timer in self.machine.shared().timers.armed() {
+            if !allowed.contains(&timer) {
+                self.faults
+                    .push(format!("{timer:?} is armed in {}", state.name()));
+            }
+        }
+        if let Some(update) = state.update()
+            && update.attempt > MAX_ATTEMPTS
+        {
+            self.faults
+                .push(format!("attempt {} of {MAX_ATTEMPTS}", update.attempt));
+        }
+        if let Some(update) = state.update()
+            && matches!(state.name(), baseos_interfaces::states::AgentState::Waiting)
+            && update.blocked().is_empty()
+        {
+            self.faults.push("waiting for nothing".to_owned());
+        }
+    }
+
+    fn answer(&mut self, port: Port, reply: Reply) -> bool {
+        let Some((op, effect)) = self.pending.remove(&port) else {
+            return false;
+        };
+        let event = match effect {
+            Effect::Register { token, .. } => self.registered(op, &token, reply),
+            Effect::Heartbeat { heartbeat, .. } => self.heartbeat_answered(op, &heartbeat, reply),
+            Effect::Supervisor { call, .. } => {
+                let answer = Box::new(self.supervise(&call, reply));
+                Event::SupervisorAnswered { op, answer }
+            }
+            Effect::HoldLockFiles { .. } | Effect::ReleaseLockFiles { .. } => {
+                let problem = (reply != Reply::Good).then(|| "a foreign lock file is there".to_owned());
+                Event::LockFilesSettled { op, problem }
+            }
+            other => panic!("{} has no result", other.name()),
+        };
+        self.feed(event);
+        true
+    }
+
+    fn registered(&mut self, op: OpId, token: &TokenId, reply: Reply) -> Event {
+        match call_failure(reply) {
+            Some(failure) => Event::RegisterFailed { op, failure },
+            None => {
+                let node = Box::new(Registration {
+                    node_id: format!("node_{token}"),
+                    approval: Approval::Approved,
+                    approval_reason: None,
+                    fleet: None,
+                    next_heartbeat_seconds: 15,
+                    limits: ServerLimits::default(),
+                    server_time: self.clock.wall,
+                });
+                Event::Registered { op, node }
+            }
+        }
+    }
+
+    fn heartbeat_answered(&mut self, op: OpId, heartbeat: &Heartbeat, reply: Reply) -> Event {
+        if let Some(failure) = call_failure(reply) {
+            return Event::HeartbeatFailed { op, failure };
+        }
+        self.commands.retain(|command| {
+            heartbeat
+                .command_results
+                .iter()
+                .all(|result| result.id != command.id)
+        });
+        let orders = Box::new(Orders {
+            server_time: self.clock.wall,
+            next_heartbeat_seconds: 60,
+            resend_full_status: false,
+            desired: self
+                .desired
+                .clone()
+                .filter(|desired| desired.revision != heartbeat.observed_revision),
+            commands: self.commands.clone(),
+            approval: None,
+            clone_suspected: false,
+        });
+        Event::HeartbeatAnswered {
+            op,
+            orders,
+            credentials_stored: false,
+        }
+    }
+
+    /// The commit the modelled Supervisor has as its target.
+    pub(crate) fn target_commit(&self) -> Option<String> {
+        self.target.as_ref().map(|release| release.commit.clone())
+    }
+
+    /// What Cloudly would send with its next answer.
+    pub(crate) fn undelivered(&self) -> Option<&Desired> {
+        self.desired
+            .as_ref()
+            .filter(|desired| desired.revision > self.machine.shared().durable.revision())
+    }
+}
+
+/// The timers of the superstates above a leaf.
+fn superstate_timers(leaf: &mut State) -> Vec<Timer> {
+    let Some(mut first) = leaf.superstate() else {
+        return Vec::new();
+    };
+    let mut timers = first.timers().to_vec();
+    if let Some(mut second) = first.superstate() {
+        timers.extend(second.timers());
+        timers.extend(second.superstate().iter().flat_map(|third| third.timers()));
+    }
+    timers
+}

@@ -1,0 +1,123 @@
+//! The modelled Supervisor.
+
+use super::{APP, Reply, View, World, commit, release};
+use crate::lifecycle::effect::SupervisorCall;
+use crate::lifecycle::event::SupervisorAnswer;
+use crate::lifecycle::facts::{
+    AppState, Container, Inspection, SupervisorError, SupervisorErrorKind, SupervisorView, TargetApp,
+    TargetService,
+};
+use baseos_interfaces::status::OsStatus;
+use std::collections::BTreeMap;
+
+impl World {
+    pub(super) fn supervise(
+        &mut self,
+        call: &SupervisorCall,
+        reply: Reply,
+    ) -> Result<SupervisorAnswer, SupervisorError> {
+        let kind = match reply {
+            Reply::Good => None,
+            Reply::Refused => Some(SupervisorErrorKind::Refused),
+            Reply::Gone => Some(SupervisorErrorKind::Locked),
+            Reply::Unavailable => Some(SupervisorErrorKind::Unavailable),
+        };
+        if let Some(kind) = kind {
+            return Err(SupervisorError {
+                kind,
+                message: format!("{kind:?}").to_lowercase(),
+            });
+        }
+        match call {
+            SupervisorCall::Inspect => Ok(SupervisorAnswer::Inspected(Box::new(self.inspection()))),
+            SupervisorCall::ApplyTarget { target, .. } => {
+                let number = (1..=4)
+                    .find(|n| commit(*n) == target.commit())
+                    .expect("a release of this world");
+                self.target = Some(release(number));
+                let json = serde_json::to_value(target).unwrap();
+                let services = json["local"]["apps"][APP.to_string()]["services"]
+                    .as_object()
+                    .unwrap()
+                    .clone();
+                self.images = services
+                    .values()
+                    .map(|s| {
+                        (
+                            s["serviceName"].as_str().unwrap().to_owned(),
+                            s["imageId"].as_u64().unwrap(),
+                        )
+                    })
+                    .collect();
+                Ok(SupervisorAnswer::Accepted)
+            }
+            SupervisorCall::CollectLogs { .. } => Ok(SupervisorAnswer::Logs("logs".into())),
+            _ => Ok(SupervisorAnswer::Accepted),
+        }
+    }
+
+    pub(super) fn inspection(&self) -> Inspection {
+        let services = self.images.iter().enumerate().map(|(at, (name, image_id))| {
+            let service = TargetService {
+                service_id: at as u64 + 1,
+                image_id: *image_id,
+                release_id: 1,
+                image: format!("registry.example/{name}"),
+            };
+            (name.clone(), service)
+        });
+        let app = TargetApp {
+            name: "baseos".into(),
+            commit: self.target.as_ref().map(|release| release.commit.clone()),
+            services: services.collect(),
+            volumes: BTreeMap::new(),
+        };
+        Inspection {
+            view: self.view(View::Actual).unwrap(),
+            apps: BTreeMap::from([(APP, app)]),
+            config: BTreeMap::new(),
+            name: None,
+        }
+    }
+
+    pub(super) fn view(&self, view: View) -> Result<SupervisorView, SupervisorError> {
+        let target = self.target.as_ref().map(|release| release.commit.clone());
+        // Release 3 is bad by nature: its onebox does not stay up.
+        let ill = view == View::Unhealthy || (view == View::Actual && target == Some(commit(3)));
+        let containers = self.images.iter().map(|(service, image_id)| Container {
+            service: service.clone(),
+            status: if ill && service == "onebox" {
+                "exited".into()
+            } else {
+                "Running".into()
+            },
+            image_id: *image_id,
+            container_id: format!("c-{service}-{image_id}"),
+            created_at: String::new(),
+        });
+        let (app_state, release) = match view {
+            View::Silent => {
+                let message = "no answer".to_owned();
+                return Err(SupervisorError {
+                    kind: SupervisorErrorKind::Unavailable,
+                    message,
+                });
+            }
+            View::Working => (AppState::Applying, None),
+            View::Foreign => (AppState::Applied, Some("f00d".repeat(8))),
+            View::Actual | View::Unhealthy => (AppState::Applied, target),
+        };
+        Ok(SupervisorView {
+            version: "19.0.5".into(),
+            managed: false,
+            app_state,
+            release,
+            download_percent: (view == View::Working).then_some(50),
+            containers: containers.collect(),
+            update_failed: false,
+            ip_addresses: Vec::new(),
+            mac_addresses: Vec::new(),
+            os: OsStatus::default(),
+        })
+    }
+}

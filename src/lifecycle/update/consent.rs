@@ -1,0 +1,119 @@
+//! Consent: whether somebody at the device approved the present update or deferred it. What was said about one
+//! commit does not count for another.
+
+use crate::lifecycle::time::{Millis, Moment, Reboot, Stamp};
+use baseos_interfaces::Timestamp;
+use baseos_interfaces::local::DeferRequest;
+use baseos_interfaces::problem::{Problem, code};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Consent {
+    /// The commit it is about.
+    commit: String,
+    /// Since when this update has been offered.
+    offered: Option<Moment>,
+    approved: bool,
+    deferral: Option<Deferral>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Deferral {
+    /// Boot-time clock.
+    pub(crate) until: Millis,
+    /// Device's clock, for people.
+    pub(crate) until_wall: Timestamp,
+    pub(crate) reason: String,
+    /// Device's clock.
+    since: Timestamp,
+}
+
+impl Consent {
+    /// An update to this commit is offered; consent to another one is forgotten.
+    pub(crate) fn offer(&mut self, commit: &str, now: Stamp) {
+        if self.commit != commit {
+            *self = Self {
+                commit: commit.to_owned(),
+                offered: Some(now.into()),
+                ..Self::default()
+            };
+        }
+    }
+
+    pub(crate) fn approve(&mut self, commit: &str, now: Stamp) {
+        self.offer(commit, now);
+        self.approved = true;
+        self.deferral = None;
+    }
+
+    /// Puts the update to `commit` off. All deferrals of one update together last `longest` at most, from when it
+    /// was first offered.
+    ///
+    /// # Errors
+    /// 422 with the seconds that are left when more is asked for.
+    pub(crate) fn defer(
+        &mut self,
+        commit: &str,
+        request: &DeferRequest,
+        longest: Duration,
+        now: Stamp,
+    ) -> Result<(), Problem> {
+        self.offer(commit, now);
+        let allowed = self.deferral_left(longest, now);
+        let wanted = Duration::from_secs(request.until_seconds.into());
+        if wanted > allowed {
+            let title = "the policy does not allow so long a deferral";
+            let detail = format!("untilSeconds may be at most {} now", allowed.as_secs());
+            return Err(Problem::new(422, code::INVALID_REQUEST, title).detail(detail));
+        }
+        let until = now.boot + wanted;
+        self.approved = false;
+        self.deferral = Some(Deferral {
+            until,
+            until_wall: now.wall_at(until).unwrap_or(now.wall),
+            reason: request.reason.clone(),
+            since: now.wall,
+        });
+        Ok(())
+    }
+
+    fn deferral_left(&self, longest: Duration, now: Stamp) -> Duration {
+        let used = self
+            .offered
+            .map_or(Duration::ZERO, |offered| now.boot.since(offered.boot));
+        longest.saturating_sub(used)
+    }
+
+    /// The deferral of the update to `commit` that holds now.
+    pub(crate) fn deferral(&self, commit: &str, now: Millis) -> Option<&Deferral> {
+        self.deferral
+            .as_ref()
+            .filter(|deferral| self.commit == commit && deferral.until > now)
+    }
+
+    /// Until when the present update was deferred, whether or not that is over; device's clock.
+    pub(crate) fn deferred_until(&self) -> Option<Timestamp> {
+        self.deferral.as_ref().map(|deferral| deferral.until_wall)
+    }
+
+    pub(crate) fn is_approved(&self, commit: &str) -> bool {
+        self.approved && self.commit == commit
+    }
+
+    pub(crate) fn carry_over(&mut self, reboot: Reboot) {
+        if let Some(offered) = &mut self.offered {
+            offered.boot = reboot.now.boot;
+        }
+        if let Some(deferral) = &mut self.deferral {
+            deferral.until = reboot.carry(deferral.until);
+        }
+    }
+}
+
+/// The answer to `approve` and `defer` when there is nothing to consent to.
+pub(crate) fn nothing_offered() -> Problem {
+    Problem::new(409, code::CONFLICT, "no update is waiting")
+        .detail("ask again when GET /v1/status shows one")
+}

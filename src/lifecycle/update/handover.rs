@@ -1,0 +1,180 @@
+//! Handing a release over to the Supervisor: look, hand it over if it is not its target already, then watch.
+//!
+//! It always looks first. After a crash nobody knows whether the target was handed over; the Supervisor does, so
+//! nothing is handed over twice.
+
+use crate::lifecycle::backoff;
+use crate::lifecycle::context::Context;
+use crate::lifecycle::effect::{OpId, SupervisorCall};
+use crate::lifecycle::event::{Event, SupervisorAnswer};
+use crate::lifecycle::facts::{Inspection, SupervisorError, SupervisorErrorKind};
+use crate::lifecycle::shared::Shared;
+use crate::lifecycle::supervisor_target::builder;
+use crate::lifecycle::timer::Timer;
+use crate::lifecycle::unsaved::Unsaved;
+use crate::lifecycle::update::target::Release;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Handover {
+    #[serde(skip)]
+    phase: Unsaved<Phase>,
+    #[serde(skip)]
+    failures: Unsaved<u32>,
+    nudged: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// Between two tries.
+    #[default]
+    Pausing,
+    Looking(OpId),
+    HandingOver(OpId),
+    Watching,
+}
+
+/// What came of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// The event was about something else.
+    NotMine,
+    /// On its way, nothing to decide.
+    Going,
+    /// The Supervisor has the release as its target.
+    HandedOver,
+    /// A lock that is not ours is in the way.
+    Locked(String),
+    /// The Supervisor will not take this release.
+    Refused(String),
+    /// The Supervisor is not in order; another try is due.
+    Unavailable(SupervisorError),
+}
+
+impl Handover {
+    /// Looks at the Supervisor, from wherever it was.
+    pub(crate) fn begin(&mut self, l: &mut Shared, cx: &mut Context) {
+        self.abandon(l);
+        *self.phase = Phase::Looking(l.in_flight.ask_supervisor(SupervisorCall::Inspect, cx));
+    }
+
+    /// Forgets a call that has not left yet.
+    pub(crate) fn abandon(&mut self, l: &mut Shared) {
+        if let Phase::Looking(op) | Phase::HandingOver(op) = *self.phase {
+            l.in_flight.forget(op);
+        }
+        *self.phase = Phase::Pausing;
+        l.timers.disarm(Timer::Retry);
+    }
+
+    /// Whether the Supervisor has the release as its target.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        *self.phase == Phase::Watching
+    }
+
+    /// Ends the Supervisor's back-off, once: the audited last resort (architecture §4).
+    pub(crate) fn nudge(&mut self, l: &mut Shared, cx: &mut Context) {
+        if let (Phase::Watching, false, Some(app_id)) = (*self.phase, self.nudged, l.durable.target.app_id())
+        {
+            self.nudged = true;
+            l.in_flight
+                .ask_supervisor(SupervisorCall::RestartApp { app_id }, cx);
+        }
+    }
+
+    /// Takes in an event.
+    pub(crate) fn handle(
+        &mut self,
+        release: &Release,
+        l: &mut Shared,
+        event: &Event,
+        cx: &mut Context,
+    ) -> Progress {
+        match (event, *self.phase) {
+            (Event::Elapsed(Timer::Retry), Phase::Pausing) => {
+                self.begin(l, cx);
+                Progress::Going
+            }
+            (Event::SupervisorAnswered { op, answer }, Phase::Looking(mine)) if *op == mine => {
+                match &**answer {
+                    Ok(SupervisorAnswer::Inspected(inspection)) => self.looked(inspection, release, l, cx),
+                    Ok(_) => Progress::Going,
+                    Err(error) => self.pause(error, l, cx),
+                }
+            }
+            (Event::SupervisorAnswered { op, answer }, Phase::HandingOver(mine)) if *op == mine => {
+                match &**answer {
+                    Ok(_) => {
+                        *self.phase = Phase::Watching;
+                        *self.failures = 0;
+                        Progress::HandedOver
+                    }
+                    Err(error) => match error.kind {
+                        SupervisorErrorKind::Locked => {
+                            *self.phase = Phase::Pausing;
+                            Progress::Locked(error.message.clone())
+                        }
+                        SupervisorErrorKind::Refused => Progress::Refused(error.message.clone()),
+                        _ => self.pause(error, l, cx),
+                    },
+                }
+            }
+            (
+                Event::Withheld {
+                    op: Some(op),
+                    problem,
+                    ..
+                },
+                Phase::HandingOver(mine),
+            ) if *op == mine => self.pause(&SupervisorError::withheld(problem), l, cx),
+            _ => Progress::NotMine,
+        }
+    }
+
+    fn looked(
+        &mut self,
+        inspection: &Inspection,
+        release: &Release,
+        l: &mut Shared,
+        cx: &mut Context,
+    ) -> Progress {
+        let own_app = l.run.app_id;
+        l.durable.target.adopt(inspection, own_app);
+        let force = l.durable.policy().is_forced();
+        let targeted = l
+            .durable
+            .target
+            .app_id()
+            .and_then(|id| inspection.apps.get(&id))
+            .is_some_and(|app| app.commit.as_deref() == Some(release.commit.as_str()));
+        if targeted {
+            *self.phase = Phase::Watching;
+            return Progress::HandedOver;
+        }
+        let call = if inspection.view.managed {
+            SupervisorCall::TriggerUpdate { force }
+        } else {
+            let own_service = l.run.own_service.clone();
+            match builder::plan(&mut l.durable.target, release, &own_service) {
+                Ok(target) => SupervisorCall::ApplyTarget {
+                    target: Box::new(target),
+                    force,
+                },
+                Err(refusal) => return Progress::Refused(refusal.to_string()),
+            }
+        };
+        *self.phase = Phase::HandingOver(l.in_flight.ask_supervisor(call, cx));
+        Progress::Going
+    }
+
+    fn pause(&mut self, error: &SupervisorError, l: &mut Shared, cx: &Context) -> Progress {
+        *self.phase = Phase::Pausing;
+        l.timers.arm(
+            Timer::Retry,
+            cx.now.boot + backoff::SUPERVISOR.delay(*self.failures, cx.entropy(1)),
+        );
+        *self.failures = self.failures.saturating_add(1);
+        Progress::Unavailable(error.clone())
+    }
+}

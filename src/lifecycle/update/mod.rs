@@ -1,0 +1,11 @@
+//! Updates: what is to be applied, when it may begin, how it is handed over, and whether it runs.
+
+pub(crate) mod consent;
+pub(crate) mod decide;
+pub(crate) mod gate;
+pub(crate) mod handover;
+pub(crate) mod judgement;
+pub(crate) mod record;
+pub(crate) mod release_memory;
+pub(crate) mod target;
+pub(crate) mod verification;

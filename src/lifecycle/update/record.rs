@@ -1,0 +1,230 @@
+//! The record of one update: while it is under way, and of how it ended.
+
+use crate::lifecycle::facts::SupervisorError;
+use crate::lifecycle::time::{Millis, Moment, Reboot, Stamp};
+use crate::lifecycle::unsaved::Unsaved;
+use crate::lifecycle::update::target::{AppTarget, Release};
+use baseos_interfaces::Timestamp;
+use baseos_interfaces::states::UpdateState;
+use baseos_interfaces::status::{self as wire, BlockerKind};
+use serde::{Deserialize, Serialize};
+
+/// An update under way. It travels from state to state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Update {
+    pub(crate) release: Release,
+    /// The rollout it belongs to.
+    pub(crate) rollout: Option<String>,
+    /// Which attempt this is; 0 until the first one begins.
+    pub(crate) attempt: u32,
+    /// Since when it is in its phase.
+    pub(crate) since: Moment,
+    /// Download progress, percent.
+    #[serde(skip)]
+    pub(crate) progress: Unsaved<Option<u8>>,
+    /// The next attempt is not to begin before (boot-time clock).
+    pub(crate) not_before: Option<Millis>,
+    /// Why the last attempt failed.
+    pub(crate) last_error: Option<UpdateError>,
+    /// Why it is not going on.
+    blocked: Vec<Blocker>,
+}
+
+/// One reason why an update is not going on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Blocker {
+    pub(crate) kind: BlockerKind,
+    /// Who, where somebody holds it.
+    pub(crate) holder: Option<String>,
+    pub(crate) reason: Option<String>,
+    /// Device's clock.
+    pub(crate) since: Timestamp,
+    /// Until when at the latest, if known; device's clock, or Cloudly's for a window.
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
+/// Why an update failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UpdateError {
+    pub(crate) code: String,
+    pub(crate) message: String,
+    /// What was seen: container states, the Supervisor's words.
+    pub(crate) evidence: Vec<String>,
+    /// Device's clock.
+    pub(crate) at: Timestamp,
+}
+
+/// How an update ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Finished {
+    pub(crate) commit: String,
+    pub(crate) rollout: Option<String>,
+    /// A terminal state.
+    pub(crate) state: UpdateState,
+    /// The attempt it ended in.
+    pub(crate) attempt: u32,
+    /// Why, if it did not succeed.
+    pub(crate) error: Option<UpdateError>,
+    /// Device's clock.
+    pub(crate) at: Timestamp,
+}
+
+impl Update {
+    pub(crate) fn new(target: &AppTarget, now: Moment) -> Box<Self> {
+        Box::new(Self {
+            release: target.release.clone(),
+            rollout: target.rollout.clone(),
+            attempt: 0,
+            since: now,
+            progress: Unsaved(None),
+            not_before: None,
+            last_error: None,
+            blocked: Vec::new(),
+        })
+    }
+
+    pub(crate) fn commit(&self) -> &str {
+        &self.release.commit
+    }
+
+    pub(crate) fn blocked(&self) -> &[Blocker] {
+        &self.blocked
+    }
+
+    /// Phases begin again after a reboot; pauses keep what was left of them.
+    pub(crate) fn carry_over(&mut self, reboot: Reboot) {
+        self.since.boot = reboot.now.boot;
+        self.not_before = self.not_before.map(|until| reboot.carry(until));
+    }
+
+    /// Takes over the reasons to wait that hold now; the same ones stay as they were, so that nothing is written to
+    /// disk for them.
+    pub(crate) fn set_blocked(&mut self, blocked: Vec<Blocker>) {
+        let same =
+            |a: &Blocker, b: &Blocker| a.kind == b.kind && a.holder == b.holder && a.reason == b.reason;
+        let unchanged = self.blocked.len() == blocked.len()
+            && self
+                .blocked
+                .iter()
+                .zip(&blocked)
+                .all(|(before, after)| same(before, after));
+        if !unchanged {
+            self.blocked = blocked;
+        }
+    }
+
+    /// The same update in its next phase.
+    pub(crate) fn next_phase(&self, now: Moment) -> Box<Self> {
+        Box::new(Self {
+            since: now,
+            progress: Unsaved(None),
+            blocked: Vec::new(),
+            ..self.clone()
+        })
+    }
+
+    pub(crate) fn finished(&self, state: UpdateState, error: Option<UpdateError>, at: Timestamp) -> Finished {
+        Finished {
+            commit: self.release.commit.clone(),
+            rollout: self.rollout.clone(),
+            state,
+            attempt: self.attempt,
+            error,
+            at,
+        }
+    }
+}
+
+impl UpdateError {
+    pub(crate) fn new(code: &str, message: impl Into<String>, evidence: Vec<String>, now: Stamp) -> Self {
+        Self {
+            code: code.to_owned(),
+            message: message.into(),
+            evidence,
+            at: now.wall,
+        }
+    }
+}
+
+impl Blocker {
+    /// A reason to wait that begins now and has no known end.
+    pub(crate) fn new(kind: BlockerKind, since: Timestamp) -> Self {
+        Self {
+            kind,
+            holder: None,
+            reason: None,
+            since,
+            expires_at: None,
+        }
+    }
+
+    /// The Supervisor does not do what it is asked.
+    pub(crate) fn supervisor_unavailable(error: &SupervisorError, now: Stamp) -> Self {
+        Self::new(BlockerKind::SupervisorUnavailable, now.wall).because(error.message.clone())
+    }
+
+    pub(crate) fn held_by(mut self, holder: Option<String>) -> Self {
+        self.holder = holder;
+        self
+    }
+
+    pub(crate) fn because(mut self, reason: impl Into<String>) -> Self {
+        self.reason = Some(reason.into());
+        self
+    }
+
+    pub(crate) fn until(mut self, at: Option<Timestamp>) -> Self {
+        self.expires_at = at;
+        self
+    }
+
+    /// The same reason keeps its beginning, so an operator sees for how long it has held.
+    pub(crate) fn continuing(mut self, before: &[Self]) -> Self {
+        let same = before
+            .iter()
+            .find(|earlier| earlier.kind == self.kind && earlier.holder == self.holder);
+        if let Some(earlier) = same {
+            self.since = earlier.since;
+        }
+        self
+    }
+}
+
+/// The first seven characters of a commit, for people.
+pub(crate) fn short(commit: &str) -> &str {
+    commit.get(..7).unwrap_or(commit)
+}
+
+impl From<&Blocker> for wire::Blocker {
+    fn from(blocker: &Blocker) -> Self {
+        Self {
+            kind: blocker.kind,
+            holder: blocker.holder.clone(),
+            reason: blocker.reason.clone(),
+            since: blocker.since,
+            expires_at: blocker.expires_at,
+        }
+    }
+}
+
+impl From<&wire::UpdateError> for UpdateError {
+    fn from(error: &wire::UpdateError) -> Self {
+        Self {
+            code: error.code.clone(),
+            message: error.message.clone(),
+            evidence: error.evidence.clone(),
+            at: error.at,
+        }
+    }
+}
+
+impl From<&UpdateError> for wire::UpdateError {
+    fn from(error: &UpdateError) -> Self {
+        Self {
+            code: error.code.clone(),
+            message: error.message.clone(),
+            evidence: error.evidence.clone(),
+            at: error.at,
+        }
+    }
+}

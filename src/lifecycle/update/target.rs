@@ -1,0 +1,246 @@
+//! What is desired of this node, in the machine's own types: they are part of the checkpoint, so they change when
+//! the checkpoint's version does, not when the wire contract does. `From` converts at the edge, in one direction:
+//! Cloudly's words come in here and are never sent back.
+
+use baseos_interfaces::Timestamp;
+use baseos_interfaces::desired as wire;
+use baseos_interfaces::window::Window as WireWindow;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A revision of what is desired.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Desired {
+    /// Rises with every change; counts per node.
+    pub(crate) revision: u64,
+    /// `None`: no app release is desired.
+    pub(crate) app: Option<AppTarget>,
+}
+
+/// The desired app release with what governs its application.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct AppTarget {
+    pub(crate) release: Release,
+    /// `rol_…`, when it is part of a rollout.
+    pub(crate) rollout: Option<String>,
+    /// The rollout's permission to begin; `None`: none is needed.
+    pub(crate) slot: Option<Slot>,
+    pub(crate) policy: Policy,
+}
+
+/// An app release: everything the Supervisor needs to run it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Release {
+    /// `rel_…`.
+    pub(crate) id: String,
+    pub(crate) commit: String,
+    pub(crate) version: Option<String>,
+    /// By service name.
+    pub(crate) services: BTreeMap<String, Service>,
+    /// Compose definitions by volume name.
+    pub(crate) volumes: BTreeMap<String, Map<String, Value>>,
+    /// Compose definitions by network name.
+    pub(crate) networks: BTreeMap<String, Map<String, Value>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Service {
+    /// The image reference.
+    pub(crate) image: String,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// The other compose keys.
+    pub(crate) composition: Map<String, Value>,
+    /// What the image needs on disk, if known.
+    pub(crate) size_bytes: Option<u64>,
+}
+
+/// A rollout's permission to begin, a lease.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Slot {
+    pub(crate) granted: bool,
+    /// Cloudly's clock.
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
+/// When and how an update may be applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Policy {
+    /// Maintenance windows; none: at any time.
+    pub(crate) windows: Vec<Window>,
+    /// How long the device may defer and locks may hold, in all.
+    max_defer_seconds: u32,
+    max_attempts: u32,
+    health_seconds: u32,
+    apply_timeout_seconds: u32,
+    /// Whether the agent goes back from a bad release by itself; else the operator decides.
+    pub(crate) rolls_back: bool,
+    /// Whether somebody at the device must approve first.
+    pub(crate) requires_local_approval: bool,
+    /// An operator's audited order to go ahead despite window, deferral, approval, locks and known-bad memory.
+    pub(crate) force: Option<Force>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Force {
+    pub(crate) by: String,
+    pub(crate) reason: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Window {
+    /// `mon` … `sun`; empty: every day.
+    days: Vec<String>,
+    /// `HH:MM` in `time_zone`.
+    start: String,
+    duration_seconds: u32,
+    /// IANA name.
+    time_zone: String,
+}
+
+impl Policy {
+    /// How long the device may defer and locks may hold, in all.
+    pub(crate) fn max_defer(&self) -> Duration {
+        seconds(self.max_defer_seconds)
+    }
+
+    /// How often a release is tried; at least once.
+    pub(crate) fn max_attempts(&self) -> u32 {
+        self.max_attempts.max(1)
+    }
+
+    /// How long a release must stay healthy before it counts.
+    pub(crate) fn health(&self) -> Duration {
+        seconds(self.health_seconds)
+    }
+
+    /// How long the Supervisor may take to fetch and start a release; at least a second.
+    pub(crate) fn apply_timeout(&self) -> Duration {
+        seconds(self.apply_timeout_seconds.max(1))
+    }
+
+    pub(crate) fn is_forced(&self) -> bool {
+        self.force.is_some()
+    }
+
+    /// The same policy for the way back from its release: an order to go ahead was about that release alone.
+    pub(crate) fn without_force(&self) -> Self {
+        Self {
+            force: None,
+            ..self.clone()
+        }
+    }
+
+    /// The windows in the form in which they are evaluated.
+    pub(crate) fn wire_windows(&self) -> Vec<WireWindow> {
+        self.windows.iter().map(WireWindow::from).collect()
+    }
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(seconds.into())
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        (&wire::Policy::default()).into()
+    }
+}
+
+impl From<&wire::Desired> for Desired {
+    fn from(desired: &wire::Desired) -> Self {
+        Self {
+            revision: desired.revision,
+            app: desired.app.as_ref().map(AppTarget::from),
+        }
+    }
+}
+
+impl From<&wire::DesiredApp> for AppTarget {
+    fn from(app: &wire::DesiredApp) -> Self {
+        Self {
+            release: (&app.release).into(),
+            rollout: app.rollout_id.clone(),
+            slot: app.slot.as_ref().map(|slot| Slot {
+                granted: slot.granted,
+                expires_at: slot.lease_expires_at,
+            }),
+            policy: (&app.policy).into(),
+        }
+    }
+}
+
+impl From<&wire::Release> for Release {
+    fn from(release: &wire::Release) -> Self {
+        let service = |service: &wire::Service| Service {
+            image: service.image.clone(),
+            environment: service.environment.clone(),
+            labels: service.labels.clone(),
+            composition: service.composition.clone(),
+            size_bytes: service.size_bytes,
+        };
+        Self {
+            id: release.release_id.clone(),
+            commit: release.commit.clone(),
+            version: release.version.clone(),
+            services: release
+                .services
+                .iter()
+                .map(|(name, wire)| (name.clone(), service(wire)))
+                .collect(),
+            volumes: release.volumes.clone(),
+            networks: release.networks.clone(),
+        }
+    }
+}
+
+impl From<&wire::Policy> for Policy {
+    fn from(policy: &wire::Policy) -> Self {
+        Self {
+            windows: policy.windows.iter().map(Window::from).collect(),
+            max_defer_seconds: policy.max_defer_seconds,
+            max_attempts: policy.max_attempts,
+            health_seconds: policy.health_seconds,
+            apply_timeout_seconds: policy.apply_timeout_seconds,
+            // What this version does not know is treated as the choice that touches nothing.
+            rolls_back: policy.on_failure == wire::OnFailure::Rollback,
+            requires_local_approval: policy.require_local_approval,
+            force: policy.force.as_ref().map(|force| Force {
+                by: force.by.clone(),
+                reason: force.reason.clone(),
+            }),
+        }
+    }
+}
+
+impl From<&WireWindow> for Window {
+    fn from(window: &WireWindow) -> Self {
+        Self {
+            days: window.days.clone(),
+            start: window.start.clone(),
+            duration_seconds: window.duration_seconds,
+            time_zone: window.time_zone.clone(),
+        }
+    }
+}
+
+impl From<&Window> for WireWindow {
+    fn from(window: &Window) -> Self {
+        Self {
+            days: window.days.clone(),
+            start: window.start.clone(),
+            duration_seconds: window.duration_seconds,
+            time_zone: window.time_zone.clone(),
+        }
+    }
+}

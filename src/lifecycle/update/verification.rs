@@ -1,0 +1,147 @@
+//! Verification: a release that has been put in place must stay healthy for a while before it counts.
+
+use crate::lifecycle::context::Context;
+use crate::lifecycle::shared::Shared;
+use crate::lifecycle::time::Millis;
+use crate::lifecycle::timer::Timer;
+use crate::lifecycle::unsaved::Unsaved;
+use crate::lifecycle::update::judgement::Judgement;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Breaks in health after which it is not given more time.
+const BREAKS: u32 = 3;
+/// The shortest time a service may take to come up.
+const COMING_UP: Duration = Duration::from_secs(10);
+/// Observations kept as evidence.
+const EVIDENCE: usize = 10;
+
+/// What has been seen since the release was put in place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Verification {
+    #[serde(skip)]
+    healthy_since: Unsaved<Option<Millis>>,
+    #[serde(skip)]
+    ill_since: Unsaved<Option<Millis>>,
+    #[serde(skip)]
+    containers: Unsaved<Vec<String>>,
+    /// A service has ended since the last look: a look that shows it ended tells nothing new.
+    #[serde(skip)]
+    exited: Unsaved<bool>,
+    breaks: u32,
+    /// What was not as it should be, in order.
+    pub(crate) evidence: Vec<String>,
+}
+
+/// What to make of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outlook {
+    /// Wait.
+    Open,
+    /// It will not become healthy.
+    Bad,
+}
+
+impl Verification {
+    /// A process that starts anew has not watched: the time begins again.
+    pub(crate) fn restart(&mut self) {
+        *self.healthy_since = None;
+        *self.ill_since = None;
+        *self.exited = false;
+    }
+
+    /// Takes in one judgement, or `None` when nothing can be seen at present.
+    pub(crate) fn see(&mut self, judgement: Option<&Judgement>, l: &mut Shared, cx: &Context) -> Outlook {
+        let now = cx.now.boot;
+        let health = l.durable.policy().health();
+        let exited = std::mem::take(&mut *self.exited);
+        match judgement {
+            Some(Judgement::Healthy) => {
+                let containers = container_ids(l);
+                let replaced = !self.containers.is_empty() && *self.containers != containers;
+                *self.containers = containers;
+                if replaced {
+                    self.break_health("a container was replaced".to_owned());
+                }
+                *self.ill_since = None;
+                let since = *self.healthy_since.get_or_insert(now);
+                l.timers.arm(Timer::Health, since + health);
+            }
+            Some(Judgement::Unhealthy(seen)) => {
+                let news = self.healthy_since.is_some() || self.ill_since.is_none();
+                if news && !exited {
+                    self.break_health(seen.join(", "));
+                }
+                *self.healthy_since = None;
+                l.timers.disarm(Timer::Health);
+                let since = *self.ill_since.get_or_insert(now);
+                if now.since(since) >= health.max(COMING_UP) {
+                    return Outlook::Bad;
+                }
+                l.timers.arm(Timer::Retry, since + health.max(COMING_UP));
+            }
+            Some(Judgement::Pending(_) | Judgement::Elsewhere(_)) | None => {
+                // The Supervisor is at work (a reboot, say) or silent: no judgement, and no credit either.
+                *self.healthy_since = None;
+                *self.ill_since = None;
+                l.timers.disarm(Timer::Health);
+                l.timers.disarm(Timer::Retry);
+            }
+        }
+        self.outlook()
+    }
+
+    /// Takes in that a service of the release ended. A look does not show it when the engine starts it again
+    /// (`restart: always`): the Supervisor then goes on saying `Running` of the same container (observed).
+    pub(crate) fn exited(&mut self, service: &str, l: &mut Shared, cx: &Context) -> Outlook {
+        // It was not healthy: the Supervisor is at work or the break is known; nothing follows from this one.
+        if self.healthy_since.is_none() {
+            return Outlook::Open;
+        }
+        self.break_health(format!("{service} exited"));
+        *self.exited = true;
+        *self.healthy_since = Some(cx.now.boot);
+        l.timers
+            .arm(Timer::Health, cx.now.boot + l.durable.policy().health());
+        self.outlook()
+    }
+
+    fn outlook(&self) -> Outlook {
+        if self.breaks >= BREAKS {
+            Outlook::Bad
+        } else {
+            Outlook::Open
+        }
+    }
+
+    fn break_health(&mut self, seen: String) {
+        self.breaks += 1;
+        *self.healthy_since = None;
+        if self.evidence.len() < EVIDENCE {
+            self.evidence.push(seen);
+        }
+    }
+}
+
+/// It is healthy at last: it gets the rest of its time, which a silent Supervisor or the agent's own absence may have
+/// cut short. What breaks until then still counts. False: it is not healthy.
+pub(crate) fn extend_deadline(l: &mut Shared) -> bool {
+    let Some(end) = l.timers.get(Timer::Health) else {
+        return false;
+    };
+    l.timers.arm(Timer::Deadline, end + Duration::from_millis(1));
+    true
+}
+
+/// The ids of all containers, sorted: another set means that one was replaced.
+fn container_ids(l: &Shared) -> Vec<String> {
+    let containers = l.view().map(|view| view.containers.as_slice());
+    let mut ids: Vec<_> = containers
+        .unwrap_or_default()
+        .iter()
+        .map(|container| container.container_id.clone())
+        .collect();
+    ids.sort_unstable();
+    ids
+}

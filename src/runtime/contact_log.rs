@@ -1,0 +1,46 @@
+//! Says in the log when a neighbour goes or comes back: once, not with every call.
+
+use crate::lifecycle::Machine;
+use crate::lifecycle::facts::{CallFailureKind, SupervisorErrorKind};
+
+/// What was logged last.
+#[derive(Debug, Default)]
+pub struct ContactLog {
+    cloudly: Option<CallFailureKind>,
+    supervisor: Option<SupervisorErrorKind>,
+    registering: Option<String>,
+}
+
+impl ContactLog {
+    /// Logs what is different.
+    pub fn update(&mut self, machine: &Machine) {
+        let contact = machine.contact();
+        let kind = contact.cloudly_failure.map(|failure| failure.kind);
+        if kind != self.cloudly {
+            match contact.cloudly_failure {
+                Some(failure) => {
+                    tracing::warn!(problem = %failure.message, "Cloudly does not accept heartbeats");
+                }
+                None if contact.cloudly_heard => {
+                    tracing::info!("Cloudly accepts heartbeats again");
+                }
+                None => {}
+            }
+            self.cloudly = kind;
+        }
+        let kind = contact.supervisor_error.map(|error| error.kind);
+        if kind != self.supervisor {
+            match contact.supervisor_error {
+                Some(error) => tracing::warn!(problem = %error.message, "the Supervisor is not available"),
+                None => tracing::info!("the Supervisor is available again"),
+            }
+            self.supervisor = kind;
+        }
+        if contact.registering != self.registering.as_deref() {
+            if let Some(problem) = contact.registering {
+                tracing::warn!(%problem, "not enrolled yet; trying again");
+            }
+            self.registering = contact.registering.map(str::to_owned);
+        }
+    }
+}
