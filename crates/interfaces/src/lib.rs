@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod codes;
 pub mod command;
 pub mod desired;
 pub mod hash;
