@@ -18,6 +18,7 @@ pub mod limits;
 pub mod local;
 pub mod problem;
 pub mod register;
+pub mod registration;
 pub mod states;
 pub mod status;
 pub mod token;
