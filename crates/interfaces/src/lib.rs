@@ -17,6 +17,7 @@ pub mod heartbeat;
 pub mod limits;
 pub mod local;
 pub mod problem;
+pub mod redact;
 pub mod register;
 pub mod registration;
 pub mod states;
