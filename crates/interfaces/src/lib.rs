@@ -20,6 +20,7 @@ pub mod problem;
 pub mod redact;
 pub mod register;
 pub mod registration;
+pub mod rules;
 pub mod states;
 pub mod status;
 pub mod token;
