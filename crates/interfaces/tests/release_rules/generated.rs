@@ -4,6 +4,8 @@ use super::releases::{AGENT, any_release, good_release, verdict};
 use baseos_interfaces::admin::CreateRelease;
 use baseos_interfaces::rules::{RESERVED_KEYS, ReleaseParts, check_release};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
@@ -102,6 +104,18 @@ proptest! {
             prop_assert!(missing <= 1, "{}", violation.pointer);
         }
     }
+}
+
+/// Otherwise the properties above would say nothing.
+#[test]
+fn generated_releases_are_partly_accepted_and_partly_refused() {
+    let mut runner = TestRunner::deterministic();
+    let accepted = (0..500).filter(|_| {
+        let release = any_release().new_tree(&mut runner).unwrap().current();
+        verdict(&release).is_ok()
+    });
+    let accepted = accepted.count();
+    assert!((100..400).contains(&accepted), "{accepted} of 500");
 }
 
 #[test]

@@ -122,66 +122,104 @@ pub(crate) fn good_release() -> impl Strategy<Value = CreateRelease> {
         })
 }
 
-/// A release of anything, with a good chance to be nearly right.
+/// A release of which anything may be wrong, or nothing: a good one with members changed to what is sometimes right.
 pub(crate) fn any_release() -> impl Strategy<Value = CreateRelease> {
+    (
+        good_release(),
+        vec((any::<prop::sample::Index>(), any_change()), 0..4),
+    )
+        .prop_map(|(mut release, changes)| {
+            for (which, change) in changes {
+                apply(&mut release, which, change);
+            }
+            release
+        })
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Commit(String),
+    Version(String),
+    Service(String),
+    Image(String),
+    Variable(String, String),
+    Label(String, String),
+    Compose(String, Value),
+    Volume(String, Value),
+    Network(String, Value),
+}
+
+fn any_change() -> impl Strategy<Value = Change> {
+    let name = || prop_oneof![2 => "[a-z][a-z0-9_-]{0,4}", 1 => "[a-z._-]{0,4}", 1 => "\\PC{0,3}"];
     let key = prop_oneof![
-        Just("volumes".to_owned()),
-        Just("Volumes".to_owned()),
-        Just("image_id".to_owned()),
-        Just("running".to_owned()),
-        "[a-zA-Z_-]{0,8}",
-        "\\PC{0,4}",
+        4 => prop::sample::select(vec!["volumes", "Volumes", "image_id", "running", "network_mode", "networkMode"])
+            .prop_map(str::to_owned),
+        4 => "[a-z][a-z_]{0,8}",
+        1 => "[A-Z-]{0,4}",
+        1 => "\\PC{0,3}",
     ];
     let value = prop_oneof![
-        Just(json!(["baseos:/data/baseos"])),
-        Just(json!(["other:/data", "/data"])),
+        Just(json!(["baseos:/data/baseos", "/tmp"])),
         Just(json!([{ "type": "volume", "source": "baseos", "target": "/data" }])),
-        Just(json!(null)),
+        Just(json!([{ "source": "baseos", "target": "/data" }])),
+        Just(json!(["other:/data", "baseos:/data"])),
+        Just(json!({ "a": [1, null] })),
         Just(json!({ "a": "\0" })),
         ".{0,10}".prop_map(Value::from),
     ];
-    let labels = prop_oneof![
-        Just(BTreeMap::from([(
-            SUPERVISOR_API_LABEL.to_owned(),
-            "1".to_owned()
-        )])),
-        btree_map("\\PC{0,4}", ".{0,4}", 0..2),
-    ];
-    let environment = prop_oneof![
-        Just(BTreeMap::new()),
-        "/?[a-z./]{0,12}".prop_map(|dir| BTreeMap::from([("BASEOS_STATE_DIR".to_owned(), dir)])),
-        btree_map("\\PC{0,4}", ".{0,4}", 0..2),
-    ];
-    let image = prop_oneof!["[a-z/:.]{1,12}", ".{0,20}"];
-    let any_service = (image, environment, labels, btree_map(key, value, 0..3)).prop_map(
-        |(image, environment, labels, composition)| Service {
-            environment,
-            labels,
-            composition: composition.into_iter().collect(),
-            ..service(&image)
-        },
-    );
-    let definition = prop_oneof![
-        3 => Just(json!({})),
-        1 => Just(json!({ "labels": ["a=b"] })),
-        1 => Just(json!({ "driverOpts": {} })),
-        1 => Just(json!({ "driver_opts": { "o": 1 } })),
-    ];
-    let name = || prop_oneof![2 => Just(AGENT.to_owned()), 1 => Just("web.1".to_owned()), 2 => "[a-z_-]{0,4}", 1 => "\\PC{0,4}"];
-    let volume = prop_oneof![3 => Just("baseos".to_owned()), 1 => "[a-z.]{0,4}", 1 => "\\PC{0,3}"];
-    let commit = prop_oneof![3 => "[0-9a-f]{6,66}", 1 => "[0-9]{7}", 1 => "\\PC{0,8}"];
-    (
-        commit,
-        proptest::option::of(".{0,66}"),
-        btree_map(name(), any_service, 0..3),
-        btree_map(volume, definition.prop_map(object), 0..3),
-        vec("\\PC{0,3}", 0..2),
-    )
-        .prop_map(|(commit, version, services, volumes, networks)| CreateRelease {
-            commit,
-            version,
-            services,
-            volumes,
-            networks: networks.into_iter().map(|name| (name, Map::new())).collect(),
-        })
+    let definition = || {
+        prop_oneof![
+            Just(json!({ "driver": "nfs", "labels": { "x": "y" }, "x": [1] })),
+            Just(json!({ "labels": ["a=b"] })),
+            Just(json!({ "driverOpts": {} })),
+            Just(json!({ "driver_opts": { "o": 1 } })),
+        ]
+    };
+    prop_oneof![
+        prop_oneof!["[0-9a-f]{5,66}", "[0-9]{7}", "\\PC{0,8}"].prop_map(Change::Commit),
+        ".{0,66}".prop_map(Change::Version),
+        name().prop_map(Change::Service),
+        prop_oneof!["[a-z/:.]{1,12}", ".{0,20}"].prop_map(Change::Image),
+        prop_oneof![Just("BASEOS_STATE_DIR".to_owned()), "[A-Z0-9]{1,3}", "\\PC{0,3}"]
+            .prop_flat_map(|name| (Just(name), prop_oneof!["/data/[a-z]{1,3}", ".{0,4}"]))
+            .prop_map(|(name, value)| Change::Variable(name, value)),
+        (prop_oneof!["[a-z.]{1,8}", "\\PC{0,3}"], ".{0,4}")
+            .prop_map(|(name, value)| Change::Label(name, value)),
+        (key, value).prop_map(|(key, value)| Change::Compose(key, value)),
+        (name(), definition()).prop_map(|(name, value)| Change::Volume(name, value)),
+        (name(), definition()).prop_map(|(name, value)| Change::Network(name, value)),
+    ]
+}
+
+fn apply(release: &mut CreateRelease, which: prop::sample::Index, change: Change) {
+    let at = which.index(release.services.len());
+    let Some(service) = release.services.values_mut().nth(at) else {
+        return;
+    };
+    match change {
+        Change::Commit(commit) => release.commit = commit,
+        Change::Version(version) => release.version = Some(version),
+        Change::Service(name) => {
+            // Now and then it is the agent that is called otherwise.
+            let old = release.services.keys().nth(at).cloned();
+            let service = old.and_then(|old| release.services.remove(&old));
+            release.services.extend(service.map(|service| (name, service)));
+        }
+        Change::Image(image) => service.image = image,
+        Change::Variable(name, value) => {
+            service.environment.insert(name, value);
+        }
+        Change::Label(name, value) => {
+            service.labels.insert(name, value);
+        }
+        Change::Compose(key, value) => {
+            service.composition.insert(key, value);
+        }
+        Change::Volume(name, value) => {
+            release.volumes.insert(name, object(value));
+        }
+        Change::Network(name, value) => {
+            release.networks.insert(name, object(value));
+        }
+    }
 }
