@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+mod blocker;
 pub mod codes;
 pub mod command;
 pub mod desired;

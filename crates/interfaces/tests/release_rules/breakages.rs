@@ -141,7 +141,7 @@ fn each_broken_rule_is_the_only_one_reported_on_the_least_release() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn every_broken_rule_of_a_release_is_reported(

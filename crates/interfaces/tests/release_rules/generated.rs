@@ -73,7 +73,7 @@ fn assert_harmless(release: &CreateRelease) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
     #[test]
     fn a_good_release_is_accepted_by_both_ends(release in good_release()) {
