@@ -10,6 +10,8 @@
 #![warn(missing_docs)]
 
 pub mod admin;
+mod blocker;
+pub mod codes;
 pub mod command;
 pub mod desired;
 pub mod hash;
@@ -17,7 +19,10 @@ pub mod heartbeat;
 pub mod limits;
 pub mod local;
 pub mod problem;
+pub mod redact;
 pub mod register;
+pub mod registration;
+pub mod rules;
 pub mod states;
 pub mod status;
 pub mod token;

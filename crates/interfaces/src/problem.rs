@@ -81,6 +81,22 @@ impl Problem {
     }
 }
 
+/// A JSON pointer (RFC 6901) to a member: `["services", "a/b"]` is `/services/a~1b`; no path is the whole document.
+pub fn pointer<S: AsRef<str>>(path: impl IntoIterator<Item = S>) -> String {
+    let mut pointer = String::new();
+    for name in path {
+        pointer.push('/');
+        for c in name.as_ref().chars() {
+            match c {
+                '~' => pointer.push_str("~0"),
+                '/' => pointer.push_str("~1"),
+                c => pointer.push(c),
+            }
+        }
+    }
+    pointer
+}
+
 /// The codes of contract §1 and §6.
 pub mod code {
     #![allow(
@@ -107,4 +123,17 @@ pub mod code {
     pub const RATE_LIMITED: &str = "rateLimited";
     pub const UNAVAILABLE: &str = "unavailable";
     pub const INTERNAL: &str = "internal";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pointer_leads_back_to_its_member_whatever_the_names_are() {
+        let document = serde_json::json!({ "a/b": { "~1": [1, 2] }, "": 3 });
+        assert_eq!(document.pointer(&pointer(["a/b", "~1", "1"])), Some(&2.into()));
+        assert_eq!(document.pointer(&pointer([""])), Some(&3.into()));
+        assert_eq!(pointer([""; 0]), "");
+    }
 }

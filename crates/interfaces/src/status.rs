@@ -1,6 +1,7 @@
 //! A node's full status (contract §4). Top-level members replace whole, never merge deep.
 
 use crate::Timestamp;
+pub use crate::blocker::{Blocker, BlockerKind};
 use crate::states::{AgentState, RolloutState, UpdateState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -138,73 +139,6 @@ pub struct UpdateStatus {
     pub blocked_by: Vec<Blocker>,
     /// Why it failed; `null`: it did not.
     pub error: Option<UpdateError>,
-}
-
-/// One reason why an update is not going on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Blocker {
-    /// What kind of reason.
-    pub kind: BlockerKind,
-    /// Who, where somebody holds it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub holder: Option<String>,
-    /// In words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Since when, device's clock.
-    pub since: Timestamp,
-    /// Until when at the latest, if known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Timestamp>,
-}
-
-/// What kind of reason holds an update back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum BlockerKind {
-    /// Onebox or another service holds an update lock.
-    LocalLock,
-    /// No maintenance window is open.
-    Window,
-    /// Somebody at the device deferred it.
-    Deferred,
-    /// Somebody at the device has to approve it.
-    Approval,
-    /// The rollout has not given this node its turn.
-    RolloutSlot,
-    /// Not enough space for the images.
-    DiskSpace,
-    /// A host OS update is under way.
-    HostUpdate,
-    /// The Supervisor does not answer.
-    SupervisorUnavailable,
-    /// An attempt failed; the next one is due later.
-    RetryBackoff,
-    /// The state cannot be saved, so nothing may be begun.
-    StateNotWritable,
-    /// A value this version does not know.
-    #[serde(other)]
-    Unknown,
-}
-
-impl BlockerKind {
-    /// The name on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::LocalLock => "localLock",
-            Self::Window => "window",
-            Self::Deferred => "deferred",
-            Self::Approval => "approval",
-            Self::RolloutSlot => "rolloutSlot",
-            Self::DiskSpace => "diskSpace",
-            Self::HostUpdate => "hostUpdate",
-            Self::SupervisorUnavailable => "supervisorUnavailable",
-            Self::RetryBackoff => "retryBackoff",
-            Self::StateNotWritable => "stateNotWritable",
-            Self::Unknown => "unknown",
-        }
-    }
 }
 
 /// Why an update failed.

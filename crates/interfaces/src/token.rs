@@ -9,10 +9,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const PREFIX_LEN: usize = 4;
 const ID_LEN: usize = 10;
 const SECRET_LEN: usize = 43;
 const CRC_LEN: usize = 6;
-const TOKEN_LEN: usize = 4 + ID_LEN + 1 + SECRET_LEN + CRC_LEN;
+const TOKEN_LEN: usize = PREFIX_LEN + ID_LEN + 1 + SECRET_LEN + CRC_LEN;
 
 /// What a token is good for; decides its prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +29,15 @@ pub enum TokenKind {
 }
 
 impl TokenKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Join, Self::Node, Self::Local, Self::Admin];
+
+    /// The kind that a text's prefix tells. The text need not be a token: it may be cut off, or mistyped, which makes
+    /// it no less of a secret.
+    pub fn of(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| text.starts_with(kind.prefix()))
+    }
+
     /// The four characters every token of this kind starts with.
     pub const fn prefix(self) -> &'static str {
         match self {
@@ -38,7 +48,8 @@ impl TokenKind {
         }
     }
 
-    const fn noun(self) -> &'static str {
+    /// The kind in words, as in "a join token".
+    pub const fn noun(self) -> &'static str {
         match self {
             Self::Join => "join",
             Self::Node => "node",
@@ -96,6 +107,11 @@ pub struct Token {
 }
 
 impl Token {
+    /// How long a token is, characters (all ASCII).
+    pub const LEN: usize = TOKEN_LEN;
+    /// How long the part is that may be shown: prefix, id and the `_` behind it. All behind it is secret.
+    pub const PUBLIC_LEN: usize = PREFIX_LEN + ID_LEN + 1;
+
     /// Makes a new token from random bytes; `fill` must fill its argument from a cryptographic source.
     pub fn mint(kind: TokenKind, mut fill: impl FnMut(&mut [u8])) -> Self {
         let mut digits = Vec::with_capacity(ID_LEN + SECRET_LEN);
@@ -271,6 +287,26 @@ mod tests {
     }
 
     #[test]
+    fn a_text_tells_its_kind_by_its_prefix_alone() {
+        for kind in TokenKind::ALL {
+            assert_eq!(kind.prefix().len(), PREFIX_LEN);
+            assert_eq!(TokenKind::of(mint(1, kind).expose()), Some(kind));
+            assert_eq!(TokenKind::of(kind.prefix()), Some(kind));
+        }
+        for text in ["", "szn", "szx_0123456789_abc", " szn_"] {
+            assert_eq!(TokenKind::of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_public_part_of_a_token_is_its_prefix_and_its_id() {
+        let token = mint(9, TokenKind::Local);
+        assert_eq!(token.expose().len(), Token::LEN);
+        let public = format!("{}{}_", token.kind().prefix(), token.id());
+        assert_eq!(&token.expose()[..Token::PUBLIC_LEN], public);
+    }
+
+    #[test]
     fn errors_say_what_is_wrong_and_never_repeat_the_text() {
         let token = mint(7, TokenKind::Join);
         let cut = &token.expose()[..40];
@@ -285,7 +321,7 @@ mod tests {
     #[test]
     fn debug_output_holds_no_secret() {
         let token = mint(3, TokenKind::Node);
-        let secret = &token.expose()[15..58];
+        let secret = &token.expose()[Token::PUBLIC_LEN..];
         let shown = format!("{token:?} {:?}", WireSecret::from(&token));
         assert!(!shown.contains(secret));
         assert!(shown.contains(token.id().as_str()));

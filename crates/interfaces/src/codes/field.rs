@@ -1,0 +1,81 @@
+//! What is wrong with one member of a request: `errors[].code` of a problem.
+
+super::table::wire_names! {
+    /// The code of a [`crate::problem::FieldError`] and of a [`crate::rules::Violation`].
+    pub enum FieldCode {
+        /// It must be there.
+        Missing = "missing",
+        /// The request has no such member.
+        UnknownMember = "unknownMember",
+        /// Another type or value than the member has.
+        InvalidValue = "invalidValue",
+        /// Empty where something has to be.
+        Empty = "empty",
+        /// More characters than allowed.
+        TooLong = "tooLong",
+        /// A control character where none belongs.
+        ControlCharacter = "controlCharacter",
+        /// More entries than allowed.
+        TooMany = "tooMany",
+        /// A number that JavaScript cannot count to (2^53).
+        TooLarge = "tooLarge",
+        /// A number outside its range.
+        OutOfRange = "outOfRange",
+        /// A value this version does not know, where it must know it.
+        UnknownValue = "unknownValue",
+        /// JSON that is nested too deep.
+        TooDeep = "tooDeep",
+        /// Not a maintenance window.
+        NotAWindow = "notAWindow",
+        /// No release has this commit.
+        UnknownRelease = "unknownRelease",
+        /// There is no such command.
+        UnknownCommand = "unknownCommand",
+        /// Not a commit: 7 to 64 hex digits in lower case.
+        NotACommit = "notACommit",
+        /// A commit of decimal digits only.
+        NoLetter = "noLetter",
+        /// Not a name of a service, volume or network.
+        NotAName = "notAName",
+        /// Not an image reference.
+        NotAnImage = "notAnImage",
+        /// Not a name of an environment variable.
+        NotAVariable = "notAVariable",
+        /// Not a name of a label.
+        NotALabel = "notALabel",
+        /// Not a compose key.
+        NotAKey = "notAKey",
+        /// A key that belongs to the agent or the Supervisor, not into a composition.
+        ReservedKey = "reservedKey",
+        /// Two keys that the Supervisor reads as one.
+        DuplicateKey = "duplicateKey",
+        /// Not a definition of a volume.
+        NotAVolume = "notAVolume",
+        /// A volume is mounted that the release does not declare.
+        UndeclaredVolume = "undeclaredVolume",
+        /// The agent's own service is not in the release.
+        AgentServiceMissing = "agentServiceMissing",
+        /// The agent's own service lacks the label that gives it access to the Supervisor.
+        SupervisorApiMissing = "supervisorApiMissing",
+        /// The agent's own service mounts no named volume for its state.
+        StateVolumeMissing = "stateVolumeMissing",
+        /// Local API: the body is not JSON.
+        Syntax = "syntax",
+        /// Local API: the body is not an object.
+        NotAnObject = "notAnObject",
+        /// Local API: it must be there.
+        Required = "required",
+        /// Local API: the request has no such member.
+        Unrecognised = "unknown",
+        /// Local API: too short or too long a text.
+        Length = "length",
+        /// Local API: a number outside its range.
+        Range = "range",
+        /// Local API: not one of the values it may have.
+        Value = "value",
+        /// Local API: another type.
+        Type = "type",
+        /// Local API: wrong in another way, which the title says.
+        Invalid = "invalid",
+    }
+}

@@ -1,0 +1,23 @@
+//! What can be wrong with a node: `health.issues[].code`.
+
+super::table::wire_names! {
+    /// The code of a health issue (contract §4).
+    pub enum IssueCode {
+        /// The Supervisor is unmanaged: its API is open to the LAN without a key (observed: u08-lan).
+        SupervisorApiExposed = "supervisorApiExposed",
+        /// A service of the running release has no running container. The Supervisor does not heal (observed).
+        ServiceStopped = "serviceStopped",
+        /// The Supervisor runs a release that this agent did not hand over.
+        ForeignTarget = "foreignTarget",
+        /// The device's clock is off by more than [`crate::limits::CLOCK_SKEW_SECONDS`]. Cloudly reports it too.
+        ClockSkew = "clockSkew",
+        /// The agent cannot save its state, so it begins nothing.
+        StateNotWritable = "stateNotWritable",
+        /// A lease lives, but balena's lock files are not held for it.
+        LockFilesNotHeld = "lockFilesNotHeld",
+        /// Less room than the configured reserve.
+        DiskLow = "diskLow",
+        /// Cloudly sees two agents with this node's identity.
+        CloneSuspected = "cloneSuspected",
+    }
+}

@@ -1,0 +1,60 @@
+//! What the agent itself needs of a release, to live on and to keep its identity.
+
+use super::ReleaseParts;
+use super::mounts::mounts;
+use super::violation::{Found, shown};
+use crate::codes::FieldCode;
+use crate::desired::Service;
+
+/// The agent's service when a release does not name it.
+pub const DEFAULT_AGENT_SERVICE: &str = "baserunner";
+/// Without this label, at `1`, the Supervisor does not give the container its address and key.
+pub const SUPERVISOR_API_LABEL: &str = "io.balena.features.supervisor-api";
+/// The variable in the agent's environment that says where its state lives.
+pub const AGENT_STATE_DIR_VARIABLE: &str = "BASEOS_STATE_DIR";
+/// Where the agent's state lives unless its environment says otherwise.
+pub const AGENT_STATE_DIR: &str = "/data/baseos";
+
+/// Where the agent's state lives in this service.
+pub fn agent_state_dir(service: &Service) -> &str {
+    service
+        .environment
+        .get(AGENT_STATE_DIR_VARIABLE)
+        .map_or(AGENT_STATE_DIR, String::as_str)
+}
+
+/// The agent's own service is in the release, reaches the Supervisor, and keeps its state in a named volume. A path of
+/// the host does not count: the Supervisor leaves such mounts out (source).
+pub(super) fn check(parts: &ReleaseParts<'_>, found: &mut Found) {
+    let agent = parts.agent_service;
+    let name = shown(agent);
+    let Some(service) = parts.services.get(agent) else {
+        let message = format!(
+            "the release lacks the service `{name}`, which is the agent: applying it would lose the device; add it, as in \
+             the release that runs now"
+        );
+        found.add(&["services"], FieldCode::AgentServiceMissing, message);
+        return;
+    };
+    if service.labels.get(SUPERVISOR_API_LABEL).map(String::as_str) != Some("1") {
+        let message = format!(
+            "the service `{name}` (the agent) lacks the label {SUPERVISOR_API_LABEL}=1: it could not reach the Supervisor \
+             any more"
+        );
+        found.add(
+            &["services", agent, "labels"],
+            FieldCode::SupervisorApiMissing,
+            message,
+        );
+    }
+    let state_dir = agent_state_dir(service);
+    if !mounts(&service.composition).any(|mount| mount.keeps(state_dir)) {
+        let message = format!(
+            "the service `{name}` (the agent) mounts no named volume at {}: the node's identity would be lost; add e.g. \
+             \"baseos:{AGENT_STATE_DIR}\" to its volumes (a path of the host does not count, the Supervisor leaves it out)",
+            shown(state_dir)
+        );
+        let path = ["services", agent, "composition", "volumes"];
+        found.add(&path, FieldCode::StateVolumeMissing, message);
+    }
+}

@@ -1,0 +1,182 @@
+//! The compose keys of a service.
+
+use super::mounts::mounts;
+use super::violation::{Found, shown};
+use super::{ReleaseParts, json};
+use crate::codes::FieldCode;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// What a service has beside its composition, by the Supervisor's names. In a composition they would replace what the
+/// release or the agent says, or give ids, which are the agent's alone. `running: false` would keep a service, the
+/// agent too, from ever being started (source).
+pub const RESERVED_KEYS: [&str; 13] = [
+    "image",
+    "environment",
+    "labels",
+    "running",
+    "serviceName",
+    "serviceId",
+    "imageId",
+    "imageName",
+    "releaseId",
+    "appId",
+    "appUuid",
+    "commit",
+    "id",
+];
+/// The longest compose key, characters; the longest that means anything has less than half of it.
+const KEY_MAX_LEN: usize = 64;
+
+/// A key as far as the Supervisor tells keys apart: it turns each into camelCase, so `image_id`, `Image-Id` and
+/// `imageId` are one (source). Letters and digits in lower case are at least as coarse as that.
+pub(super) fn canonical(key: &str) -> String {
+    key.bytes()
+        .filter(u8::is_ascii_alphanumeric)
+        .map(|byte| char::from(byte.to_ascii_lowercase()))
+        .collect()
+}
+
+/// Every key is one, none is reserved, no two are the same to the Supervisor, and every volume is declared.
+pub(super) fn check(
+    service: &str,
+    composition: &Map<String, Value>,
+    parts: &ReleaseParts<'_>,
+    found: &mut Found,
+) {
+    let name = shown(service);
+    let mut seen = BTreeMap::new();
+    for (key, value) in composition {
+        let path = ["services", service, "composition", key];
+        let shown_key = shown(key);
+        let canonical = canonical(key);
+        if canonical.is_empty() || key.len() > KEY_MAX_LEN || !key.bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            let message = format!(
+                "`{shown_key}` in the composition of `{name}` is not a compose key: use letters, digits and `_`, e.g. \
+                 network_mode"
+            );
+            found.add(&path, FieldCode::NotAKey, message);
+        } else if RESERVED_KEYS
+            .iter()
+            .any(|reserved| self::canonical(reserved) == canonical)
+        {
+            let message = format!(
+                "the composition of `{name}` sets `{shown_key}`, which does not belong there: image, environment and \
+                 labels are members of the service, ids and the state are the agent's"
+            );
+            found.add(&path, FieldCode::ReservedKey, message);
+        } else if let Some(other) = seen.insert(canonical.clone(), shown_key.clone()) {
+            let message = format!(
+                "`{other}` and `{shown_key}` in the composition of `{name}` are one key to the Supervisor: keep one"
+            );
+            found.add(&path, FieldCode::DuplicateKey, message);
+        }
+        if canonical == "volumes" && !value.is_array() && !value.is_null() {
+            let message = format!("the volumes of `{name}` are not a list: use e.g. [\"data:/data\"]");
+            found.add(&path, FieldCode::InvalidValue, message);
+        }
+        json::check(&path, value, found);
+    }
+    let path = ["services", service, "composition", "volumes"];
+    for volume in mounts(composition).filter_map(|mount| mount.volume()) {
+        if !parts.volumes.contains_key(volume) {
+            let message = format!(
+                "the service `{name}` mounts the volume `{0}`, which the release does not declare: add it to volumes",
+                shown(volume)
+            );
+            found.add(&path, FieldCode::UndeclaredVolume, message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::violation::found_by;
+    use super::*;
+    use serde_json::json;
+
+    fn found(composition: Value) -> Vec<String> {
+        let (services, networks) = (BTreeMap::new(), BTreeMap::new());
+        let volumes = BTreeMap::from([("data".to_owned(), Map::new())]);
+        let parts = ReleaseParts {
+            commit: "",
+            version: None,
+            services: &services,
+            volumes: &volumes,
+            networks: &networks,
+            agent_service: "baserunner",
+        };
+        let Value::Object(composition) = composition else {
+            panic!("{composition}");
+        };
+        found_by(|found| check("web", &composition, &parts, found))
+    }
+
+    fn at(key: &str, code: &str) -> [String; 1] {
+        [format!("/services/web/composition/{key} {code}")]
+    }
+
+    #[test]
+    fn compose_keys_are_taken() {
+        let composition = json!({
+            "network_mode": "host", "volumes": ["data:/data", "/mnt:/mnt", "/tmp"], "command": ["sh", "-c", "a\nb"],
+            "privileged": true, "depends_on": ["main"], "x-note": {}, "restart": null,
+        });
+        assert_eq!(found(composition), [""; 0]);
+        assert_eq!(found(json!({ "volumes": null })), [""; 0]);
+    }
+
+    #[test]
+    fn a_reserved_key_is_refused_however_it_is_spelled() {
+        for key in RESERVED_KEYS {
+            assert_eq!(found(json!({ key: "x" })), at(key, "reservedKey"));
+        }
+        for key in [
+            "image_id",
+            "IMAGE",
+            "_labels",
+            "Service-Id",
+            "Running",
+            "app.uuid",
+        ] {
+            assert_eq!(found(json!({ key: "x" })), at(key, "reservedKey"), "{key}");
+        }
+    }
+
+    #[test]
+    fn two_keys_that_the_supervisor_reads_as_one_are_refused() {
+        let composition = json!({ "networkMode": "host", "network_mode": "none" });
+        assert_eq!(found(composition), at("network_mode", "duplicateKey"));
+    }
+
+    #[test]
+    fn what_is_no_compose_key_is_refused() {
+        for key in ["", "_", "ímage", "a b", &"x".repeat(65)] {
+            assert_eq!(found(json!({ key: 1 })), at(key, "notAKey"), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_volume_that_is_not_declared_is_refused() {
+        for entry in [
+            json!("other:/x"),
+            json!("other"),
+            json!({ "source": "other", "target": "/x" }),
+            json!("./a:/b"),
+        ] {
+            let composition = json!({ "volumes": ["data:/data", entry] });
+            assert_eq!(found(composition), at("volumes", "undeclaredVolume"));
+        }
+    }
+
+    #[test]
+    fn volumes_that_are_not_a_list_are_refused() {
+        for volumes in [json!({ "data": "/data" }), json!("data:/data"), json!(1)] {
+            assert_eq!(
+                found(json!({ "volumes": volumes })),
+                at("volumes", "invalidValue")
+            );
+        }
+    }
+}

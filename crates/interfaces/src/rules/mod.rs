@@ -1,0 +1,36 @@
+//! The rules of what may reach a Supervisor, held by both ends: Cloudly when a release is created, where somebody can
+//! still read the answer, and the agent before it touches anything. What one accepts the other accepts.
+//!
+//! [`check_release`] holds every rule that needs no device to check. What only a device knows (its volumes, its other
+//! apps, the service it runs as) the agent checks besides, with [`mounts`], [`covers`] and [`VolumeDefinition`].
+//!
+//! Where the two ends differed before there was one rule, it is what both accepted, so that Cloudly sends nothing that
+//! an older agent refuses. What the Supervisor answers 400 to, or would read otherwise than it is written, is refused
+//! too.
+//!
+//! Sources: the Supervisor's answers in `crates/simulator/recordings` (19.0.5, "observed") and its published source
+//! ("source": what it does to a composition on its way to a container).
+
+mod agent;
+mod commit;
+mod composition;
+mod image;
+mod json;
+mod mounts;
+mod names;
+mod release;
+mod violation;
+mod volumes;
+
+pub use agent::{
+    AGENT_STATE_DIR, AGENT_STATE_DIR_VARIABLE, DEFAULT_AGENT_SERVICE, SUPERVISOR_API_LABEL, agent_state_dir,
+};
+pub use commit::{COMMIT_MAX_LEN, COMMIT_MIN_LEN, is_commit};
+pub use composition::RESERVED_KEYS;
+pub use image::IMAGE_MAX_LEN;
+pub use json::{DEPTH_MAX, is_shallow};
+pub use mounts::{Mount, MountSource, covers, mounts};
+pub use names::NAME_MAX_LEN;
+pub use release::{ReleaseParts, VERSION_MAX_LEN, check_release};
+pub use violation::{Violation, Violations};
+pub use volumes::VolumeDefinition;

@@ -1,0 +1,139 @@
+//! Every rule, in order.
+
+use super::violation::{Found, Violations, shown};
+use super::{DEFAULT_AGENT_SERVICE, agent, commit, composition, image, json, names, volumes};
+use crate::admin::CreateRelease;
+use crate::codes::FieldCode;
+use crate::desired::{Release, Service};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// The longest version, characters.
+pub const VERSION_MAX_LEN: usize = 64;
+
+/// What the rules are about: the contents of a release, whoever holds it.
+#[derive(Clone, Copy, Debug)]
+pub struct ReleaseParts<'a> {
+    /// The balena commit.
+    pub commit: &'a str,
+    /// For people.
+    pub version: Option<&'a str>,
+    /// By service name.
+    pub services: &'a BTreeMap<String, Service>,
+    /// Named volumes and their definitions (compose form).
+    pub volumes: &'a BTreeMap<String, Map<String, Value>>,
+    /// Networks and their definitions (compose form).
+    pub networks: &'a BTreeMap<String, Map<String, Value>>,
+    /// Which service is the agent. Cloudly does not know a node's configuration, so the release says it; the agent
+    /// checks besides that it is the name it runs under.
+    pub agent_service: &'a str,
+}
+
+impl<'a> ReleaseParts<'a> {
+    /// With another service as the agent.
+    #[must_use]
+    pub const fn with_agent_service(mut self, name: &'a str) -> Self {
+        self.agent_service = name;
+        self
+    }
+}
+
+impl<'a> From<&'a Release> for ReleaseParts<'a> {
+    fn from(release: &'a Release) -> Self {
+        Self {
+            commit: &release.commit,
+            version: release.version.as_deref(),
+            services: &release.services,
+            volumes: &release.volumes,
+            networks: &release.networks,
+            agent_service: DEFAULT_AGENT_SERVICE,
+        }
+    }
+}
+
+impl<'a> From<&'a CreateRelease> for ReleaseParts<'a> {
+    fn from(release: &'a CreateRelease) -> Self {
+        Self {
+            commit: &release.commit,
+            version: release.version.as_deref(),
+            services: &release.services,
+            volumes: &release.volumes,
+            networks: &release.networks,
+            agent_service: DEFAULT_AGENT_SERVICE,
+        }
+    }
+}
+
+/// Whether a release may reach a Supervisor, as far as can be told without the device.
+///
+/// # Errors
+/// Every rule it breaks, each with the place, a code and a sentence.
+pub fn check_release<'a>(release: impl Into<ReleaseParts<'a>>) -> Result<(), Violations> {
+    let parts = release.into();
+    let mut found = Found::default();
+    commit::check(parts.commit, &mut found);
+    if let Some(version) = parts.version {
+        check_version(version, &mut found);
+    }
+    for (name, service) in parts.services {
+        names::service(name, &mut found);
+        image::check(name, &service.image, &mut found);
+        for (variable, value) in &service.environment {
+            names::variable(name, variable, &mut found);
+            json::no_nul(&["services", name, "environment", variable], value, &mut found);
+        }
+        for (label, value) in &service.labels {
+            names::label(name, label, &mut found);
+            json::no_nul(&["services", name, "labels", label], value, &mut found);
+        }
+        composition::check(name, &service.composition, &parts, &mut found);
+    }
+    for (name, definition) in parts.volumes {
+        names::named("volumes", "volume", name, &mut found);
+        volumes::check(name, definition, &mut found);
+        check_members("volumes", name, definition, &mut found);
+    }
+    for (name, definition) in parts.networks {
+        names::named("networks", "network", name, &mut found);
+        check_members("networks", name, definition, &mut found);
+    }
+    if parts.services.is_empty() {
+        let message =
+            "a release needs at least one service: applying it would remove every app on the device";
+        found.add(&["services"], FieldCode::Empty, message);
+    } else {
+        agent::check(&parts, &mut found);
+    }
+    found.into_result()
+}
+
+/// 1 to 64 characters without control characters, which would forge lines in tables and logs.
+fn check_version(version: &str, found: &mut Found) {
+    let path = ["version"];
+    if version.is_empty() {
+        let message = "the version must not be empty: leave it out, or use e.g. 1.13.0";
+        found.add(&path, FieldCode::Empty, message);
+    }
+    if version.chars().count() > VERSION_MAX_LEN {
+        let message = format!("the version has more than {VERSION_MAX_LEN} characters");
+        found.add(&path, FieldCode::TooLong, message);
+    }
+    if version.chars().any(char::is_control) {
+        let message = format!(
+            "the version `{}` holds a control character: use e.g. 1.13.0",
+            shown(version)
+        );
+        found.add(&path, FieldCode::ControlCharacter, message);
+    }
+}
+
+fn check_members(section: &str, name: &str, definition: &Map<String, Value>, found: &mut Found) {
+    for (key, value) in definition {
+        let path = [section, name, key];
+        if key.chars().any(char::is_control) {
+            let message = "a key holds a control character: use printable characters";
+            found.add(&path, FieldCode::ControlCharacter, message);
+        }
+        json::check(&path, value, found);
+    }
+}
