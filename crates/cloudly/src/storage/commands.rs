@@ -1,20 +1,15 @@
-//! What operators do: commands, and the append-only audit log of everything.
+//! Commands for nodes, and their results.
 
-use super::{Connection, Result, from_json, to_json, unsigned};
+use super::columns::{from_json, to_json};
+use super::database::{Connection, Result};
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::Timestamp;
-use baseos_interfaces::admin::{AuditRecord, CommandRecord};
+use baseos_interfaces::admin::CommandRecord;
 use baseos_interfaces::command::{Command, CommandResult};
-use serde_json::Value;
 use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
 
-/// Stores a command for a node.
-pub(crate) async fn add_command(
-    c: &mut Connection,
-    node: &str,
-    command: &CommandRecord,
-    by: &str,
-) -> Result<()> {
+pub(crate) async fn insert(c: &mut Connection, node: &str, command: &CommandRecord, by: &str) -> Result<()> {
     sqlx::query(
         "INSERT INTO commands (id, node_id, action, issued_at, issued_by, expires_at)
          VALUES ($1, $2, $3, $4, $5, $6)",
@@ -31,7 +26,7 @@ pub(crate) async fn add_command(
 }
 
 /// How many commands wait for a node.
-pub(crate) async fn open_count(c: &mut Connection, node: &str, now: Timestamp) -> Result<i64> {
+pub(crate) async fn count_open(c: &mut Connection, node: &str, now: Timestamp) -> Result<i64> {
     sqlx::query_scalar(
         "SELECT COUNT(*) FROM commands WHERE node_id = $1 AND result IS NULL AND expires_at > $2",
     )
@@ -42,7 +37,7 @@ pub(crate) async fn open_count(c: &mut Connection, node: &str, now: Timestamp) -
 }
 
 /// A node's commands without a result that have not expired, oldest first.
-pub(crate) async fn open_commands(c: &mut Connection, node: &str, now: Timestamp) -> Result<Vec<Command>> {
+pub(crate) async fn list_open(c: &mut Connection, node: &str, now: Timestamp) -> Result<Vec<Command>> {
     let rows = sqlx::query(
         "SELECT * FROM commands WHERE node_id = $1 AND result IS NULL AND expires_at > $2 ORDER BY sequence",
     )
@@ -69,8 +64,8 @@ pub(crate) async fn open_commands(c: &mut Connection, node: &str, now: Timestamp
         .collect()
 }
 
-/// A node's commands with their place in the list, newest first, from before `before`.
-pub(crate) async fn commands(
+/// A node's commands, newest first, each with its sequence number, which is below `before`.
+pub(crate) async fn list(
     c: &mut Connection,
     node: &str,
     before: i64,
@@ -89,7 +84,7 @@ pub(crate) async fn commands(
         .collect()
 }
 
-fn command(row: &sqlx::sqlite::SqliteRow) -> Result<CommandRecord> {
+fn command(row: &SqliteRow) -> Result<CommandRecord> {
     Ok(CommandRecord {
         id: row.try_get("id")?,
         action: from_json(row.try_get("action")?)?,
@@ -102,8 +97,8 @@ fn command(row: &sqlx::sqlite::SqliteRow) -> Result<CommandRecord> {
     })
 }
 
-/// Stores a command's result; the first one counts, and only from the node the command was for.
-pub(crate) async fn put_result(
+/// Stores a result. Only the first one counts, and only from the node that the command is for.
+pub(crate) async fn set_result(
     c: &mut Connection,
     node: &str,
     result: &CommandResult,
@@ -119,45 +114,4 @@ pub(crate) async fn put_result(
     .execute(c)
     .await?;
     Ok(())
-}
-
-/// Appends a line to the audit log. `data` never holds a secret.
-pub(crate) async fn audit(
-    c: &mut Connection,
-    now: Timestamp,
-    actor: &str,
-    action: &str,
-    subject: Option<&str>,
-    data: &Value,
-) -> Result<()> {
-    sqlx::query("INSERT INTO audit (at, actor, action, subject, data) VALUES ($1, $2, $3, $4, $5)")
-        .bind(millis(now))
-        .bind(actor)
-        .bind(action)
-        .bind(subject)
-        .bind(to_json(data)?)
-        .execute(c)
-        .await?;
-    Ok(())
-}
-
-/// The audit log, newest first, from before `before`.
-pub(crate) async fn audit_log(c: &mut Connection, before: i64, limit: i64) -> Result<Vec<AuditRecord>> {
-    let rows = sqlx::query("SELECT * FROM audit WHERE sequence < $1 ORDER BY sequence DESC LIMIT $2")
-        .bind(before)
-        .bind(limit)
-        .fetch_all(c)
-        .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(AuditRecord {
-                sequence: unsigned(row, "sequence")?,
-                at: timestamp(row.try_get("at")?),
-                actor: row.try_get("actor")?,
-                action: row.try_get("action")?,
-                subject: row.try_get("subject")?,
-                data: from_json(row.try_get("data")?)?,
-            })
-        })
-        .collect()
 }

@@ -1,4 +1,4 @@
-//! Token buckets: how many requests somebody may make at once, and how many a second after that.
+//! Token buckets: how many requests one key may make at once, and how many a second after that.
 
 use crate::settings::Rate;
 use baseos_interfaces::Timestamp;
@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 
-/// So many buckets are remembered before the full ones, which say nothing, are forgotten.
+/// At this many buckets the full ones, which are like new ones, are dropped.
 const PRUNE_AT: usize = 100_000;
 
-/// One bucket for each key.
+/// One bucket a key.
 pub(crate) struct Buckets<K> {
     rate: Rate,
     buckets: Mutex<HashMap<K, (f64, Timestamp)>>,
@@ -23,7 +23,10 @@ impl<K: Eq + Hash> Buckets<K> {
         }
     }
 
-    /// Takes one from the bucket; if it is empty, answers after how many seconds it is not.
+    /// Takes one from the key's bucket.
+    ///
+    /// # Errors
+    /// When the bucket is empty: after how many seconds it will not be.
     pub(crate) fn take(&self, key: K, now: Timestamp) -> Result<(), u32> {
         let burst = f64::from(self.rate.burst.max(1));
         let per_second = self.rate.per_second.max(0.001);
@@ -38,7 +41,7 @@ impl<K: Eq + Hash> Buckets<K> {
         let level = refilled(*bucket);
         if level < 1.0 {
             *bucket = (level, now);
-            // At most a quarter of an hour for the slowest bucket, so the number fits.
+            // At most 1000 s, for the slowest rate.
             return Err(((1.0 - level) / per_second).ceil() as u32);
         }
         *bucket = (level - 1.0, now);
@@ -51,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_empties_and_fills_again_with_time() {
+    fn a_bucket_empties_and_refills_with_time() {
         let buckets = Buckets::new(Rate {
             burst: 2,
             per_second: 0.5,
@@ -62,7 +65,7 @@ mod tests {
         assert_eq!(buckets.take("a", at(0)), Err(2));
         assert_eq!(buckets.take("b", at(0)), Ok(()));
         assert_eq!(buckets.take("a", at(2)), Ok(()));
-        // A clock that was set back neither fills nor breaks it.
+        // A clock that was set back does not refill it.
         assert_eq!(buckets.take("a", at(1)), Err(2));
     }
 }
