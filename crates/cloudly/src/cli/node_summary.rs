@@ -1,14 +1,12 @@
-//! `cloudly node show`: one sentence that says what a node does and what blocks it, then the facts.
+//! What a node does and what blocks it, in one sentence.
 
-use super::render::{self, plain, short, time, time_or_dash};
+use super::output::{plain, short, time, time_or_dash};
 use baseos_interfaces::admin::{NodeRecord, PresenceState};
 use baseos_interfaces::register::Approval;
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::{Blocker, BlockerKind, NodeStatus, UpdateStatus};
-use std::error::Error;
 
-/// What the node does and what blocks it.
-pub(crate) fn sentence(node: &NodeRecord) -> String {
+pub(super) fn sentence(node: &NodeRecord) -> String {
     let name = plain(&node.name);
     if node.lifecycle == "removed" {
         return format!("{name} was removed; its heartbeats are refused.");
@@ -32,24 +30,24 @@ pub(crate) fn sentence(node: &NodeRecord) -> String {
     let Some(status) = &node.status else {
         return format!("{name} is enrolled and has not reported its status yet.");
     };
-    let doing = format!("{}{}", doing(node, status), held_up(&status.update));
+    let activity = format!("{}{}", activity(node, status), blocked(&status.update));
     match node.presence {
-        PresenceState::Online | PresenceState::Unknown => format!("{name} {doing}."),
-        PresenceState::Late => format!("{name} is late; when last heard from, it {doing}."),
+        PresenceState::Online | PresenceState::Unknown => format!("{name} {activity}."),
+        PresenceState::Late => format!("{name} is late; when last heard from, it {activity}."),
         PresenceState::Offline => {
             format!(
-                "{name} is offline since {}; then it {doing}.",
+                "{name} is offline since {}; then it {activity}.",
                 time_or_dash(node.last_seen_at)
             )
         }
     }
 }
 
-fn doing(node: &NodeRecord, status: &NodeStatus) -> String {
+fn activity(node: &NodeRecord, status: &NodeStatus) -> String {
     let update = &status.update;
     let running = status.release.running.as_deref();
     let target = short(update.target.as_deref());
-    let why = update
+    let reason = update
         .error
         .as_ref()
         .map(|error| format!(": {}", plain(&error.message)))
@@ -66,11 +64,17 @@ fn doing(node: &NodeRecord, status: &NodeStatus) -> String {
         },
         UpdateState::Rebooting => format!("restarts to apply release {target}"),
         UpdateState::Verifying => format!("runs release {target} and watches whether it stays healthy"),
-        UpdateState::Failed => format!("gave up on release {target}{why}; it runs {}", known(running)),
+        UpdateState::Failed => format!(
+            "gave up on release {target}{reason}; it runs {}",
+            commit_or_none(running)
+        ),
         UpdateState::RollbackNeeded => {
-            format!("found release {target} bad{why}; it goes back or waits for you")
+            format!("found release {target} bad{reason}; it goes back or waits for you")
         }
-        UpdateState::RolledBack => format!("went back from release {target} to {}{why}", known(running)),
+        UpdateState::RolledBack => format!(
+            "went back from release {target} to {}{reason}",
+            commit_or_none(running)
+        ),
         _ => match (node.desired_commit.as_deref(), running) {
             (None, None) => "runs no release and is not asked to".to_owned(),
             (None, Some(_)) => format!("runs release {}; nothing else is asked of it", short(running)),
@@ -81,15 +85,15 @@ fn doing(node: &NodeRecord, status: &NodeStatus) -> String {
                 format!(
                     "has not taken up release {} yet; it runs {}",
                     short(Some(wanted)),
-                    known(running)
+                    commit_or_none(running)
                 )
             }
         },
     }
 }
 
-/// What holds an update back that is not simply waiting; that one says so itself.
-fn held_up(update: &UpdateStatus) -> String {
+/// What blocks an update that is not in the waiting state, whose activity says it already.
+fn blocked(update: &UpdateStatus) -> String {
     blockers(update)
         .filter(|_| update.state != UpdateState::Waiting)
         .map(|reasons| format!("; it waits for {reasons}"))
@@ -101,8 +105,7 @@ fn blockers(update: &UpdateStatus) -> Option<String> {
     (!reasons.is_empty()).then(|| reasons.join(", and for "))
 }
 
-/// A commit within a sentence.
-fn known(commit: Option<&str>) -> String {
+fn commit_or_none(commit: Option<&str>) -> String {
     commit.map_or_else(|| "no known release".to_owned(), |commit| short(Some(commit)))
 }
 
@@ -130,118 +133,9 @@ fn blocker(blocker: &Blocker) -> String {
     text
 }
 
-/// What came of the last update.
-fn outcome(status: &NodeStatus) -> String {
-    let update = &status.update;
-    let target = short(update.target.as_deref());
-    match update.state {
-        UpdateState::Idle if update.target.is_none() => "no update yet".to_owned(),
-        state => {
-            let since = update
-                .phase_since
-                .map(|at| format!(" since {}", time(at)))
-                .unwrap_or_default();
-            let error = update
-                .error
-                .as_ref()
-                .map(|e| format!(", {}: {}", plain(&e.code), plain(&e.message)));
-            format!("{target} {state}{since}{}", error.unwrap_or_default())
-        }
-    }
-}
-
-/// Prints a node.
-pub(crate) fn node(node: &NodeRecord) -> Result<(), Box<dyn Error>> {
-    let mut rows: Vec<(&str, String)> = vec![
-        ("id", node.id.clone()),
-        ("lifecycle", node.lifecycle.clone()),
-        ("presence", render::presence(node.presence).to_owned()),
-        ("last seen", time_or_dash(node.last_seen_at)),
-        ("enrolled", time(node.enrolled_at)),
-        (
-            "desired",
-            format!(
-                "{} (revision {})",
-                short(node.desired_commit.as_deref()),
-                node.desired_revision
-            ),
-        ),
-        ("works on", format!("revision {}", node.observed_revision)),
-    ];
-    let facts = &node.facts;
-    rows.push(("agent", facts.agent_version.clone()));
-    if !node.labels.is_empty() {
-        let labels: Vec<_> = node
-            .labels
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        rows.push(("labels", labels.join(" ")));
-    }
-    if let Some(status) = &node.status {
-        let version = status
-            .release
-            .version
-            .as_deref()
-            .map(|v| format!(" ({v})"))
-            .unwrap_or_default();
-        rows.push((
-            "runs",
-            format!("{}{version}", short(status.release.running.as_deref())),
-        ));
-        rows.push(("last update", outcome(status)));
-        let os = [&status.os.name, &status.os.version, &status.os.variant];
-        let os: Vec<_> = os.into_iter().flatten().map(String::as_str).collect();
-        rows.push((
-            "host OS",
-            if os.is_empty() {
-                render::dash()
-            } else {
-                os.join(" ")
-            },
-        ));
-        let supervisor = match (&status.supervisor.version, status.supervisor.available) {
-            (Some(version), true) => version.clone(),
-            (_, true) => "available".to_owned(),
-            (_, false) => format!(
-                "not available: {}",
-                status.supervisor.error.as_deref().unwrap_or("unknown")
-            ),
-        };
-        rows.push(("Supervisor", supervisor));
-        let addresses = &status.network.ip_addresses;
-        rows.push((
-            "addresses",
-            if addresses.is_empty() {
-                render::dash()
-            } else {
-                addresses.join(" ")
-            },
-        ));
-        for (name, service) in &status.release.services {
-            rows.push(("service", format!("{name}: {}", service.status)));
-        }
-        for issue in &status.health.issues {
-            let detail = issue
-                .detail
-                .as_deref()
-                .map(|detail| format!(", {detail}"))
-                .unwrap_or_default();
-            rows.push((
-                "issue",
-                format!("{} since {}{detail}", issue.code, time(issue.since)),
-            ));
-        }
-    }
-    render::line(&sentence(node))?;
-    render::line("")?;
-    rows.iter()
-        .try_for_each(|(name, value)| render::line(&format!("  {name:<12} {}", plain(value))))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::held_up;
+    use super::blocked;
     use baseos_interfaces::status::UpdateStatus;
     use serde_json::json;
 
@@ -254,14 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn what_blocks_is_said_in_every_state_and_once() {
+    fn blockers_are_named_once_in_every_state() {
         for state in ["staged", "applying", "rollback-needed", "idle"] {
             assert_eq!(
-                held_up(&update(state)),
+                blocked(&update(state)),
                 "; it waits for the Supervisor to answer",
                 "{state}"
             );
         }
-        assert_eq!(held_up(&update("waiting")), "");
+        assert_eq!(blocked(&update("waiting")), "");
     }
 }
