@@ -1,35 +1,24 @@
-//! Who is there, and whether it is one or two: presence and clones (contract §4.3 and §4.11).
+//! Presence and clones (contract §4.3 and §4.11).
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "helpers of tests, beside the tests"
-)]
-
-mod support;
-
+use crate::support::{COMMIT, Cloudly, start_time, status};
 use baseos_interfaces::admin::PresenceState;
-use serde_json::{Value, json};
-use support::{COMMIT, Cloudly, status};
+use serde_json::json;
 
 #[tokio::test]
-async fn two_runs_that_alternate_are_a_clone_and_get_nothing_until_an_operator_clears_it() {
+async fn two_alternating_runs_are_a_clone_and_get_no_orders_until_cleared() {
     let cloudly = Cloudly::start().await;
     let mut one = cloudly.enrol("edge").await;
-    cloudly.release(COMMIT).await;
-    let _: Value = cloudly.put("desired", json!({ "commit": COMMIT })).await;
+    cloudly.set_target(COMMIT).await;
     let mut two = one.clone();
     two.run = "r_2".to_owned();
     let mut suspected = false;
     for _ in 0..3 {
-        suspected |= one.beat(&cloudly).await.orders.clone_suspected;
-        suspected |= two.beat(&cloudly).await.orders.clone_suspected;
+        suspected |= one.heartbeat(&cloudly).await.orders.clone_suspected;
+        suspected |= two.heartbeat(&cloudly).await.orders.clone_suspected;
     }
     assert!(suspected);
-    let _: Value = cloudly
-        .post(&format!("nodes/{}/commands", one.id), json!({ "type": "reboot" }))
-        .await;
-    let orders = two.beat(&cloudly).await.orders;
+    cloudly.command(&one, json!({ "type": "reboot" })).await;
+    let orders = two.heartbeat(&cloudly).await.orders;
     assert!(orders.clone_suspected);
     assert!(orders.desired.is_none() && orders.commands.is_empty());
     assert!(cloudly.node(&one).await.clone_suspected);
@@ -43,26 +32,24 @@ async fn two_runs_that_alternate_are_a_clone_and_get_nothing_until_an_operator_c
         1
     );
 
-    let _: Value = cloudly
-        .post(&format!("nodes/{}/clear-clone", one.id), json!({}))
-        .await;
-    let orders = two.beat(&cloudly).await.orders;
+    cloudly.decide(&one, "clear-clone").await;
+    let orders = two.heartbeat(&cloudly).await.orders;
     assert!(!orders.clone_suspected);
     assert!(orders.desired.is_some());
 }
 
 #[tokio::test]
-async fn restarts_and_a_request_the_network_delayed_are_no_clone() {
+async fn restarts_and_a_delayed_request_are_no_clone() {
     let cloudly = Cloudly::start().await;
     let mut device = cloudly.enrol("edge").await;
-    device.beat(&cloudly).await;
+    device.heartbeat(&cloudly).await;
     for run in ["r_2", "r_3", "r_4"] {
         let mut earlier = device.clone();
         device.run = run.to_owned();
         device.sequence = 0;
-        assert!(!device.beat(&cloudly).await.orders.clone_suspected);
-        assert!(!earlier.beat(&cloudly).await.orders.clone_suspected);
-        assert!(!device.beat(&cloudly).await.orders.clone_suspected);
+        assert!(!device.heartbeat(&cloudly).await.orders.clone_suspected);
+        assert!(!earlier.heartbeat(&cloudly).await.orders.clone_suspected);
+        assert!(!device.heartbeat(&cloudly).await.orders.clone_suspected);
     }
 }
 
@@ -88,33 +75,30 @@ async fn a_delayed_status_of_an_earlier_run_does_not_replace_a_newer_one() {
 }
 
 #[tokio::test]
-async fn presence_goes_from_online_to_late_to_offline_with_the_promise() {
+async fn presence_goes_from_online_to_late_to_offline() {
     let cloudly = Cloudly::start().await;
     let mut device = cloudly.enrol("edge").await;
     assert_eq!(cloudly.node(&device).await.last_seen_at, None);
-    let told = device.beat(&cloudly).await.orders.next_heartbeat_seconds;
-    assert_eq!(told, 60);
+    let interval = device.heartbeat(&cloudly).await.orders.next_heartbeat_seconds;
+    assert_eq!(interval, 60);
     assert_eq!(cloudly.node(&device).await.presence, PresenceState::Online);
-    assert_eq!(
-        cloudly.node(&device).await.last_seen_at,
-        Some(support::start_time())
-    );
+    assert_eq!(cloudly.node(&device).await.last_seen_at, Some(start_time()));
     cloudly.clock.advance(60 + 20);
     assert_eq!(cloudly.node(&device).await.presence, PresenceState::Online);
     cloudly.clock.advance(1);
     assert_eq!(cloudly.node(&device).await.presence, PresenceState::Late);
     cloudly.clock.advance(100);
     assert_eq!(cloudly.node(&device).await.presence, PresenceState::Offline);
-    device.beat(&cloudly).await;
+    device.heartbeat(&cloudly).await;
     assert_eq!(cloudly.node(&device).await.presence, PresenceState::Online);
 }
 
 #[tokio::test]
-async fn after_a_restart_a_silent_node_is_unknown_until_cloudly_has_been_up_for_two_intervals() {
+async fn a_silent_node_is_unknown_for_two_intervals_after_a_restart() {
     let mut cloudly = Cloudly::start().await;
     let mut device = cloudly.enrol("edge").await;
-    device.beat(&cloudly).await;
-    cloudly.stop_and_advance(600).await;
+    device.heartbeat(&cloudly).await;
+    cloudly.restart_after(600).await;
     assert_eq!(cloudly.node(&device).await.presence, PresenceState::Unknown);
     cloudly.clock.advance(120);
     assert_eq!(cloudly.node(&device).await.presence, PresenceState::Offline);
@@ -124,9 +108,9 @@ async fn after_a_restart_a_silent_node_is_unknown_until_cloudly_has_been_up_for_
 async fn a_goodbye_is_offline_at_once_and_the_next_heartbeat_is_online() {
     let cloudly = Cloudly::start().await;
     let mut device = cloudly.enrol("edge").await;
-    device.beat_with(&cloudly, json!({ "goodbye": true })).await;
+    device.heartbeat_with(&cloudly, json!({ "goodbye": true })).await;
     assert_eq!(cloudly.node(&device).await.presence, PresenceState::Offline);
     device.run = "r_2".to_owned();
-    device.beat(&cloudly).await;
+    device.heartbeat(&cloudly).await;
     assert_eq!(cloudly.node(&device).await.presence, PresenceState::Online);
 }
