@@ -130,7 +130,7 @@ impl Server {
         let (stop_jobs, jobs_stopping) = watch::channel(());
         let jobs = tokio::spawn(jobs::run(Arc::clone(&app), jobs_stopping));
         let routes = http::router(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
-        // An answer is small and comes alone; waiting for more to send only delays it.
+        // Answers are small: waiting for more to send only delays them.
         let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
         let serving = axum::serve(listener, routes).with_graceful_shutdown(async move {
             shutdown.await;

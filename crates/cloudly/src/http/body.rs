@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(super) const ADMIN_MAX_BYTES: usize = 256 * 1024;
 /// How long a body may take to arrive.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
-/// How much of a body that is too large is read and dropped, since a client that is still sending misses the answer.
+/// A body over the limit is read and dropped up to here, since a client that is still sending misses the answer.
 const DRAIN_MAX_BYTES: usize = 4 * 1024 * 1024;
 
 #[derive(Debug, thiserror::Error)]

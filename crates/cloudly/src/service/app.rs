@@ -13,7 +13,7 @@ use baseos_interfaces::Timestamp;
 use baseos_interfaces::token::Token;
 use std::net::IpAddr;
 
-/// The parts of a running server. Those that are not for services alone are `pub(crate)`.
+/// The parts of a running server. What is `pub(super)` is for services alone.
 pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) clock: Clock,

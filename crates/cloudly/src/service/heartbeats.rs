@@ -15,7 +15,7 @@ use baseos_interfaces::states::RolloutState;
 use baseos_interfaces::status::NodeStatus;
 use serde_json::json;
 
-/// JavaScript counts exactly up to here.
+/// Numbers on the wire stay exact in JavaScript.
 const NUMBER_MAX: u64 = (1 << 53) - 1;
 
 /// Takes in a heartbeat and answers it.

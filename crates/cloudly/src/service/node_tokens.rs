@@ -47,7 +47,7 @@ async fn verify(app: &App, token: &Token) -> database::Result<Option<NodeSession
     Ok(session.filter(|_| known))
 }
 
-/// Notes the first use of a token: it becomes the node's only one, and a join token's use behind it is confirmed.
+/// On the first use of a token, makes it the only one of its node and confirms the join token's use behind it.
 pub(super) async fn note_first_use(app: &App, session: &NodeSession, now: Timestamp) -> Result<()> {
     if session.token_used && !session.token_is_next {
         return Ok(());

@@ -14,6 +14,10 @@ pub(crate) type Connection = sqlx::SqliteConnection;
 pub(crate) type Error = sqlx::Error;
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
+const SQLITE_READONLY: i32 = 8;
+const SQLITE_CANTOPEN: i32 = 14;
+const SQLITE_NOTADB: i32 = 26;
+
 /// In order; the index plus one is the schema's version.
 const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_nodes.sql")];
 
@@ -38,7 +42,7 @@ pub enum OpenError {
 pub(crate) struct Storage {
     writer: SqlitePool,
     reader: SqlitePool,
-    /// Keeps a second server away: each would hold half of the presence. Ends with the process.
+    /// Keeps a second server out, since each would hold half of the presence. Ends with the process.
     _lock: File,
 }
 
@@ -169,7 +173,7 @@ fn lock(path: &Path) -> std::result::Result<File, OpenError> {
     }
 }
 
-/// The meaning of SQLite's result codes.
+/// Tells the causes apart that an operator can mend, by SQLite's primary result code.
 fn open_error(path: &Path, error: sqlx::Error) -> OpenError {
     let code = error
         .as_database_error()
@@ -180,9 +184,9 @@ fn open_error(path: &Path, error: sqlx::Error) -> OpenError {
         error: kind.into(),
     };
     match code.map(|code| code & 0xff) {
-        Some(26) => OpenError::NotOurs(path.to_owned()),
-        Some(8) => io(io::ErrorKind::ReadOnlyFilesystem),
-        Some(14) => io(if path.is_dir() {
+        Some(SQLITE_NOTADB) => OpenError::NotOurs(path.to_owned()),
+        Some(SQLITE_READONLY) => io(io::ErrorKind::ReadOnlyFilesystem),
+        Some(SQLITE_CANTOPEN) => io(if path.is_dir() {
             io::ErrorKind::IsADirectory
         } else {
             io::ErrorKind::PermissionDenied

@@ -1,4 +1,4 @@
-//! The program program: serving, and operated from its command line.
+//! The real program: serving, and operated from its command line.
 
 use crate::support::{COMMIT, Program, cloudly, output, status};
 use baseos_interfaces::token::{Token, TokenKind};
