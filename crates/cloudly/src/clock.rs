@@ -1,10 +1,9 @@
-//! Time as an argument: the server asks one clock, and tests move it.
+//! The clock of the server, which tests can move.
 
 use baseos_interfaces::Timestamp;
 use jiff::SignedDuration;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where the server gets the time from.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 
@@ -15,7 +14,6 @@ enum Source {
 }
 
 impl Clock {
-    /// The machine's clock.
     pub fn system() -> Self {
         Self(Source::System)
     }
@@ -25,14 +23,14 @@ impl Clock {
         Self(Source::Manual(Arc::new(Mutex::new(at))))
     }
 
-    /// The time, to the millisecond, as it is stored: what is told once is what is told after a restart.
+    /// To the millisecond, as times are stored: the same time is answered before and after a restart.
     pub fn now(&self) -> Timestamp {
         timestamp(millis(self.read()))
     }
 
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one reader of the machine's clock in Cloudly"
+        reason = "the one reader of the system's clock in Cloudly"
     )]
     fn read(&self) -> Timestamp {
         match &self.0 {
@@ -41,7 +39,7 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock forward; the machine's clock goes its own way.
+    /// Moves a manual clock forward; does nothing to the system's.
     pub fn advance(&self, seconds: i64) {
         if let Source::Manual(at) = &self.0 {
             let mut at = at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,12 +55,12 @@ pub(crate) fn millis(at: Timestamp) -> i64 {
     at.as_millisecond()
 }
 
-/// A stored time; one outside the range of time (a damaged row) becomes the epoch rather than an error.
+/// A stored time; one out of range (a damaged row) becomes the epoch.
 pub(crate) fn timestamp(millis: i64) -> Timestamp {
     Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// `at` moved by so many seconds; stops at the ends of time.
+/// `at` moved by so many seconds, within the range of `Timestamp`.
 pub(crate) fn after(at: Timestamp, seconds: i64) -> Timestamp {
     at.checked_add(SignedDuration::from_secs(seconds))
         .unwrap_or(Timestamp::MAX)

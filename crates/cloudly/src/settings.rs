@@ -1,20 +1,20 @@
-//! What the server is told when it starts.
+//! The settings of a server.
 
 use secrecy::SecretString;
 use std::path::{Path, PathBuf};
 
-/// Everything a server needs to know; [`Settings::new`] gives the defaults.
+/// [`Settings::new`] has the defaults.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `host:port`; port 0 takes a free one.
     pub listen: String,
-    /// Where people and nodes reach this server, if a proxy stands before it; for messages only.
+    /// Where people and nodes reach this server through a proxy; for messages only.
     pub public_url: Option<String>,
     /// The SQLite file.
     pub database: PathBuf,
-    /// The pepper's file; beside the database unless given.
+    /// `None`: `token-pepper` beside the database.
     pub pepper_file: Option<PathBuf>,
-    /// The admin token's file; beside the database unless given.
+    /// `None`: `admin-token` beside the database.
     pub admin_token_file: Option<PathBuf>,
     /// `baseosJoinToken`: a `szj_` token that is good for 24 h from the first start that saw it.
     pub baseos_join_token: Option<SecretString>,
@@ -24,25 +24,23 @@ pub struct Settings {
     pub heartbeat_seconds: u32,
     /// Heartbeat interval of a node at work on an update, seconds.
     pub active_heartbeat_seconds: u32,
-    /// Shortest time between two heartbeats of a node, seconds; told to the nodes.
+    /// Shortest time between two heartbeats of a node, seconds; nodes are told.
     pub min_heartbeat_seconds: u32,
-    /// How many requests a node may make at once, and per second after that.
+    /// Of requests of one node.
     pub node_rate: Rate,
-    /// How many wrong tokens an address may try at once, and per second after that.
+    /// Of wrong tokens from one address.
     pub failure_rate: Rate,
 }
 
-/// A token bucket's size.
+/// A token bucket.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {
     /// How many at once.
     pub burst: u32,
-    /// How many a second after that.
     pub per_second: f64,
 }
 
 impl Settings {
-    /// The defaults, with the database in this file.
     pub fn new(database: impl Into<PathBuf>) -> Self {
         Self {
             listen: "127.0.0.1:8080".to_owned(),
@@ -66,14 +64,12 @@ impl Settings {
         }
     }
 
-    /// Where the pepper is.
     pub fn pepper_path(&self) -> PathBuf {
         self.pepper_file
             .clone()
             .unwrap_or_else(|| self.beside("token-pepper"))
     }
 
-    /// Where the admin token is.
     pub fn admin_token_path(&self) -> PathBuf {
         self.admin_token_file
             .clone()

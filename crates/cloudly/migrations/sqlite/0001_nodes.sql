@@ -1,13 +1,13 @@
--- Tables by temperature: what a node is (nodes), that it is there (node_presence), how it is (node_status) and what
--- happened (events, audit) change at different paces, so they stand apart. Times are Unix milliseconds, truth values
--- 0 or 1, documents JSON text, MACs hex: types that every SQL database has.
+-- What a node is (nodes), whether it is there (node_presence), how it is (node_status) and what happened (events, audit)
+-- change at different rates, so they are separate tables. Times are Unix milliseconds, booleans 0 or 1, documents JSON
+-- text, MACs hex: types that every SQL database has.
 
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
 );
 
--- One row, `desired`: the last revision given out. It only rises.
+-- One row, `desired`: the last revision issued. It only rises.
 CREATE TABLE counters (
     name  TEXT PRIMARY KEY,
     value BIGINT NOT NULL
@@ -29,7 +29,7 @@ CREATE TABLE join_tokens (
     revoked_at       BIGINT
 );
 
--- A use of a join token belongs to one registration; it is confirmed by the node's first heartbeat or given back.
+-- A use of a join token belongs to one registration. The node's first heartbeat confirms it, or it is given back.
 CREATE TABLE join_uses (
     token_id        TEXT NOT NULL,
     registration_id TEXT NOT NULL,
@@ -58,7 +58,7 @@ CREATE TABLE nodes (
     clone_suspected_at  BIGINT,
     enrolled_at         BIGINT NOT NULL,
     confirmed_at        BIGINT,
-    -- What an own desired setting that was taken away leaves behind, so that the node's revision never falls.
+    -- The node's revision never falls below this one, with which its own target was last removed.
     desired_floor       BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX nodes_hardware ON nodes (hardware_id) WHERE hardware_id IS NOT NULL;
@@ -70,12 +70,12 @@ CREATE TABLE node_tokens (
     slot          TEXT NOT NULL,
     issued_at     BIGINT NOT NULL,
     first_used_at BIGINT,
-    -- The rotateToken command it was made for, if any.
+    -- The rotateToken command it was issued for, if any.
     command_id    TEXT,
     UNIQUE (node_id, slot)
 );
 
--- Hot, written in batches: no index but the primary key, no foreign key.
+-- Written often and in batches: no index but the primary key, no foreign key.
 CREATE TABLE node_presence (
     node_id          TEXT PRIMARY KEY,
     last_seen_at     BIGINT NOT NULL,
@@ -91,7 +91,7 @@ CREATE TABLE node_presence (
     skew_seconds     BIGINT NOT NULL
 );
 
--- Written only when a status arrives; the columns beside the document are what lists and rollouts ask for.
+-- Written only when a status arrives; the columns beside the document are for lists and rollouts.
 CREATE TABLE node_status (
     node_id        TEXT PRIMARY KEY,
     received_at    BIGINT NOT NULL,
@@ -124,7 +124,7 @@ CREATE TABLE releases (
     created_by TEXT NOT NULL
 );
 
--- Scope `all` or a node's id.
+-- Targets: of `all` nodes without one of their own, or of one node by id.
 CREATE TABLE desired (
     scope     TEXT PRIMARY KEY,
     commit_id TEXT,

@@ -1,6 +1,6 @@
-//! The admin API as the command line uses it.
+//! A client of the admin API.
 
-use super::{Global, database_path};
+use super::arguments::Global;
 use baseos_interfaces::admin::{NodeRecord, Page};
 use baseos_interfaces::problem::Problem;
 use baseos_interfaces::token::Token;
@@ -12,49 +12,35 @@ use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why a request got no good answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ClientError {
-    /// The URL is not one.
+pub(super) enum ClientError {
     #[error("`{0}` is not the URL of a server: use e.g. http://127.0.0.1:8080")]
     Url(String),
-    /// Nobody there.
     #[error("no answer from {url}")]
-    Unreachable {
-        /// Who was asked.
-        url: String,
-        /// Why not.
-        source: reqwest::Error,
-    },
-    /// The server said no.
+    Unreachable { url: String, source: reqwest::Error },
+    /// With the text of a problem.
     #[error("{0}")]
     Refused(String),
-    /// The server said something else.
     #[error("{url} gave an answer that is not Cloudly's (HTTP {status})")]
-    NotCloudly {
-        /// Who was asked.
-        url: String,
-        /// What it said.
-        status: StatusCode,
-    },
-    /// No node, or more than one.
+    NotCloudly { url: String, status: StatusCode },
+    /// No node has the id or name, or several have the name.
     #[error("{0}")]
     Node(String),
 }
 
-pub(crate) struct Client {
+pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
     token: Token,
-    /// Whether to print JSON.
-    pub(crate) json: bool,
+    /// Whether answers are printed as JSON.
+    pub(super) json: bool,
 }
 
 impl Client {
-    pub(crate) fn new(global: &Global) -> Result<Self, Box<dyn Error>> {
+    pub(super) fn new(global: &Global) -> Result<Self, Box<dyn Error>> {
         let file = match global.token_file() {
             Some(file) => file.clone(),
-            None => database_path(&global.database_url)?.with_file_name("admin-token"),
+            None => global.database()?.with_file_name("admin-token"),
         };
         let token = cloudly_baseos::read_admin_token(&file)?;
         let base = Url::parse(&global.url)
@@ -65,7 +51,7 @@ impl Client {
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none());
         if base.scheme() == "http" {
-            // Without TLS there is nothing to verify, and a container may have no certificates at all.
+            // Nothing to verify without TLS, and a container may have no certificates at all.
             builder = builder.tls_certs_only([]).no_proxy();
         }
         Ok(Self {
@@ -76,11 +62,11 @@ impl Client {
         })
     }
 
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.send(Method::GET, path, None::<&()>).await
     }
 
-    pub(crate) async fn post<T: DeserializeOwned>(
+    pub(super) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,
@@ -88,7 +74,7 @@ impl Client {
         self.send(Method::POST, path, Some(body)).await
     }
 
-    pub(crate) async fn put<T: DeserializeOwned>(
+    pub(super) async fn put<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,
@@ -96,12 +82,12 @@ impl Client {
         self.send(Method::PUT, path, Some(body)).await
     }
 
-    pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+    pub(super) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.send(Method::DELETE, path, None::<&()>).await
     }
 
     /// All pages of a list.
-    pub(crate) async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, ClientError> {
+    pub(super) async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, ClientError> {
         let mut items = Vec::new();
         let mut page: Page<T> = self.get(&format!("{path}?limit=500")).await?;
         loop {
@@ -112,7 +98,7 @@ impl Client {
     }
 
     /// The id of the node with this id or name.
-    pub(crate) async fn node_id(&self, wanted: &str) -> Result<String, ClientError> {
+    pub(super) async fn node_id(&self, wanted: &str) -> Result<String, ClientError> {
         let nodes: Vec<NodeRecord> = self.all("nodes").await?;
         if let Some(node) = nodes.iter().find(|node| node.id == wanted) {
             return Ok(node.id.clone());
@@ -156,7 +142,7 @@ impl Client {
         let status = response.status();
         let bytes = response.bytes().await.map_err(unreachable)?;
         if status.is_success() {
-            // 204 has no body; `()` reads from null.
+            // An answer with 204 has no body; `()` is read from null.
             let json: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
             return serde_json::from_slice(json)
                 .map_err(|_| ClientError::NotCloudly { url: shown(), status });

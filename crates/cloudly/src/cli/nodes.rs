@@ -1,16 +1,17 @@
-//! `cloudly node …` and `cloudly audit …`.
+//! `cloudly node …`.
 
 use super::client::Client;
-use super::render::{self, short, time, time_or_dash};
-use super::{Outcome, seconds, show};
-use baseos_interfaces::admin::{AuditRecord, CommandRecord, CreateCommand, EventRecord, NodeRecord, Page};
-use baseos_interfaces::command::{CommandAction, CommandState};
+use super::commands::{self, CommandArgs};
+use super::output::{self, Outcome, dash, plain, short, time, time_or_dash};
+use super::{events, node_summary};
+use baseos_interfaces::admin::NodeRecord;
 use baseos_interfaces::register::Approval;
-use baseos_interfaces::states::RolloutState;
-use clap::{Args, Subcommand, ValueEnum};
+use baseos_interfaces::states::{RolloutState, UpdateState};
+use baseos_interfaces::status::NodeStatus;
+use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum NodeCommand {
+pub(super) enum NodeCommand {
     /// All nodes
     List,
     /// One node: what it does, what blocks it, and the facts
@@ -60,66 +61,23 @@ pub(crate) enum NodeCommand {
     },
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct CommandArgs {
-    /// Id or name
-    node: String,
-    /// What to do
-    #[arg(value_enum)]
-    action: Action,
-    /// For restartService: which one
-    #[arg(long, required_if_eq("action", "restartService"))]
-    service: Option<String>,
-    /// For collectLogs: how many
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=500))]
-    lines: u32,
-    /// How long the command may wait for the node
-    #[arg(long, value_parser = seconds, default_value = "1h")]
-    ttl: u32,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Action {
-    #[value(name = "checkNow", alias = "check-now")]
-    CheckNow,
-    #[value(name = "restartService", alias = "restart-service")]
-    RestartService,
-    Reboot,
-    #[value(name = "collectLogs", alias = "collect-logs")]
-    CollectLogs,
-    #[value(name = "rotateToken", alias = "rotate-token")]
-    RotateToken,
-}
-
-pub(crate) async fn node(client: Client, command: NodeCommand) -> Outcome {
+pub(super) async fn run(client: &Client, command: NodeCommand) -> Outcome {
     match command {
-        NodeCommand::List => list(&client).await,
-        NodeCommand::Show { node } => {
-            let id = client.node_id(&node).await?;
-            let record: NodeRecord = client.get(&format!("nodes/{id}")).await?;
-            if client.json {
-                render::json(&record)
-            } else {
-                show::node(&record)
-            }
-        }
-        NodeCommand::Approve { node } => decide(&client, &node, "approve").await,
-        NodeCommand::Suspend { node } => decide(&client, &node, "suspend").await,
-        NodeCommand::Restore { node } => decide(&client, &node, "restore").await,
-        NodeCommand::Remove { node } => decide(&client, &node, "remove").await,
-        NodeCommand::ClearClone { node } => decide(&client, &node, "clear-clone").await,
-        NodeCommand::Command(args) => send(&client, args).await,
-        NodeCommand::Commands { node } => commands(&client, &node).await,
-        NodeCommand::Events { node, limit } => events(&client, &node, limit).await,
+        NodeCommand::List => list(client).await,
+        NodeCommand::Show { node } => show(client, &node).await,
+        NodeCommand::Approve { node } => decide(client, &node, "approve").await,
+        NodeCommand::Suspend { node } => decide(client, &node, "suspend").await,
+        NodeCommand::Restore { node } => decide(client, &node, "restore").await,
+        NodeCommand::Remove { node } => decide(client, &node, "remove").await,
+        NodeCommand::ClearClone { node } => decide(client, &node, "clear-clone").await,
+        NodeCommand::Command(args) => commands::send(client, args).await,
+        NodeCommand::Commands { node } => commands::list(client, &node).await,
+        NodeCommand::Events { node, limit } => events::list(client, &node, limit).await,
     }
 }
 
 async fn list(client: &Client) -> Outcome {
     let nodes: Vec<NodeRecord> = client.all("nodes").await?;
-    if client.json {
-        return render::json(&nodes);
-    }
-    let rows: Vec<_> = nodes.iter().map(row).collect();
     let headers = [
         "ID",
         "NAME",
@@ -130,14 +88,11 @@ async fn list(client: &Client) -> Outcome {
         "DESIRED",
         "UPDATE",
     ];
-    render::table(
-        &headers,
-        &rows,
-        "there are no nodes yet: `cloudly token create` makes a join token for the first",
-    )
+    let none = "there are no nodes yet: `cloudly token create` makes a join token for the first";
+    output::list(client.json, &nodes, headers, row, none)
 }
 
-fn row(node: &NodeRecord) -> Vec<String> {
+fn row(node: &NodeRecord) -> [String; 8] {
     let state = match (node.lifecycle.as_str(), node.approval, node.clone_suspected) {
         ("active", Approval::Approved, false) => "active",
         ("active", Approval::Approved, true) => "clone suspected",
@@ -146,15 +101,15 @@ fn row(node: &NodeRecord) -> Vec<String> {
     };
     let status = node.status.as_ref();
     let rollout = status.and_then(|status| RolloutState::from_update(status.update.state));
-    vec![
+    [
         node.id.clone(),
         node.name.clone(),
         state.to_owned(),
-        render::presence(node.presence).to_owned(),
+        output::presence(node.presence).to_owned(),
         time_or_dash(node.last_seen_at),
         short(status.and_then(|status| status.release.running.as_deref())),
         short(node.desired_commit.as_deref()),
-        rollout.map_or_else(render::dash, |state| state.as_str().to_owned()),
+        rollout.map_or_else(dash, |state| state.as_str().to_owned()),
     ]
 }
 
@@ -162,119 +117,122 @@ async fn decide(client: &Client, node: &str, decision: &str) -> Outcome {
     let id = client.node_id(node).await?;
     let record: NodeRecord = client.post(&format!("nodes/{id}/{decision}"), &()).await?;
     if client.json {
-        render::json(&record)
+        output::json(&record)
     } else {
-        render::line(&show::sentence(&record))
+        output::line(&node_summary::sentence(&record))
     }
 }
 
-async fn send(client: &Client, args: CommandArgs) -> Outcome {
-    let id = client.node_id(&args.node).await?;
-    let action = match args.action {
-        Action::CheckNow => CommandAction::CheckNow {},
-        Action::RestartService => CommandAction::RestartService {
-            service: args.service.unwrap_or_default(),
+async fn show(client: &Client, node: &str) -> Outcome {
+    let id = client.node_id(node).await?;
+    let node: NodeRecord = client.get(&format!("nodes/{id}")).await?;
+    if client.json {
+        return output::json(&node);
+    }
+    output::line(&node_summary::sentence(&node))?;
+    output::line("")?;
+    details(&node)
+        .iter()
+        .try_for_each(|(name, value)| output::line(&format!("  {name:<12} {}", plain(value))))
+}
+
+fn details(node: &NodeRecord) -> Vec<(&'static str, String)> {
+    let mut rows = vec![
+        ("id", node.id.clone()),
+        ("lifecycle", node.lifecycle.clone()),
+        ("presence", output::presence(node.presence).to_owned()),
+        ("last seen", time_or_dash(node.last_seen_at)),
+        ("enrolled", time(node.enrolled_at)),
+        (
+            "desired",
+            format!(
+                "{} (revision {})",
+                short(node.desired_commit.as_deref()),
+                node.desired_revision
+            ),
+        ),
+        ("works on", format!("revision {}", node.observed_revision)),
+    ];
+    rows.push(("agent", node.facts.agent_version.clone()));
+    if !node.labels.is_empty() {
+        let labels: Vec<_> = node
+            .labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        rows.push(("labels", labels.join(" ")));
+    }
+    if let Some(status) = &node.status {
+        push_status(&mut rows, status);
+    }
+    rows
+}
+
+fn push_status(rows: &mut Vec<(&'static str, String)>, status: &NodeStatus) {
+    let version = status
+        .release
+        .version
+        .as_deref()
+        .map(|v| format!(" ({v})"))
+        .unwrap_or_default();
+    rows.push((
+        "runs",
+        format!("{}{version}", short(status.release.running.as_deref())),
+    ));
+    rows.push(("last update", outcome(status)));
+    let os = [&status.os.name, &status.os.version, &status.os.variant];
+    let os: Vec<_> = os.into_iter().flatten().map(String::as_str).collect();
+    rows.push(("host OS", if os.is_empty() { dash() } else { os.join(" ") }));
+    let supervisor = match (&status.supervisor.version, status.supervisor.available) {
+        (Some(version), true) => version.clone(),
+        (_, true) => "available".to_owned(),
+        (_, false) => format!(
+            "not available: {}",
+            status.supervisor.error.as_deref().unwrap_or("unknown")
+        ),
+    };
+    rows.push(("Supervisor", supervisor));
+    let addresses = &status.network.ip_addresses;
+    rows.push((
+        "addresses",
+        if addresses.is_empty() {
+            dash()
+        } else {
+            addresses.join(" ")
         },
-        Action::Reboot => CommandAction::Reboot {},
-        Action::CollectLogs => CommandAction::CollectLogs { lines: args.lines },
-        Action::RotateToken => CommandAction::RotateToken {},
-    };
-    let wish = CreateCommand {
-        action,
-        ttl_seconds: Some(args.ttl),
-    };
-    let command: CommandRecord = client.post(&format!("nodes/{id}/commands"), &wish).await?;
-    if client.json {
-        return render::json(&command);
+    ));
+    for (name, service) in &status.release.services {
+        rows.push(("service", format!("{name}: {}", service.status)));
     }
-    render::line(&format!(
-        "{} goes to {id} with its next heartbeat, until {}: {}",
-        command.action.name(),
-        time(command.expires_at),
-        command.id
-    ))
-}
-
-async fn commands(client: &Client, node: &str) -> Outcome {
-    let id = client.node_id(node).await?;
-    let page: Page<CommandRecord> = client.get(&format!("nodes/{id}/commands")).await?;
-    if client.json {
-        return render::json(&page.items);
-    }
-    let row = |command: &CommandRecord| {
-        let (state, message) = match &command.result {
-            None => ("waiting", None),
-            Some(result) => (state(result.state), result.message.clone()),
-        };
-        let message = message.unwrap_or_else(render::dash);
-        vec![
-            command.id.clone(),
-            command.action.name().to_owned(),
-            time(command.issued_at),
-            state.to_owned(),
-            message,
-        ]
-    };
-    let rows: Vec<_> = page.items.iter().map(row).collect();
-    render::table(
-        &["ID", "TYPE", "ISSUED", "RESULT", "MESSAGE"],
-        &rows,
-        "no command was sent to this node",
-    )
-}
-
-const fn state(state: CommandState) -> &'static str {
-    match state {
-        CommandState::Succeeded => "succeeded",
-        CommandState::Failed => "failed",
-        CommandState::Expired => "expired",
-        CommandState::Unknown => "unknown",
+    for issue in &status.health.issues {
+        let detail = issue
+            .detail
+            .as_deref()
+            .map(|detail| format!(", {detail}"))
+            .unwrap_or_default();
+        rows.push((
+            "issue",
+            format!("{} since {}{detail}", issue.code, time(issue.since)),
+        ));
     }
 }
 
-async fn events(client: &Client, node: &str, limit: u32) -> Outcome {
-    let id = client.node_id(node).await?;
-    let page: Page<EventRecord> = client.get(&format!("nodes/{id}/events?limit={limit}")).await?;
-    if client.json {
-        return render::json(&page.items);
+/// How the last update went.
+fn outcome(status: &NodeStatus) -> String {
+    let update = &status.update;
+    let target = short(update.target.as_deref());
+    match update.state {
+        UpdateState::Idle if update.target.is_none() => "no update yet".to_owned(),
+        state => {
+            let since = update
+                .phase_since
+                .map(|at| format!(" since {}", time(at)))
+                .unwrap_or_default();
+            let error = update
+                .error
+                .as_ref()
+                .map(|e| format!(", {}: {}", plain(&e.code), plain(&e.message)));
+            format!("{target} {state}{since}{}", error.unwrap_or_default())
+        }
     }
-    let row = |record: &EventRecord| {
-        let event = &record.event;
-        vec![
-            time(record.received_at),
-            time(event.at),
-            event.kind.clone(),
-            event.data.to_string(),
-        ]
-    };
-    let rows: Vec<_> = page.items.iter().map(row).collect();
-    render::table(
-        &["RECEIVED", "ON THE DEVICE", "TYPE", "DATA"],
-        &rows,
-        "nothing was reported yet",
-    )
-}
-
-/// `cloudly audit list`.
-pub(crate) async fn audit(client: &Client, limit: u32) -> Outcome {
-    let page: Page<AuditRecord> = client.get(&format!("audit?limit={limit}")).await?;
-    if client.json {
-        return render::json(&page.items);
-    }
-    let row = |record: &AuditRecord| {
-        let subject = record.subject.clone().unwrap_or_else(render::dash);
-        vec![
-            time(record.at),
-            record.actor.clone(),
-            record.action.clone(),
-            subject,
-            record.data.to_string(),
-        ]
-    };
-    let rows: Vec<_> = page.items.iter().map(row).collect();
-    render::table(
-        &["AT", "WHO", "WHAT", "ON", "DETAILS"],
-        &rows,
-        "the audit log is empty",
-    )
 }

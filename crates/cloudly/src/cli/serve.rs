@@ -1,6 +1,7 @@
 //! `cloudly serve`.
 
-use super::{Global, Outcome, database_path, path};
+use super::arguments::{Global, path};
+use super::output::Outcome;
 use clap::{Args, ValueEnum};
 use cloudly_baseos::{Clock, Server, Settings};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -12,7 +13,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 #[derive(Debug, Args)]
-pub(crate) struct Serve {
+pub(super) struct Serve {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, env = "CLOUDLY_LISTEN", default_value = "127.0.0.1:8080")]
     listen: String,
@@ -51,8 +52,8 @@ enum LogFormat {
     Json,
 }
 
-pub(crate) async fn run(serve: Serve, global: &Global) -> Outcome {
-    // Standard output is for the one line that says where the server is.
+pub(super) async fn run(serve: Serve, global: &Global) -> Outcome {
+    // Standard output has only the line that says where the server listens.
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(false);
@@ -61,8 +62,8 @@ pub(crate) async fn run(serve: Serve, global: &Global) -> Outcome {
         LogFormat::Text => registry.with(layer).try_init()?,
         LogFormat::Json => registry.with(layer.json()).try_init()?,
     }
-    // Compose files set what they leave out to nothing; that is the same as leaving it out.
-    let mut settings = Settings::new(database_path(&global.database_url)?);
+    // Compose files set what they leave out to nothing: an empty value counts as none.
+    let mut settings = Settings::new(global.database()?);
     settings.listen = serve.listen;
     settings.public_url = serve.public_url.filter(|url| !url.is_empty());
     settings.pepper_file = serve
@@ -81,12 +82,12 @@ pub(crate) async fn run(serve: Serve, global: &Global) -> Outcome {
     let mut out = io::stdout();
     writeln!(out, "cloudly listening on http://{}", server.address())?;
     out.flush()?;
-    server.serve(asked_to_stop(terminate, interrupt)).await?;
+    server.serve(stop_signal(terminate, interrupt)).await?;
     tracing::info!("stopped");
     Ok(())
 }
 
-async fn asked_to_stop(mut terminate: Signal, mut interrupt: Signal) {
+async fn stop_signal(mut terminate: Signal, mut interrupt: Signal) {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -1,29 +1,50 @@
-//! Reading a JSON body: bounded, timed, and with errors that name the place but never repeat what was sent, since
-//! that may be a token.
+//! JSON bodies: limited in size and time. Errors name the place and never repeat what was sent, which may be a token.
 
-use crate::error::{Answer, ApiError};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
-use baseos_interfaces::problem::{Problem, code};
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
+/// Largest body of an admin request, bytes. A release must fit into an answer to a node.
+pub(super) const ADMIN_MAX_BYTES: usize = 256 * 1024;
 /// How long a body may take to arrive.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
-/// A body that is too large is read on and thrown away up to here: a client that is still sending would miss the
-/// answer.
+/// A body over the limit is read and dropped up to here, since a client that is still sending misses the answer.
 const DRAIN_MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// The body as a value.
-pub(super) async fn json<T: DeserializeOwned>(request: Request, limit: usize) -> Answer<T> {
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    #[error("the body must be JSON, with `Content-Type: application/json`")]
+    NotJson,
+    #[error("the body did not arrive in time")]
+    TimedOut,
+    #[error("the body was cut off")]
+    CutOff,
+    #[error("the body has more than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("the body is not JSON, see line {line} column {column}")]
+    Syntax { line: usize, column: usize },
+    #[error("this is not a command: `type` is missing")]
+    NotACommand,
+    #[error("{message}")]
+    Member {
+        pointer: String,
+        code: &'static str,
+        message: String,
+    },
+}
+
+type Result<T> = std::result::Result<T, BodyError>;
+
+pub(super) async fn json<T: DeserializeOwned>(request: Request, limit: usize) -> Result<T> {
     let bytes = bytes(request, limit).await?;
     parse(&bytes)
 }
 
-/// The body's bytes, when it says it is JSON.
-pub(super) async fn bytes(request: Request, limit: usize) -> Answer<Vec<u8>> {
+/// The bytes of a body that is declared to be JSON.
+pub(super) async fn bytes(request: Request, limit: usize) -> Result<Vec<u8>> {
     let content_type = request
         .headers()
         .get(CONTENT_TYPE)
@@ -31,24 +52,18 @@ pub(super) async fn bytes(request: Request, limit: usize) -> Answer<Vec<u8>> {
         .unwrap_or("");
     let essence = content_type.split(';').next().unwrap_or("").trim();
     if !essence.eq_ignore_ascii_case("application/json") {
-        let title = "the body must be JSON, with `Content-Type: application/json`";
-        return Err(Problem::new(415, code::UNSUPPORTED_MEDIA_TYPE, title).into());
+        return Err(BodyError::NotJson);
     }
     tokio::time::timeout(READ_TIMEOUT, collect(request.into_body(), limit))
         .await
-        .unwrap_or_else(|_| {
-            let title = "the body did not arrive in time";
-            Err(Problem::new(408, code::INVALID_REQUEST, title)
-                .retry_after(None)
-                .into())
-        })
+        .unwrap_or(Err(BodyError::TimedOut))
 }
 
-async fn collect(mut body: Body, limit: usize) -> Answer<Vec<u8>> {
+async fn collect(mut body: Body, limit: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut length = 0usize;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| ApiError::invalid("the body was cut off"))?;
+        let frame = frame.map_err(|_| BodyError::CutOff)?;
         let Ok(data) = frame.into_data() else { continue };
         length = length.saturating_add(data.len());
         if length <= limit {
@@ -58,48 +73,47 @@ async fn collect(mut body: Body, limit: usize) -> Answer<Vec<u8>> {
         }
     }
     if length > limit {
-        let title = format!("the body has more than {limit} bytes");
-        return Err(Problem::new(413, code::PAYLOAD_TOO_LARGE, title).into());
+        return Err(BodyError::TooLarge { limit });
     }
     Ok(bytes)
 }
 
-/// JSON as a value.
-pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let pointer = pointer(error.path());
         let inner = error.into_inner();
         if !inner.is_data() {
-            return broken(&inner);
+            return syntax(&inner);
         }
-        let (what, words) = in_words(&inner.to_string());
+        let (code, reason) = reason(&inner.to_string());
         let place = if pointer.is_empty() {
             "the body".to_owned()
         } else {
             format!("`{pointer}`")
         };
-        ApiError::member(pointer, what, format!("{place}: {words}"))
+        BodyError::Member {
+            pointer,
+            code,
+            message: format!("{place}: {reason}"),
+        }
     })?;
-    deserializer.end().map_err(|error| broken(&error))?;
+    deserializer.end().map_err(|error| syntax(&error))?;
     Ok(value)
 }
 
-fn broken(error: &serde_json::Error) -> ApiError {
-    // "expected value at line 1 column 1": says the place, not the text. Recursion is bounded by the parser.
-    let title = format!(
-        "the body is not JSON, see line {} column {}",
-        error.line(),
-        error.column()
-    );
-    ApiError::invalid(title)
+fn syntax(error: &serde_json::Error) -> BodyError {
+    BodyError::Syntax {
+        line: error.line(),
+        column: error.column(),
+    }
 }
 
-/// Takes what is safe to repeat out of serde's words: names of members and what was expected.
-fn in_words(message: &str) -> (&'static str, String) {
+/// The code of serde's message, and what is safe to repeat of it: names of members and what was expected.
+fn reason(message: &str) -> (&'static str, String) {
     let message = message
         .rsplit_once(" at line ")
-        .map_or(message, |(words, _)| words);
+        .map_or(message, |(reason, _)| reason);
     if message.starts_with("missing field") {
         ("missing", message.to_owned())
     } else if message.starts_with("unknown field") {

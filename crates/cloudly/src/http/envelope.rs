@@ -1,27 +1,27 @@
-//! What every request and every answer has: an id, a line in the log, and problem+json for everything that failed,
-//! also where the framework refused before any handler ran.
+//! What every request has: an id, a log line, and problem+json as the answer to everything that failed, also where the
+//! framework refused before any handler ran.
 
-use crate::app::App;
-use crate::error::ApiError;
+use super::extract::Shared;
+use super::problem::{Failure, refused_by_framework};
 use crate::random;
+use crate::service::app::App;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
-use baseos_interfaces::problem::{PROBLEM_JSON, Problem, code};
-use std::sync::Arc;
+use baseos_interfaces::problem::PROBLEM_JSON;
 use tracing::Instrument as _;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The outermost layer.
-pub(super) async fn envelope(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(super) async fn envelope(State(app): Shared, request: Request, next: Next) -> Response {
     let began = app.clock.now();
-    // An id is a convenience: without randomness the time has to do.
+    // The id only has to tell requests apart in the log, so without randomness the time is enough.
     let id = random::id("req_", began).unwrap_or_else(|_| format!("req_{}", began.as_millisecond()));
-    // The route, not the path: whatever somebody puts into a URL stays out of the log.
+    // The route, not the path: a URL may hold a token.
     let route = request
         .extensions()
         .get::<MatchedPath>()
@@ -52,8 +52,8 @@ pub(super) async fn envelope(State(app): State<Arc<App>>, request: Request, next
 }
 
 fn as_problem(app: &App, id: &str, mut response: Response) -> Response {
-    let mut problem = match response.extensions_mut().remove::<ApiError>() {
-        Some(ApiError(problem)) => *problem,
+    let mut problem = match response.extensions_mut().remove::<Failure>() {
+        Some(failure) => failure.into_problem(),
         None => refused_by_framework(response.status()),
     };
     problem.request_id = Some(id.to_owned());
@@ -77,26 +77,10 @@ fn as_problem(app: &App, id: &str, mut response: Response) -> Response {
     response
 }
 
-fn refused_by_framework(status: StatusCode) -> Problem {
-    let code = match status.as_u16() {
-        404 => code::NOT_FOUND,
-        405 => code::METHOD_NOT_ALLOWED,
-        413 => code::PAYLOAD_TOO_LARGE,
-        415 => code::UNSUPPORTED_MEDIA_TYPE,
-        500.. => code::INTERNAL,
-        _ => code::INVALID_REQUEST,
-    };
-    let title = status
-        .canonical_reason()
-        .unwrap_or("the request was not accepted")
-        .to_lowercase();
-    Problem::new(status.as_u16(), code, title)
-}
-
 /// The trace id of a W3C `traceparent` header, for the log.
 fn trace_id(headers: &HeaderMap) -> Option<String> {
     let value = headers.get("traceparent")?.to_str().ok()?;
     let id = value.split('-').nth(1)?;
-    let good = id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) && id.bytes().any(|b| b != b'0');
-    good.then(|| id.to_owned())
+    let valid = id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) && id.bytes().any(|b| b != b'0');
+    valid.then(|| id.to_owned())
 }

@@ -1,7 +1,25 @@
-//! What Cloudly does, apart from how it is asked (HTTP) and where it keeps things (storage).
+//! What may happen: one file a noun. A service checks what it is given, changes the database and the audit log in one
+//! transaction, and answers with a record or with what was wrong. It knows nothing of HTTP.
 
-pub(crate) mod check;
-pub(crate) mod desired;
-pub(crate) mod heartbeat;
-pub(crate) mod operate;
-pub(crate) mod register;
+mod admission;
+pub(crate) mod app;
+pub(crate) mod audit;
+pub(crate) mod commands;
+mod desired_state;
+pub(crate) mod error;
+pub(crate) mod events;
+pub(crate) mod health;
+mod heartbeat_interval;
+pub(crate) mod heartbeats;
+pub(crate) mod join_tokens;
+pub(crate) mod node_tokens;
+pub(crate) mod nodes;
+pub(crate) mod operators;
+pub(crate) mod page;
+mod policy_rules;
+pub(crate) mod presence;
+pub(crate) mod registrations;
+mod release_rules;
+pub(crate) mod releases;
+pub(crate) mod targets;
+mod validate;

@@ -1,16 +1,14 @@
-//! Join tokens and their uses.
+//! Join tokens, of which only hashes are stored.
 
-use super::{Connection, Result, from_json, to_json};
+use super::columns::{from_json, to_json};
+use super::database::{Connection, Result};
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::JoinTokenRecord;
 use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
 use std::collections::BTreeMap;
 
-/// How long a use may wait for the node's first heartbeat before it is given back, seconds (contract §3.2).
-pub(crate) const UNCONFIRMED_SECONDS: i64 = 15 * 60;
-
-/// A join token as stored: everything but itself.
 #[derive(Clone, Debug)]
 pub(crate) struct JoinToken {
     pub(crate) id: String,
@@ -28,8 +26,8 @@ pub(crate) struct JoinToken {
 }
 
 impl JoinToken {
-    /// Without its hash, for operators.
-    pub(crate) fn record(self) -> JoinTokenRecord {
+    /// Without the hash.
+    pub(crate) fn into_record(self) -> JoinTokenRecord {
         JoinTokenRecord {
             id: self.id,
             max_uses: self.max_uses,
@@ -46,15 +44,7 @@ impl JoinToken {
     }
 }
 
-/// A use of a token by a registration.
-#[derive(Clone, Debug)]
-pub(crate) struct Use {
-    pub(crate) node_id: String,
-    pub(crate) confirmed: bool,
-    pub(crate) released: bool,
-}
-
-/// Stores a token; one with this id that is there already stays as it is. Says whether it is new.
+/// `false`: there already is a token with this id; it stays as it is.
 pub(crate) async fn insert(c: &mut Connection, token: &JoinToken) -> Result<bool> {
     let done = sqlx::query(
         "INSERT INTO join_tokens (id, mac, max_uses, uses, fleet, labels, require_approval, allow_replace,
@@ -76,7 +66,6 @@ pub(crate) async fn insert(c: &mut Connection, token: &JoinToken) -> Result<bool
     Ok(done.rows_affected() == 1)
 }
 
-/// The token with this public id.
 pub(crate) async fn find(c: &mut Connection, id: &str) -> Result<Option<JoinToken>> {
     let row = sqlx::query("SELECT * FROM join_tokens WHERE id = $1")
         .bind(id)
@@ -85,7 +74,7 @@ pub(crate) async fn find(c: &mut Connection, id: &str) -> Result<Option<JoinToke
     row.as_ref().map(token).transpose()
 }
 
-/// Tokens by id, from behind `after`.
+/// By id, with ids above `after`.
 pub(crate) async fn list(c: &mut Connection, after: &str, limit: i64) -> Result<Vec<JoinToken>> {
     let rows = sqlx::query("SELECT * FROM join_tokens WHERE id > $1 ORDER BY id LIMIT $2")
         .bind(after)
@@ -95,7 +84,7 @@ pub(crate) async fn list(c: &mut Connection, after: &str, limit: i64) -> Result<
     rows.iter().map(token).collect()
 }
 
-fn token(row: &sqlx::sqlite::SqliteRow) -> Result<JoinToken> {
+fn token(row: &SqliteRow) -> Result<JoinToken> {
     let number = |column: &str| row.try_get::<i64, _>(column);
     Ok(JoinToken {
         id: row.try_get("id")?,
@@ -113,7 +102,7 @@ fn token(row: &sqlx::sqlite::SqliteRow) -> Result<JoinToken> {
     })
 }
 
-/// Revokes a token; `false`: there is none, or it was revoked before.
+/// `false`: there is no such token, or it was revoked before.
 pub(crate) async fn revoke(c: &mut Connection, id: &str, now: Timestamp) -> Result<bool> {
     let done = sqlx::query("UPDATE join_tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
         .bind(id)
@@ -121,125 +110,4 @@ pub(crate) async fn revoke(c: &mut Connection, id: &str, now: Timestamp) -> Resu
         .execute(c)
         .await?;
     Ok(done.rows_affected() == 1)
-}
-
-/// Takes one use, if there is one left: one statement, so of N nodes racing for one use exactly one wins.
-/// `late`: the use was taken in time once and only comes back, so the expiry does not count.
-pub(crate) async fn take(c: &mut Connection, id: &str, now: Timestamp, late: bool) -> Result<bool> {
-    let done = sqlx::query(
-        "UPDATE join_tokens SET uses = uses + 1
-         WHERE id = $1 AND uses < max_uses AND revoked_at IS NULL AND (expires_at > $2 OR $3 = 1)",
-    )
-    .bind(id)
-    .bind(millis(now))
-    .bind(i64::from(late))
-    .execute(c)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Gives back uses whose node has not been heard from in time; those nodes are abandoned. Answers how many.
-pub(crate) async fn give_back(c: &mut Connection, now: Timestamp) -> Result<u64> {
-    let before = millis(now).saturating_sub(UNCONFIRMED_SECONDS * 1000);
-    let stale = sqlx::query(
-        "SELECT token_id, registration_id, node_id FROM join_uses
-         WHERE confirmed_at IS NULL AND released_at IS NULL AND taken_at <= $1",
-    )
-    .bind(before)
-    .fetch_all(&mut *c)
-    .await?;
-    for row in &stale {
-        let (token, registration): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        let node: String = row.try_get(2)?;
-        sqlx::query("UPDATE join_uses SET released_at = $3 WHERE token_id = $1 AND registration_id = $2")
-            .bind(&token)
-            .bind(&registration)
-            .bind(millis(now))
-            .execute(&mut *c)
-            .await?;
-        sqlx::query("UPDATE join_tokens SET uses = uses - 1 WHERE id = $1 AND uses > 0")
-            .bind(&token)
-            .execute(&mut *c)
-            .await?;
-        sqlx::query(
-            "UPDATE nodes SET lifecycle = 'abandoned'
-             WHERE id = $1 AND confirmed_at IS NULL AND lifecycle = 'active'",
-        )
-        .bind(&node)
-        .execute(&mut *c)
-        .await?;
-    }
-    Ok(stale.len() as u64)
-}
-
-/// The use a registration has, if it came before.
-pub(crate) async fn find_use(c: &mut Connection, token: &str, registration: &str) -> Result<Option<Use>> {
-    let row = sqlx::query(
-        "SELECT node_id, confirmed_at, released_at FROM join_uses WHERE token_id = $1 AND registration_id = $2",
-    )
-    .bind(token)
-    .bind(registration)
-    .fetch_optional(c)
-    .await?;
-    row.map(|row| {
-        Ok(Use {
-            node_id: row.try_get(0)?,
-            confirmed: row.try_get::<Option<i64>, _>(1)?.is_some(),
-            released: row.try_get::<Option<i64>, _>(2)?.is_some(),
-        })
-    })
-    .transpose()
-}
-
-/// Binds a use to a registration and its node, from now on.
-pub(crate) async fn bind_use(
-    c: &mut Connection,
-    token: &str,
-    registration: &str,
-    node: &str,
-    now: Timestamp,
-) -> Result<()> {
-    sqlx::query(
-        "INSERT INTO join_uses (token_id, registration_id, node_id, taken_at) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (token_id, registration_id) DO UPDATE
-         SET taken_at = excluded.taken_at, released_at = NULL",
-    )
-    .bind(token)
-    .bind(registration)
-    .bind(node)
-    .bind(millis(now))
-    .execute(c)
-    .await?;
-    Ok(())
-}
-
-/// The node has been heard from: its use is spent for good. `false`: it had been given back and is gone.
-pub(crate) async fn confirm(c: &mut Connection, node: &str, now: Timestamp) -> Result<bool> {
-    let open = sqlx::query(
-        "SELECT token_id, registration_id, released_at FROM join_uses
-         WHERE node_id = $1 AND confirmed_at IS NULL ORDER BY taken_at DESC",
-    )
-    .bind(node)
-    .fetch_all(&mut *c)
-    .await?;
-    let mut held = open.is_empty();
-    for row in &open {
-        let (token, registration): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        let released = row.try_get::<Option<i64>, _>(2)?.is_some();
-        // A late node takes its use again if nobody else has.
-        if released && (held || !take(c, &token, now, true).await?) {
-            continue;
-        }
-        held = true;
-        sqlx::query(
-            "UPDATE join_uses SET confirmed_at = $3, released_at = NULL
-             WHERE token_id = $1 AND registration_id = $2",
-        )
-        .bind(&token)
-        .bind(&registration)
-        .bind(millis(now))
-        .execute(&mut *c)
-        .await?;
-    }
-    Ok(held)
 }

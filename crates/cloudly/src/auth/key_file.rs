@@ -1,0 +1,61 @@
+//! Files with a secret: the pepper and the admin token.
+
+use crate::random::NoRandomness;
+use baseos_interfaces::token::TokenError;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+/// More than any secret is long: whatever else is in the file is not read whole.
+const MAX_BYTES: u64 = 4096;
+
+/// Why a secret's file cannot be used. Never holds the secret.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("cannot use the file {}: {error}", path.display())]
+    Io { path: PathBuf, error: io::Error },
+    #[error("{} is not a token pepper (64 hex digits); restore it from the backup of this database", .0.display())]
+    Pepper(PathBuf),
+    #[error("the token pepper {} is missing, and without it no token of this database is accepted: restore it from the backup", .0.display())]
+    Lost(PathBuf),
+    #[error("{} holds no admin token: {error}; remove the file to get a new one", path.display())]
+    Admin { path: PathBuf, error: TokenError },
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+}
+
+/// `None`: the file does not exist.
+pub(super) fn read(path: &Path) -> Result<Option<String>, KeyError> {
+    let opened = OpenOptions::new().read(true).open(path);
+    let mut text = String::new();
+    match opened.and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text)) {
+        Ok(_) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(KeyError::Io {
+            path: path.to_owned(),
+            error,
+        }),
+    }
+}
+
+/// Writes a secret that did not exist before. Atomic: after a crash, half a pepper would look like a lost one.
+pub(super) fn create(path: &Path, text: &str) -> Result<(), KeyError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(&name).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        std::fs::rename(&name, path)?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
+    });
+    written.map_err(|error| KeyError::Io {
+        path: path.to_owned(),
+        error,
+    })
+}

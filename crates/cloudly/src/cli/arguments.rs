@@ -1,0 +1,135 @@
+//! Arguments that several commands share, and how values are written.
+
+use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use serde::de::DeserializeOwned;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub(super) struct Global {
+    /// Where the server is
+    #[arg(
+        long,
+        env = "CLOUDLY_URL",
+        default_value = "http://127.0.0.1:8080",
+        global = true
+    )]
+    pub(super) url: String,
+    /// The file with the admin token [default: `admin-token` beside the database]
+    #[arg(long, env = "CLOUDLY_ADMIN_TOKEN_FILE", global = true, value_parser = path())]
+    token_file: Option<PathBuf>,
+    /// The database, `sqlite:<file>`
+    #[arg(
+        long,
+        env = "CLOUDLY_DATABASE_URL",
+        default_value = "sqlite:cloudly.db",
+        global = true
+    )]
+    database_url: String,
+    /// Print JSON instead of a table
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+impl Global {
+    /// The token file that was given. A variable that is set to nothing gives none.
+    pub(super) fn token_file(&self) -> Option<&PathBuf> {
+        self.token_file
+            .as_ref()
+            .filter(|path| !path.as_os_str().is_empty())
+    }
+
+    pub(super) fn database(&self) -> Result<PathBuf, String> {
+        database_path(&self.database_url)
+    }
+}
+
+/// The path in `sqlite:<file>`.
+fn database_path(url: &str) -> Result<PathBuf, String> {
+    let Some(rest) = url.strip_prefix("sqlite:") else {
+        let reason = if url.starts_with("postgres") {
+            "PostgreSQL is not in this version"
+        } else {
+            "not understood"
+        };
+        return Err(format!(
+            "the database URL is {reason}: use sqlite:<file>, e.g. sqlite:cloudly.db"
+        ));
+    };
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    if path.is_empty() || path.starts_with(':') {
+        return Err("the database URL names no file: use sqlite:<file>, e.g. sqlite:cloudly.db".to_owned());
+    }
+    Ok(PathBuf::from(path))
+}
+
+/// A path that may be empty, since Compose files set what they leave out to nothing.
+pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// `90`, `90s`, `15m`, `24h` or `7d` in seconds.
+pub(super) fn seconds(text: &str) -> Result<u32, String> {
+    let (digits, unit) = match text.char_indices().last() {
+        Some((at, unit)) if unit.is_ascii_alphabetic() => (&text[..at], unit),
+        _ => (text, 's'),
+    };
+    let factor = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => 0,
+    };
+    digits
+        .parse::<u32>()
+        .ok()
+        .and_then(|number| number.checked_mul(factor))
+        .filter(|seconds| *seconds > 0)
+        .ok_or_else(|| "use a number with s, m, h or d, e.g. 90s, 15m, 24h or 7d".to_owned())
+}
+
+/// `name=value`.
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+            Ok((name.to_owned(), value.to_owned()))
+        }
+        _ => Err("use name=value".to_owned()),
+    }
+}
+
+/// A JSON file.
+pub(super) fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T, Box<dyn Error>> {
+    let text = std::fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    Ok(serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", file.display()))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(seconds("90"), Ok(90));
+        assert_eq!(seconds("15m"), Ok(900));
+        assert_eq!(seconds("7d"), Ok(604_800));
+        assert!(seconds("").is_err());
+        assert!(seconds("0h").is_err());
+        assert!(seconds("1w").is_err());
+        assert!(seconds("99999d").is_err());
+        assert!(seconds("ä").is_err());
+    }
+
+    #[test]
+    fn a_database_url_names_a_file() {
+        assert_eq!(database_path("sqlite:cloudly.db"), Ok("cloudly.db".into()));
+        assert_eq!(
+            database_path("sqlite:///data/cloudly.db"),
+            Ok("/data/cloudly.db".into())
+        );
+        assert!(database_path("sqlite::memory:").is_err());
+        assert!(database_path("postgres://db").is_err());
+    }
+}

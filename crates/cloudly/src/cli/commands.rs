@@ -1,0 +1,96 @@
+//! `cloudly node command` and `cloudly node commands`.
+
+use super::arguments::seconds;
+use super::client::Client;
+use super::output::{self, Outcome, dash, time};
+use baseos_interfaces::admin::{CommandRecord, CreateCommand, Page};
+use baseos_interfaces::command::{CommandAction, CommandState};
+use clap::{Args, ValueEnum};
+
+#[derive(Debug, Args)]
+pub(super) struct CommandArgs {
+    /// Id or name
+    node: String,
+    /// What to do
+    #[arg(value_enum)]
+    action: Action,
+    /// For restartService: which one
+    #[arg(long, required_if_eq("action", "restartService"))]
+    service: Option<String>,
+    /// For collectLogs: how many
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=500))]
+    lines: u32,
+    /// How long the command may wait for the node
+    #[arg(long, value_parser = seconds, default_value = "1h")]
+    ttl: u32,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Action {
+    #[value(name = "checkNow", alias = "check-now")]
+    CheckNow,
+    #[value(name = "restartService", alias = "restart-service")]
+    RestartService,
+    Reboot,
+    #[value(name = "collectLogs", alias = "collect-logs")]
+    CollectLogs,
+    #[value(name = "rotateToken", alias = "rotate-token")]
+    RotateToken,
+}
+
+pub(super) async fn send(client: &Client, args: CommandArgs) -> Outcome {
+    let id = client.node_id(&args.node).await?;
+    let action = match args.action {
+        Action::CheckNow => CommandAction::CheckNow {},
+        Action::RestartService => CommandAction::RestartService {
+            service: args.service.unwrap_or_default(),
+        },
+        Action::Reboot => CommandAction::Reboot {},
+        Action::CollectLogs => CommandAction::CollectLogs { lines: args.lines },
+        Action::RotateToken => CommandAction::RotateToken {},
+    };
+    let request = CreateCommand {
+        action,
+        ttl_seconds: Some(args.ttl),
+    };
+    let command: CommandRecord = client.post(&format!("nodes/{id}/commands"), &request).await?;
+    if client.json {
+        return output::json(&command);
+    }
+    output::line(&format!(
+        "{} goes to {id} with its next heartbeat, until {}: {}",
+        command.action.name(),
+        time(command.expires_at),
+        command.id
+    ))
+}
+
+pub(super) async fn list(client: &Client, node: &str) -> Outcome {
+    let id = client.node_id(node).await?;
+    let page: Page<CommandRecord> = client.get(&format!("nodes/{id}/commands")).await?;
+    let row = |command: &CommandRecord| {
+        let (state, message) = match &command.result {
+            None => ("waiting", None),
+            Some(result) => (state(result.state), result.message.clone()),
+        };
+        [
+            command.id.clone(),
+            command.action.name().to_owned(),
+            time(command.issued_at),
+            state.to_owned(),
+            message.unwrap_or_else(dash),
+        ]
+    };
+    let headers = ["ID", "TYPE", "ISSUED", "RESULT", "MESSAGE"];
+    let none = "no command was sent to this node";
+    output::list(client.json, &page.items, headers, row, none)
+}
+
+const fn state(state: CommandState) -> &'static str {
+    match state {
+        CommandState::Succeeded => "succeeded",
+        CommandState::Failed => "failed",
+        CommandState::Expired => "expired",
+        CommandState::Unknown => "unknown",
+    }
+}

@@ -1,0 +1,161 @@
+//! What a node does and what blocks it, in one sentence.
+
+use super::output::{plain, short, time, time_or_dash};
+use baseos_interfaces::admin::{NodeRecord, PresenceState};
+use baseos_interfaces::register::Approval;
+use baseos_interfaces::states::UpdateState;
+use baseos_interfaces::status::{Blocker, BlockerKind, NodeStatus, UpdateStatus};
+
+pub(super) fn sentence(node: &NodeRecord) -> String {
+    let name = plain(&node.name);
+    if node.lifecycle == "removed" {
+        return format!("{name} was removed; its heartbeats are refused.");
+    }
+    if node.lifecycle == "suspended" {
+        return format!("{name} is suspended; its heartbeats are refused until it is restored.");
+    }
+    if node.clone_suspected {
+        return format!(
+            "{name} seems to run twice: nothing is sent to it until you find the second one and run `cloudly node clear-clone`."
+        );
+    }
+    if node.approval != Approval::Approved {
+        let reason = match node.approval_reason.as_deref() {
+            Some("possibleReplacement") => ": another node has the same hardware",
+            Some("approvalRequired") => ": its join token asks for it",
+            _ => "",
+        };
+        return format!("{name} waits for your approval{reason}.");
+    }
+    let Some(status) = &node.status else {
+        return format!("{name} is enrolled and has not reported its status yet.");
+    };
+    let activity = format!("{}{}", activity(node, status), blocked(&status.update));
+    match node.presence {
+        PresenceState::Online | PresenceState::Unknown => format!("{name} {activity}."),
+        PresenceState::Late => format!("{name} is late; when last heard from, it {activity}."),
+        PresenceState::Offline => {
+            format!(
+                "{name} is offline since {}; then it {activity}.",
+                time_or_dash(node.last_seen_at)
+            )
+        }
+    }
+}
+
+fn activity(node: &NodeRecord, status: &NodeStatus) -> String {
+    let update = &status.update;
+    let running = status.release.running.as_deref();
+    let target = short(update.target.as_deref());
+    let reason = update
+        .error
+        .as_ref()
+        .map(|error| format!(": {}", plain(&error.message)))
+        .unwrap_or_default();
+    match update.state {
+        UpdateState::Staged => format!("checks release {target}"),
+        UpdateState::Waiting => {
+            let reasons = blockers(update).unwrap_or_else(|| "its turn".to_owned());
+            format!("is ready to update to {target} and waits for {reasons}")
+        }
+        UpdateState::Applying => match update.progress_percent {
+            Some(percent) => format!("applies release {target} ({percent} %)"),
+            None => format!("applies release {target}"),
+        },
+        UpdateState::Rebooting => format!("restarts to apply release {target}"),
+        UpdateState::Verifying => format!("runs release {target} and watches whether it stays healthy"),
+        UpdateState::Failed => format!(
+            "gave up on release {target}{reason}; it runs {}",
+            commit_or_none(running)
+        ),
+        UpdateState::RollbackNeeded => {
+            format!("found release {target} bad{reason}; it goes back or waits for you")
+        }
+        UpdateState::RolledBack => format!(
+            "went back from release {target} to {}{reason}",
+            commit_or_none(running)
+        ),
+        _ => match (node.desired_commit.as_deref(), running) {
+            (None, None) => "runs no release and is not asked to".to_owned(),
+            (None, Some(_)) => format!("runs release {}; nothing else is asked of it", short(running)),
+            (Some(wanted), _) if Some(wanted) == running => {
+                format!("runs release {}, as desired; nothing to do", short(running))
+            }
+            (Some(wanted), _) => {
+                format!(
+                    "has not taken up release {} yet; it runs {}",
+                    short(Some(wanted)),
+                    commit_or_none(running)
+                )
+            }
+        },
+    }
+}
+
+/// What blocks an update that is not in the waiting state, whose activity says it already.
+fn blocked(update: &UpdateStatus) -> String {
+    blockers(update)
+        .filter(|_| update.state != UpdateState::Waiting)
+        .map(|reasons| format!("; it waits for {reasons}"))
+        .unwrap_or_default()
+}
+
+fn blockers(update: &UpdateStatus) -> Option<String> {
+    let reasons: Vec<_> = update.blocked_by.iter().map(blocker).collect();
+    (!reasons.is_empty()).then(|| reasons.join(", and for "))
+}
+
+fn commit_or_none(commit: Option<&str>) -> String {
+    commit.map_or_else(|| "no known release".to_owned(), |commit| short(Some(commit)))
+}
+
+fn blocker(blocker: &Blocker) -> String {
+    let holder = blocker.holder.as_deref().map(plain);
+    let mut text = match blocker.kind {
+        BlockerKind::LocalLock => format!("the update lock of {}", holder.as_deref().unwrap_or("a service")),
+        BlockerKind::Window => "its maintenance window".to_owned(),
+        BlockerKind::Deferred => "the end of a deferral at the device".to_owned(),
+        BlockerKind::Approval => "approval at the device".to_owned(),
+        BlockerKind::RolloutSlot => "its turn in the rollout".to_owned(),
+        BlockerKind::DiskSpace => "disk space".to_owned(),
+        BlockerKind::HostUpdate => "the host OS update to end".to_owned(),
+        BlockerKind::SupervisorUnavailable => "the Supervisor to answer".to_owned(),
+        BlockerKind::RetryBackoff => "its next attempt".to_owned(),
+        BlockerKind::StateNotWritable => "its state to become writable".to_owned(),
+        BlockerKind::Unknown => "something this Cloudly does not know".to_owned(),
+    };
+    if let Some(reason) = &blocker.reason {
+        text.push_str(&format!(" ({})", plain(reason)));
+    }
+    if let Some(until) = blocker.expires_at {
+        text.push_str(&format!(", until {} at the latest", time(until)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::blocked;
+    use baseos_interfaces::status::UpdateStatus;
+    use serde_json::json;
+
+    fn update(state: &str) -> UpdateStatus {
+        serde_json::from_value(json!({
+            "kind": "app", "state": state, "target": "c0ffee1", "attempt": 1, "maxAttempts": 3,
+            "blockedBy": [{ "kind": "supervisorUnavailable", "since": "2026-01-01T00:00:00Z" }],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn blockers_are_named_once_in_every_state() {
+        for state in ["staged", "applying", "rollback-needed", "idle"] {
+            assert_eq!(
+                blocked(&update(state)),
+                "; it waits for the Supervisor to answer",
+                "{state}"
+            );
+        }
+        assert_eq!(blocked(&update("waiting")), "");
+    }
+}

@@ -1,0 +1,175 @@
+//! `cloudly desired …`.
+
+use super::arguments::{read_json, seconds};
+use super::client::{Client, ClientError};
+use super::output::{self, Outcome, short, time_or_dash};
+use baseos_interfaces::admin::{DesiredRecord, DesiredSet, SetDesired};
+use baseos_interfaces::desired::{Force, OnFailure, Policy};
+use baseos_interfaces::window::Window;
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use std::error::Error;
+use std::path::PathBuf;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DesiredCommand {
+    /// Set what nodes should run
+    Set(Box<SetArgs>),
+    /// What is desired
+    Show {
+        /// Of this node (id or name) instead of all
+        #[arg(long)]
+        node: Option<String>,
+    },
+    /// Take a node's own setting away, so that the one for all counts again
+    Unset {
+        /// Id or name
+        #[arg(long)]
+        node: String,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true).args(["commit", "none"]))]
+pub(super) struct SetArgs {
+    /// The commit of a release
+    #[arg(long)]
+    commit: Option<String>,
+    /// Nothing
+    #[arg(long)]
+    none: bool,
+    /// For this node (id or name) instead of all
+    #[arg(long)]
+    node: Option<String>,
+    /// The policy as a JSON file; the options below win over it
+    #[arg(long)]
+    policy: Option<PathBuf>,
+    /// A maintenance window, `days start length zone`, e.g. "sat,sun 01:00 3h Europe/Berlin" or "daily 02:30 90m UTC"
+    #[arg(long, value_parser = window)]
+    window: Vec<Window>,
+    /// How often a node tries
+    #[arg(long)]
+    max_attempts: Option<u32>,
+    /// How long the release must stay healthy
+    #[arg(long, value_parser = seconds)]
+    health: Option<u32>,
+    /// What a node does with a bad release
+    #[arg(long)]
+    on_failure: Option<Failure>,
+    /// Go ahead despite windows, deferrals and locks, for this reason; it is audited
+    #[arg(long, value_name = "REASON")]
+    force: Option<String>,
+    /// Who forces it
+    #[arg(long, env = "USER", default_value = "operator", hide_env = true)]
+    by: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Failure {
+    Rollback,
+    Report,
+}
+
+pub(super) async fn run(client: &Client, command: DesiredCommand) -> Outcome {
+    match command {
+        DesiredCommand::Set(args) => set(client, *args).await,
+        DesiredCommand::Show { node } => show(client, node.as_deref()).await,
+        DesiredCommand::Unset { node } => unset(client, &node).await,
+    }
+}
+
+async fn set(client: &Client, args: SetArgs) -> Outcome {
+    let path = path(client, args.node.as_deref()).await?;
+    let whom = args.node.clone().unwrap_or_else(|| "all nodes".to_owned());
+    let request = SetDesired {
+        commit: args.commit.clone(),
+        policy: policy(args)?,
+    };
+    let set: DesiredSet = client.put(&path, &request).await?;
+    if client.json {
+        return output::json(&set);
+    }
+    let release = request
+        .commit
+        .map_or_else(|| "nothing".to_owned(), |commit| format!("release {commit}"));
+    let revision = set.revision;
+    output::line(&format!("{release} is desired of {whom} (revision {revision})"))
+}
+
+async fn show(client: &Client, node: Option<&str>) -> Outcome {
+    let record: DesiredRecord = client.get(&path(client, node).await?).await?;
+    if client.json {
+        return output::json(&record);
+    }
+    let (commit, revision) = (short(record.commit.as_deref()), record.revision);
+    let own = if record.own {
+        "its own setting"
+    } else {
+        "the setting for all"
+    };
+    let since = time_or_dash(record.set_at);
+    output::line(&format!("{commit} (revision {revision}, {own}, set {since})"))
+}
+
+async fn unset(client: &Client, node: &str) -> Outcome {
+    let set: DesiredSet = client.delete(&path(client, Some(node)).await?).await?;
+    if client.json {
+        return output::json(&set);
+    }
+    let revision = set.revision;
+    output::line(&format!(
+        "what is desired of all counts for {node} again (revision {revision})"
+    ))
+}
+
+async fn path(client: &Client, node: Option<&str>) -> Result<String, ClientError> {
+    Ok(match node {
+        Some(node) => format!("nodes/{}/desired", client.node_id(node).await?),
+        None => "desired".to_owned(),
+    })
+}
+
+fn policy(args: SetArgs) -> Result<Policy, Box<dyn Error>> {
+    let mut policy: Policy = match &args.policy {
+        Some(file) => read_json(file)?,
+        None => Policy::default(),
+    };
+    if !args.window.is_empty() {
+        policy.windows = args.window;
+    }
+    if let Some(attempts) = args.max_attempts {
+        policy.max_attempts = attempts;
+    }
+    if let Some(health) = args.health {
+        policy.health_seconds = health;
+    }
+    match args.on_failure {
+        Some(Failure::Rollback) => policy.on_failure = OnFailure::Rollback,
+        Some(Failure::Report) => policy.on_failure = OnFailure::Report,
+        None => {}
+    }
+    if let Some(reason) = args.force {
+        policy.force = Some(Force { by: args.by, reason });
+    }
+    Ok(policy)
+}
+
+fn window(text: &str) -> Result<Window, String> {
+    let parts: Vec<_> = text.split_whitespace().collect();
+    let [days, start, length, zone] = parts[..] else {
+        return Err("use `days start length zone`, e.g. \"sat,sun 01:00 3h Europe/Berlin\"".to_owned());
+    };
+    let days = if days == "daily" {
+        Vec::new()
+    } else {
+        days.split(',').map(str::to_owned).collect()
+    };
+    let duration_seconds = seconds(length)?;
+    let window = Window {
+        days,
+        start: start.to_owned(),
+        duration_seconds,
+        time_zone: zone.to_owned(),
+    };
+    window.check().map_err(|error| error.to_string())?;
+    Ok(window)
+}

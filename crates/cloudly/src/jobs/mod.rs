@@ -1,0 +1,33 @@
+//! What the server does on its own: write presence to the database, and give back join-token uses.
+
+use crate::service::app::App;
+use crate::service::{join_tokens, presence};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+
+/// How long presence may be in memory alone. What a crash loses is replaced by the next heartbeats.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+const FLUSHES_PER_SWEEP: u32 = 60;
+
+/// Runs until the sender of `stop` is dropped, and ends between two flushes.
+pub(crate) async fn run(app: Arc<App>, mut stop: watch::Receiver<()>) {
+    let mut ticks = tokio::time::interval(FLUSH_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut until_sweep = FLUSHES_PER_SWEEP;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stop.changed() => return,
+        }
+        presence::flush(&app).await;
+        until_sweep -= 1;
+        if until_sweep == 0 {
+            until_sweep = FLUSHES_PER_SWEEP;
+            if let Err(error) = join_tokens::give_back_uses(&app).await {
+                tracing::warn!(%error, "join-token uses could not be given back");
+            }
+        }
+    }
+}

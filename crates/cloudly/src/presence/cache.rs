@@ -1,0 +1,104 @@
+//! The presence of all nodes, in memory. It changes with every heartbeat, so it is written to the database in batches.
+
+use super::judge::{Presence, Sequence};
+use crate::clock::after;
+use baseos_interfaces::Timestamp;
+use baseos_interfaces::heartbeat::Heartbeat;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+#[derive(Default)]
+pub(crate) struct PresenceCache(Mutex<HashMap<String, Entry>>);
+
+struct Entry {
+    presence: Presence,
+    /// Differs from the database.
+    dirty: bool,
+}
+
+impl PresenceCache {
+    pub(crate) fn new(stored: Vec<(String, Presence)>) -> Self {
+        let clean = |presence| Entry {
+            presence,
+            dirty: false,
+        };
+        let entries = stored.into_iter().map(|(node, presence)| (node, clean(presence)));
+        Self(Mutex::new(entries.collect()))
+    }
+
+    /// `None`: the node has never been heard from.
+    pub(crate) fn get(&self, node: &str) -> Option<Presence> {
+        self.lock().get(node).map(|entry| entry.presence.clone())
+    }
+
+    /// Takes in a heartbeat. Its answer says when the next one is due: [`Self::set_next_due`].
+    pub(crate) fn receive(&self, node: &str, heartbeat: &Heartbeat, now: Timestamp) -> Sequence {
+        let mut entries = self.lock();
+        if let Some(entry) = entries.get_mut(node) {
+            entry.dirty = true;
+            return entry.presence.update(heartbeat, now);
+        }
+        let presence = Presence::first(heartbeat, now);
+        let entry = Entry {
+            presence,
+            dirty: true,
+        };
+        entries.insert(node.to_owned(), entry);
+        Sequence::Gap
+    }
+
+    pub(crate) fn set_next_due(&self, node: &str, interval_seconds: u32, now: Timestamp) {
+        if let Some(entry) = self.lock().get_mut(node) {
+            entry.presence.interval_seconds = interval_seconds;
+            entry.presence.next_due_at = after(now, interval_seconds.into());
+            entry.dirty = true;
+        }
+    }
+
+    /// Forgets the earlier run, so that the node is not taken for a clone any more.
+    pub(crate) fn forget_runs(&self, node: &str) {
+        if let Some(entry) = self.lock().get_mut(node) {
+            entry.presence.previous_run_id = None;
+            entry.presence.run_returns = 0;
+            entry.dirty = true;
+        }
+    }
+
+    /// The highest revision that this node, or any node, says it has seen.
+    pub(crate) fn highest_observed(&self, node: Option<&str>) -> u64 {
+        let entries = self.lock();
+        match node {
+            Some(node) => entries.get(node).map_or(0, |entry| entry.presence.observed),
+            None => entries
+                .values()
+                .map(|entry| entry.presence.observed)
+                .max()
+                .unwrap_or(0),
+        }
+    }
+
+    /// What has changed since the last call.
+    pub(crate) fn take_dirty(&self) -> Vec<(String, Presence)> {
+        let mut entries = self.lock();
+        let dirty = entries
+            .iter_mut()
+            .filter_map(|(node, entry)| std::mem::take(&mut entry.dirty).then_some((node, &entry.presence)));
+        dirty
+            .map(|(node, presence)| (node.clone(), presence.clone()))
+            .collect()
+    }
+
+    /// Marks what could not be written, so that the next flush tries again.
+    pub(crate) fn mark_dirty(&self, unwritten: &[(String, Presence)]) {
+        let mut entries = self.lock();
+        for (node, _) in unwritten {
+            if let Some(entry) = entries.get_mut(node) {
+                entry.dirty = true;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,4 @@
+//! Who is there: the rules (`judge`), and what is known of each node in memory (`cache`).
+
+pub(crate) mod cache;
+pub(crate) mod judge;

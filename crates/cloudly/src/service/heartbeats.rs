@@ -1,0 +1,148 @@
+//! Heartbeats (contract §4): what a node reports, and what it is told.
+
+use super::app::App;
+use super::error::{Error, Result};
+use super::heartbeat_interval::{self, Progress};
+use super::validate::{self, depth, text};
+use super::{audit, desired_state, node_tokens};
+use crate::presence::judge::Sequence;
+use crate::storage::node_tokens::NodeSession;
+use crate::storage::{commands, events, node_status, nodes, targets};
+use baseos_interfaces::Timestamp;
+use baseos_interfaces::heartbeat::{Heartbeat, HeartbeatAnswer, Orders};
+use baseos_interfaces::register::Approval;
+use baseos_interfaces::states::RolloutState;
+use baseos_interfaces::status::NodeStatus;
+use serde_json::json;
+
+/// Numbers on the wire stay exact in JavaScript.
+const NUMBER_MAX: u64 = (1 << 53) - 1;
+
+/// Takes in a heartbeat and answers it.
+pub(crate) async fn receive(
+    app: &App,
+    session: &NodeSession,
+    heartbeat: Heartbeat,
+) -> Result<HeartbeatAnswer> {
+    validate::protocol(heartbeat.protocol_version)?;
+    check(&heartbeat)?;
+    let now = app.clock.now();
+    node_tokens::note_first_use(app, session, now).await?;
+    let node = session.node_id.as_str();
+    let sequence = app.presence.receive(node, &heartbeat, now);
+    let clone_suspected = session.clone_suspected || sequence == Sequence::CloneSuspected;
+    let status_needed = match sequence {
+        Sequence::Next => session.status_hash.as_ref() != Some(&heartbeat.status_hash),
+        Sequence::Gap => true,
+        Sequence::Stale | Sequence::CloneSuspected => false,
+    };
+    let mut orders = Orders {
+        server_time: now,
+        next_heartbeat_seconds: app.settings.heartbeat_seconds,
+        resend_full_status: status_needed && heartbeat.status.is_none() && !clone_suspected,
+        desired: None,
+        commands: Vec::new(),
+        approval: (session.approval != Approval::Approved || session.approval_decided)
+            .then_some(session.approval),
+        clone_suspected,
+    };
+    let observed = heartbeat.observed_revision;
+    let status = store_report(app, session, heartbeat, sequence, now).await?;
+    let mut credentials = None;
+    if !clone_suspected && session.approval == Approval::Approved {
+        give_orders(app, session, status.as_ref(), observed, &mut orders).await?;
+        credentials = node_tokens::rotate(app, session, &orders.commands, now).await?;
+    }
+    app.presence
+        .set_next_due(node, orders.next_heartbeat_seconds, now);
+    Ok(HeartbeatAnswer { orders, credentials })
+}
+
+fn check(heartbeat: &Heartbeat) -> Result<()> {
+    text("/runId", &heartbeat.run_id, 1, 64)?;
+    text("/statusHash", &heartbeat.status_hash, 1, 128)?;
+    for (pointer, number) in [
+        ("/sequence", heartbeat.sequence),
+        ("/observedRevision", heartbeat.observed_revision),
+    ] {
+        if number > NUMBER_MAX {
+            return Err(Error::field(pointer, "tooLarge", "numbers stay below 2^53"));
+        }
+    }
+    for (index, event) in heartbeat.events.iter().enumerate() {
+        text(&format!("/events/{index}/id"), &event.id, 1, 128)?;
+        text(&format!("/events/{index}/type"), &event.kind, 1, 64)?;
+        depth(&format!("/events/{index}/data"), [&event.data])?;
+    }
+    Ok(())
+}
+
+/// Adds the desired state if the node is not on it, the commands that wait, and the interval that fits them.
+async fn give_orders(
+    app: &App,
+    session: &NodeSession,
+    status: Option<&NodeStatus>,
+    observed: u64,
+    orders: &mut Orders,
+) -> Result<()> {
+    let node = session.node_id.as_str();
+    let now = orders.server_time;
+    let mut connection = app.storage.read().await?;
+    let target = targets::effective(&mut connection, node).await?;
+    let revision = desired_state::revision(target.as_ref(), session.desired_floor);
+    let progress = status.map_or_else(|| Progress::stored(session), Progress::reported);
+    let commit = target.as_ref().and_then(|target| target.commit.as_deref());
+    orders.next_heartbeat_seconds = heartbeat_interval::seconds(&app.settings, commit, progress);
+    if observed > revision {
+        tracing::warn!(
+            node,
+            observed,
+            revision,
+            "the node has seen a newer revision than this database knows"
+        );
+    } else if observed < revision {
+        orders.desired = Some(desired_state::document(&mut connection, target, revision, now).await?);
+    }
+    orders.commands = commands::list_open(&mut connection, node, now).await?;
+    Ok(())
+}
+
+/// Stores what the heartbeat reports; the usual one reports nothing. Returns the status if it is newer than the stored
+/// one.
+async fn store_report(
+    app: &App,
+    session: &NodeSession,
+    heartbeat: Heartbeat,
+    sequence: Sequence,
+    now: Timestamp,
+) -> Result<Option<NodeStatus>> {
+    let clone_found = sequence == Sequence::CloneSuspected && !session.clone_suspected;
+    let stale = matches!(sequence, Sequence::Stale | Sequence::CloneSuspected);
+    let mut status = heartbeat.status.filter(|_| !stale);
+    if status.is_none() && heartbeat.events.is_empty() && heartbeat.command_results.is_empty() && !clone_found
+    {
+        return Ok(None);
+    }
+    let node = session.node_id.as_str();
+    let mut tx = app.storage.write().await?;
+    if let Some(status) = &mut status {
+        if let Some(rollout) = &mut status.rollout {
+            rollout.state = RolloutState::from_update(status.update.state);
+        }
+        node_status::put(&mut tx, node, &heartbeat.status_hash, status, now).await?;
+    }
+    for event in &heartbeat.events {
+        events::append(&mut tx, node, event, now).await?;
+    }
+    for result in heartbeat.command_results {
+        super::commands::store_result(&mut tx, node, result, now).await?;
+    }
+    if clone_found && nodes::set_clone_suspected(&mut tx, node, Some(now)).await? {
+        let run = &heartbeat.run_id;
+        tracing::warn!(node, run, "two agents seem to use this node's identity");
+        let data = json!({ "runId": run });
+        audit::record(app, &mut tx, "cloudly", "node.cloneSuspected", Some(node), data).await?;
+    }
+    tx.commit().await?;
+    Ok(status)
+}

@@ -1,0 +1,171 @@
+//! Registration (contract §3): a join token becomes a node.
+
+use super::admission::{self, Refusal};
+use super::app::App;
+use super::audit;
+use super::error::{Error, Result};
+use super::validate::{self, labels, text};
+use crate::auth::tokens;
+use crate::storage::node_tokens::{self, NewToken};
+use crate::storage::nodes::{self, Node};
+use crate::storage::{join_token_uses, join_tokens};
+use baseos_interfaces::Timestamp;
+use baseos_interfaces::limits::HEARTBEAT_MAX_BYTES;
+use baseos_interfaces::register::{Fleet, RegisterAnswer, RegisterRequest, ServerLimits};
+use baseos_interfaces::token::{Token, TokenKind, WireSecret};
+use serde_json::json;
+use std::net::IpAddr;
+
+/// An admitted node with its first token.
+struct Enrolled {
+    node: Node,
+    token: Token,
+    repeated: bool,
+}
+
+/// `Err`: why not, and the token that was presented if it could be read.
+type Outcome = std::result::Result<Enrolled, (Refusal, Option<Token>)>;
+
+/// Registers a node. The flag says whether this registration is a repetition.
+pub(crate) async fn register(
+    app: &App,
+    ip: IpAddr,
+    request: &RegisterRequest,
+) -> Result<(bool, RegisterAnswer)> {
+    validate::protocol(request.protocol_version)?;
+    check(request)?;
+    let now = app.clock.now();
+    let Enrolled {
+        node,
+        token,
+        repeated,
+    } = match enrol(app, request, now).await? {
+        Ok(enrolled) => enrolled,
+        Err((refusal, token)) => {
+            audit_refusal(app, ip, request, refusal, token.as_ref()).await?;
+            return Err(Error::JoinTokenInvalid);
+        }
+    };
+    let settings = &app.settings;
+    let answer = RegisterAnswer {
+        node_id: node.id,
+        node_token: WireSecret::from(&token),
+        approval: node.approval,
+        approval_reason: node.approval_reason,
+        fleet: node.fleet.map(|name| Fleet {
+            id: format!("flt_{name}"),
+            name,
+        }),
+        next_heartbeat_seconds: settings.active_heartbeat_seconds.min(settings.heartbeat_seconds),
+        limits: ServerLimits {
+            min_heartbeat_seconds: settings.min_heartbeat_seconds,
+            max_body_bytes: HEARTBEAT_MAX_BYTES as u64,
+        },
+        capabilities: vec!["resendFullStatus".to_owned(), "commands".to_owned()],
+        server_time: now,
+    };
+    Ok((repeated, answer))
+}
+
+fn check(request: &RegisterRequest) -> Result<()> {
+    text("/registrationId", &request.registration_id, 1, 128)?;
+    text("/node/name", &request.node.name, 1, 255)?;
+    text("/node/agentVersion", &request.node.agent_version, 1, 64)?;
+    let facts = &request.node;
+    for (pointer, value) in [
+        ("/node/hardwareId", &facts.hardware_id),
+        ("/node/balenaUuid", &facts.balena_uuid),
+        ("/node/deviceType", &facts.device_type),
+        ("/node/architecture", &facts.architecture),
+        ("/node/osName", &facts.os_name),
+        ("/node/osVersion", &facts.os_version),
+        ("/node/osVariant", &facts.os_variant),
+        ("/node/supervisorVersion", &facts.supervisor_version),
+    ] {
+        if let Some(value) = value {
+            text(pointer, value, 1, 255)?;
+        }
+    }
+    labels(&request.labels)?;
+    if request.capabilities.len() > 64 {
+        return Err(Error::field(
+            "/capabilities",
+            "tooMany",
+            "at most 64 capabilities",
+        ));
+    }
+    request
+        .capabilities
+        .iter()
+        .try_for_each(|capability| text("/capabilities", capability, 1, 64))
+}
+
+async fn enrol(app: &App, request: &RegisterRequest, now: Timestamp) -> Result<Outcome> {
+    let Ok(presented) = Token::parse(TokenKind::Join, request.join_token.expose()) else {
+        return Ok(Err((Refusal::Malformed, None)));
+    };
+    // Read first: whoever guesses tokens must not queue for the one connection that writes.
+    let stored = join_tokens::find(&mut *app.storage.read().await?, presented.id().as_str()).await?;
+    let mac = stored.as_ref().map(|token| token.mac.as_str());
+    if !app.pepper.verify(&presented, mac) {
+        return Ok(Err((Refusal::Unknown, Some(presented))));
+    }
+    // A repetition takes no use, so it is limited like a node's requests.
+    app.count_request(format!("{}/{}", presented.id(), request.registration_id))?;
+    let mut tx = app.storage.write().await?;
+    join_token_uses::give_back(&mut tx, now).await?;
+    let Some(token) = join_tokens::find(&mut tx, presented.id().as_str()).await? else {
+        return Ok(Err((Refusal::Unknown, Some(presented))));
+    };
+    let outcome = match admission::admit(&mut tx, &token, request, now).await? {
+        Ok((node, repeated)) => {
+            let minted = tokens::mint(TokenKind::Node)?;
+            nodes::put(&mut tx, &node).await?;
+            let new = NewToken {
+                id: minted.id().as_str(),
+                mac: &app.pepper.mac(&minted),
+                command: None,
+            };
+            node_tokens::insert(&mut tx, &node.id, new, now).await?;
+            join_token_uses::bind(&mut tx, &token.id, &request.registration_id, &node.id, now).await?;
+            let data = json!({
+                "joinToken": token.id, "registrationId": request.registration_id, "name": node.name,
+                "approval": node.approval, "approvalReason": node.approval_reason,
+            });
+            let action = if repeated {
+                "node.registeredAgain"
+            } else {
+                "node.registered"
+            };
+            audit::record(app, &mut tx, &node.id, action, Some(&node.id), data).await?;
+            Ok(Enrolled {
+                node,
+                token: minted,
+                repeated,
+            })
+        }
+        Err(refusal) => Err((refusal, Some(presented))),
+    };
+    // After a refusal too, so that the uses that were given back stay given back.
+    tx.commit().await?;
+    Ok(outcome)
+}
+
+/// Counts and audits a refusal. When it cannot be audited, the error is answered instead and the node tries again.
+async fn audit_refusal(
+    app: &App,
+    ip: IpAddr,
+    request: &RegisterRequest,
+    refusal: Refusal,
+    token: Option<&Token>,
+) -> Result<()> {
+    app.count_failure(ip)?;
+    let id = token.map(|token| token.id().as_str());
+    let data = json!({
+        "reason": refusal.as_str(), "registrationId": request.registration_id, "name": request.node.name,
+        "address": ip.to_string(),
+    });
+    let mut tx = app.storage.write().await?;
+    audit::record(app, &mut tx, "cloudly", "joinToken.refused", id, data).await?;
+    Ok(tx.commit().await?)
+}

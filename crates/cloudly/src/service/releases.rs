@@ -1,0 +1,78 @@
+//! Releases.
+
+use super::app::App;
+use super::error::{Error, Result};
+use super::page::PageRequest;
+use super::{audit, release_rules};
+use crate::auth::operators::Operator;
+use crate::random;
+use crate::storage::releases;
+use baseos_interfaces::admin::{CreateRelease, Page, ReleaseRecord};
+use baseos_interfaces::desired::Release;
+use serde_json::json;
+
+/// Whether [`create`] stored a release or found the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Created {
+    New,
+    Known,
+}
+
+/// Stores a release. The same one again is no error; another one with its commit is.
+pub(crate) async fn create(
+    app: &App,
+    operator: &Operator,
+    request: CreateRelease,
+) -> Result<(Created, ReleaseRecord)> {
+    release_rules::check(&request)?;
+    let now = app.clock.now();
+    let CreateRelease {
+        commit,
+        version,
+        services,
+        volumes,
+        networks,
+    } = request;
+    let record = ReleaseRecord {
+        release: Release {
+            release_id: random::id("rel_", now)?,
+            commit,
+            version,
+            services,
+            volumes,
+            networks,
+        },
+        created_at: now,
+    };
+    let release = &record.release;
+    let mut tx = app.storage.write().await?;
+    if releases::insert(&mut tx, &record, &operator.id).await? {
+        let data = json!({ "commit": release.commit, "version": release.version });
+        let subject = Some(release.release_id.as_str());
+        audit::record(app, &mut tx, &operator.id, "release.created", subject, data).await?;
+        tx.commit().await?;
+        return Ok((Created::New, record));
+    }
+    let commit = &release.commit;
+    let known = releases::find(&mut tx, commit).await?;
+    let same = |known: &ReleaseRecord| {
+        let with_known_id = Release {
+            release_id: known.release.release_id.clone(),
+            ..release.clone()
+        };
+        with_known_id == known.release
+    };
+    match known.filter(same) {
+        Some(known) => Ok((Created::Known, known)),
+        None => Err(Error::Conflict(format!(
+            "there is a release with commit {commit} and other contents; a commit never changes its contents"
+        ))),
+    }
+}
+
+/// Newest first.
+pub(crate) async fn list(app: &App, request: &PageRequest) -> Result<Page<ReleaseRecord>> {
+    let mut connection = app.storage.read().await?;
+    let rows = releases::list(&mut connection, request.before()?, request.limit()).await?;
+    Ok(request.numbered_page(rows))
+}

@@ -1,0 +1,138 @@
+//! Uses of join tokens. A use belongs to one registration; the node's first heartbeat confirms it, and without one it
+//! is given back (contract §3.2).
+
+use super::database::{Connection, Result};
+use crate::clock::millis;
+use baseos_interfaces::Timestamp;
+use sqlx::Row as _;
+
+/// How long a use waits for the node's first heartbeat before it is given back, seconds.
+const UNCONFIRMED_SECONDS: i64 = 15 * 60;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Use {
+    pub(crate) node_id: String,
+    pub(crate) confirmed: bool,
+    pub(crate) released: bool,
+}
+
+/// Takes one use if one is left. It is one statement, so that exactly one of N nodes gets the last use.
+/// `late`: the use was taken before the token expired and was given back since, so that the expiry does not count.
+pub(crate) async fn take(c: &mut Connection, id: &str, now: Timestamp, late: bool) -> Result<bool> {
+    let done = sqlx::query(
+        "UPDATE join_tokens SET uses = uses + 1
+         WHERE id = $1 AND uses < max_uses AND revoked_at IS NULL AND (expires_at > $2 OR $3 = 1)",
+    )
+    .bind(id)
+    .bind(millis(now))
+    .bind(i64::from(late))
+    .execute(c)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Gives back the uses whose nodes have not been heard from in time, marks those nodes abandoned, and returns how
+/// many uses there were.
+pub(crate) async fn give_back(c: &mut Connection, now: Timestamp) -> Result<u64> {
+    let before = millis(now).saturating_sub(UNCONFIRMED_SECONDS * 1000);
+    let unconfirmed = sqlx::query(
+        "SELECT token_id, registration_id, node_id FROM join_uses
+         WHERE confirmed_at IS NULL AND released_at IS NULL AND taken_at <= $1",
+    )
+    .bind(before)
+    .fetch_all(&mut *c)
+    .await?;
+    for row in &unconfirmed {
+        let (token, registration): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let node: String = row.try_get(2)?;
+        sqlx::query("UPDATE join_uses SET released_at = $3 WHERE token_id = $1 AND registration_id = $2")
+            .bind(&token)
+            .bind(&registration)
+            .bind(millis(now))
+            .execute(&mut *c)
+            .await?;
+        sqlx::query("UPDATE join_tokens SET uses = uses - 1 WHERE id = $1 AND uses > 0")
+            .bind(&token)
+            .execute(&mut *c)
+            .await?;
+        sqlx::query(
+            "UPDATE nodes SET lifecycle = 'abandoned'
+             WHERE id = $1 AND confirmed_at IS NULL AND lifecycle = 'active'",
+        )
+        .bind(&node)
+        .execute(&mut *c)
+        .await?;
+    }
+    Ok(unconfirmed.len() as u64)
+}
+
+pub(crate) async fn find(c: &mut Connection, token: &str, registration: &str) -> Result<Option<Use>> {
+    let row = sqlx::query(
+        "SELECT node_id, confirmed_at, released_at FROM join_uses WHERE token_id = $1 AND registration_id = $2",
+    )
+    .bind(token)
+    .bind(registration)
+    .fetch_optional(c)
+    .await?;
+    row.map(|row| {
+        Ok(Use {
+            node_id: row.try_get(0)?,
+            confirmed: row.try_get::<Option<i64>, _>(1)?.is_some(),
+            released: row.try_get::<Option<i64>, _>(2)?.is_some(),
+        })
+    })
+    .transpose()
+}
+
+/// Binds a use to a registration and its node, taken now.
+pub(crate) async fn bind(
+    c: &mut Connection,
+    token: &str,
+    registration: &str,
+    node: &str,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO join_uses (token_id, registration_id, node_id, taken_at) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (token_id, registration_id) DO UPDATE
+         SET taken_at = excluded.taken_at, released_at = NULL",
+    )
+    .bind(token)
+    .bind(registration)
+    .bind(node)
+    .bind(millis(now))
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Confirms the use of a node that has been heard from. `false`: it was given back and none is left.
+pub(crate) async fn confirm(c: &mut Connection, node: &str, now: Timestamp) -> Result<bool> {
+    let open = sqlx::query(
+        "SELECT token_id, registration_id, released_at FROM join_uses
+         WHERE node_id = $1 AND confirmed_at IS NULL ORDER BY taken_at DESC",
+    )
+    .bind(node)
+    .fetch_all(&mut *c)
+    .await?;
+    let mut confirmed = open.is_empty();
+    for row in &open {
+        let (token, registration): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let released = row.try_get::<Option<i64>, _>(2)?.is_some();
+        // A late node takes its use again if one is left.
+        if released && (confirmed || !take(c, &token, now, true).await?) {
+            continue;
+        }
+        confirmed = true;
+        sqlx::query(
+            "UPDATE join_uses SET confirmed_at = $3, released_at = NULL
+             WHERE token_id = $1 AND registration_id = $2",
+        )
+        .bind(&token)
+        .bind(&registration)
+        .bind(millis(now))
+        .execute(&mut *c)
+        .await?;
+    }
+    Ok(confirmed)
+}

@@ -1,0 +1,188 @@
+//! Refused bodies. Each is answered with a problem that names the place (checked by `problem`).
+
+use crate::support::{Cloudly, problem, send_refused};
+use baseos_interfaces::limits::{HEARTBEAT_MAX_BYTES, REGISTER_MAX_BYTES};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+fn register(cloudly: &Cloudly) -> RequestBuilder {
+    cloudly
+        .http
+        .post(format!("{}/baseos/v1/nodes/register", cloudly.url))
+        .header("content-type", "application/json")
+}
+
+fn registration() -> Value {
+    json!({
+        "protocolVersion": 1, "joinToken": "szj_x", "registrationId": "reg-1",
+        "node": { "name": "edge", "agentVersion": "0.1.0" },
+    })
+}
+
+#[tokio::test]
+async fn invalid_json_is_refused_with_line_and_column() {
+    let cloudly = Cloudly::start().await;
+    for body in ["", "{", "{\"a\": }", "[1, 2", "{} {}", "\u{0}", "NaN"] {
+        let refused = send_refused(register(&cloudly).body(body)).await;
+        assert_eq!(
+            (refused.status, refused.code.as_str()),
+            (422, "invalidRequest"),
+            "{body:?}"
+        );
+    }
+    let refused = send_refused(register(&cloudly).body("{\n  oops")).await;
+    assert!(refused.title.contains("line 2 column 3"), "{}", refused.title);
+}
+
+#[tokio::test]
+async fn a_member_of_the_wrong_type_is_named_without_its_value() {
+    let cloudly = Cloudly::start().await;
+    let mut body = registration();
+    body["node"]["name"] = json!(["szj_secret"]);
+    let refused = send_refused(register(&cloudly).json(&body)).await;
+    assert_eq!(refused.status, 422);
+    assert_eq!(refused.errors[0].pointer, "/node/name");
+    let mut body = registration();
+    body["protocolVersion"] = json!("szj_secret, expected szj_secret");
+    let refused = send_refused(register(&cloudly).json(&body)).await;
+    assert_eq!(refused.errors[0].pointer, "/protocolVersion");
+    assert!(!serde_json::to_string(&refused).unwrap().contains("secret"));
+}
+
+#[tokio::test]
+async fn a_missing_member_is_named() {
+    let cloudly = Cloudly::start().await;
+    let mut body = registration();
+    body.as_object_mut().unwrap().remove("registrationId");
+    let refused = send_refused(register(&cloudly).json(&body)).await;
+    assert_eq!(refused.errors[0].code, "missing");
+    assert!(refused.title.contains("registrationId"), "{}", refused.title);
+}
+
+#[tokio::test]
+async fn members_out_of_bounds_are_named() {
+    let cloudly = Cloudly::start().await;
+    for (pointer, value) in [
+        ("/registrationId", json!("")),
+        ("/registrationId", json!("x".repeat(129))),
+        ("/node/name", json!("")),
+        ("/node/name", json!("two\nlines")),
+        ("/node/hardwareId", json!("x".repeat(256))),
+        ("/labels", json!({ "x".repeat(65): "y" })),
+        ("/capabilities", json!(vec!["c"; 65])),
+    ] {
+        let mut body = registration();
+        match pointer.rsplit_once('/').unwrap() {
+            ("", member) => body[member] = value,
+            (parent, member) => body[&parent[1..]][member] = value,
+        }
+        let refused = send_refused(register(&cloudly).json(&body)).await;
+        assert_eq!(
+            (refused.status, refused.errors[0].pointer.as_str()),
+            (422, pointer)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_body_without_the_json_content_type_is_refused() {
+    let cloudly = Cloudly::start().await;
+    let url = format!("{}/baseos/v1/nodes/register", cloudly.url);
+    let body = registration().to_string();
+    for content_type in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/jsonx",
+    ] {
+        let refused = send_refused(
+            cloudly
+                .http
+                .post(&url)
+                .header("content-type", content_type)
+                .body(body.clone()),
+        )
+        .await;
+        assert_eq!(
+            (refused.status, refused.code.as_str()),
+            (415, "unsupportedMediaType"),
+            "{content_type}"
+        );
+    }
+    assert_eq!(
+        send_refused(cloudly.http.post(&url).body(body.clone()))
+            .await
+            .status,
+        415
+    );
+    let accepted = cloudly
+        .http
+        .post(&url)
+        .header("content-type", "application/json; charset=utf-8")
+        .body(body);
+    assert_eq!(
+        send_refused(accepted).await.status,
+        401,
+        "only the token is wrong"
+    );
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_on_both_endpoints() {
+    let cloudly = Cloudly::start().await;
+    let mut body = registration();
+    body["padding"] = json!("x".repeat(REGISTER_MAX_BYTES));
+    let refused = send_refused(register(&cloudly).json(&body)).await;
+    assert_eq!((refused.status, refused.code.as_str()), (413, "payloadTooLarge"));
+
+    let mut device = cloudly.enrol("edge").await;
+    let fits = device.next(json!({ "padding": "x".repeat(HEARTBEAT_MAX_BYTES - 200) }));
+    assert_eq!(device.send(&cloudly, &fits).await.status(), 200);
+    let huge = device.next(json!({ "padding": "x".repeat(HEARTBEAT_MAX_BYTES) }));
+    assert_eq!(problem(device.send(&cloudly, &huge).await).await.status, 413);
+}
+
+#[tokio::test]
+async fn a_deeply_nested_body_is_refused() {
+    let cloudly = Cloudly::start().await;
+    let deep = format!("{{\"labels\": {}{}}}", "[".repeat(15_000), "]".repeat(15_000));
+    assert_eq!(send_refused(register(&cloudly).body(deep)).await.status, 422);
+    let mut device = cloudly.enrol("edge").await;
+    let nested = |depth| (0..depth).fold(json!(1), |data, _| json!([data]));
+    for (depth, status) in [(32, 200), (33, 422), (120, 422)] {
+        let event = json!({ "id": "e", "at": "2026-11-23T12:00:00Z", "type": "x", "data": nested(depth) });
+        let heartbeat = device.next(json!({ "events": [event] }));
+        assert_eq!(
+            device.send(&cloudly, &heartbeat).await.status(),
+            status,
+            "{depth} deep"
+        );
+    }
+    let request = json!({ "commit": "1f0a9be", "services": { "a": { "image": "i", "composition": { "x": nested(40) } } } });
+    let refused = cloudly.refused(Method::POST, "releases", request).await;
+    assert_eq!(refused.errors[0].pointer, "/services/a/composition");
+}
+
+#[tokio::test]
+async fn a_heartbeat_with_invalid_members_changes_nothing() {
+    let cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    for more in [
+        json!({ "runId": "" }),
+        json!({ "sequence": -1 }),
+        json!({ "observedRevision": (1u64 << 53) }),
+        json!({ "statusHash": null }),
+        json!({ "status": {} }),
+        json!({ "sentAt": "yesterday" }),
+        json!({ "events": [{ "id": "e" }] }),
+    ] {
+        let heartbeat = device.next(more.clone());
+        let refused = problem(device.send(&cloudly, &heartbeat).await).await;
+        assert_eq!(
+            (refused.status, refused.code.as_str()),
+            (422, "invalidRequest"),
+            "{more}"
+        );
+        assert!(!refused.errors.is_empty(), "{more}");
+    }
+    assert_eq!(cloudly.node(&device).await.last_seen_at, None);
+}

@@ -1,0 +1,248 @@
+//! The real program: serving, and operated from its command line.
+
+use crate::support::{COMMIT, Program, cloudly, output, status};
+use baseos_interfaces::token::{Token, TokenKind};
+use cloudly_baseos::mint;
+use serde_json::{Value, json};
+use std::process::Stdio;
+use tempfile::TempDir;
+
+#[tokio::test]
+async fn a_node_is_operated_from_the_command_line() {
+    let program = Program::start().await;
+    let token = program.run_ok(&["token", "create", "--quiet"]).await;
+    let mut device = program.enrol_with(token.trim(), "edge-1").await;
+    let image = "onebox=registry.example/onebox:1";
+    program
+        .run_ok(&[
+            "release",
+            "create",
+            "--commit",
+            COMMIT,
+            "--version",
+            "1.0.0",
+            "--service",
+            image,
+        ])
+        .await;
+    let set = [
+        "desired",
+        "set",
+        "--commit",
+        COMMIT,
+        "--window",
+        "sat,sun 01:00 3h Europe/Berlin",
+    ];
+    assert_eq!(
+        program.run_ok(&set).await,
+        format!("release {COMMIT} is desired of all nodes (revision 1)\n")
+    );
+
+    let mut waiting = status("waiting", Some(COMMIT), None);
+    waiting["update"]["blockedBy"] = json!([
+        { "kind": "localLock", "holder": "onebox", "reason": "backup running", "since": "2026-11-23T12:00:00Z" }
+    ]);
+    device.hash = "w".to_owned();
+    device
+        .heartbeat_with(&program, json!({ "status": waiting }))
+        .await;
+    let shown = program.run_ok(&["node", "show", "edge-1"]).await;
+    let first = shown.lines().next().unwrap();
+    let expected = format!(
+        "edge-1 is ready to update to {COMMIT} and waits for the update lock of onebox (backup running)."
+    );
+    assert_eq!(first, expected);
+    assert!(shown.contains("online"), "{shown}");
+
+    device.hash = "s".to_owned();
+    device.observed = 1;
+    let succeeded = status("succeeded", Some(COMMIT), Some(COMMIT));
+    device
+        .heartbeat_with(&program, json!({ "status": succeeded }))
+        .await;
+    let shown = program.run_ok(&["node", "show", &device.id]).await;
+    assert!(
+        shown.starts_with(&format!(
+            "edge-1 runs release {COMMIT}, as desired; nothing to do."
+        )),
+        "{shown}"
+    );
+    let list = program.run_ok(&["node", "list"]).await;
+    assert!(list.contains("edge-1") && list.contains("succeeded"), "{list}");
+
+    let sent = program
+        .run_ok(&[
+            "node",
+            "command",
+            "edge-1",
+            "restartService",
+            "--service",
+            "onebox",
+        ])
+        .await;
+    assert!(sent.contains("cmd_"), "{sent}");
+    assert!(
+        program
+            .run_ok(&["node", "commands", "edge-1"])
+            .await
+            .contains("waiting")
+    );
+    assert!(
+        program
+            .run_ok(&["node", "suspend", "edge-1"])
+            .await
+            .contains("is suspended")
+    );
+    program.run_ok(&["node", "restore", "edge-1"]).await;
+    assert!(
+        program
+            .run_ok(&["node", "remove", "edge-1"])
+            .await
+            .contains("was removed")
+    );
+    let audit = program.run_ok(&["audit", "list"]).await;
+    for action in [
+        "node.removed",
+        "node.suspended",
+        "command.created",
+        "desired.set",
+        "release.created",
+    ] {
+        assert!(audit.contains(action), "{action}: {audit}");
+    }
+    program.stop().await;
+}
+
+#[tokio::test]
+async fn token_create_prints_the_token_alone_when_quiet() {
+    let program = Program::start().await;
+    let printed = program
+        .run_ok(&["token", "create", "--quiet", "--uses", "3", "--ttl", "2h"])
+        .await;
+    assert!(Token::parse(TokenKind::Join, &printed).is_ok());
+    assert_eq!(printed.lines().count(), 1);
+    let listed: Value = serde_json::from_str(&program.run_ok(&["token", "list", "--json"]).await).unwrap();
+    assert_eq!(listed[0]["maxUses"], 3);
+    let id = listed[0]["id"].as_str().unwrap();
+    assert_eq!(
+        program.run_ok(&["token", "revoke", id]).await,
+        format!("{id} is revoked\n")
+    );
+}
+
+#[tokio::test]
+async fn token_generate_makes_a_token_without_a_server() {
+    let dir = TempDir::new().unwrap();
+    let output = output(cloudly(&dir).args(["token", "generate"])).await;
+    assert!(Token::parse(TokenKind::Join, &String::from_utf8(output.stdout).unwrap()).is_ok());
+}
+
+#[tokio::test]
+async fn lists_print_json_or_say_that_they_are_empty() {
+    let program = Program::start().await;
+    for list in [
+        ["node", "list"],
+        ["token", "list"],
+        ["release", "list"],
+        ["audit", "list"],
+    ] {
+        let json = program.run_ok(&[list[0], list[1], "--json"]).await;
+        assert_eq!(
+            serde_json::from_str::<Value>(&json).unwrap(),
+            json!([]),
+            "{list:?}"
+        );
+    }
+    assert!(
+        program
+            .run_ok(&["node", "list"])
+            .await
+            .contains("there are no nodes yet")
+    );
+}
+
+#[tokio::test]
+async fn failures_print_a_sentence_and_exit_with_an_error() {
+    let program = Program::start().await;
+    let error = program
+        .run_err(&["release", "create", "--commit", "1234567", "--service", "a=b"])
+        .await;
+    assert!(
+        error.starts_with("cloudly: a commit needs at least one of the letters"),
+        "{error}"
+    );
+    let error = program.run_err(&["node", "show", "nobody"]).await;
+    assert_eq!(error, "cloudly: there is no node with the id or name `nobody`\n");
+    let error = program.run_err(&["desired", "set", "--commit", COMMIT]).await;
+    assert!(error.contains("create it first"), "{error}");
+    let error = program.run_err(&["desired", "set"]).await;
+    assert!(error.contains("--commit"), "{error}");
+    let error = program
+        .run_err(&["node", "list", "--token-file", "nowhere"])
+        .await;
+    assert!(error.contains("nowhere"), "{error}");
+    std::fs::write(program.dir.path().join("garbage"), "garbage").unwrap();
+    let error = program
+        .run_err(&["node", "list", "--token-file", "garbage"])
+        .await;
+    assert!(error.contains("holds no admin token"), "{error}");
+    let other = mint(TokenKind::Admin).unwrap();
+    std::fs::write(program.dir.path().join("other"), other.expose()).unwrap();
+    let error = program.run_err(&["node", "list", "--token-file", "other"]).await;
+    assert!(error.contains("not accepted"), "{error}");
+}
+
+#[tokio::test]
+async fn an_unreachable_server_is_named() {
+    let program = Program::start().await;
+    let output = output(cloudly(&program.dir).args(["node", "list", "--url", "http://127.0.0.1:1"])).await;
+    assert!(!output.status.success());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.starts_with("cloudly: no answer from http://127.0.0.1:1/"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn serve_says_why_it_cannot_start() {
+    let dir = TempDir::new().unwrap();
+    for (args, text) in [
+        (
+            ["--database-url", "postgres://db/cloudly"],
+            "PostgreSQL is not in this version",
+        ),
+        (
+            ["--database-url", "sqlite:nowhere/c.db"],
+            "cannot open the database nowhere/c.db",
+        ),
+        (
+            ["--baseos-join-token", "szj_typo"],
+            "CLOUDLY_BASEOS_JOIN_TOKEN: a token has 64 characters",
+        ),
+    ] {
+        let serve = ["serve", "--listen", "127.0.0.1:0"];
+        let output = output(cloudly(&dir).args(serve).args(args)).await;
+        assert!(!output.status.success());
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains(text), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn empty_variables_count_as_not_set() {
+    let program = Program::start_with(|_, command| {
+        for variable in [
+            "CLOUDLY_BASEOS_JOIN_TOKEN",
+            "CLOUDLY_ADMIN_TOKEN_FILE",
+            "CLOUDLY_TOKEN_PEPPER_FILE",
+        ] {
+            command.env(variable, "");
+        }
+        command.stderr(Stdio::null());
+    })
+    .await;
+    for file in ["admin-token", "token-pepper"] {
+        assert!(program.dir.path().join(file).exists());
+    }
+}

@@ -1,0 +1,28 @@
+//! Cloudly over real HTTP: in this process with a clock that tests move, and as the real program.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::needless_pass_by_value,
+    reason = "helpers of tests; many take json!(…)"
+)]
+
+mod audit;
+mod bodies;
+mod cli;
+mod commands;
+mod configured_token;
+mod durability;
+mod heartbeats;
+mod join_token_uses;
+mod lists;
+mod nodes;
+mod presence;
+mod problems;
+mod registration;
+mod releases;
+mod replacement;
+mod secrets;
+mod start;
+mod support;
+mod targets;

@@ -1,0 +1,72 @@
+//! Decisions of operators about nodes.
+
+use crate::support::Cloudly;
+use reqwest::Method;
+use serde_json::json;
+
+#[tokio::test]
+async fn a_suspended_node_is_refused_until_it_is_restored() {
+    let cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    cloudly.decide(&device, "suspend").await;
+    let refused = device.refused(&cloudly).await;
+    assert_eq!((refused.status, refused.code.as_str()), (403, "nodeSuspended"));
+    assert_eq!(refused.next_heartbeat_seconds, Some(60));
+    cloudly.decide(&device, "restore").await;
+    device.heartbeat(&cloudly).await;
+}
+
+#[tokio::test]
+async fn the_heartbeat_of_a_removed_node_is_answered_with_gone() {
+    let cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    cloudly.decide(&device, "remove").await;
+    let refused = device.refused(&cloudly).await;
+    assert_eq!((refused.status, refused.code.as_str()), (410, "nodeRemoved"));
+}
+
+#[tokio::test]
+async fn a_removed_node_must_be_restored_before_anything_else() {
+    let cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    let node = |what: &str| format!("nodes/{}/{what}", device.id);
+    cloudly.decide(&device, "remove").await;
+    assert_eq!(
+        cloudly
+            .refused(Method::POST, &node("approve"), json!({}))
+            .await
+            .status,
+        409
+    );
+    assert_eq!(
+        cloudly
+            .refused(Method::POST, &node("commands"), json!({ "type": "reboot" }))
+            .await
+            .status,
+        409
+    );
+    let restored = cloudly.decide(&device, "restore").await;
+    assert_eq!(restored.lifecycle, "active");
+    device.heartbeat(&cloudly).await;
+}
+
+#[tokio::test]
+async fn unknown_ids_are_not_found() {
+    let cloudly = Cloudly::start().await;
+    for (method, path) in [
+        (Method::GET, "nodes/node_x"),
+        (Method::GET, "nodes/node_x/desired"),
+        (Method::GET, "nodes/node_x/events"),
+        (Method::GET, "nodes/node_x/commands"),
+        (Method::POST, "nodes/node_x/approve"),
+        (Method::DELETE, "nodes/node_x/desired"),
+        (Method::DELETE, "join-tokens/xxxxxxxxxx"),
+    ] {
+        let refused = cloudly.refused(method.clone(), path, json!({})).await;
+        assert_eq!(
+            (refused.status, refused.code.as_str()),
+            (404, "notFound"),
+            "{method} {path}"
+        );
+    }
+}

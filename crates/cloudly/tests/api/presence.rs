@@ -1,0 +1,116 @@
+//! Presence and clones (contract §4.3 and §4.11).
+
+use crate::support::{COMMIT, Cloudly, start_time, status};
+use baseos_interfaces::admin::PresenceState;
+use serde_json::json;
+
+#[tokio::test]
+async fn two_alternating_runs_are_a_clone_and_get_no_orders_until_cleared() {
+    let cloudly = Cloudly::start().await;
+    let mut one = cloudly.enrol("edge").await;
+    cloudly.set_target(COMMIT).await;
+    let mut two = one.clone();
+    two.run = "r_2".to_owned();
+    let mut suspected = false;
+    for _ in 0..3 {
+        suspected |= one.heartbeat(&cloudly).await.orders.clone_suspected;
+        suspected |= two.heartbeat(&cloudly).await.orders.clone_suspected;
+    }
+    assert!(suspected);
+    cloudly.command(&one, json!({ "type": "reboot" })).await;
+    let orders = two.heartbeat(&cloudly).await.orders;
+    assert!(orders.clone_suspected);
+    assert!(orders.desired.is_none() && orders.commands.is_empty());
+    assert!(cloudly.node(&one).await.clone_suspected);
+    assert_eq!(
+        cloudly
+            .audit()
+            .await
+            .iter()
+            .filter(|(action, _)| action == "node.cloneSuspected")
+            .count(),
+        1
+    );
+
+    cloudly.decide(&one, "clear-clone").await;
+    let orders = two.heartbeat(&cloudly).await.orders;
+    assert!(!orders.clone_suspected);
+    assert!(orders.desired.is_some());
+}
+
+#[tokio::test]
+async fn restarts_and_a_delayed_request_are_no_clone() {
+    let cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    device.heartbeat(&cloudly).await;
+    for run in ["r_2", "r_3", "r_4"] {
+        let mut earlier = device.clone();
+        device.run = run.to_owned();
+        device.sequence = 0;
+        assert!(!device.heartbeat(&cloudly).await.orders.clone_suspected);
+        assert!(!earlier.heartbeat(&cloudly).await.orders.clone_suspected);
+        assert!(!device.heartbeat(&cloudly).await.orders.clone_suspected);
+    }
+}
+
+#[tokio::test]
+async fn a_delayed_status_of_an_earlier_run_does_not_replace_a_newer_one() {
+    let cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    device
+        .report(&cloudly, status("applying", Some(COMMIT), None))
+        .await;
+    let mut earlier = device.clone();
+    device.run = "r_2".to_owned();
+    device
+        .report(&cloudly, status("succeeded", Some(COMMIT), Some(COMMIT)))
+        .await;
+    earlier
+        .report(&cloudly, status("failed", Some(COMMIT), None))
+        .await;
+    assert_eq!(
+        cloudly.node(&device).await.status.unwrap().update.state.as_str(),
+        "succeeded"
+    );
+}
+
+#[tokio::test]
+async fn presence_goes_from_online_to_late_to_offline() {
+    let cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    assert_eq!(cloudly.node(&device).await.last_seen_at, None);
+    let interval = device.heartbeat(&cloudly).await.orders.next_heartbeat_seconds;
+    assert_eq!(interval, 60);
+    assert_eq!(cloudly.node(&device).await.presence, PresenceState::Online);
+    assert_eq!(cloudly.node(&device).await.last_seen_at, Some(start_time()));
+    cloudly.clock.advance(60 + 20);
+    assert_eq!(cloudly.node(&device).await.presence, PresenceState::Online);
+    cloudly.clock.advance(1);
+    assert_eq!(cloudly.node(&device).await.presence, PresenceState::Late);
+    cloudly.clock.advance(100);
+    assert_eq!(cloudly.node(&device).await.presence, PresenceState::Offline);
+    device.heartbeat(&cloudly).await;
+    assert_eq!(cloudly.node(&device).await.presence, PresenceState::Online);
+}
+
+#[tokio::test]
+async fn a_silent_node_is_unknown_for_two_intervals_after_a_restart() {
+    let mut cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    device.heartbeat(&cloudly).await;
+    cloudly.restart_after(600).await;
+    assert_eq!(cloudly.node(&device).await.presence, PresenceState::Unknown);
+    cloudly.clock.advance(120);
+    assert_eq!(cloudly.node(&device).await.presence, PresenceState::Offline);
+}
+
+#[tokio::test]
+async fn a_goodbye_is_offline_at_once_and_the_next_heartbeat_is_online() {
+    let cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    device.heartbeat_with(&cloudly, json!({ "goodbye": true })).await;
+    assert_eq!(cloudly.node(&device).await.presence, PresenceState::Offline);
+    device.run = "r_2".to_owned();
+    device.heartbeat(&cloudly).await;
+    assert_eq!(cloudly.node(&device).await.presence, PresenceState::Online);
+}

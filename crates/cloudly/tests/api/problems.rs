@@ -1,0 +1,119 @@
+//! Refused requests: paths, methods, tokens, queries. Each is answered with a problem (checked by `problem`).
+
+use crate::support::{Cloudly, forged, problem, send_refused};
+use baseos_interfaces::token::TokenKind;
+use cloudly_baseos::mint;
+use reqwest::Method;
+use serde_json::json;
+
+#[tokio::test]
+async fn an_unknown_path_is_a_problem() {
+    let cloudly = Cloudly::start().await;
+    for path in [
+        "/",
+        "/baseos",
+        "/baseos/v1/nodes",
+        "/baseos/v2/nodes/register",
+        "/%ff",
+        "/baseos/v1/admin/nope",
+    ] {
+        let refused = send_refused(
+            cloudly
+                .http
+                .get(format!("{}{path}", cloudly.url))
+                .bearer_auth(&cloudly.admin_token),
+        )
+        .await;
+        assert_eq!(
+            (refused.status, refused.code.as_str()),
+            (404, "notFound"),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_method_is_a_problem_with_the_allowed_ones() {
+    let cloudly = Cloudly::start().await;
+    let url = format!("{}/baseos/v1/nodes/register", cloudly.url);
+    let response = cloudly.http.get(&url).send().await.unwrap();
+    assert_eq!(response.headers()["allow"], "POST");
+    let refused = problem(response).await;
+    assert_eq!((refused.status, refused.code.as_str()), (405, "methodNotAllowed"));
+    let refused = send_refused(cloudly.admin(Method::PATCH, "desired")).await;
+    assert_eq!(refused.status, 405);
+}
+
+#[tokio::test]
+async fn a_missing_or_wrong_node_token_is_refused() {
+    let cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    let url = format!("{}/baseos/v1/nodes/heartbeat", cloudly.url);
+    let heartbeat = device.next(json!({}));
+    let bare = || cloudly.http.post(&url).json(&heartbeat);
+    let wrong = mint(TokenKind::Node).unwrap();
+    for request in [
+        bare(),
+        bare().header("authorization", "Basic eDp5"),
+        bare().header("authorization", "Bearer"),
+        bare().bearer_auth("szn_short"),
+        bare().bearer_auth(wrong.expose()),
+        bare().bearer_auth(forged(TokenKind::Node, &device.token[4..14]).expose()),
+        bare().bearer_auth(&cloudly.admin_token),
+    ] {
+        let refused = send_refused(request).await;
+        assert_eq!((refused.status, refused.code.as_str()), (401, "nodeTokenInvalid"));
+        assert!(!refused.retryable);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_admin_token_is_refused_before_the_body_is_read() {
+    let cloudly = Cloudly::start().await;
+    let device = cloudly.enrol("edge").await;
+    let url = format!("{}/baseos/v1/admin/releases", cloudly.url);
+    let wrong = mint(TokenKind::Admin).unwrap();
+    let forged = forged(TokenKind::Admin, &cloudly.admin_token[4..14]);
+    let bare = || cloudly.http.post(&url).body("not json");
+    for request in [
+        bare(),
+        bare().bearer_auth(wrong.expose()),
+        bare().bearer_auth(forged.expose()),
+        bare().bearer_auth(&device.token),
+    ] {
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()["www-authenticate"], "Bearer");
+        let refused = problem(response).await;
+        assert_eq!(
+            (refused.status, refused.code.as_str()),
+            (401, "adminTokenInvalid")
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_invalid_query_is_a_problem() {
+    let cloudly = Cloudly::start().await;
+    let refused = cloudly.refused(Method::GET, "nodes?limit=many", json!({})).await;
+    assert_eq!(refused.code, "invalidRequest");
+    assert_eq!(
+        cloudly
+            .refused(Method::GET, "audit?cursor=x", json!({}))
+            .await
+            .status,
+        422
+    );
+}
+
+#[tokio::test]
+async fn the_health_check_needs_no_token() {
+    let cloudly = Cloudly::start().await;
+    let response = cloudly
+        .http
+        .get(format!("{}/healthz", cloudly.url))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(response.headers().contains_key("x-request-id"));
+}

@@ -1,0 +1,32 @@
+//! Servers, an operator and devices that speak real HTTP.
+
+mod api;
+mod cloudly;
+mod device;
+mod process;
+mod program;
+
+pub(crate) use api::{assert_refused, ok, problem, send_refused};
+pub(crate) use cloudly::{Cloudly, start_time};
+pub(crate) use device::{Device, status};
+pub(crate) use process::output;
+pub(crate) use program::{Program, cloudly};
+
+use baseos_interfaces::token::{Token, TokenKind};
+
+pub(crate) const COMMIT: &str = "1f0a9be";
+pub(crate) const OTHER_COMMIT: &str = "77c2d01";
+
+/// A well-formed token with a known id and another secret, since anybody can compute the checksum.
+pub(crate) fn forged(kind: TokenKind, id: &str) -> Token {
+    let alphabet = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut left = id.bytes();
+    let forged = Token::mint(kind, |bytes| {
+        for byte in bytes.iter_mut() {
+            let digit = left.next().unwrap_or(b'0');
+            *byte = alphabet.iter().position(|d| *d == digit).unwrap() as u8;
+        }
+    });
+    assert_eq!(forged.id().as_str(), id);
+    forged
+}

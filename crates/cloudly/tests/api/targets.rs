@@ -1,0 +1,173 @@
+//! Targets: what is desired, of one node or of all.
+
+use crate::support::{COMMIT, Cloudly, Device, OTHER_COMMIT};
+use baseos_interfaces::admin::DesiredRecord;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// The commit in the answer to the next heartbeat, which the device observes.
+async fn desired_commit(device: &mut Device, cloudly: &Cloudly) -> Option<String> {
+    let desired = device.heartbeat(cloudly).await.orders.desired.unwrap();
+    device.observed = desired.revision;
+    desired.app.map(|app| app.release.commit)
+}
+
+#[tokio::test]
+async fn the_desired_state_is_sent_until_the_node_has_observed_it() {
+    let cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    assert!(
+        device.heartbeat(&cloudly).await.orders.desired.is_none(),
+        "nothing was ever desired"
+    );
+    let revision = cloudly.set_target(COMMIT).await;
+    let desired = device.heartbeat(&cloudly).await.orders.desired.unwrap();
+    assert_eq!(desired.revision, revision);
+    assert_eq!(
+        desired.app.unwrap().release.services["onebox"].image,
+        "registry.example/onebox:1"
+    );
+    assert!(
+        device.heartbeat(&cloudly).await.orders.desired.is_some(),
+        "the answer may have been lost"
+    );
+    device.observed = revision;
+    assert!(device.heartbeat(&cloudly).await.orders.desired.is_none());
+    let record = cloudly.node(&device).await;
+    assert_eq!(
+        (record.desired_revision, record.observed_revision),
+        (revision, revision)
+    );
+    assert_eq!(record.desired_commit.as_deref(), Some(COMMIT));
+}
+
+#[tokio::test]
+async fn a_nodes_own_target_wins_and_unsetting_it_raises_the_revision() {
+    let cloudly = Cloudly::start().await;
+    let (mut one, mut other) = (cloudly.enrol("one").await, cloudly.enrol("other").await);
+    cloudly.set_target(COMMIT).await;
+    cloudly.create_release(OTHER_COMMIT).await;
+    let own = format!("nodes/{}/desired", one.id);
+    let _: Value = cloudly.put(&own, json!({ "commit": OTHER_COMMIT })).await;
+    assert_eq!(
+        desired_commit(&mut one, &cloudly).await.as_deref(),
+        Some(OTHER_COMMIT)
+    );
+    assert_eq!(
+        desired_commit(&mut other, &cloudly).await.as_deref(),
+        Some(COMMIT)
+    );
+    let before = one.observed;
+    let unset = cloudly.admin(Method::DELETE, &own).send().await.unwrap();
+    assert_eq!(unset.status(), 200);
+    assert_eq!(desired_commit(&mut one, &cloudly).await.as_deref(), Some(COMMIT));
+    assert!(one.observed > before);
+    assert!(
+        other.heartbeat(&cloudly).await.orders.desired.is_none(),
+        "nothing changed for the other node"
+    );
+}
+
+#[tokio::test]
+async fn a_target_without_a_release_is_sent_explicitly() {
+    let cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    cloudly.set_target(COMMIT).await;
+    desired_commit(&mut device, &cloudly).await;
+    let _: Value = cloudly.put("desired", json!({ "commit": null })).await;
+    let desired = device.heartbeat(&cloudly).await.orders.desired.unwrap();
+    assert!(desired.revision > device.observed);
+    assert!(desired.app.is_none());
+}
+
+#[tokio::test]
+async fn a_higher_observed_revision_gets_nothing_lower_and_raises_the_next_one() {
+    let cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    cloudly.set_target(COMMIT).await;
+    device.observed = 500;
+    assert!(device.heartbeat(&cloudly).await.orders.desired.is_none());
+    let revision = cloudly.set_target(OTHER_COMMIT).await;
+    assert_eq!(revision, 501);
+    assert_eq!(
+        desired_commit(&mut device, &cloudly).await.as_deref(),
+        Some(OTHER_COMMIT)
+    );
+}
+
+#[tokio::test]
+async fn an_absurd_observed_revision_does_not_raise_the_next_one() {
+    let cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    device.observed = (1 << 53) - 1;
+    device.heartbeat(&cloudly).await;
+    assert_eq!(cloudly.set_target(COMMIT).await, 1);
+}
+
+#[tokio::test]
+async fn an_invalid_target_is_refused_with_pointer_and_reason() {
+    let cloudly = Cloudly::start().await;
+    cloudly.create_release(COMMIT).await;
+    let window =
+        |days: &str| json!({ "days": [days], "start": "01:00", "durationSeconds": 60, "timeZone": "UTC" });
+    let cases = [
+        (json!({}), "/commit", "missing"),
+        (json!({ "commit": "77c2d01" }), "/commit", "no release"),
+        (
+            json!({ "commit": COMMIT, "policy": { "windows": [window("sat"), window("someday")] } }),
+            "/policy/windows/1",
+            "not a day",
+        ),
+        (
+            json!({ "commit": COMMIT, "policy": { "maxAttempts": 0 } }),
+            "/policy/maxAttempts",
+            "1 to 100",
+        ),
+        (
+            json!({ "commit": COMMIT, "policy": { "applyTimeoutSeconds": 0 } }),
+            "/policy/applyTimeoutSeconds",
+            "1 to",
+        ),
+        (
+            json!({ "commit": COMMIT, "policy": { "onFailure": "panic" } }),
+            "/policy/onFailure",
+            "rollback or report",
+        ),
+        (
+            json!({ "commit": COMMIT, "policy": { "force": { "by": "ann", "reason": "" } } }),
+            "/policy/force/reason",
+            "empty",
+        ),
+        (
+            json!({ "commit": COMMIT, "policy": { "maxAttempts": "three" } }),
+            "/policy/maxAttempts",
+            "expected u32",
+        ),
+    ];
+    for (request, pointer, text) in cases {
+        let refused = cloudly.refused(Method::PUT, "desired", request.clone()).await;
+        assert_eq!(refused.status, 422, "{request}");
+        assert_eq!(refused.errors[0].pointer, pointer, "{request}");
+        assert!(refused.title.contains(text), "{request}: {}", refused.title);
+    }
+}
+
+#[tokio::test]
+async fn every_change_of_a_target_raises_the_revision() {
+    let cloudly = Cloudly::start().await;
+    let device = cloudly.enrol("edge").await;
+    cloudly.create_release(COMMIT).await;
+    let own = format!("nodes/{}/desired", device.id);
+    let mut revisions = Vec::new();
+    for path in ["desired", &own, "desired", &own] {
+        let set: Value = cloudly.put(path, json!({ "commit": COMMIT })).await;
+        revisions.push(set["revision"].as_u64().unwrap());
+    }
+    assert!(revisions.is_sorted_by(|a, b| a < b), "{revisions:?}");
+    let record: DesiredRecord = cloudly.get(&own).await;
+    assert!(record.own);
+    assert_eq!(record.revision, revisions[3]);
+    let all: DesiredRecord = cloudly.get("desired").await;
+    assert!(!all.own);
+    assert_eq!(all.revision, revisions[2]);
+}
