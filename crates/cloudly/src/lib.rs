@@ -20,10 +20,6 @@
 //! A request goes from `http` (its form) to `service` (its meaning) to `storage` (its statements), and nothing calls
 //! upwards. `auth` and `presence` are what services decide with.
 #![forbid(unsafe_code)]
-#![allow(
-    missing_docs,
-    reason = "an error's text and a setting's name are their documentation"
-)]
 
 mod auth;
 mod clock;
