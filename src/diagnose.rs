@@ -6,8 +6,8 @@ use crate::adapters::supervisor::{self, PollIntervals, SupervisorClient, Supervi
 use crate::cli::OneShot;
 use crate::config::Settings;
 use crate::lifecycle::Event;
-use crate::lifecycle::checkpoint::migrate;
 use crate::lifecycle::effect::PollRate;
+use crate::lifecycle::migrate::migrate;
 use crate::vault::{Endpoint, Vault};
 use baseos_interfaces::local::Check;
 use std::sync::Arc;

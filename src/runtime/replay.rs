@@ -1,6 +1,7 @@
 //! `baserunner replay FILE`: feeds a journal to a fresh machine and prints what it does.
 
-use crate::lifecycle::checkpoint::{CheckpointError, migrate};
+use crate::lifecycle::checkpoint::CheckpointError;
+use crate::lifecycle::migrate::migrate;
 use crate::lifecycle::{Machine, Step};
 use crate::runtime::journal::{Entry, Header};
 use std::fmt::Write as _;

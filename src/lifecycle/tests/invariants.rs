@@ -98,7 +98,7 @@ proptest! {
     fn a_checkpoint_is_the_whole_truth(actions in vec(action(), 0..80)) {
         let world = played(&actions, true);
         let json = serde_json::to_value(&world.disk).unwrap();
-        let back = crate::lifecycle::checkpoint::migrate(json).unwrap();
+        let back = crate::lifecycle::migrate::migrate(json).unwrap();
         prop_assert_eq!(&back, &world.disk);
     }
 

@@ -1,6 +1,6 @@
 //! Upgrades a checkpoint of version 1, which stored wire types. The wire contract only grows, so they still read it.
 
-use super::{Checkpoint, CheckpointError};
+use crate::lifecycle::checkpoint::{Checkpoint, CheckpointError, VERSION};
 use crate::lifecycle::update::record::UpdateError;
 use crate::lifecycle::update::target::{Desired, Policy, Release};
 use baseos_interfaces::{command, desired, heartbeat, status};
@@ -20,7 +20,7 @@ pub(super) fn upgrade(mut old: Value) -> Result<Checkpoint, CheckpointError> {
     if let Some(durable) = durable.as_object_mut() {
         upgrade_durable(durable)?;
     }
-    let new = json!({ "version": super::VERSION, "saved": old["saved"], "state": state, "durable": durable });
+    let new = json!({ "version": VERSION, "saved": old["saved"], "state": state, "durable": durable });
     Ok(serde_json::from_value(new)?)
 }
 
