@@ -10,6 +10,7 @@ use baseos_interfaces::states::AgentState;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
+use proptest::test_runner::FileFailurePersistence;
 use std::collections::BTreeSet;
 
 fn action() -> impl Strategy<Value = Action> {
@@ -65,8 +66,23 @@ fn played(actions: &[Action], enrolled: bool) -> World {
     world
 }
 
+/// New failures are written beside this file; `PROPTEST_CASES` and `PROPTEST_RNG_SEED` say how much is walked and where
+/// (`tests/run` prints the seed).
+fn config() -> ProptestConfig {
+    const FAILURES: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src/lifecycle/tests/invariants.regressions"
+    );
+    ProptestConfig {
+        cases: 192,
+        max_shrink_iters: 20_000,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(FAILURES))),
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     /// At most one operation a port, nothing but Register before enrolment, timers only where they belong, attempts
     /// within the budget, and nobody waits without a reason.
@@ -166,6 +182,20 @@ proptest! {
         prop_assert_eq!(world.machine.agent_state(), AgentState::Idle, "{:?}", world.machine.state());
         prop_assert_eq!(world.target_commit(), Some(commit(4)));
         prop_assert!(world.faults.is_empty(), "{:#?}", world.faults);
+    }
+
+    /// Once the world lets it, the agent comes to an end that the reference model allows, and on the way does nothing
+    /// that the model forbids.
+    #[test]
+    fn comes_to_an_end_that_the_reference_model_allows(actions in vec(action(), 0..100), enrolled: bool) {
+        let mut world = played(&actions, enrolled);
+        world.settle();
+        // What was desired while Cloudly was away has come by now.
+        world.settle();
+        prop_assert!(world.undelivered().is_none() || world.machine.agent_state() == AgentState::Unenrolled);
+        prop_assert!(world.faults.is_empty(), "{:#?}", world.faults);
+        let wrong = world.model.ends().violated_by(&world);
+        prop_assert!(wrong.is_none(), "{}\n{:#?}", wrong.unwrap_or_default(), world.machine.state());
     }
 
     /// The bad release never stays: with roll-back allowed, the agent ends with a release that proved itself.
