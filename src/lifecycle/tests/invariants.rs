@@ -1,6 +1,7 @@
 //! What must never happen, over any sequence of events.
 
 use crate::lifecycle::effect::Port;
+use crate::lifecycle::tests::diagram::render::has_arrow;
 use crate::lifecycle::tests::world::{
     Action, CommandKind, LocalRequest, PolicyKind, Reply, View, World, commit,
 };
@@ -219,10 +220,11 @@ proptest! {
     }
 }
 
-/// The walks above are worth nothing if they never get anywhere: together they must visit every state and let
-/// every effect leave.
+/// The walks above are worth nothing if they never get anywhere: together they must visit every state and let every
+/// effect leave. And they take no way that the diagram does not show.
 #[test]
-fn the_walk_is_not_vacuous() {
+fn walks_reach_every_state_and_effect_and_stay_on_the_diagram() {
+    let picture = include_str!("../../../state-diagrams/lifecycle.md");
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut states = BTreeSet::new();
     let mut effects = BTreeSet::new();
@@ -238,6 +240,12 @@ fn the_walk_is_not_vacuous() {
             states.insert(world.machine.agent_state().as_str());
         }
         effects.extend(world.effects.iter().map(Effect::name));
+        for moved in world.steps.iter().flat_map(|(_, step)| &step.transitions) {
+            assert!(
+                has_arrow(picture, moved),
+                "the diagram has no arrow for {moved:?}: give its walk a way there"
+            );
+        }
     }
     let every_state = [
         "unenrolled",
