@@ -5,7 +5,7 @@ use crate::adapters::store::OpenError;
 use crate::agent::{self, AgentError};
 use crate::cli::{self, Cli, Command, Console, ExitCode, Flags};
 use crate::config::{self, Environment, Overrides, Settings};
-use crate::diagnose::OneLook;
+use crate::diagnose::OfflineDiagnosis;
 use crate::failpoint;
 use crate::runtime::replay;
 use crate::telemetry::logs;
@@ -47,12 +47,12 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         return runtime.block_on(run_agent(settings));
     }
     let mut console = Console::standard(&mut out, &mut err);
-    let look = OneLook { settings: &settings };
+    let offline = OfflineDiagnosis { settings: &settings };
     let run_dir = &settings.run_dir;
     runtime.block_on(async {
         match command {
-            Command::Status { json } => cli::status(run_dir, json, &look, &mut console).await,
-            Command::Doctor { json } => cli::doctor(run_dir, json, &look, &mut console).await,
+            Command::Status { json } => cli::status(run_dir, json, &offline, &mut console).await,
+            Command::Doctor { json } => cli::doctor(run_dir, json, &offline, &mut console).await,
             Command::Locks { json } => cli::locks(run_dir, json, &mut console).await,
             Command::Healthcheck => cli::healthcheck(run_dir, &mut console).await,
             Command::Join { token, replace } => {
