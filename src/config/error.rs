@@ -60,8 +60,8 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// A value as it may be shown. A secret becomes [`MASK`], and so is whatever may contain one in the wrong place: a token
-/// pasted into another key, an address with a user, password or query.
+/// A value as it may be shown. A secret becomes [`MASK`], and so does a value that may contain one by mistake: a token
+/// in another key, an address with a user, password or query.
 pub(super) fn masked(spec: &Spec, value: &str) -> String {
     let address_with_credentials = value.contains("://") && value.contains(['@', '?']);
     let has_token = TokenKind::ALL.iter().any(|kind| value.contains(kind.prefix()));

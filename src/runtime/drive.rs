@@ -53,7 +53,7 @@ enum Next {
     Internal(Event),
     Timer,
     Event(Event),
-    Dead(DeadSource),
+    SourceEnded(DeadSource),
     Stop,
     StopTimeout,
 }
@@ -106,8 +106,8 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
                     () = &mut stop_deadline, if stopping => Next::StopTimeout,
                     event = bus.next() => match event {
                         Some(Ok(event)) => Next::Event(event),
-                        Some(Err(dead)) => Next::Dead(dead),
-                        None => Next::Dead(DeadSource("bus")),
+                        Some(Err(ended)) => Next::SourceEnded(ended),
+                        None => Next::SourceEnded(DeadSource("bus")),
                     },
                     () = sleep(until_timer) => Next::Timer,
                 },
@@ -124,12 +124,12 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
                     Event::StopRequested
                 }
                 Next::StopTimeout => {
-                    tracing::warn!(timeout = ?STOP_TIMEOUT, "the last heartbeat was not sent in time; stopping without it");
+                    tracing::warn!(timeout = ?STOP_TIMEOUT, "stopping without the last heartbeat: it took too long");
                     return Ok(());
                 }
-                Next::Dead(dead) => {
-                    tracing::error!(source = dead.0, "an event source ended");
-                    return Err(dead);
+                Next::SourceEnded(ended) => {
+                    tracing::error!(source = ended.0, "an event source ended");
+                    return Err(ended);
                 }
             };
             if self.process(&event) {

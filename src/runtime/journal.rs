@@ -137,7 +137,8 @@ impl Journal {
             && !self.warned
         {
             self.warned = true;
-            tracing::warn!(%error, dir = %self.dir.display(), "the journal cannot be written; the agent continues without it");
+            let dir = self.dir.display();
+            tracing::warn!(%error, %dir, "the journal cannot be written; the agent continues without it");
         }
     }
 }

@@ -148,7 +148,10 @@ mod tests {
         }
 
         #[test]
-        fn space_fluctuating_around_a_step_is_reported_once(edge in 1u64..1000, jitter in prop::collection::vec(-1000i64..1000, 2..50)) {
+        fn space_fluctuating_around_a_step_is_reported_once(
+            edge in 1u64..1000,
+            jitter in prop::collection::vec(-1000i64..1000, 2..50),
+        ) {
             let edge = edge * STEP;
             let mut last = Some(reported(edge - 1, None));
             for change in jitter {

@@ -92,7 +92,8 @@ impl Disk {
     pub(super) fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
         let replaced = match self.replace_once(bytes) {
             Err(error) if is_full(&error) && self.delete_reserve() => {
-                tracing::warn!(dir = %self.dir.display(), "the disk is full: the reserve was deleted to write the state");
+                let dir = self.dir.display();
+                tracing::warn!(%dir, "the disk is full: the reserve was deleted to write the state");
                 self.replace_once(bytes)
             }
             other => other,

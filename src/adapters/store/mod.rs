@@ -1,8 +1,8 @@
 //! The agent's state on disk: one file, `state.json`, with its credentials, Cloudly's endpoint, and the machine's
 //! checkpoint.
 //!
-//! - After a save returned `Ok`, the document is on disk. After a failed one, an older document is on disk and the newest
-//!   in memory, so the next successful save writes everything.
+//! - After a save returned `Ok`, the document is on disk. After a failed one, an older document is on disk and the
+//!   newest in memory, so the next successful save writes everything.
 //! - At every instant there is a complete document in `state.json` or `state.json.previous`. If the newest file is
 //!   damaged, the previous one is used, and the agent reports it.
 //! - A 64 KiB file, `reserve`, is deleted when the disk is full, so that the state can still be written. It is refilled

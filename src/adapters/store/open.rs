@@ -37,7 +37,7 @@ pub enum OpenError {
     /// No generation of the state is readable. Starting without one would make this a new node.
     #[error(
         "no usable state: {} is damaged ({current_damage}) and {} cannot replace it ({previous_damage}). \
-         Restore one of them from a backup; or, to give up this node's identity and enrol it anew, remove both",
+         Restore one of them from a backup; or, to give up this node's identity and enrol it again, remove both",
         .current.display(), .previous.display()
     )]
     Damaged {
@@ -55,7 +55,7 @@ pub enum OpenError {
     /// The file is undamaged but the value of this member is not a token.
     #[error(
         "the {member} in {} is damaged: {source}. Restore the file from a backup, or remove it together with {} \
-         to enrol this node anew", .path.display(), PREVIOUS
+         to enrol this node again", .path.display(), PREVIOUS
     )]
     Token {
         path: PathBuf,

@@ -91,7 +91,8 @@ fn an_empty_or_blank_variable_counts_as_unset() {
 fn the_file_accepts_strings_numbers_lists_and_tables() {
     let settings = load_file(
         "reserve_bytes = 1048576\nallow_http = true\ncloudly_url = \"http://localhost:8080/\"\n\
-         api_hosts = [\"LOCALHOST\", \"box\"]\nagent_url = \"http://127.0.0.1:7000\"\n[labels]\nsite = \"berlin\"\nrack = \"4\"\n",
+         api_hosts = [\"LOCALHOST\", \"box\"]\nagent_url = \"http://127.0.0.1:7000\"\n\
+         [labels]\nsite = \"berlin\"\nrack = \"4\"\n",
     )
     .unwrap();
     assert_eq!(settings.reserve_bytes, 1 << 20);
