@@ -64,8 +64,8 @@ const fn configurable(
     }
 }
 
-/// Set by the Supervisor or by Onebox's environment, so only readable from there.
-const fn environment_only(key: Key, env: &'static str) -> Spec {
+/// A key that cannot be set in the file: the file's own path, and what the Supervisor or Onebox's environment sets.
+const fn not_in_file(key: Key, env: &'static str) -> Spec {
     Spec {
         key,
         env,
@@ -102,7 +102,7 @@ pub const SPECS: [Spec; 27] = [
     Spec {
         flag: Some("--config"),
         default: Some("/data/baseos/config.toml"),
-        ..environment_only(Key::Config, "BASEOS_CONFIG")
+        ..not_in_file(Key::Config, "BASEOS_CONFIG")
     },
     configurable(Key::NodeName, "BASEOS_NODE_NAME", "node_name", None),
     configurable(Key::Labels, "BASEOS_LABELS", "labels", None),
@@ -140,18 +140,18 @@ pub const SPECS: [Spec; 27] = [
         "journal_bytes",
         Some("1MiB"),
     ),
-    environment_only(Key::Runtime, "SERVEZONE_RUNTIME"),
-    environment_only(Key::SupervisorAddress, "BALENA_SUPERVISOR_ADDRESS"),
+    not_in_file(Key::Runtime, "SERVEZONE_RUNTIME"),
+    not_in_file(Key::SupervisorAddress, "BALENA_SUPERVISOR_ADDRESS"),
     Spec {
         secret: true,
-        ..environment_only(Key::SupervisorApiKey, "BALENA_SUPERVISOR_API_KEY")
+        ..not_in_file(Key::SupervisorApiKey, "BALENA_SUPERVISOR_API_KEY")
     },
-    environment_only(Key::AppId, "BALENA_APP_ID"),
-    environment_only(Key::ServiceName, "BALENA_SERVICE_NAME"),
-    environment_only(Key::DeviceUuid, "BALENA_DEVICE_UUID"),
-    environment_only(Key::DeviceType, "BALENA_DEVICE_TYPE"),
-    environment_only(Key::DeviceArch, "BALENA_DEVICE_ARCH"),
-    environment_only(Key::HostOsVersion, "BALENA_HOST_OS_VERSION"),
+    not_in_file(Key::AppId, "BALENA_APP_ID"),
+    not_in_file(Key::ServiceName, "BALENA_SERVICE_NAME"),
+    not_in_file(Key::DeviceUuid, "BALENA_DEVICE_UUID"),
+    not_in_file(Key::DeviceType, "BALENA_DEVICE_TYPE"),
+    not_in_file(Key::DeviceArch, "BALENA_DEVICE_ARCH"),
+    not_in_file(Key::HostOsVersion, "BALENA_HOST_OS_VERSION"),
 ];
 
 impl Key {

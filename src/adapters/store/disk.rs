@@ -87,8 +87,8 @@ impl Disk {
         }
     }
 
-    /// Makes `bytes` the newest document, on disk when this returns `Ok`. After an error an older document is still
-    /// there.
+    /// Makes `bytes` the newest document, on disk when this returns `Ok`. After an error a complete document, in general
+    /// the previous one, is on disk.
     pub(super) fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
         let replaced = match self.replace_once(bytes) {
             Err(error) if is_full(&error) && self.delete_reserve() => {

@@ -37,7 +37,7 @@ pub(super) struct Inner {
     pub(super) unsaved_join_tokens: Vec<Token>,
 }
 
-/// A save failed; the document on disk is unchanged.
+/// A save failed; a complete document, in general the previous one, is on disk.
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
     #[error("cannot write {}: {source}", .path.display())]
