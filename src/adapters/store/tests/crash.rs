@@ -1,22 +1,17 @@
-//! A power cut between any two steps.
+//! Power cuts between any two steps.
 
-use super::disk::{CURRENT, PREVIOUS, TEMP, TEMP_PREVIOUS};
-use super::tests::{names, open, token};
 use super::*;
+use crate::adapters::store::disk::{self, CURRENT, PREVIOUS, TEMP, TEMP_PREVIOUS};
 use crate::vault::Vault;
-use baseos_interfaces::token::TokenKind;
-use serde_json::{Value, json};
-use std::fs;
-use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-/// Copies of the directory as it was before each step of what `act` does.
+/// Copies of the directory before each step of `act`.
 fn snapshots(file: &StateFile, dir: &Path, act: impl FnOnce(&StateFile)) -> Vec<tempfile::TempDir> {
     let taken: Arc<Mutex<Vec<tempfile::TempDir>>> = Arc::default();
     let (from, into) = (dir.to_owned(), Arc::clone(&taken));
     file.on_step(Some(Box::new(move |_| {
         let copy = tempfile::tempdir()?;
-        for name in names(&from) {
+        for name in file_names(&from) {
             fs::copy(from.join(&name), copy.path().join(&name))?;
         }
         into.lock().unwrap().push(copy);
@@ -28,7 +23,7 @@ fn snapshots(file: &StateFile, dir: &Path, act: impl FnOnce(&StateFile)) -> Vec<
 }
 
 #[test]
-fn after_a_cut_between_any_two_steps_the_old_or_the_new_document_is_there() {
+fn after_a_power_cut_at_any_step_the_old_or_the_new_document_is_loaded() {
     let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
     let mut seen = [false; 2];
@@ -37,7 +32,7 @@ fn after_a_cut_between_any_two_steps_the_old_or_the_new_document_is_there() {
         for cut in snapshots(&file, dir.path(), |file| file.save_checkpoint(&n).unwrap()) {
             let opened = StateFile::open(cut.path()).unwrap();
             assert!(opened.recovered.is_none());
-            let left = names(cut.path());
+            let left = file_names(cut.path());
             assert!(
                 !left.iter().any(|name| name == TEMP || name == TEMP_PREVIOUS),
                 "{left:?}"
@@ -45,7 +40,7 @@ fn after_a_cut_between_any_two_steps_the_old_or_the_new_document_is_there() {
             let found: u64 = opened.file.load_checkpoint().unwrap().unwrap_or(0);
             assert!(found == n || found == n - 1, "{found} instead of {n}");
             seen[usize::from(found == n)] = true;
-            // It goes on from there.
+            // Further saves work.
             opened.file.save_checkpoint(&100).unwrap();
             opened.file.save_checkpoint(&101).unwrap();
             drop(opened);
@@ -54,11 +49,11 @@ fn after_a_cut_between_any_two_steps_the_old_or_the_new_document_is_there() {
             assert_eq!(open(cut.path()).load_checkpoint::<u64>().unwrap(), Some(100));
         }
     }
-    assert_eq!(seen, [true, true], "both sides of the cut were seen");
+    assert_eq!(seen, [true, true], "both documents occurred");
 }
 
 #[test]
-fn after_a_cut_the_newest_file_may_be_damaged_as_well() {
+fn after_a_power_cut_a_damaged_newest_file_is_tolerated_too() {
     let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
     file.save_checkpoint(&1).unwrap();
@@ -71,7 +66,7 @@ fn after_a_cut_the_newest_file_may_be_damaged_as_well() {
 }
 
 #[test]
-fn a_rotation_cut_at_any_step_leaves_a_token_to_call_with() {
+fn a_token_rotation_cut_at_any_step_leaves_a_usable_token() {
     let (current, next) = (token(TokenKind::Node, 1), token(TokenKind::Node, 2));
     let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
@@ -93,14 +88,14 @@ fn a_rotation_cut_at_any_step_leaves_a_token_to_call_with() {
 }
 
 #[test]
-fn both_names_for_one_file_are_told_apart_again_by_the_next_save() {
+fn a_save_separates_two_names_that_a_power_cut_left_for_one_file() {
     let dir = tempfile::tempdir().unwrap();
     {
         let file = open(dir.path());
         file.save_checkpoint(&1).unwrap();
         file.save_checkpoint(&2).unwrap();
     }
-    // As a cut leaves it between the rename of the previous and that of the newest.
+    // The state between the rename of the previous file and that of the newest.
     let (current, previous) = (dir.path().join(CURRENT), dir.path().join(PREVIOUS));
     fs::remove_file(&previous).unwrap();
     fs::hard_link(&current, &previous).unwrap();
@@ -108,7 +103,7 @@ fn both_names_for_one_file_are_told_apart_again_by_the_next_save() {
     file.save_checkpoint(&3).unwrap();
     assert!(
         !dir.path().join(TEMP_PREVIOUS).exists(),
-        "renaming one of two names of a file over the other does nothing"
+        "the second name must be removed, though renaming it over the first has no effect"
     );
     drop(file);
     fs::remove_file(&current).unwrap();
@@ -116,15 +111,15 @@ fn both_names_for_one_file_are_told_apart_again_by_the_next_save() {
 }
 
 #[test]
-fn leftovers_of_any_content_are_removed() {
+fn temporary_files_of_any_content_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path()).save_checkpoint(&1).unwrap();
     for name in [TEMP, TEMP_PREVIOUS] {
-        fs::write(dir.path().join(name), "half a docu").unwrap();
+        fs::write(dir.path().join(name), "truncated docu").unwrap();
     }
     fs::write(dir.path().join(disk::RESERVE), "cut off").unwrap();
     let file = open(dir.path());
-    assert_eq!(names(dir.path()), ["lock", disk::RESERVE, CURRENT]);
+    assert_eq!(file_names(dir.path()), ["lock", disk::RESERVE, CURRENT]);
     assert_eq!(
         fs::metadata(dir.path().join(disk::RESERVE)).unwrap().len(),
         disk::RESERVE_BYTES
@@ -132,28 +127,36 @@ fn leftovers_of_any_content_are_removed() {
     assert_eq!(file.load_checkpoint::<Value>().unwrap(), Some(json!(1)));
 }
 
-/// The real thing: processes that are killed at each named place.
+/// Child processes that are killed at a failpoint.
 #[cfg(feature = "failpoints")]
 mod killed {
     use super::*;
-    use crate::config::{Environment, FAILPOINT};
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
 
+    const CHILD: &str = "adapters::store::tests::crash::killed::child_saves_a_checkpoint";
+    const DIR: &str = "STORE_CRASH_TEST_DIR";
+    const FAILPOINT: &str = "STORE_CRASH_TEST_FAILPOINT";
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the environment is how the child process gets its parameters"
+    )]
+    fn parameter(name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    /// The program of the child process; without its parameters it does nothing.
     #[test]
-    #[ignore = "run by `a_killed_agent_remembers`, in a process of its own"]
-    fn child() {
-        let environment = Environment::of_process();
-        let Some(dir) = environment.get("BASEOS_STATE_DIR") else {
-            return;
-        };
-        crate::failpoint::arm(environment.get(FAILPOINT).map(str::to_owned));
-        let file = open(Path::new(dir));
+    fn child_saves_a_checkpoint() {
+        let Some(dir) = parameter(DIR) else { return };
+        crate::failpoint::arm(parameter(FAILPOINT));
+        let file = open(Path::new(&dir));
         file.save_checkpoint(&2).unwrap();
     }
 
     #[test]
-    fn a_killed_agent_remembers() {
+    fn a_killed_process_leaves_the_old_or_the_new_checkpoint() {
         for (point, expected) in [
             ("store.before_temp", 1),
             ("store.after_temp_fsync:1", 1),
@@ -164,13 +167,9 @@ mod killed {
             let dir = tempfile::tempdir().unwrap();
             open(dir.path()).save_checkpoint(&1).unwrap();
             let status = Command::new(std::env::current_exe().unwrap())
-                .args([
-                    "--ignored",
-                    "--exact",
-                    "adapters::store::crash_tests::killed::child",
-                ])
+                .args(["--exact", CHILD])
                 .env(FAILPOINT, point)
-                .env("BASEOS_STATE_DIR", dir.path())
+                .env(DIR, dir.path())
                 .output()
                 .unwrap()
                 .status;

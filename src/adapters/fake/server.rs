@@ -1,17 +1,15 @@
-//! A neighbour made of a listening socket: it shows what was asked byte by byte, and answers byte by byte, so
-//! that every fault of a network or a server can be played.
+//! An HTTP server that records requests and writes answers byte by byte, so that every fault of a network or a server
+//! can be simulated.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use tracing::subscriber::DefaultGuard;
 
-/// One request as it came.
+/// A recorded request.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     /// Request line and headers.
@@ -37,21 +35,21 @@ impl Seen {
     }
 }
 
-/// What comes back.
+/// How the server answers.
 pub(crate) enum Reply {
-    /// These bytes; the connection stays open.
+    /// Writes the bytes; the connection stays open.
     Bytes(Vec<u8>),
-    /// These bytes and the end of the connection.
+    /// Writes the bytes and closes the connection.
     Cut(Vec<u8>),
-    /// These bytes, then the second part again and again as fast as it goes.
+    /// Writes the first bytes, then the second ones repeatedly without a pause.
     Endless(Vec<u8>, Vec<u8>),
-    /// These bytes, then one byte every so often.
+    /// Writes the bytes, then one more byte per interval.
     Drip(Vec<u8>, Duration),
-    /// Nothing, and the connection stays open.
+    /// Writes nothing; the connection stays open.
     Silence,
 }
 
-/// A listening fake; it lives as long as the test's runtime.
+/// A running server; it stops with the test's runtime.
 pub(crate) struct Fake {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -78,9 +76,9 @@ impl Fake {
                 let (answer, requests, tls) = (answer.clone(), requests.clone(), tls.clone());
                 tokio::spawn(async move {
                     match tls {
-                        None => talk(stream, &requests, &*answer).await,
+                        None => serve(stream, &requests, &*answer).await,
                         Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => talk(stream, &requests, &*answer).await,
+                            Ok(stream) => serve(stream, &requests, &*answer).await,
                             Err(_) => None,
                         },
                     }
@@ -94,7 +92,7 @@ impl Fake {
         }
     }
 
-    /// Resets every connection as soon as something comes: there is unread data when it is closed.
+    /// A server that resets every connection on the first byte: closing it with unread data causes a reset.
     pub(crate) async fn resetting() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -106,7 +104,7 @@ impl Fake {
         address
     }
 
-    /// An address where nobody listens.
+    /// An address that refuses connections.
     pub(crate) async fn nobody() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         listener.local_addr().unwrap()
@@ -121,7 +119,7 @@ impl Fake {
     }
 }
 
-/// A whole answer with a body and its length.
+/// A complete answer with a body and its length.
 pub(crate) fn http(status: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let mut answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n", body.len());
@@ -134,7 +132,7 @@ pub(crate) fn http(status: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]
     answer
 }
 
-/// A whole answer in JSON.
+/// A complete JSON answer.
 pub(crate) fn json(status: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     http(
         status,
@@ -143,8 +141,8 @@ pub(crate) fn json(status: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     )
 }
 
-/// Serves one connection until it ends; `None` is its end.
-async fn talk(
+/// Serves one connection; returns `None` when it has ended.
+async fn serve(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     requests: &Mutex<Vec<Seen>>,
     answer: &(impl Fn(&Seen) -> Reply + ?Sized),
@@ -169,9 +167,9 @@ async fn talk(
             }
             Reply::Drip(head, every) => {
                 stream.write_all(&head).await.ok()?;
-                let mut rhythm = tokio::time::interval(every);
+                let mut ticks = tokio::time::interval(every);
                 loop {
-                    rhythm.tick().await;
+                    ticks.tick().await;
                     stream.write_all(b" ").await.ok()?;
                 }
             }
@@ -200,70 +198,5 @@ async fn request(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) ->
         if stream.read_buf(buffer).await.ok()? == 0 {
             return None;
         }
-    }
-}
-
-/// Everything that was traced on this thread, at the finest level, and everything logged anywhere.
-pub(crate) struct Log {
-    traced: Sink,
-    _guard: DefaultGuard,
-}
-
-#[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// The HTTP library speaks through `log`, which has one logger for the process.
-struct Logger(Mutex<String>);
-
-static LOGGER: Logger = Logger(Mutex::new(String::new()));
-
-impl log::Log for Logger {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        text.push_str(&format!("{} {}\n", record.target(), record.args()));
-    }
-
-    fn flush(&self) {}
-}
-
-impl Log {
-    pub(crate) fn capture() -> Self {
-        // A second call fails because the first one did it.
-        let _ = log::set_logger(&LOGGER);
-        log::set_max_level(log::LevelFilter::Trace);
-        let traced = Sink::default();
-        let sink = traced.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_writer(move || sink.clone())
-            .finish();
-        Self {
-            traced,
-            _guard: tracing::subscriber::set_default(subscriber),
-        }
-    }
-
-    pub(crate) fn text(&self) -> String {
-        let traced = self.traced.0.lock().unwrap();
-        let logged = LOGGER.0.lock().unwrap();
-        format!("{}{logged}", String::from_utf8_lossy(&traced))
     }
 }

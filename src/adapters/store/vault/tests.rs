@@ -1,11 +1,12 @@
-use super::disk::Step;
-use super::tests::{open, token};
 use super::*;
-use crate::vault::Vault;
-use baseos_interfaces::token::TokenKind::{self, Join, Node};
+use crate::adapters::store::disk::Step;
+use crate::adapters::store::tests::{failing, open};
+use crate::vault::test::token;
+use baseos_interfaces::token::TokenKind::{Join, Node};
 use rustix::io::Errno;
 
-fn present(file: &StateFile) -> Option<String> {
+/// The id of the token that would be used now.
+fn current(file: &StateFile) -> Option<String> {
     file.node_token().map(|token| token.id().to_string())
 }
 
@@ -14,50 +15,54 @@ fn id(kind: TokenKind, seed: u8) -> TokenId {
 }
 
 #[test]
-fn the_newest_token_is_used_and_the_older_one_forgotten_when_it_is_accepted() {
+fn the_newest_token_is_used_and_replaces_the_older_when_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
     assert!(file.node_token().is_none());
     file.store_node_token(&token(Node, 1)).unwrap();
     file.store_next_token(&token(Node, 2)).unwrap();
-    assert_eq!(present(&file), Some(id(Node, 2).to_string()));
+    assert_eq!(current(&file), Some(id(Node, 2).to_string()));
     drop(file);
     let file = open(dir.path());
-    assert_eq!(present(&file), Some(id(Node, 2).to_string()));
+    assert_eq!(current(&file), Some(id(Node, 2).to_string()));
     file.token_accepted(&id(Node, 2)).unwrap();
     drop(file);
     let file = open(dir.path());
     file.token_refused(&id(Node, 2));
-    assert_eq!(present(&file), Some(id(Node, 2).to_string()), "there is no other");
+    assert_eq!(
+        current(&file),
+        Some(id(Node, 2).to_string()),
+        "it is the only one"
+    );
 }
 
 #[test]
-fn a_refused_token_gives_way_for_this_run() {
+fn a_refused_token_is_replaced_by_the_other_one_for_this_run() {
     let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
     file.store_node_token(&token(Node, 1)).unwrap();
     file.store_next_token(&token(Node, 2)).unwrap();
     file.token_refused(&id(Node, 2));
-    assert_eq!(present(&file), Some(id(Node, 1).to_string()));
-    // The older is accepted; the newer stays stored, for a refusal can be a mistake.
+    assert_eq!(current(&file), Some(id(Node, 1).to_string()));
+    // The older one is accepted; the newer one stays stored, because its refusal can be an error of Cloudly.
     file.token_accepted(&id(Node, 1)).unwrap();
-    assert_eq!(present(&file), Some(id(Node, 1).to_string()));
+    assert_eq!(current(&file), Some(id(Node, 1).to_string()));
     drop(file);
-    assert_eq!(present(&open(dir.path())), Some(id(Node, 2).to_string()));
+    assert_eq!(current(&open(dir.path())), Some(id(Node, 2).to_string()));
 }
 
 #[test]
-fn when_all_are_refused_they_come_round_again() {
+fn when_all_tokens_are_refused_they_are_used_in_turn_again() {
     let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
     file.store_node_token(&token(Node, 1)).unwrap();
     file.store_next_token(&token(Node, 2)).unwrap();
     for expected in [2, 1, 2, 1] {
-        assert_eq!(present(&file), Some(id(Node, expected).to_string()));
+        assert_eq!(current(&file), Some(id(Node, expected).to_string()));
         file.token_refused(&id(Node, expected));
     }
     file.token_accepted(&id(Node, 2)).unwrap();
-    assert_eq!(present(&file), Some(id(Node, 2).to_string()));
+    assert_eq!(current(&file), Some(id(Node, 2).to_string()));
 }
 
 #[test]
@@ -68,28 +73,28 @@ fn a_refused_next_token_is_replaced_by_a_later_one() {
     file.store_next_token(&token(Node, 2)).unwrap();
     file.token_refused(&id(Node, 2));
     file.store_next_token(&token(Node, 3)).unwrap();
-    assert_eq!(present(&file), Some(id(Node, 3).to_string()));
+    assert_eq!(current(&file), Some(id(Node, 3).to_string()));
     file.token_refused(&id(Node, 3));
     assert_eq!(
-        present(&file),
+        current(&file),
         Some(id(Node, 1).to_string()),
-        "beside the one that works"
+        "the accepted token was kept"
     );
 }
 
 #[test]
-fn a_next_token_whose_acceptance_was_not_seen_is_kept_beside_the_one_it_brought() {
+fn a_next_token_is_kept_beside_a_newer_one_even_without_seen_acceptance() {
     let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
     for seed in 1..=3 {
         file.store_next_token(&token(Node, seed)).unwrap();
     }
     file.token_refused(&id(Node, 3));
-    assert_eq!(present(&file), Some(id(Node, 2).to_string()));
+    assert_eq!(current(&file), Some(id(Node, 2).to_string()));
 }
 
 #[test]
-fn a_new_registration_takes_the_place_of_all_earlier_tokens() {
+fn a_new_registration_replaces_all_earlier_node_tokens() {
     let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
     file.store_node_token(&token(Node, 1)).unwrap();
@@ -98,49 +103,37 @@ fn a_new_registration_takes_the_place_of_all_earlier_tokens() {
     file.offer_join_token(&token(Join, 9)).unwrap();
     file.store_node_token(&token(Node, 3)).unwrap();
     file.token_refused(&id(Node, 3));
-    assert_eq!(present(&file), Some(id(Node, 3).to_string()));
+    assert_eq!(current(&file), Some(id(Node, 3).to_string()));
     assert!(
         file.join_token(&id(Join, 9)).is_some(),
-        "forgotten only when enrolled"
+        "the join token is deleted only when enrolled"
     );
 }
 
 #[test]
-fn what_could_not_be_stored_is_not_used() {
+fn a_token_that_could_not_be_stored_is_not_used() {
     let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
     file.store_node_token(&token(Node, 1)).unwrap();
-    file.on_step(Some(Box::new(|step| {
-        if step == Step::Create {
-            Err(Errno::NOSPC.into())
-        } else {
-            Ok(())
-        }
-    })));
+    file.on_step(failing(|step| step == Step::Create, Errno::NOSPC));
     let error = file.store_next_token(&token(Node, 2)).unwrap_err().to_string();
     assert!(error.contains("state.json") && !error.contains("szn_"), "{error}");
     file.store_node_token(&token(Node, 3)).unwrap_err();
     file.offer_join_token(&token(Join, 4)).unwrap_err();
-    assert_eq!(present(&file), Some(id(Node, 1).to_string()));
+    assert_eq!(current(&file), Some(id(Node, 1).to_string()));
     assert!(file.join_token(&id(Join, 4)).is_none());
     file.on_step(None);
     file.save_checkpoint(&1).unwrap();
     drop(file);
-    assert_eq!(present(&open(dir.path())), Some(id(Node, 1).to_string()));
+    assert_eq!(current(&open(dir.path())), Some(id(Node, 1).to_string()));
 }
 
 #[test]
-fn forgetting_that_could_not_be_stored_is_made_up_for() {
+fn a_failed_deletion_of_a_join_token_can_be_repeated() {
     let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
     file.offer_join_token(&token(Join, 1)).unwrap();
-    file.on_step(Some(Box::new(|step| {
-        if step == Step::Rename {
-            Err(Errno::NOSPC.into())
-        } else {
-            Ok(())
-        }
-    })));
+    file.on_step(failing(|step| step == Step::Rename, Errno::NOSPC));
     file.forget_join_token(&id(Join, 1)).unwrap_err();
     assert!(file.join_token(&id(Join, 1)).is_none());
     file.on_step(None);
@@ -150,7 +143,7 @@ fn forgetting_that_could_not_be_stored_is_made_up_for() {
 }
 
 #[test]
-fn join_tokens_are_kept_until_forgotten_and_the_configured_one_not_on_disk() {
+fn join_tokens_are_kept_until_deleted_and_the_configured_one_only_in_memory() {
     let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
     assert_eq!(
@@ -168,7 +161,7 @@ fn join_tokens_are_kept_until_forgotten_and_the_configured_one_not_on_disk() {
     drop(file);
     let file = open(dir.path());
     assert!(file.join_token(&id(Join, 1)).is_none());
-    // One that was handed over by hand is newer than the configuration's.
+    // A token from the local API is newer than the configured one.
     assert_eq!(
         file.join_token_to_offer(Some(&Ok(token(Join, 1)))),
         Some(Ok(id(Join, 3)))
@@ -179,7 +172,7 @@ fn join_tokens_are_kept_until_forgotten_and_the_configured_one_not_on_disk() {
 }
 
 #[test]
-fn a_token_of_another_kind_is_not_stored_for_it_could_not_be_read_back() {
+fn a_token_of_another_kind_is_not_stored() {
     let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
     file.store_node_token(&token(Join, 1)).unwrap_err();

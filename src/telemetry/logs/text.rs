@@ -1,4 +1,4 @@
-//! The log's form for people: `time LEVEL message field=value`.
+//! The text format: `time LEVEL message field=value`.
 
 use std::fmt::{self, Write};
 use tracing::{Event, Level, Subscriber};
@@ -7,7 +7,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Writes events for people. Written by hand because the library's own colours bring a crate along.
+/// Not `tracing_subscriber`'s own format, whose colours need a further crate.
 pub(super) struct Text {
     pub(super) colour: bool,
 }
@@ -30,7 +30,7 @@ where
         } else {
             write!(writer, " {:<5} ", level.as_str())?;
         }
-        // At these levels people look for the place in the code.
+        // From debug on, the target shows where in the code the event comes from.
         if level >= Level::DEBUG {
             write!(writer, "{}: ", event.metadata().target())?;
         }
@@ -64,7 +64,7 @@ const fn colour_of(level: Level) -> u8 {
     }
 }
 
-/// Keeps an event on one line, whatever is in it: what looks like a line of the log is one.
+/// Escapes control characters, so that no field can start a new line or colour the terminal.
 struct OneLine<'a, 'w>(&'a mut Writer<'w>);
 
 impl Write for OneLine<'_, '_> {

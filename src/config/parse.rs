@@ -1,6 +1,7 @@
-//! How each kind of value is written. Every function says what would be right when it is not.
+//! The parsers of single values. Their error is what is expected instead.
 
-use super::settings::{ApiAddress, LogFormat};
+use super::settings::ApiAddress;
+use crate::telemetry::logs::{LogFilter, LogFormat};
 use humantime_serde::re::humantime;
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;
@@ -10,9 +11,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::str::FromStr as _;
 use std::time::Duration;
-use tracing_subscriber::filter::Targets;
 
 const CA_MAX_BYTES: u64 = 1024 * 1024;
 const LABELS_MAX: usize = 64;
@@ -20,14 +19,13 @@ const JOURNAL_MIN_BYTES: u64 = 64 * 1024;
 const POLL_MIN: Duration = Duration::from_millis(100);
 const POLL_MAX: Duration = Duration::from_secs(3600);
 
-type Read<T> = Result<T, String>;
+type Parsed<T> = Result<T, String>;
 
-fn must<T>(value: Option<T>, right: &str) -> Read<T> {
-    value.ok_or_else(|| right.to_owned())
+fn require<T>(value: Option<T>, expected: &str) -> Parsed<T> {
+    value.ok_or_else(|| expected.to_owned())
 }
 
-/// 1 or 0.
-pub(super) fn truth(text: &str) -> Read<bool> {
+pub(super) fn boolean(text: &str) -> Parsed<bool> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
         "0" | "false" | "no" | "off" => Ok(false),
@@ -35,22 +33,21 @@ pub(super) fn truth(text: &str) -> Read<bool> {
     }
 }
 
-/// A base URL, without the slash at its end.
+/// A base URL without user, password, query and fragment; a trailing slash is removed.
 fn base_url(text: &str, schemes: &[&str]) -> Option<String> {
     let url = Url::parse(text).ok()?;
     let plain = url.username().is_empty()
         && url.password().is_none()
         && url.query().is_none()
         && url.fragment().is_none();
-    let fits = plain && url.has_host() && schemes.contains(&url.scheme());
-    fits.then(|| url.as_str().trim_end_matches('/').to_owned())
+    let valid = plain && url.has_host() && schemes.contains(&url.scheme());
+    valid.then(|| url.as_str().trim_end_matches('/').to_owned())
 }
 
-/// Where Cloudly is.
-pub(super) fn cloudly_url(text: &str, allow_http: bool) -> Read<String> {
-    let right =
+pub(super) fn cloudly_url(text: &str, allow_http: bool) -> Parsed<String> {
+    let expected =
         "should be the address of Cloudly, like https://cloudly.example.com, without user, password or query";
-    let url = must(base_url(text, &["https", "http"]), right)?;
+    let url = require(base_url(text, &["https", "http"]), expected)?;
     if url.starts_with("http:") && !allow_http {
         return Err(
             "should begin with https:// (for development, BASEOS_ALLOW_HTTP=1 allows http)".to_owned(),
@@ -59,22 +56,21 @@ pub(super) fn cloudly_url(text: &str, allow_http: bool) -> Read<String> {
     Ok(url)
 }
 
-/// Where the Supervisor is.
-pub(super) fn supervisor_address(text: &str) -> Read<String> {
-    must(
+pub(super) fn supervisor_address(text: &str) -> Parsed<String> {
+    require(
         base_url(text, &["http", "https"]),
         "should be the Supervisor's address, like http://10.114.104.1:48484",
     )
 }
 
-/// Certificates as PEM, or the path of a file that holds them.
-pub(super) fn certificates(text: &str) -> Read<String> {
+/// Certificates as PEM, or the path of a file of them.
+pub(super) fn certificates(text: &str) -> Parsed<String> {
     let pem = if text.contains("-----BEGIN") {
         text.to_owned()
     } else {
         let mut pem = String::new();
-        let opened = File::open(text).and_then(|file| file.take(CA_MAX_BYTES).read_to_string(&mut pem));
-        opened.map_err(|error| {
+        let read = File::open(text).and_then(|file| file.take(CA_MAX_BYTES).read_to_string(&mut pem));
+        read.map_err(|error| {
             format!("should be certificates (PEM) or a file with them; it cannot be read: {error}")
         })?;
         pem
@@ -90,14 +86,13 @@ pub(super) fn certificates(text: &str) -> Read<String> {
     }
 }
 
-/// Where the local API listens.
-pub(super) fn api_address(text: &str) -> Read<ApiAddress> {
-    let right = "should be unix:///path/to/api.sock or http://127.0.0.1:port";
+pub(super) fn api_address(text: &str) -> Parsed<ApiAddress> {
+    let expected = "should be unix:///path/to/api.sock or http://127.0.0.1:port";
     if let Some(path) = text.strip_prefix("unix://") {
         let path = PathBuf::from(path);
-        return must(
+        return require(
             (path.is_absolute() && path.file_name().is_some()).then_some(ApiAddress::Unix(path)),
-            right,
+            expected,
         );
     }
     let address = text
@@ -110,20 +105,20 @@ pub(super) fn api_address(text: &str) -> Read<ApiAddress> {
             .map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
         None => address.parse().ok(),
     });
-    must(address.map(ApiAddress::Tcp), right)
+    require(address.map(ApiAddress::Tcp), expected)
 }
 
-/// Names a `Host` header may carry.
-pub(super) fn hosts(text: &str) -> Read<Vec<String>> {
+/// Names allowed in a `Host` header.
+pub(super) fn hosts(text: &str) -> Parsed<Vec<String>> {
     let hosts: Vec<String> = list(text).map(str::to_ascii_lowercase).collect();
     let is_host = |host: &String| {
         host.chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
     };
-    let right = "should be host names without ports, separated by commas";
-    must(
+    let expected = "should be host names without ports, separated by commas";
+    require(
         (!hosts.is_empty() && hosts.iter().all(is_host)).then_some(hosts),
-        right,
+        expected,
     )
 }
 
@@ -131,17 +126,15 @@ fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
-/// A name for people.
-pub(super) fn node_name(text: &str) -> Read<String> {
-    let fits = text.chars().count() <= 128 && !text.chars().any(char::is_control);
-    must(
-        fits.then(|| text.to_owned()),
+pub(super) fn node_name(text: &str) -> Parsed<String> {
+    let valid = text.chars().count() <= 128 && !text.chars().any(char::is_control);
+    require(
+        valid.then(|| text.to_owned()),
         "should be a name of at most 128 characters in one line",
     )
 }
 
-/// Labels for operators.
-pub(super) fn labels(text: &str) -> Read<BTreeMap<String, String>> {
+pub(super) fn labels(text: &str) -> Parsed<BTreeMap<String, String>> {
     let is_key = |key: &str| {
         (1..=63).contains(&key.len())
             && key
@@ -156,56 +149,46 @@ pub(super) fn labels(text: &str) -> Read<BTreeMap<String, String>> {
             (is_key(key) && is_value(value)).then(|| (key.to_owned(), value.to_owned()))
         })
         .collect();
-    let right = "should be key=value pairs separated by commas: at most 64; keys of letters, digits and ._-/, up to 63; \
+    let expected = "should be key=value pairs separated by commas: at most 64; keys of letters, digits and ._-/, up to 63; \
                  values without commas, up to 255 characters";
-    must(labels.filter(|labels| labels.len() <= LABELS_MAX), right)
+    require(labels.filter(|labels| labels.len() <= LABELS_MAX), expected)
 }
 
-/// A service's name in a release.
-pub(super) fn service(text: &str) -> Read<String> {
-    let fits = text.len() <= 128
+/// The name of a service in a release.
+pub(super) fn service(text: &str) -> Parsed<String> {
+    let valid = text.len() <= 128
         && text
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
-    must(
-        fits.then(|| text.to_owned()),
+    require(
+        valid.then(|| text.to_owned()),
         "should be a service's name: letters, digits and ._-",
     )
 }
 
-/// A log filter.
-pub(super) fn log_filter(text: &str) -> Read<String> {
-    let right =
-        "should be a level (error, warn, info, debug, trace, off) or target=level pairs separated by commas";
-    let filter = Targets::from_str(text).ok();
-    // A word that is no level is taken for a target and switches everything else off; nobody means that.
-    let meant = !list(text)
-        .any(|item| !item.contains('=') && tracing_subscriber::filter::LevelFilter::from_str(item).is_err());
-    must(filter.filter(|_| meant).map(|_| text.to_owned()), right)
+pub(super) fn log_filter(text: &str) -> Parsed<LogFilter> {
+    text.parse().map_err(|_| {
+        "should be a level (error, warn, info, debug, trace, off) or target=level pairs separated by commas"
+            .to_owned()
+    })
 }
 
-/// How log lines look.
-pub(super) fn log_format(text: &str) -> Read<LogFormat> {
-    match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err("should be text or json".to_owned()),
-    }
+pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
+    text.parse().map_err(|_| "should be text or json".to_owned())
 }
 
-/// A polling period.
-pub(super) fn poll_period(text: &str) -> Read<Duration> {
+pub(super) fn poll_period(text: &str) -> Parsed<Duration> {
     let period = humantime::parse_duration(text)
         .ok()
         .filter(|period| (POLL_MIN..=POLL_MAX).contains(period));
-    must(
+    require(
         period,
         "should be a time with its unit from 100ms to 1h, like 30s",
     )
 }
 
-/// A size.
-pub(super) fn bytes(text: &str) -> Read<u64> {
+/// A size in bytes.
+pub(super) fn bytes(text: &str) -> Parsed<u64> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let factor = match unit.trim().to_ascii_lowercase().as_str() {
@@ -223,21 +206,20 @@ pub(super) fn bytes(text: &str) -> Read<u64> {
         .ok()
         .zip(factor)
         .and_then(|(number, factor)| number.checked_mul(factor));
-    must(size, "should be a size in bytes or with a unit, like 64MiB")
+    require(size, "should be a size in bytes or with a unit, like 64MiB")
 }
 
-/// How large the journal may become.
-pub(super) fn journal_bytes(text: &str) -> Read<u64> {
+pub(super) fn journal_bytes(text: &str) -> Parsed<u64> {
     let size = bytes(text)?;
-    must(
+    require(
         (size >= JOURNAL_MIN_BYTES).then_some(size),
         "should be a size of at least 64KiB, like 1MiB",
     )
 }
 
-/// balena's number of the app.
-pub(super) fn app_id(text: &str) -> Read<u64> {
-    must(
+/// The app's numeric id in balena.
+pub(super) fn app_id(text: &str) -> Parsed<u64> {
+    require(
         text.parse().ok().filter(|id| *id > 0),
         "should be the app's number, as the Supervisor gives it",
     )
