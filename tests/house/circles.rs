@@ -2,13 +2,13 @@
 
 use crate::modules::Arrow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The states of the lifecycle use each other: that is the transition graph.
 const TRANSITION_GRAPH: &str = "src/lifecycle/states";
 
 /// One line per circle: its arrows, each with its line.
-pub fn circles(arrows: &[Arrow]) -> Vec<String> {
+pub(crate) fn circles(arrows: &[Arrow]) -> Vec<String> {
     let arrows: Vec<_> = arrows
         .iter()
         .filter(|arrow| !(is_state(&arrow.from) && is_state(&arrow.to)))
@@ -49,7 +49,7 @@ pub fn circles(arrows: &[Arrow]) -> Vec<String> {
     found
 }
 
-fn is_state(file: &PathBuf) -> bool {
+fn is_state(file: &Path) -> bool {
     file.starts_with(TRANSITION_GRAPH)
 }
 

@@ -5,26 +5,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The way from a crate's root to a module, e.g. `["lifecycle", "update"]`.
-pub type ModulePath = Vec<String>;
+pub(crate) type ModulePath = Vec<String>;
 
 #[derive(Debug, Default)]
-pub struct Modules {
+pub(crate) struct Modules {
     /// The crate's name in paths, e.g. `baseos_interfaces`.
-    pub name: String,
+    pub(crate) name: String,
     sources: BTreeMap<ModulePath, Source>,
 }
 
 /// One file uses another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Arrow {
-    pub from: PathBuf,
-    pub line: usize,
-    pub to: PathBuf,
+pub(crate) struct Arrow {
+    pub(crate) from: PathBuf,
+    pub(crate) line: usize,
+    pub(crate) to: PathBuf,
 }
 
 impl Modules {
     /// Reads a crate from its root file on; files for tests alone are left out.
-    pub fn read(root: &Path, name: &str, root_file: &Path) -> Self {
+    pub(crate) fn read(root: &Path, name: &str, root_file: &Path) -> Self {
         let mut modules = Self {
             name: name.to_owned(),
             sources: BTreeMap::new(),
@@ -48,7 +48,7 @@ impl Modules {
     }
 
     /// Made in a test from texts, without files.
-    pub fn of(name: &str, texts: &[(&str, &str)]) -> Self {
+    pub(crate) fn of(name: &str, texts: &[(&str, &str)]) -> Self {
         let sources = texts.iter().map(|(file, text)| {
             let module: ModulePath = file
                 .trim_start_matches("src/")
@@ -65,12 +65,12 @@ impl Modules {
         }
     }
 
-    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &Source> {
         self.sources.values()
     }
 
     /// Every use of one file by another, each pair at its first line.
-    pub fn arrows(&self) -> Vec<Arrow> {
+    pub(crate) fn arrows(&self) -> Vec<Arrow> {
         let mut seen = BTreeSet::new();
         let mut arrows = Vec::new();
         for (module, source) in &self.sources {

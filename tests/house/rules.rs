@@ -185,7 +185,7 @@ const IMPURE_STD: &[&[&str]] = &[
 ];
 
 /// Which crates of the workspace a crate may use outside its tests.
-pub const WORKSPACE: &[(&str, &[&str])] = &[
+pub(crate) const WORKSPACE: &[(&str, &[&str])] = &[
     ("baseos_interfaces", &[]),
     ("baserunner", &["baseos_interfaces"]),
     ("cloudly_baseos", &["baseos_interfaces"]),
@@ -194,10 +194,10 @@ pub const WORKSPACE: &[(&str, &[&str])] = &[
 ];
 
 /// Longest a file may be.
-pub const MAX_LINES: usize = 500;
+pub(crate) const MAX_LINES: usize = 500;
 
 /// Arrows that no rule allows.
-pub fn forbidden(arrows: &[Arrow]) -> Vec<String> {
+pub(crate) fn forbidden(arrows: &[Arrow]) -> Vec<String> {
     arrows
         .iter()
         .filter_map(|arrow| {
@@ -236,7 +236,7 @@ impl ConcatRooms for [&'static [Room]; 3] {
 }
 
 /// What is not pure where it must be.
-pub fn impure(modules: &Modules, externals: &[String]) -> Vec<String> {
+pub(crate) fn impure(modules: &Modules, externals: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     for source in modules.sources() {
         let Some(pure) = PURE.iter().find(|pure| source.file.starts_with(pure.place)) else {
@@ -266,7 +266,7 @@ pub fn impure(modules: &Modules, externals: &[String]) -> Vec<String> {
 }
 
 /// Uses of a crate of the workspace that this crate must not know.
-pub fn foreign_crates(modules: &Modules) -> Vec<String> {
+pub(crate) fn foreign_crates(modules: &Modules) -> Vec<String> {
     let may_use = WORKSPACE
         .iter()
         .find(|(name, _)| *name == modules.name)

@@ -8,45 +8,43 @@ use syn::visit::{self, Visit};
 
 /// A path that the file uses, e.g. `crate::lifecycle::Event`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Use {
-    pub path: Vec<String>,
-    pub line: usize,
+pub(crate) struct Use {
+    pub(crate) path: Vec<String>,
+    pub(crate) line: usize,
 }
 
 /// A module declared with `mod name;`.
 #[derive(Clone, Debug)]
-pub struct Declared {
-    pub name: String,
+pub(crate) struct Declared {
+    pub(crate) name: String,
     /// Compiled for tests alone.
-    pub test_only: bool,
+    pub(crate) test_only: bool,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Source {
-    pub file: PathBuf,
-    pub lines: usize,
+pub(crate) struct Source {
+    pub(crate) file: PathBuf,
     /// Outside tests.
-    pub uses: Vec<Use>,
+    pub(crate) uses: Vec<Use>,
     /// Names that are handed on by `pub use`, with the path they come from.
-    pub reexports: BTreeMap<String, Vec<String>>,
-    pub modules: Vec<Declared>,
+    pub(crate) reexports: BTreeMap<String, Vec<String>>,
+    pub(crate) modules: Vec<Declared>,
     /// Lines with `async` or `.await`, outside tests.
-    pub asynchronous: Vec<usize>,
+    pub(crate) asynchronous: Vec<usize>,
 }
 
 impl Source {
     /// Reads a file.
-    pub fn read(root: &Path, file: &Path) -> Self {
+    pub(crate) fn read(root: &Path, file: &Path) -> Self {
         let text = std::fs::read_to_string(root.join(file))
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         Self::parse(file, &text)
     }
 
-    pub fn parse(file: &Path, text: &str) -> Self {
+    pub(crate) fn parse(file: &Path, text: &str) -> Self {
         let syntax = syn::parse_file(text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let source = Self {
             file: file.to_owned(),
-            lines: text.lines().count(),
             ..Self::default()
         };
         let mut reader = Reader { source };

@@ -143,7 +143,7 @@ impl Model {
             }
             Event::SupervisorAnswered { answer, .. } if answer.is_err() => self.accuse(),
             Event::ServiceExited { .. } | Event::Elapsed(crate::lifecycle::timer::Timer::Deadline) => {
-                self.accuse()
+                self.accuse();
             }
             Event::LocalRequested { call, .. } => self.hear(now, call, step, disk_works),
             _ => {}
