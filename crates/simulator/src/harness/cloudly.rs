@@ -16,6 +16,9 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+/// How long it may take to listen.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
 #[derive(Clone, Debug)]
 pub struct CloudlyConfig {
     pub program: PathBuf,
@@ -83,7 +86,7 @@ impl Cloudly {
             .take()
             .ok_or_else(|| Error::new("no standard output"))?;
         let mut lines = BufReader::new(out).lines();
-        let first = tokio::time::timeout(Duration::from_secs(20), lines.next_line()).await;
+        let first = tokio::time::timeout(START_LIMIT, lines.next_line()).await;
         let first = first
             .ok()
             .and_then(|line| line.ok().flatten())

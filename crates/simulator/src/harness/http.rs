@@ -60,8 +60,11 @@ impl Response {
 /// The client's name for the local API, which becomes the holder of a lock: `onebox`.
 const LOCAL_USER_AGENT: &str = "onebox/1.0";
 
+/// How long an answer may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
 /// # Errors
-/// When there is no answer within ten seconds.
+/// When there is no answer within 30 seconds.
 pub async fn call(
     address: &Address,
     method: &str,
@@ -93,9 +96,12 @@ pub async fn call(
         }
     };
     let what = format!("{method} {path}");
-    match tokio::time::timeout(Duration::from_secs(10), exchange).await {
+    match tokio::time::timeout(LIMIT, exchange).await {
         Ok(answer) => answer.map_err(|error| Error::new(format!("{what}: {error}"))),
-        Err(_) => Err(Error::new(format!("{what}: no answer within 10 s"))),
+        Err(_) => Err(Error::new(format!(
+            "{what}: no answer within {} s",
+            LIMIT.as_secs()
+        ))),
     }
 }
 

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long the first release may take to start.
-const FIRST_START: Duration = Duration::from_secs(20);
+const FIRST_START: Duration = Duration::from_secs(60);
 const DEVICE_NAME: &str = "simulated-device";
 
 pub struct TestbedOptions {
@@ -35,7 +35,8 @@ pub struct TestbedOptions {
 }
 
 impl TestbedOptions {
-    /// Fast, with a join token for one node and the first release `a1a1a1a1` (1.0.0).
+    /// Fast, with a join token for one node and the first release `a1a1a1a1` (1.0.0). The images are `baserunner:1` to
+    /// `9`, `onebox:1` to `9`, and `onebox:crashes`, which ends half a second after each start.
     pub fn new(programs: Programs) -> Self {
         let mut registry = Registry::default();
         for number in 1..=9 {
@@ -47,14 +48,7 @@ impl TestbedOptions {
             after_millis: 500,
             code: 1,
         };
-        registry = registry
-            .with("onebox:crashes", Image::new(crash, 200))
-            .with("onebox:missing", Image::missing())
-            .with(
-                "onebox:flaps",
-                Image::new(Behaviour::Flaps { after_millis: 500 }, 200),
-            )
-            .with("onebox:does-not-start", Image::new(Behaviour::DoesNotStart, 200));
+        registry = registry.with("onebox:crashes", Image::new(crash, 200));
         Self {
             programs,
             // systemd starts a crashed Supervisor again.
