@@ -7,7 +7,7 @@
 //! printed, because they depend on other load on the computer.
 
 use baseos_simulator::clock::{Clock, sleep};
-use baseos_simulator::harness::{Programs, Stage, StageOptions};
+use baseos_simulator::harness::{Programs, Testbed, TestbedOptions};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -119,7 +119,7 @@ fn build(target: &Path) -> Result<PathBuf> {
 
 /// Measures an enrolled, idle agent.
 async fn measure_idle(programs: Programs, interval: u32) -> Result<Vec<Row>> {
-    let mut options = StageOptions::new(programs);
+    let mut options = TestbedOptions::new(programs);
     for name in [
         "CLOUDLY_HEARTBEAT_SECONDS",
         "CLOUDLY_ACTIVE_HEARTBEAT_SECONDS",
@@ -129,16 +129,16 @@ async fn measure_idle(programs: Programs, interval: u32) -> Result<Vec<Row>> {
             .cloudly_environment
             .insert(name.to_owned(), interval.to_string());
     }
-    let stage = Stage::start(options).await?;
-    stage
+    let testbed = Testbed::start(options).await?;
+    testbed
         .wait_node("the node reports", Duration::from_secs(60), |node| {
             node.status.is_some()
         })
         .await?;
     // Wait until the first full status is sent and the node has reached its phase in the interval.
     sleep(Duration::from_secs(u64::from(3 * interval))).await;
-    let pid = stage.device.pid("baserunner").ok_or("the agent does not run")?;
-    let port: u16 = stage
+    let pid = testbed.device.pid("baserunner").ok_or("the agent does not run")?;
+    let port: u16 = testbed
         .cloudly
         .url()
         .rsplit(':')
