@@ -42,8 +42,12 @@ const AGENT: &[Room] = &[
     ),
     room(
         "src/config",
-        &["src/vault.rs"],
-        "config reads settings and nothing else",
+        &[
+            "src/vault.rs",
+            "src/telemetry/logs/filter.rs",
+            "src/telemetry/logs/format.rs",
+        ],
+        "config reads settings and knows nobody who uses them",
     ),
     room(
         "src/telemetry",
@@ -124,15 +128,22 @@ const CLOUDLY: &[Room] = &[
 const SIMULATOR: &[Room] = &[
     room(
         "crates/simulator/src/supervisor",
-        &["crates/simulator/src/json.rs", "crates/simulator/src/clock.rs"],
+        &[
+            "crates/simulator/src/clock.rs",
+            "crates/simulator/src/json.rs",
+            "crates/simulator/src/sync.rs",
+            "crates/simulator/src/text.rs",
+        ],
         "the simulated Supervisor knows no device and no harness",
     ),
     room(
         "crates/simulator/src/device",
         &[
-            "crates/simulator/src/supervisor",
-            "crates/simulator/src/json.rs",
             "crates/simulator/src/clock.rs",
+            "crates/simulator/src/json.rs",
+            "crates/simulator/src/supervisor",
+            "crates/simulator/src/sync.rs",
+            "crates/simulator/src/text.rs",
         ],
         "the simulated device knows no harness",
     ),

@@ -72,7 +72,7 @@ fn played(actions: &[Action], enrolled: bool) -> World {
 fn config() -> ProptestConfig {
     const FAILURES: &str = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/src/lifecycle/tests/invariants.regressions"
+        "/src/lifecycle/tests/invariants.proptest-regressions"
     );
     ProptestConfig {
         cases: 192,
