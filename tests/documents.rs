@@ -1,0 +1,251 @@
+//! The documents say what is: their examples are read by the types they name, every code has its row, and what the
+//! code's comments point to is there.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+use baseos_interfaces::codes::{Capability, ErrorCode, EventKind, FieldCode, IssueCode, ProblemCode};
+use baseos_interfaces::desired::Policy;
+use baseos_interfaces::heartbeat::{Heartbeat, HeartbeatAnswer};
+use baseos_interfaces::problem::Problem;
+use baseos_interfaces::register::{RegisterAnswer, RegisterRequest};
+use baseos_interfaces::rules::check_release;
+use baseos_interfaces::{admin, local};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+            files(&path, extension, found);
+        } else if path.extension().is_some_and(|found| found == extension) {
+            found.push(path);
+        }
+    }
+}
+
+/// An example in a document: the type it names, and its text.
+struct Example {
+    place: String,
+    kind: String,
+    json: String,
+}
+
+fn examples() -> Vec<Example> {
+    let mut documents = vec![root().join("README.md")];
+    files(&root().join("docs"), "md", &mut documents);
+    documents.iter().flat_map(|document| examples_of(document)).collect()
+}
+
+fn examples_of(document: &Path) -> Vec<Example> {
+    let text = std::fs::read_to_string(document).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    let starts = lines.iter().enumerate().filter(|(_, line)| **line == "```json");
+    starts
+        .map(|(at, _)| {
+            let place = format!("{}:{}", document.strip_prefix(root()).unwrap().display(), at + 1);
+            let kind = at
+                .checked_sub(1)
+                .and_then(|before| lines[before].strip_prefix("<!-- type: ")?.strip_suffix(" -->"))
+                .unwrap_or_else(|| panic!("{place}: no `<!-- type: … -->` above the example"));
+            let json: Vec<_> = lines[at + 1..]
+                .iter()
+                .take_while(|line| **line != "```")
+                .copied()
+                .collect();
+            Example {
+                place,
+                kind: kind.to_owned(),
+                json: json.join("\n"),
+            }
+        })
+        .collect()
+}
+
+/// Reads an example, writes it again and looks for every member that it showed: a mistyped optional member would
+/// otherwise be taken for an unknown one.
+fn hold<T: DeserializeOwned + Serialize>(example: &Example) {
+    let Example { place, kind, json } = example;
+    let shown: Value = serde_json::from_str(json).unwrap_or_else(|error| panic!("{place}: {error}"));
+    let read: T =
+        serde_json::from_value(shown.clone()).unwrap_or_else(|error| panic!("{place} is no {kind}: {error}"));
+    let written = serde_json::to_value(read).unwrap();
+    contains(&written, &shown, place);
+}
+
+fn contains(whole: &Value, part: &Value, place: &str) {
+    match (whole, part) {
+        (Value::Object(whole), Value::Object(part)) => {
+            for (name, value) in part {
+                // `null` and an empty list may be said by leaving them out.
+                let silent = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+                match whole.get(name) {
+                    Some(found) => contains(found, value, &format!("{place}/{name}")),
+                    None => assert!(silent, "{place}/{name} is no member of this type"),
+                }
+            }
+        }
+        (Value::Array(whole), Value::Array(part)) => {
+            assert_eq!(whole.len(), part.len(), "{place}");
+            for (at, (whole, part)) in whole.iter().zip(part).enumerate() {
+                contains(whole, part, &format!("{place}/{at}"));
+            }
+        }
+        _ => assert_eq!(whole, part, "{place}"),
+    }
+}
+
+fn check(example: &Example) {
+    match example.kind.as_str() {
+        "Problem" => hold::<Problem>(example),
+        "RegisterRequest" => hold::<RegisterRequest>(example),
+        "RegisterAnswer" => hold::<RegisterAnswer>(example),
+        "Heartbeat" => hold::<Heartbeat>(example),
+        "HeartbeatAnswer" => {
+            hold::<HeartbeatAnswer>(example);
+            let answer: HeartbeatAnswer = serde_json::from_str(&example.json).unwrap();
+            let desired = answer.instructions.desired;
+            if let Some(app) = desired.and_then(|desired| desired.app) {
+                check_release(&app.release).unwrap_or_else(|error| panic!("{}: {error}", example.place));
+            }
+        }
+        "Handshake" => hold::<local::Handshake>(example),
+        "LocalStatus" => hold::<local::LocalStatus>(example),
+        "DeferRequest" => hold::<local::DeferRequest>(example),
+        "UpdateAnswer" => hold::<local::UpdateAnswer>(example),
+        "LockRequest" => hold::<local::LockRequest>(example),
+        "Lock" => hold::<local::Lock>(example),
+        "Locks" => hold::<local::Locks>(example),
+        "JoinRequest" => hold::<local::JoinRequest>(example),
+        "CloudlyStatus" => hold::<local::CloudlyStatus>(example),
+        "Doctor" => hold::<local::Doctor>(example),
+        "Notice" => hold::<local::Notice>(example),
+        "CreateRelease" => {
+            hold::<admin::CreateRelease>(example);
+            let release: admin::CreateRelease = serde_json::from_str(&example.json).unwrap();
+            check_release(&release).unwrap_or_else(|error| panic!("{}: {error}", example.place));
+        }
+        "CreateJoinToken" => hold::<admin::CreateJoinToken>(example),
+        "SetDesired" => hold::<admin::SetDesired>(example),
+        "CreateCommand" => hold::<admin::CreateCommand>(example),
+        "Policy" => hold::<Policy>(example),
+        other => panic!("{}: no type {other} is read here", example.place),
+    }
+}
+
+#[test]
+fn every_example_is_what_it_says_it_is() {
+    let examples = examples();
+    assert!(examples.len() > 20, "{} examples are not all", examples.len());
+    examples.iter().for_each(check);
+}
+
+#[test]
+fn every_code_of_the_wire_has_a_row_in_the_contract() {
+    let contract = read("docs/contract.md");
+    let names = [
+        Capability::ALL.iter().map(Capability::as_str).collect::<Vec<_>>(),
+        ErrorCode::ALL.iter().map(ErrorCode::as_str).collect(),
+        EventKind::ALL.iter().map(EventKind::as_str).collect(),
+        FieldCode::ALL.iter().map(FieldCode::as_str).collect(),
+        IssueCode::ALL.iter().map(IssueCode::as_str).collect(),
+        ProblemCode::ALL.iter().map(ProblemCode::as_str).collect(),
+    ]
+    .concat();
+    assert!(names.len() > 60, "{} codes are not all", names.len());
+    let missing: Vec<_> = names
+        .into_iter()
+        .filter(|name| {
+            let cell = format!("`{name}`");
+            !contract.lines().any(|line| line.starts_with('|') && line.contains(&cell))
+        })
+        .collect();
+    assert!(missing.is_empty(), "without a row: {missing:?}");
+}
+
+/// `contract §4.11`: section 4 has a point 11.
+#[test]
+fn what_comments_point_to_in_the_documents_is_there() {
+    let mut sources = Vec::new();
+    for folder in ["src", "crates", "tests", "benches"] {
+        files(&root().join(folder), "rs", &mut sources);
+    }
+    let documents = [
+        ("contract", read("docs/contract.md")),
+        ("architecture", read("docs/architecture.md")),
+    ];
+    let (mut found, mut wrong) = (0, Vec::new());
+    for source in sources.iter().filter(|source| !source.ends_with("tests/documents.rs")) {
+        let text = std::fs::read_to_string(source).unwrap();
+        for (at, line) in text.lines().enumerate() {
+            for (name, document) in &documents {
+                for place in references(line, name) {
+                    found += 1;
+                    if !has_place(document, &place) {
+                        let source = source.strip_prefix(root()).unwrap().display();
+                        wrong.push(format!("{source}:{}: {name} has no §{place}", at + 1));
+                    }
+                }
+            }
+        }
+    }
+    assert!(found > 30, "{found} references are not all");
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+/// The places after `name §`, e.g. `4.11`; several may follow: `contract §1, §3`.
+fn references(line: &str, name: &str) -> Vec<String> {
+    let mut places = Vec::new();
+    for start in [format!("{name} §"), format!("{name}.md §")] {
+        for (at, _) in line.match_indices(&start) {
+            let rest = &line[at + start.len() - "§".len()..];
+            for part in rest.split(", ").flat_map(|part| part.split(" and ")) {
+                let Some(place) = part.strip_prefix('§') else { break };
+                let digits = place.chars().take_while(|c| c.is_ascii_digit() || *c == '.');
+                places.push(digits.collect::<String>().trim_end_matches('.').to_owned());
+            }
+        }
+    }
+    places
+}
+
+fn has_place(document: &str, place: &str) -> bool {
+    let (section, point) = match place.split_once('.') {
+        Some((section, point)) => (section, Some(point)),
+        None => (place, None),
+    };
+    let heading = format!("## {section}. ");
+    let mut lines = document.lines().skip_while(|line| !line.starts_with(&heading));
+    if lines.next().is_none() {
+        return false;
+    }
+    let Some(point) = point else { return true };
+    let item = format!("{point}. ");
+    lines
+        .take_while(|line| !line.starts_with("## "))
+        .any(|line| line.starts_with(&item))
+}
+
+#[test]
+fn a_reference_to_a_place_that_is_missing_is_noticed() {
+    let document = "## 4. Heartbeat\n\n1. one\n11. eleven\n\n## 5. States\n2. two\n";
+    assert!(has_place(document, "4") && has_place(document, "4.11") && has_place(document, "5.2"));
+    assert!(!has_place(document, "4.2") && !has_place(document, "6") && !has_place(document, "5.1"));
+    assert_eq!(references("see contract §1, §4.11 and §6 (why)", "contract"), ["1", "4.11", "6"]);
+    assert_eq!(references("(docs/architecture.md §1)", "architecture"), ["1"]);
+}
