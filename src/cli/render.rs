@@ -120,7 +120,7 @@ pub(super) fn status(status: &LocalStatus, paint: Paint) -> String {
         let text = format!(
             "{} ({}, {})",
             clean(&error.message),
-            clean(&error.code),
+            clean(error.code.as_str()),
             at(error.at)
         );
         row(&mut out, "error", &paint.bad(&text));
@@ -156,7 +156,7 @@ pub(super) fn status(status: &LocalStatus, paint: Paint) -> String {
             .unwrap_or_default();
         let text = format!(
             "{}{} (since {})",
-            clean(&issue.code),
+            clean(issue.code.as_str()),
             clean(&detail),
             at(issue.since)
         );

@@ -13,6 +13,7 @@ use crate::lifecycle::time::{Millis, Reboot, Stamp};
 use crate::lifecycle::update::consent::Consent;
 use crate::lifecycle::update::release_memory::ReleaseMemory;
 use crate::lifecycle::update::target::{AppTarget, Desired, Policy, Release};
+use baseos_interfaces::codes::EventKind;
 use serde::{Deserialize, Serialize};
 use std::ops::{Deref, DerefMut};
 
@@ -80,7 +81,7 @@ impl Durable {
     }
 
     /// Keeps an event for Cloudly.
-    pub(crate) fn record_event(&mut self, now: Stamp, kind: &str, data: serde_json::Value) {
+    pub(crate) fn record_event(&mut self, now: Stamp, kind: EventKind, data: serde_json::Value) {
         self.outbox.push(self.epoch, now, kind, data);
     }
 

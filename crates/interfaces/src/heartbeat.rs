@@ -1,6 +1,7 @@
 //! `POST /baseos/v1/nodes/heartbeat` (contract §4).
 
 use crate::Timestamp;
+use crate::codes::EventKind;
 use crate::command::{Command, CommandResult};
 use crate::desired::Desired;
 use crate::status::NodeStatus;
@@ -45,10 +46,10 @@ pub struct NodeEvent {
     pub id: String,
     /// The device's clock.
     pub at: Timestamp,
-    /// e.g. `transition`.
+    /// What happened.
     #[serde(rename = "type")]
-    pub kind: String,
-    /// Depends on the type.
+    pub kind: EventKind,
+    /// Details; which ones depends on the type.
     #[serde(default)]
     pub data: serde_json::Value,
 }

@@ -1,6 +1,7 @@
 //! The agent's local API, for Onebox (contract §6).
 
 use crate::Timestamp;
+use crate::codes::Capability;
 use crate::states::{AgentState, UpdateState};
 use crate::status::{Blocker, SupervisorStatus, UpdateStatus};
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ pub struct Handshake {
     /// `node_…`; `null`: not enrolled.
     pub node_id: Option<String>,
     /// What this agent's local API can do.
-    pub capabilities: Vec<String>,
+    pub capabilities: Vec<Capability>,
 }
 
 /// `GET /v1/status`.

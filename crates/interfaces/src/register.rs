@@ -1,6 +1,8 @@
 //! `POST /baseos/v1/nodes/register` (contract §3).
 
 use crate::Timestamp;
+use crate::codes::Capability;
+use crate::registration::RegistrationId;
 use crate::token::WireSecret;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,7 +16,7 @@ pub struct RegisterRequest {
     /// A `szj_` token.
     pub join_token: WireSecret,
     /// Made by the agent and kept until it is enrolled: repeating a registration spends nothing.
-    pub registration_id: String,
+    pub registration_id: RegistrationId,
     /// What the node says of itself.
     pub node: NodeFacts,
     /// Free `key=value` pairs for operators.
@@ -22,7 +24,7 @@ pub struct RegisterRequest {
     pub labels: BTreeMap<String, String>,
     /// What this agent can do.
     #[serde(default)]
-    pub capabilities: Vec<String>,
+    pub capabilities: Vec<Capability>,
 }
 
 /// What a node says of itself. No secret; the agent keeps these as facts of its run.
@@ -82,7 +84,7 @@ pub struct RegisterAnswer {
     pub limits: ServerLimits,
     /// What this Cloudly can do.
     #[serde(default)]
-    pub capabilities: Vec<String>,
+    pub capabilities: Vec<Capability>,
     /// Cloudly's clock.
     pub server_time: Timestamp,
 }

@@ -2,6 +2,7 @@
 
 use crate::Timestamp;
 pub use crate::blocker::{Blocker, BlockerKind};
+use crate::codes::{ErrorCode, IssueCode};
 use crate::states::{AgentState, RolloutState, UpdateState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -145,8 +146,8 @@ pub struct UpdateStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UpdateError {
-    /// A stable name, camelCase: `healthCheckFailed`, `applyTimeout`, `releaseRefused` …
-    pub code: String,
+    /// What kind of failure.
+    pub code: ErrorCode,
     /// One sentence.
     pub message: String,
     /// What was seen: container states, the Supervisor's words.
@@ -204,8 +205,8 @@ pub enum HealthState {
 /// One issue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthIssue {
-    /// A stable name: `supervisorApiExposed`, `clockSkew`, `serviceStopped` …
-    pub code: String,
+    /// What is wrong.
+    pub code: IssueCode,
     /// Since when, device's clock.
     pub since: Timestamp,
     /// In words, where the code does not say it all.

@@ -1,6 +1,5 @@
 //! What this machine is, and names for what happens on it.
 
-use baseos_interfaces::Timestamp;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
@@ -75,26 +74,6 @@ fn genuine(value: &str) -> Option<String> {
     (!all_the_same && !PLACEHOLDERS.contains(&value.as_str())).then_some(value)
 }
 
-/// A new registration id: a UUID of version 7. `fill` fills its argument with random bytes. The clock only makes
-/// ids sort well and may lie; the randomness alone makes them unique.
-pub fn registration_id(wall: Timestamp, mut fill: impl FnMut(&mut [u8])) -> String {
-    let mut bytes = [0u8; 16];
-    fill(&mut bytes);
-    let millis = u64::try_from(wall.as_millisecond()).unwrap_or(0).to_be_bytes();
-    bytes[..6].copy_from_slice(&millis[2..]);
-    bytes[6] = 0x70 | (bytes[6] & 0x0f);
-    bytes[8] = 0x80 | (bytes[8] & 0x3f);
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
-}
-
 /// A new run id, `r_` and eight hexadecimal digits. `fill` fills its argument with random bytes.
 pub fn run_id(mut fill: impl FnMut(&mut [u8])) -> String {
     let mut bytes = [0u8; 4];
@@ -165,19 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_have_their_form() {
-        let wall: Timestamp = "2026-11-22T22:41:07Z".parse().unwrap();
-        let id = registration_id(wall, |bytes| bytes.fill(0xff));
-        assert_eq!(&id[14..15], "7");
-        assert!("89ab".contains(&id[19..20]));
-        assert_eq!(id.len(), 36);
-        let millis = u64::from_str_radix(&id.replace('-', "")[..12], 16).unwrap();
-        assert_eq!(i64::try_from(millis).unwrap(), wall.as_millisecond());
-        let before_1970 = registration_id("1960-01-01T00:00:00Z".parse().unwrap(), |bytes| bytes.fill(1));
-        assert!(
-            before_1970.starts_with("00000000-0000-7101-8101-"),
-            "{before_1970}"
-        );
+    fn a_run_id_has_its_form() {
         assert_eq!(
             run_id(|bytes| bytes.copy_from_slice(&[0, 1, 0x8c, 0x1f])),
             "r_00018c1f"

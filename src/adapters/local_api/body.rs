@@ -4,6 +4,7 @@
 use super::answer::{Refusal, field, invalid};
 use super::guard::{is_json, not_json, too_large};
 use axum::extract::Request;
+use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::limits::{LEASE_MAX_SECONDS, LOCAL_MAX_BYTES};
 use baseos_interfaces::problem::FieldError;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -67,25 +68,28 @@ pub(super) async fn read<T: DeserializeOwned>(request: Request, members: &[Membe
         Err(_) => return Err(invalid("The body ended early.", Vec::new())),
     };
     let Ok(value) = serde_json::from_slice::<Value>(&bytes) else {
-        return Err(invalid("The body is not valid JSON.", vec![field("", "syntax")]));
+        return Err(invalid(
+            "The body is not valid JSON.",
+            vec![field("", FieldCode::Syntax)],
+        ));
     };
     let errors = check(&value, members);
     if !errors.is_empty() {
         return Err(invalid(describe(members), errors));
     }
     // The shape is right, so this cannot fail unless the table above and the type have drifted; a test holds them.
-    serde_json::from_value(value).map_err(|_| invalid(describe(members), vec![field("", "invalid")]))
+    serde_json::from_value(value).map_err(|_| invalid(describe(members), vec![field("", FieldCode::Invalid)]))
 }
 
 /// Everything that is wrong with the members of a body.
 fn check(value: &Value, members: &[Member]) -> Vec<FieldError> {
     let Value::Object(object) = value else {
-        return vec![field("", "notAnObject")];
+        return vec![field("", FieldCode::NotAnObject)];
     };
     let known = members.iter().filter_map(|(name, kind, required)| {
         let code = match object.get(*name) {
             Some(value) => wrong(value, *kind)?,
-            None if *required => "required",
+            None if *required => FieldCode::Required,
             None => return None,
         };
         Some(field(format!("/{name}"), code))
@@ -95,24 +99,26 @@ fn check(value: &Value, members: &[Member]) -> Vec<FieldError> {
         .filter(|key| !members.iter().any(|(name, ..)| name == key))
         // A key may be anything, a token too: it is named only when it looks like a name.
         .map(|key| match key.len() <= 32 && key.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            true => field(format!("/{key}"), "unknown"),
-            false => field("", "unknown"),
+            true => field(format!("/{key}"), FieldCode::Unrecognised),
+            false => field("", FieldCode::Unrecognised),
         });
     known.chain(unknown).collect()
 }
 
-fn wrong(value: &Value, kind: Kind) -> Option<&'static str> {
+fn wrong(value: &Value, kind: Kind) -> Option<FieldCode> {
     match (kind, value) {
         (Kind::Text { max }, Value::String(text)) => {
-            (text.trim().is_empty() || text.chars().count() > max).then_some("length")
+            (text.trim().is_empty() || text.chars().count() > max).then_some(FieldCode::Length)
         }
         (Kind::Seconds { max }, Value::Number(number)) => match number.as_u64() {
-            Some(seconds) => (seconds == 0 || seconds > u64::from(max)).then_some("range"),
-            None => Some("range"),
+            Some(seconds) => (seconds == 0 || seconds > u64::from(max)).then_some(FieldCode::Range),
+            None => Some(FieldCode::Range),
         },
-        (Kind::OneOf(names), Value::String(text)) => (!names.contains(&text.as_str())).then_some("value"),
+        (Kind::OneOf(names), Value::String(text)) => {
+            (!names.contains(&text.as_str())).then_some(FieldCode::Value)
+        }
         (Kind::Flag, Value::Bool(_)) => None,
-        _ => Some("type"),
+        _ => Some(FieldCode::Type),
     }
 }
 
@@ -180,7 +186,7 @@ mod tests {
             ("/scope", "value"),
             ("/extra", "unknown"),
         ];
-        assert_eq!(found, wanted.map(|(p, c)| (p.to_owned(), c.to_owned())));
+        assert_eq!(found, wanted.map(|(p, c)| (p.to_owned(), FieldCode::from(c))));
         assert_eq!(check(&json!({ "ttlSeconds": "1" }), LOCK)[0].code, "required");
         assert_eq!(
             check(&json!({ "ttlSeconds": "1", "reason": "r" }), LOCK)[0].code,
@@ -193,6 +199,6 @@ mod tests {
     #[test]
     fn a_secret_used_as_a_member_name_is_not_repeated() {
         let body = json!({ "joinToken": "t", "szj_0123456789_abc": true });
-        assert_eq!(check(&body, JOIN), [field("", "unknown")]);
+        assert_eq!(check(&body, JOIN), [field("", FieldCode::Unrecognised)]);
     }
 }

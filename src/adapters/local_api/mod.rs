@@ -27,6 +27,7 @@ use crate::lifecycle::event::Event;
 use crate::vault::Vault;
 use accept::Slots;
 use axum::Router;
+use baseos_interfaces::registration::RegistrationId;
 use baseos_interfaces::token::{Token, TokenKind};
 use futures_util::Stream;
 use guard::Guards;
@@ -51,6 +52,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Fills its argument with random bytes from a cryptographic source.
 pub type Entropy = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
+/// Makes a new registration id.
+pub type NewRegistrationId = Arc<dyn Fn() -> RegistrationId + Send + Sync>;
 
 /// What the local API needs to know.
 pub struct LocalApiSettings {
@@ -62,8 +65,10 @@ pub struct LocalApiSettings {
     pub token_file: PathBuf,
     /// Names a client may call this agent by, besides `localhost`, `baserunner`, loopback addresses and `tcp`.
     pub allowed_hosts: Vec<String>,
-    /// Source of the token and of registration ids.
+    /// Source of the token.
     pub entropy: Entropy,
+    /// For join tokens that are offered.
+    pub new_registration_id: NewRegistrationId,
     /// Writes the metrics in Prometheus' text form.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
@@ -101,6 +106,7 @@ impl LocalApi {
             token_file,
             mut allowed_hosts,
             entropy,
+            new_registration_id,
             metrics,
         } = settings;
         let (sources, socket_file) = Sources::bind(&socket, tcp)?;
@@ -124,7 +130,7 @@ impl LocalApi {
             pending: pending.clone(),
             notices: notices.clone(),
             vault,
-            entropy,
+            new_registration_id,
             metrics,
             stop: stop.clone(),
         };

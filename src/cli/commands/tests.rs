@@ -3,8 +3,10 @@ use crate::adapters::local_api::{LocalApi, LocalApiSettings};
 use crate::lifecycle::effect::{Effect, LocalAnswer};
 use crate::lifecycle::event::{Event, LocalCall};
 use crate::vault::{Vault, VaultError};
+use baseos_interfaces::codes::ProblemCode;
 use baseos_interfaces::local::Lock;
 use baseos_interfaces::problem::Problem;
+use baseos_interfaces::registration::RegistrationId;
 use baseos_interfaces::token::TokenId;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -79,6 +81,7 @@ impl Agent {
             token_file: dir.path().join("token"),
             allowed_hosts: Vec::new(),
             entropy: Arc::new(counting()),
+            new_registration_id: Arc::new(|| RegistrationId::new(0, [7; 16])),
             metrics: Arc::new(String::new),
         };
         let api = LocalApi::bind(settings, Arc::new(NoVault)).unwrap();
@@ -262,7 +265,7 @@ async fn join_says_what_is_wrong() {
     );
     assert!(printed.texts().1.contains("BASEOS_JOIN_TOKEN"));
 
-    let refusal = Problem::new(409, "conflict", "This node is enrolled.").detail("Add --replace.");
+    let refusal = Problem::new(409, ProblemCode::Conflict, "This node is enrolled.").detail("Add --replace.");
     let agent = Agent::answering(LocalAnswer::Problem(refusal));
     let mut printed = Printed::default();
     let code = join(&agent.run_dir(), &token, false, &b""[..], &mut printed.console()).await;

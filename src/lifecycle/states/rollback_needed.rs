@@ -16,6 +16,7 @@ use crate::lifecycle::update::judgement::judge;
 use crate::lifecycle::update::record::{Blocker, Update, UpdateError, short};
 use crate::lifecycle::update::target::Release;
 use crate::lifecycle::update::verification::{Outlook, Verification, extend_deadline};
+use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::states::UpdateState;
 use serde::{Deserialize, Serialize};
 use statig::Outcome;
@@ -232,7 +233,7 @@ impl RollbackNeeded {
         if let Some(restore) = &self.restore {
             evidence.extend(restore.verification.evidence.iter().cloned());
         }
-        let error = UpdateError::new("rollbackFailed", why, evidence, cx.now);
+        let error = UpdateError::new(ErrorCode::RollbackFailed, why, evidence, cx.now);
         Outcome::Transition(State::Failed(Failed::give_up(l, &self.update, error, cx)))
     }
 

@@ -5,6 +5,7 @@ use crate::lifecycle::time::{Millis, Moment, Reboot, Stamp};
 use crate::lifecycle::unsaved::Unsaved;
 use crate::lifecycle::update::target::{AppTarget, Release};
 use baseos_interfaces::Timestamp;
+use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::{self as wire, BlockerKind};
 use serde::{Deserialize, Serialize};
@@ -46,7 +47,7 @@ pub(crate) struct Blocker {
 /// Why an update failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UpdateError {
-    pub(crate) code: String,
+    pub(crate) code: ErrorCode,
     pub(crate) message: String,
     /// What was seen: container states, the Supervisor's words.
     pub(crate) evidence: Vec<String>,
@@ -136,9 +137,14 @@ impl Update {
 }
 
 impl UpdateError {
-    pub(crate) fn new(code: &str, message: impl Into<String>, evidence: Vec<String>, now: Stamp) -> Self {
+    pub(crate) fn new(
+        code: ErrorCode,
+        message: impl Into<String>,
+        evidence: Vec<String>,
+        now: Stamp,
+    ) -> Self {
         Self {
-            code: code.to_owned(),
+            code,
             message: message.into(),
             evidence,
             at: now.wall,

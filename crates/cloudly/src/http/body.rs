@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
+use baseos_interfaces::codes::FieldCode;
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -31,7 +32,7 @@ pub(super) enum BodyError {
     #[error("{message}")]
     Member {
         pointer: String,
-        code: &'static str,
+        code: FieldCode,
         message: String,
     },
 }
@@ -110,24 +111,24 @@ fn syntax(error: &serde_json::Error) -> BodyError {
 }
 
 /// The code of serde's message, and what is safe to repeat of it: names of members and what was expected.
-fn reason(message: &str) -> (&'static str, String) {
+fn reason(message: &str) -> (FieldCode, String) {
     let message = message
         .rsplit_once(" at line ")
         .map_or(message, |(reason, _)| reason);
     if message.starts_with("missing field") {
-        ("missing", message.to_owned())
+        (FieldCode::Missing, message.to_owned())
     } else if message.starts_with("unknown field") {
         let expected = message
             .rsplit_once(", expected ")
             .map_or("", |(_, expected)| expected);
         (
-            "unknownMember",
+            FieldCode::UnknownMember,
             format!("a member it does not have; expected {expected}"),
         )
     } else if let Some((_, expected)) = message.rsplit_once(", expected ") {
-        ("invalidValue", format!("expected {expected}"))
+        (FieldCode::InvalidValue, format!("expected {expected}"))
     } else {
-        ("invalidValue", "a value it cannot have".to_owned())
+        (FieldCode::InvalidValue, "a value it cannot have".to_owned())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::random::NoRandomness;
 use crate::storage::database;
+use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::limits::PROTOCOL_VERSION;
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
@@ -40,7 +41,7 @@ pub(crate) enum Error {
 pub(crate) struct Field {
     /// JSON pointer (RFC 6901).
     pub(crate) pointer: String,
-    pub(crate) code: &'static str,
+    pub(crate) code: FieldCode,
 }
 
 impl Error {
@@ -53,7 +54,7 @@ impl Error {
     }
 
     /// One member of the request is wrong.
-    pub(super) fn field(pointer: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn field(pointer: impl Into<String>, code: FieldCode, message: impl Into<String>) -> Self {
         let pointer = pointer.into();
         Self::Invalid {
             message: message.into(),

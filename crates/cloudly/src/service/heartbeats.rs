@@ -9,6 +9,7 @@ use crate::presence::judge::Sequence;
 use crate::storage::node_tokens::NodeSession;
 use crate::storage::{commands, events, node_status, nodes, targets};
 use baseos_interfaces::Timestamp;
+use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::heartbeat::{Heartbeat, HeartbeatAnswer, Orders};
 use baseos_interfaces::register::Approval;
 use baseos_interfaces::states::RolloutState;
@@ -66,12 +67,16 @@ fn check(heartbeat: &Heartbeat) -> Result<()> {
         ("/observedRevision", heartbeat.observed_revision),
     ] {
         if number > NUMBER_MAX {
-            return Err(Error::field(pointer, "tooLarge", "numbers stay below 2^53"));
+            return Err(Error::field(
+                pointer,
+                FieldCode::TooLarge,
+                "numbers stay below 2^53",
+            ));
         }
     }
     for (index, event) in heartbeat.events.iter().enumerate() {
         text(&format!("/events/{index}/id"), &event.id, 1, 128)?;
-        text(&format!("/events/{index}/type"), &event.kind, 1, 64)?;
+        text(&format!("/events/{index}/type"), event.kind.as_str(), 1, 64)?;
         depth(&format!("/events/{index}/data"), [&event.data])?;
     }
     Ok(())

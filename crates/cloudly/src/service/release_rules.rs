@@ -3,6 +3,7 @@
 use super::error::{Error, Result};
 use super::validate::{depth, escaped, text};
 use baseos_interfaces::admin::CreateRelease;
+use baseos_interfaces::codes::FieldCode;
 
 pub(super) fn check(release: &CreateRelease) -> Result<()> {
     let commit = &release.commit;
@@ -11,11 +12,11 @@ pub(super) fn check(release: &CreateRelease) -> Result<()> {
         .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     if !hex || !(7..=64).contains(&commit.len()) {
         let message = "a commit is 7 to 64 hex digits in lower case, e.g. 1f0a9be";
-        return Err(Error::field("/commit", "notACommit", message));
+        return Err(Error::field("/commit", FieldCode::NotACommit, message));
     }
     if commit.bytes().all(|byte| byte.is_ascii_digit()) {
         let message = "a commit needs at least one of the letters a to f: one of decimal digits only breaks the Supervisor's container names";
-        return Err(Error::field("/commit", "noLetter", message));
+        return Err(Error::field("/commit", FieldCode::NoLetter, message));
     }
     if let Some(version) = &release.version {
         text("/version", version, 1, 64)?;
@@ -23,7 +24,7 @@ pub(super) fn check(release: &CreateRelease) -> Result<()> {
     if release.services.is_empty() {
         return Err(Error::field(
             "/services",
-            "empty",
+            FieldCode::Empty,
             "a release needs at least one service",
         ));
     }
@@ -41,7 +42,7 @@ pub(super) fn check(release: &CreateRelease) -> Result<()> {
                  stands for something?): it is one reference, e.g. registry.example/app:1.13.0 or with @sha256: and \
                  64 hex digits"
             );
-            return Err(Error::field(pointer, "notAnImage", message));
+            return Err(Error::field(pointer, FieldCode::NotAnImage, message));
         }
     }
     depth(
@@ -73,7 +74,7 @@ fn check_name(pointer: &str, name: &str) -> Result<()> {
     let message = "a name has up to 63 letters, digits, `_`, `.` and `-`, and begins with a letter or digit";
     Err(Error::field(
         format!("{pointer}/{}", escaped(name)),
-        "notAName",
+        FieldCode::NotAName,
         message,
     ))
 }

@@ -1,6 +1,7 @@
 //! Checks that several nouns share. An error names the member and says what would be right.
 
 use super::error::{Error, Result};
+use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::limits::PROTOCOL_VERSION;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -25,13 +26,13 @@ pub(super) fn ttl(seconds: Option<u32>) -> Result<u32> {
         return Ok(seconds);
     }
     let message = "ttlSeconds is 1 to 2592000 (30 days)";
-    Err(Error::field("/ttlSeconds", "outOfRange", message))
+    Err(Error::field("/ttlSeconds", FieldCode::OutOfRange, message))
 }
 
 /// Labels of a node or a join token.
 pub(super) fn labels(labels: &BTreeMap<String, String>) -> Result<()> {
     if labels.len() > 64 {
-        return Err(Error::field("/labels", "tooMany", "at most 64 labels"));
+        return Err(Error::field("/labels", FieldCode::TooMany, "at most 64 labels"));
     }
     labels.iter().try_for_each(|(key, value)| {
         text("/labels", key, 1, 64)?;
@@ -45,21 +46,21 @@ pub(super) fn text(pointer: &str, value: &str, least: usize, most: usize) -> Res
     if length < least {
         return Err(Error::field(
             pointer,
-            "empty",
+            FieldCode::Empty,
             format!("{pointer} must not be empty"),
         ));
     }
     if length > most {
         return Err(Error::field(
             pointer,
-            "tooLong",
+            FieldCode::TooLong,
             format!("{pointer} has more than {most} characters"),
         ));
     }
     if value.chars().any(char::is_control) {
         return Err(Error::field(
             pointer,
-            "controlCharacter",
+            FieldCode::ControlCharacter,
             format!("{pointer} has a control character"),
         ));
     }
@@ -72,7 +73,7 @@ pub(super) fn depth<'a>(pointer: &str, values: impl IntoIterator<Item = &'a Valu
         return Ok(());
     }
     let message = format!("{pointer} is nested more than {DEPTH_MAX} deep");
-    Err(Error::field(pointer, "tooDeep", message))
+    Err(Error::field(pointer, FieldCode::TooDeep, message))
 }
 
 fn is_within(value: &Value, depth: usize) -> bool {

@@ -2,6 +2,7 @@
 
 use crate::support::{COMMIT, Cloudly, ok, problem, status};
 use baseos_interfaces::admin::NodeRecord;
+use baseos_interfaces::codes::IssueCode;
 use baseos_interfaces::token::TokenKind;
 use cloudly_baseos::{Rate, mint};
 use serde_json::{Value, json};
@@ -100,7 +101,7 @@ async fn the_interval_is_short_while_an_update_is_under_way() {
 async fn clock_skew_is_a_health_issue_of_the_node() {
     let cloudly = Cloudly::start().await;
     let mut device = cloudly.enrol("edge").await;
-    let codes = |node: NodeRecord| -> Vec<String> {
+    let codes = |node: NodeRecord| -> Vec<IssueCode> {
         node.status
             .unwrap()
             .health

@@ -26,7 +26,7 @@ impl From<&Violation> for FieldError {
     fn from(violation: &Violation) -> Self {
         Self {
             pointer: violation.pointer.clone(),
-            code: violation.code.to_string(),
+            code: violation.code.clone(),
         }
     }
 }
@@ -84,8 +84,7 @@ impl std::error::Error for Violations {}
 /// 422 with every pointer and code.
 impl From<&Violations> for Problem {
     fn from(violations: &Violations) -> Self {
-        let code = ProblemCode::InvalidRequest;
-        let mut problem = Self::new(422, code.as_str(), violations.to_string());
+        let mut problem = Self::new(422, ProblemCode::InvalidRequest, violations.to_string());
         problem.errors = violations.iter().map(FieldError::from).collect();
         problem
     }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::adapters::fake::{Fake, Reply, json};
 use crate::lifecycle::facts::CallFailureKind;
+use baseos_interfaces::codes::EventKind;
 use baseos_interfaces::command::{CommandResult, CommandState};
 use baseos_interfaces::heartbeat::NodeEvent;
 use baseos_interfaces::limits::HEARTBEAT_MAX_BYTES;
@@ -200,7 +201,7 @@ async fn a_beat_with_too_much_to_say_still_arrives() {
     let event = |n: usize| NodeEvent {
         id: format!("e_{n}"),
         at: Timestamp::UNIX_EPOCH,
-        kind: "transition".to_owned(),
+        kind: EventKind::Transition,
         data: "x".repeat(1000).into(),
     };
     let result = |n: usize| CommandResult {

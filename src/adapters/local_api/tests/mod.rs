@@ -80,6 +80,7 @@ fn settings(dir: &Path) -> LocalApiSettings {
         token_file: dir.join("run/token"),
         allowed_hosts: vec!["edge.example".to_owned()],
         entropy: entropy(),
+        new_registration_id: Arc::new(|| RegistrationId::new(0, [7; 16])),
         metrics: Arc::new(|| "# EOF\n".to_owned()),
     }
 }
