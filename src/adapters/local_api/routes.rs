@@ -130,8 +130,12 @@ async fn events(State(api): State<Api>, headers: HeaderMap) -> Answer {
 /// The secret goes to the vault; the machine hears of an offer with a public id.
 async fn join(State(api): State<Api>, request: Request) -> Answer {
     let request: JoinRequest = body::read(request, JOIN).await?;
-    let token = Token::parse(TokenKind::Join, request.join_token.expose())
-        .map_err(|error| invalid(format!("{error}."), vec![field("/joinToken", FieldCode::Invalid)]))?;
+    let token = Token::parse(TokenKind::Join, request.join_token.expose()).map_err(|error| {
+        invalid(
+            format!("{error}."),
+            vec![field("/joinToken", FieldCode::InvalidValue)],
+        )
+    })?;
     let id = token.id().clone();
     let vault = api.vault.clone();
     // The vault writes and fsyncs, which on a device's flash may take long: not on the loop's thread.
@@ -176,7 +180,7 @@ fn lock_name(name: Result<Path<String>, PathRejection>) -> Result<String, Refusa
         Ok(Path(name)) if (1..=64).contains(&name.len()) && name.bytes().all(allowed) => Ok(name),
         _ => Err(invalid(
             "A lock's name has 1 to 64 characters of a-z, 0-9, `.`, `_` and `-`.",
-            vec![field("/name", FieldCode::Invalid)],
+            vec![field("/name", FieldCode::NotAName)],
         )),
     }
 }
