@@ -9,7 +9,7 @@
 )]
 
 use baseos_interfaces::Timestamp;
-use baseos_interfaces::heartbeat::Orders;
+use baseos_interfaces::heartbeat::Instructions;
 use baseos_interfaces::register::{Approval, NodeFacts, ServerLimits};
 use baseos_interfaces::registration::RegistrationId;
 use baseos_interfaces::token::{Token, TokenId};
@@ -147,7 +147,7 @@ fn cloudly(log: Log) -> (mpsc::Sender<Effect>, mpsc::Receiver<Event>) {
                 },
                 Effect::Heartbeat { op, .. } => Event::HeartbeatAnswered {
                     op,
-                    orders: Box::new(Orders {
+                    instructions: Box::new(Instructions {
                         server_time: start_time(),
                         next_heartbeat_seconds: 60,
                         resend_full_status: false,

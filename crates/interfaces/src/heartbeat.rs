@@ -59,7 +59,7 @@ pub struct NodeEvent {
 pub struct HeartbeatAnswer {
     /// Everything but secrets.
     #[serde(flatten)]
-    pub orders: Orders,
+    pub instructions: Instructions,
     /// New credentials; the agent stores them before it uses them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
@@ -68,7 +68,7 @@ pub struct HeartbeatAnswer {
 /// What Cloudly tells a node, without secrets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Orders {
+pub struct Instructions {
     /// Cloudly's clock.
     pub server_time: Timestamp,
     /// When the next heartbeat is due, seconds.

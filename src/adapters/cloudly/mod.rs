@@ -187,7 +187,7 @@ impl CloudlyPort {
                 let credentials_stored = self.store_credentials(&answer);
                 Event::HeartbeatAnswered {
                     op,
-                    orders: Box::new(answer.orders),
+                    instructions: Box::new(answer.instructions),
                     credentials_stored,
                 }
             }

@@ -107,7 +107,7 @@ async fn an_idle_beat_is_small_and_all_of_them_share_a_connection() {
     assert_eq!(events.len(), 20);
     let [
         Event::HeartbeatAnswered {
-            orders,
+            instructions,
             credentials_stored: false,
             ..
         },
@@ -116,7 +116,7 @@ async fn an_idle_beat_is_small_and_all_of_them_share_a_connection() {
     else {
         panic!("{events:?}")
     };
-    assert_eq!(orders.next_heartbeat_seconds, 60);
+    assert_eq!(instructions.next_heartbeat_seconds, 60);
     assert_eq!(fake.connections(), 1);
     assert_eq!(
         store.calls()[0],
@@ -172,7 +172,7 @@ async fn new_credentials_are_kept_beside_the_present_ones() {
         let [
             Event::HeartbeatAnswered {
                 credentials_stored,
-                orders,
+                instructions,
                 ..
             },
         ] = &events[..]
@@ -180,7 +180,7 @@ async fn new_credentials_are_kept_beside_the_present_ones() {
             panic!("{events:?}")
         };
         assert_eq!(*credentials_stored, stored);
-        assert_eq!(orders.commands.len(), 1);
+        assert_eq!(instructions.commands.len(), 1);
         assert_eq!(
             store.calls().contains(&format!("store next {}", new.id())),
             stored
