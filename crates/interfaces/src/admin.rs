@@ -4,6 +4,7 @@ use crate::Timestamp;
 use crate::command::CommandAction;
 use crate::desired::{Policy, Release};
 use crate::register::{Approval, NodeFacts};
+use crate::rules::DEFAULT_AGENT_SERVICE;
 use crate::status::NodeStatus;
 use crate::token::WireSecret;
 use serde::{Deserialize, Serialize};
@@ -84,6 +85,9 @@ pub struct CreateRelease {
     /// For people.
     #[serde(default)]
     pub version: Option<String>,
+    /// Which service is the agent; missing: [`DEFAULT_AGENT_SERVICE`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_service: Option<String>,
     /// By service name.
     pub services: BTreeMap<String, crate::desired::Service>,
     /// Named volumes.
@@ -92,6 +96,34 @@ pub struct CreateRelease {
     /// Networks.
     #[serde(default)]
     pub networks: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
+}
+
+impl CreateRelease {
+    /// The name of the service that is the agent.
+    pub fn agent_service(&self) -> &str {
+        self.agent_service.as_deref().unwrap_or(DEFAULT_AGENT_SERVICE)
+    }
+
+    /// The release that is created, under the id that Cloudly gives it.
+    pub fn into_release(self, release_id: String) -> Release {
+        let Self {
+            commit,
+            version,
+            agent_service,
+            services,
+            volumes,
+            networks,
+        } = self;
+        Release {
+            release_id,
+            commit,
+            version,
+            agent_service,
+            services,
+            volumes,
+            networks,
+        }
+    }
 }
 
 /// A release as Cloudly keeps it.

@@ -1,6 +1,7 @@
 //! Desired state: what Cloudly wants of a node (contract §4, answer).
 
 use crate::Timestamp;
+use crate::rules::DEFAULT_AGENT_SERVICE;
 use crate::window::Window;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -54,6 +55,10 @@ pub struct Release {
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Which service is the agent; missing: [`DEFAULT_AGENT_SERVICE`]. An agent that runs under another name refuses the
+    /// release, which would not bring it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_service: Option<String>,
     /// By service name.
     pub services: BTreeMap<String, Service>,
     /// Named volumes and their definitions (compose form).
@@ -62,6 +67,13 @@ pub struct Release {
     /// Networks and their definitions (compose form).
     #[serde(default)]
     pub networks: BTreeMap<String, Map<String, Value>>,
+}
+
+impl Release {
+    /// The name of the service that is the agent.
+    pub fn agent_service(&self) -> &str {
+        self.agent_service.as_deref().unwrap_or(DEFAULT_AGENT_SERVICE)
+    }
 }
 
 /// One service of a release.

@@ -33,7 +33,7 @@ pub(crate) struct RollbackNeeded {
     /// Why.
     pub(crate) error: UpdateError,
     /// The way back; `None`: the operator decides.
-    restore: Option<Restore>,
+    restore: Option<Box<Restore>>,
     /// It was not bad but withdrawn.
     withdrawn: bool,
 }
@@ -64,10 +64,12 @@ impl RollbackNeeded {
         let managed = l.view().is_some_and(|view| view.managed);
         let proven = l.durable.proven.as_ref();
         let proven = proven.filter(|proven| goes_back && !managed && proven.commit != update.release.commit);
-        let restore = proven.map(|release| Restore {
-            release: release.clone(),
-            handover: Handover::default(),
-            verification: Verification::default(),
+        let restore = proven.map(|release| {
+            Box::new(Restore {
+                release: release.clone(),
+                handover: Handover::default(),
+                verification: Verification::default(),
+            })
         });
         Self {
             update: update.next_phase(cx.now.into()),

@@ -81,6 +81,7 @@ fn request(args: CreateArgs) -> Result<CreateRelease, Box<dyn Error>> {
         None => CreateRelease {
             commit: args.commit.unwrap_or_default(),
             version: None,
+            agent_service: None,
             services: args
                 .service
                 .into_iter()

@@ -26,22 +26,8 @@ pub(crate) async fn create(
 ) -> Result<(Created, ReleaseRecord)> {
     release_rules::check(&request)?;
     let now = app.clock.now();
-    let CreateRelease {
-        commit,
-        version,
-        services,
-        volumes,
-        networks,
-    } = request;
     let record = ReleaseRecord {
-        release: Release {
-            release_id: random::id("rel_", now)?,
-            commit,
-            version,
-            services,
-            volumes,
-            networks,
-        },
+        release: request.into_release(random::id("rel_", now)?),
         created_at: now,
     };
     let release = &record.release;
@@ -58,9 +44,11 @@ pub(crate) async fn create(
     let same = |known: &ReleaseRecord| {
         let with_known_id = Release {
             release_id: known.release.release_id.clone(),
+            // Named or left out, the default is the same.
+            agent_service: known.release.agent_service.clone(),
             ..release.clone()
         };
-        with_known_id == known.release
+        with_known_id == known.release && release.agent_service() == known.release.agent_service()
     };
     match known.filter(same) {
         Some(known) => Ok((Created::Known, known)),

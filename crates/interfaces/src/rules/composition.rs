@@ -97,12 +97,12 @@ mod tests {
     use serde_json::json;
 
     fn found(composition: Value) -> Vec<String> {
-        let (services, networks) = (BTreeMap::new(), BTreeMap::new());
+        let networks = BTreeMap::new();
         let volumes = BTreeMap::from([("data".to_owned(), Map::new())]);
         let parts = ReleaseParts {
             commit: "",
             version: None,
-            services: &services,
+            services: BTreeMap::new(),
             volumes: &volumes,
             networks: &networks,
             agent_service: "baserunner",

@@ -1,7 +1,7 @@
 //! Every rule, in order.
 
 use super::violation::{Found, Violations, shown};
-use super::{DEFAULT_AGENT_SERVICE, agent, commit, composition, image, json, names, volumes};
+use super::{agent, commit, composition, image, json, names, volumes};
 use crate::admin::CreateRelease;
 use crate::codes::FieldCode;
 use crate::desired::{Release, Service};
@@ -11,15 +11,15 @@ use std::collections::BTreeMap;
 /// The longest version, characters.
 pub const VERSION_MAX_LEN: usize = 64;
 
-/// What the rules are about: the contents of a release, whoever holds it.
-#[derive(Clone, Copy, Debug)]
+/// What the rules are about: the contents of a release, in whatever type it is held.
+#[derive(Clone, Debug)]
 pub struct ReleaseParts<'a> {
     /// The balena commit.
     pub commit: &'a str,
     /// For people.
     pub version: Option<&'a str>,
     /// By service name.
-    pub services: &'a BTreeMap<String, Service>,
+    pub services: BTreeMap<&'a str, ServiceParts<'a>>,
     /// Named volumes and their definitions (compose form).
     pub volumes: &'a BTreeMap<String, Map<String, Value>>,
     /// Networks and their definitions (compose form).
@@ -29,13 +29,35 @@ pub struct ReleaseParts<'a> {
     pub agent_service: &'a str,
 }
 
-impl<'a> ReleaseParts<'a> {
-    /// With another service as the agent.
-    #[must_use]
-    pub const fn with_agent_service(mut self, name: &'a str) -> Self {
-        self.agent_service = name;
-        self
+/// The parts of one service.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceParts<'a> {
+    /// The image reference.
+    pub image: &'a str,
+    /// Environment variables.
+    pub environment: &'a BTreeMap<String, String>,
+    /// Container labels.
+    pub labels: &'a BTreeMap<String, String>,
+    /// The other compose keys.
+    pub composition: &'a Map<String, Value>,
+}
+
+impl<'a> From<&'a Service> for ServiceParts<'a> {
+    fn from(service: &'a Service) -> Self {
+        Self {
+            image: &service.image,
+            environment: &service.environment,
+            labels: &service.labels,
+            composition: &service.composition,
+        }
     }
+}
+
+fn services(services: &BTreeMap<String, Service>) -> BTreeMap<&str, ServiceParts<'_>> {
+    services
+        .iter()
+        .map(|(name, service)| (name.as_str(), service.into()))
+        .collect()
 }
 
 impl<'a> From<&'a Release> for ReleaseParts<'a> {
@@ -43,10 +65,10 @@ impl<'a> From<&'a Release> for ReleaseParts<'a> {
         Self {
             commit: &release.commit,
             version: release.version.as_deref(),
-            services: &release.services,
+            services: services(&release.services),
             volumes: &release.volumes,
             networks: &release.networks,
-            agent_service: DEFAULT_AGENT_SERVICE,
+            agent_service: release.agent_service(),
         }
     }
 }
@@ -56,10 +78,10 @@ impl<'a> From<&'a CreateRelease> for ReleaseParts<'a> {
         Self {
             commit: &release.commit,
             version: release.version.as_deref(),
-            services: &release.services,
+            services: services(&release.services),
             volumes: &release.volumes,
             networks: &release.networks,
-            agent_service: DEFAULT_AGENT_SERVICE,
+            agent_service: release.agent_service(),
         }
     }
 }
@@ -75,18 +97,18 @@ pub fn check_release<'a>(release: impl Into<ReleaseParts<'a>>) -> Result<(), Vio
     if let Some(version) = parts.version {
         check_version(version, &mut found);
     }
-    for (name, service) in parts.services {
+    for (name, service) in &parts.services {
         names::service(name, &mut found);
-        image::check(name, &service.image, &mut found);
-        for (variable, value) in &service.environment {
+        image::check(name, service.image, &mut found);
+        for (variable, value) in service.environment {
             names::variable(name, variable, &mut found);
             json::no_nul(&["services", name, "environment", variable], value, &mut found);
         }
-        for (label, value) in &service.labels {
+        for (label, value) in service.labels {
             names::label(name, label, &mut found);
             json::no_nul(&["services", name, "labels", label], value, &mut found);
         }
-        composition::check(name, &service.composition, &parts, &mut found);
+        composition::check(name, service.composition, &parts, &mut found);
     }
     for (name, definition) in parts.volumes {
         names::named("volumes", "volume", name, &mut found);

@@ -81,6 +81,17 @@ impl fmt::Display for Violations {
 
 impl std::error::Error for Violations {}
 
+impl std::error::Error for Violation {}
+
+impl IntoIterator for Violations {
+    type Item = Violation;
+    type IntoIter = std::iter::Chain<std::iter::Once<Violation>, std::vec::IntoIter<Violation>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        std::iter::once(self.first).chain(self.more)
+    }
+}
+
 /// 422 with every pointer and code.
 impl From<&Violations> for Problem {
     fn from(violations: &Violations) -> Self {

@@ -75,6 +75,7 @@ impl Version {
         CreateRelease {
             commit: self.commit.clone(),
             version: Some(self.version.clone()),
+            agent_service: None,
             services: BTreeMap::from([("baserunner".to_owned(), agent), ("onebox".to_owned(), onebox)]),
             volumes: BTreeMap::from([("baseos".to_owned(), Map::new())]),
             networks: BTreeMap::new(),

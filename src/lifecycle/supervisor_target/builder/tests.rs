@@ -31,6 +31,7 @@ fn release(commit: &str) -> Release {
         id: "rel_1".into(),
         commit: commit.into(),
         version: None,
+        agent_service: None,
         services: BTreeMap::from([(OWN.to_owned(), own_service())]),
         volumes: BTreeMap::from([("baseos".to_owned(), Map::new())]),
         networks: BTreeMap::new(),
