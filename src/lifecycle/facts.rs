@@ -127,7 +127,7 @@ pub struct TargetApp {
     pub commit: Option<String>,
     /// The target's services.
     pub services: BTreeMap<String, TargetService>,
-    /// Volumes and their definitions, as the Supervisor keeps them (normalised: `driver`, `driverOpts`, `labels`).
+    /// Volumes and their definitions, as the Supervisor gives them (`driver`, `driverOpts`, `labels`).
     pub volumes: BTreeMap<String, Map<String, Value>>,
 }
 

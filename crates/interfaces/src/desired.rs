@@ -50,7 +50,7 @@ pub struct DesiredApp {
 pub struct Release {
     /// `rel_…`.
     pub release_id: String,
-    /// The balena commit: hex with at least one letter.
+    /// The balena commit: 7 to 64 hex digits, lower case, at least one letter.
     pub commit: String,
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]

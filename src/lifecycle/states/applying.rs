@@ -85,8 +85,8 @@ impl Applying {
                 self.observe(l, cx)
             }
             Progress::Locked(message) => self.locked(l, message, cx),
-            Progress::Refused(message) => {
-                let error = UpdateError::new(ErrorCode::ReleaseRefused, message, Vec::new(), cx.now);
+            Progress::Refused { message, evidence } => {
+                let error = UpdateError::new(ErrorCode::ReleaseRefused, message, evidence, cx.now);
                 Outcome::Transition(State::Failed(Failed::give_up(l, &self.update, error, cx)))
             }
             Progress::Unavailable(error) => {

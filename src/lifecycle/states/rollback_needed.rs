@@ -156,7 +156,8 @@ impl RollbackNeeded {
             Progress::NotMine => Outcome::Super,
             Progress::Going => Outcome::Handled,
             Progress::HandedOver => self.observe(l, cx),
-            Progress::Locked(message) | Progress::Refused(message) => self.not_restored(l, message, cx),
+            Progress::Locked(message) => self.not_restored(l, message, Vec::new(), cx),
+            Progress::Refused { message, evidence } => self.not_restored(l, message, evidence, cx),
             Progress::Unavailable(error) => {
                 let blocker =
                     Blocker::supervisor_unavailable(&error, cx.now).continuing(self.update.blocked());
@@ -200,6 +201,7 @@ impl RollbackNeeded {
             Outlook::Bad => self.not_restored(
                 l,
                 "the previous release does not stay healthy either".to_owned(),
+                Vec::new(),
                 cx,
             ),
         }
@@ -226,15 +228,23 @@ impl RollbackNeeded {
         if extend_deadline(l) {
             return Outcome::Handled;
         }
-        self.not_restored(l, "the previous release was not in place in time".to_owned(), cx)
+        let why = "the previous release was not in place in time".to_owned();
+        self.not_restored(l, why, Vec::new(), cx)
     }
 
-    fn not_restored(&mut self, l: &mut Shared, why: String, cx: &Context) -> Outcome<State> {
+    fn not_restored(
+        &mut self,
+        l: &mut Shared,
+        why: String,
+        seen: Vec<String>,
+        cx: &Context,
+    ) -> Outcome<State> {
         let mut evidence = vec![format!("{}: {}", self.error.code, self.error.message)];
         evidence.append(&mut self.error.evidence.clone());
         if let Some(restore) = &self.restore {
             evidence.extend(restore.verification.evidence.iter().cloned());
         }
+        evidence.extend(seen);
         let error = UpdateError::new(ErrorCode::RollbackFailed, why, evidence, cx.now);
         Outcome::Transition(State::Failed(Failed::give_up(l, &self.update, error, cx)))
     }

@@ -82,7 +82,12 @@ impl Staging {
         if !inspection.view.managed
             && let Err(refusal) = builder::check(&l.durable.target, &self.update.release, &l.run.own_service)
         {
-            let error = UpdateError::new(ErrorCode::ReleaseRefused, refusal.to_string(), Vec::new(), cx.now);
+            let error = UpdateError::new(
+                ErrorCode::ReleaseRefused,
+                refusal.to_string(),
+                refusal.evidence(),
+                cx.now,
+            );
             return Outcome::Transition(State::Failed(Failed::give_up(l, &self.update, error, cx)));
         }
         begin_or_wait(&self.update, l, cx)
