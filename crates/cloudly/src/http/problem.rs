@@ -44,6 +44,7 @@ impl From<Error> for Failure {
                     ..Problem::new(422, ProblemCode::InvalidRequest, title)
                 }
             }
+            Error::ReleaseRefused(violations) => Problem::from(&violations),
             Error::RateLimited { retry_after_seconds } => {
                 Problem::new(429, ProblemCode::RateLimited, title).retry_after(Some(retry_after_seconds))
             }

@@ -4,6 +4,7 @@ use crate::random::NoRandomness;
 use crate::storage::database;
 use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::limits::PROTOCOL_VERSION;
+use baseos_interfaces::rules::Violations;
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
@@ -16,6 +17,8 @@ pub(crate) enum Error {
     Conflict(String),
     #[error("{message}")]
     Invalid { message: String, fields: Vec<Field> },
+    #[error("{0}")]
+    ReleaseRefused(Violations),
     #[error("too many requests")]
     RateLimited { retry_after_seconds: u32 },
     #[error("the admin token is missing or not accepted")]

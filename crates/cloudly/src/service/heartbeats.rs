@@ -80,7 +80,7 @@ fn check(heartbeat: &Heartbeat) -> Result<()> {
     for (index, event) in heartbeat.events.iter().enumerate() {
         text(&format!("/events/{index}/id"), &event.id, 1, 128)?;
         text(&format!("/events/{index}/type"), event.kind.as_str(), 1, 64)?;
-        depth(&format!("/events/{index}/data"), [&event.data])?;
+        depth(&format!("/events/{index}/data"), &event.data)?;
     }
     Ok(())
 }

@@ -1,14 +1,15 @@
 //! Releases.
 
 use super::app::App;
+use super::audit;
 use super::error::{Error, Result};
 use super::page::PageRequest;
-use super::{audit, release_rules};
 use crate::auth::operators::Operator;
 use crate::random;
 use crate::storage::releases;
 use baseos_interfaces::admin::{CreateRelease, Page, ReleaseRecord};
 use baseos_interfaces::desired::Release;
+use baseos_interfaces::rules::check_release;
 use serde_json::json;
 
 /// Whether [`create`] stored a release or found the same one.
@@ -24,7 +25,7 @@ pub(crate) async fn create(
     operator: &Operator,
     request: CreateRelease,
 ) -> Result<(Created, ReleaseRecord)> {
-    release_rules::check(&request)?;
+    check_release(&request).map_err(Error::ReleaseRefused)?;
     let now = app.clock.now();
     let record = ReleaseRecord {
         release: request.into_release(random::id("rel_", now)?),

@@ -1,6 +1,6 @@
 //! Refused bodies. Each is answered with a problem that names the place (checked by `problem`).
 
-use crate::support::{Cloudly, problem, send_refused};
+use crate::support::{Cloudly, problem, release, send_refused};
 use baseos_interfaces::limits::{HEARTBEAT_MAX_BYTES, REGISTER_MAX_BYTES};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -162,9 +162,10 @@ async fn a_deeply_nested_body_is_refused() {
             "{depth} deep"
         );
     }
-    let request = json!({ "commit": "1f0a9be", "services": { "a": { "image": "i", "composition": { "x": nested(40) } } } });
+    let mut request = release("1f0a9be");
+    request["services"]["onebox"]["composition"] = json!({ "x": nested(40) });
     let refused = cloudly.refused(Method::POST, "releases", request).await;
-    assert_eq!(refused.errors[0].pointer, "/services/a/composition");
+    assert_eq!(refused.errors[0].pointer, "/services/onebox/composition/x");
 }
 
 #[tokio::test]
