@@ -6,7 +6,6 @@ use crate::window::Window;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// A revision of what is desired. It only rises, unless an operator resets it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -145,29 +144,6 @@ impl Default for Policy {
     }
 }
 
-impl Policy {
-    /// How long the Supervisor may take to fetch and start a release; at least a second, so that a policy with 0
-    /// still leaves it time to answer.
-    pub fn apply_timeout(&self) -> Duration {
-        Duration::from_secs(self.apply_timeout_seconds.max(1).into())
-    }
-
-    /// How long a release must stay healthy; may be zero: being healthy once is enough.
-    pub fn health(&self) -> Duration {
-        Duration::from_secs(self.health_seconds.into())
-    }
-
-    /// How long deferrals and locks may hold an update back, in all; may be zero: not at all.
-    pub fn max_defer(&self) -> Duration {
-        Duration::from_secs(self.max_defer_seconds.into())
-    }
-
-    /// How often a release is tried on a node; at least once.
-    pub fn attempts(&self) -> u32 {
-        self.max_attempts.max(1)
-    }
-}
-
 /// What to do with a bad release that has been put in place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -189,33 +165,4 @@ pub struct Force {
     pub by: String,
     /// The reason.
     pub reason: String,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_policy_of_zeros_still_gives_one_attempt_and_a_second_for_it() {
-        let zeros = Policy {
-            max_defer_seconds: 0,
-            max_attempts: 0,
-            health_seconds: 0,
-            apply_timeout_seconds: 0,
-            ..Policy::default()
-        };
-        assert_eq!(zeros.apply_timeout(), Duration::from_secs(1));
-        assert_eq!(zeros.health(), Duration::ZERO);
-        assert_eq!(zeros.max_defer(), Duration::ZERO);
-        assert_eq!(zeros.attempts(), 1);
-    }
-
-    #[test]
-    fn the_default_policy_is_the_documented_one() {
-        let policy = Policy::default();
-        assert_eq!(policy.apply_timeout(), Duration::from_secs(3600));
-        assert_eq!(policy.health(), Duration::from_secs(120));
-        assert_eq!(policy.max_defer(), Duration::from_secs(7 * 86_400));
-        assert_eq!(policy.attempts(), 3);
-    }
 }

@@ -184,13 +184,15 @@ impl Blocker {
         self
     }
 
-    /// The same reason keeps its beginning, so an operator sees for how long it has held.
+    /// The same reason keeps its beginning, so an operator sees for how long it has held. It is the same when kind and
+    /// holder are; where only one of the two names a holder (a Supervisor's 423 does not), the kind alone decides.
     pub(crate) fn continuing(mut self, before: &[Self]) -> Self {
-        let same = before
-            .iter()
-            .find(|earlier| earlier.kind == self.kind && earlier.holder == self.holder);
-        if let Some(earlier) = same {
-            self.since = earlier.since;
+        let same_kind = || before.iter().filter(|earlier| earlier.kind == self.kind);
+        let earlier = same_kind()
+            .find(|earlier| earlier.holder == self.holder)
+            .or_else(|| same_kind().find(|earlier| earlier.holder.is_none() || self.holder.is_none()));
+        if let Some(since) = earlier.map(|earlier| earlier.since) {
+            self.since = since;
         }
         self
     }
@@ -234,3 +236,6 @@ impl From<&UpdateError> for wire::UpdateError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

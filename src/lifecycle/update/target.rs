@@ -277,3 +277,6 @@ impl From<&Window> for WireWindow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
