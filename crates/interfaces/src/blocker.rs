@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Blocker {
-    /// What kind of reason.
+    /// What holds it back.
     pub kind: BlockerKind,
-    /// Who, where somebody holds it.
+    /// Who holds the update back: a service that holds a lock, the path of a lock file, a rollout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
-    /// In words.
+    /// More than the kind says, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Since when, device's clock.

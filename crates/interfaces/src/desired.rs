@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub struct Desired {
     /// Rises with every change.
     pub revision: u64,
-    /// Cloudly's clock.
+    /// When this revision was set, Cloudly's clock.
     pub issued_at: Timestamp,
     /// An audited operator act: this revision counts although it is lower.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -51,7 +51,7 @@ pub struct Release {
     pub release_id: String,
     /// The balena commit: 7 to 64 hex digits, lower case, at least one letter.
     pub commit: String,
-    /// For people.
+    /// For people, e.g. `1.13.0`; 1 to 64 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Which service is the agent; missing: [`DEFAULT_AGENT_SERVICE`]. An agent that runs under another name refuses the
@@ -81,10 +81,10 @@ impl Release {
 pub struct Service {
     /// The image reference, by digest wherever possible.
     pub image: String,
-    /// Environment variables.
+    /// Environment variables of the container.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
-    /// Container labels.
+    /// Labels of the container; those of balena give it features of the Supervisor.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
     /// Other compose keys (`volumes`, `network_mode`, `command` …).
@@ -101,7 +101,7 @@ pub struct Service {
 pub struct Slot {
     /// Whether this node may begin.
     pub granted: bool,
-    /// On Cloudly's clock.
+    /// When the permission ends, Cloudly's clock; missing: it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_expires_at: Option<Timestamp>,
 }
@@ -161,8 +161,8 @@ pub enum OnFailure {
 /// Who ordered an update to go ahead, and why; kept in Cloudly's audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Force {
-    /// The operator.
+    /// Who ordered it.
     pub by: String,
-    /// The reason.
+    /// Why, for the audit log.
     pub reason: String,
 }

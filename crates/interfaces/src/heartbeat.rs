@@ -31,7 +31,7 @@ pub struct Heartbeat {
     /// What happened since the last accepted heartbeat.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<NodeEvent>,
-    /// Results of commands.
+    /// Commands the node is done with since the last accepted heartbeat.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command_results: Vec<CommandResult>,
     /// A clean stop: the silence that follows is meant.
@@ -44,7 +44,7 @@ pub struct Heartbeat {
 pub struct NodeEvent {
     /// Unique per node; Cloudly drops repetitions.
     pub id: String,
-    /// The device's clock.
+    /// When it happened, device's clock.
     pub at: Timestamp,
     /// What happened.
     #[serde(rename = "type")]
@@ -57,7 +57,7 @@ pub struct NodeEvent {
 /// The answer to a heartbeat as it travels.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HeartbeatAnswer {
-    /// Everything but secrets.
+    /// What the node is told, secrets apart.
     #[serde(flatten)]
     pub instructions: Instructions,
     /// New credentials; the agent stores them before it uses them.
@@ -69,7 +69,7 @@ pub struct HeartbeatAnswer {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Instructions {
-    /// Cloudly's clock.
+    /// Now, on Cloudly's clock.
     pub server_time: Timestamp,
     /// When the next heartbeat is due, seconds.
     pub next_heartbeat_seconds: u32,
@@ -79,7 +79,7 @@ pub struct Instructions {
     /// What is desired; missing when `observedRevision` is current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired: Option<Desired>,
-    /// Commands; each repeats until its result arrives.
+    /// What to do; each command repeats until its result arrives.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<Command>,
     /// Present when an operator's decision about this node changed.

@@ -22,7 +22,7 @@ pub struct RegisterRequest {
     /// Free `key=value` pairs for operators.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// What this agent can do.
+    /// What this agent can do beyond the protocol version.
     #[serde(default)]
     pub capabilities: Vec<Capability>,
 }
@@ -79,13 +79,13 @@ pub struct RegisterAnswer {
     pub fleet: Option<Fleet>,
     /// When the first heartbeat is due, seconds.
     pub next_heartbeat_seconds: u32,
-    /// Cloudly's limits.
+    /// What Cloudly allows.
     #[serde(default)]
     pub limits: ServerLimits,
-    /// What this Cloudly can do.
+    /// What this Cloudly can do beyond the protocol version.
     #[serde(default)]
     pub capabilities: Vec<Capability>,
-    /// Cloudly's clock.
+    /// Now, on Cloudly's clock.
     pub server_time: Timestamp,
 }
 

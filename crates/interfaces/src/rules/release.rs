@@ -34,9 +34,9 @@ pub struct ReleaseParts<'a> {
 pub struct ServiceParts<'a> {
     /// The image reference.
     pub image: &'a str,
-    /// Environment variables.
+    /// Environment variables of the container.
     pub environment: &'a BTreeMap<String, String>,
-    /// Container labels.
+    /// Labels of the container.
     pub labels: &'a BTreeMap<String, String>,
     /// The other compose keys.
     pub composition: &'a Map<String, Value>,
