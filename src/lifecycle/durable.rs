@@ -1,6 +1,6 @@
 //! The durable record: everything the machine must still know after a power cut. It is the body of the checkpoint
-//! and holds the machine's own types; only names that both ends share (codes, states, scopes, token ids) are those of
-//! the wire contract.
+//! and holds the machine's own types; only what both ends share (codes, states, scopes, ids, the form of a volume's
+//! definition) is the wire contract's.
 
 use crate::lifecycle::cloudly::commands::Commands;
 use crate::lifecycle::cloudly::identity::Node;

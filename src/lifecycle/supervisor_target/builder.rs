@@ -18,8 +18,6 @@ use std::fmt;
 const LOCAL_MODE: &str = "SUPERVISOR_LOCAL_MODE";
 /// Would make every later update ignore update locks, so it is never carried over.
 const OVERRIDE_LOCK: &str = "SUPERVISOR_OVERRIDE_LOCK";
-/// Reasons of a refusal that are reported; a hostile release could give thousands.
-const REPORTED_REASONS: usize = 32;
 
 /// The body of `POST /v2/local/target-state`, in the form the Supervisor takes (v2, compose keys flat).
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -67,7 +65,11 @@ impl LocalTarget {
 
 /// Why a release is not handed to the Supervisor: every reason, at least one. Final: trying again changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal(Vec<Reason>);
+pub(crate) struct Refusal {
+    reasons: Vec<Reason>,
+    /// Broken rules that are only counted.
+    unlisted: usize,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Reason {
@@ -93,15 +95,9 @@ pub(crate) enum Reason {
 impl Refusal {
     /// One line a reason.
     pub(crate) fn evidence(&self) -> Vec<String> {
-        let mut lines: Vec<_> = self
-            .0
-            .iter()
-            .take(REPORTED_REASONS)
-            .map(Reason::to_string)
-            .collect();
-        let left = self.0.len() - lines.len();
-        if left > 0 {
-            lines.push(format!("and {left} more"));
+        let mut lines: Vec<_> = self.reasons.iter().map(Reason::to_string).collect();
+        if self.unlisted > 0 {
+            lines.push(format!("and {} more", self.unlisted));
         }
         lines
     }
@@ -110,10 +106,10 @@ impl Refusal {
 /// The first reason, and how many more there are.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((first, more)) = self.0.split_first() else {
+        let Some((first, more)) = self.reasons.split_first() else {
             return Ok(());
         };
-        match more.len() {
+        match more.len() + self.unlisted {
             0 => write!(f, "{first}"),
             more => write!(f, "{first} (and {more} more)"),
         }
@@ -125,8 +121,11 @@ impl fmt::Display for Refusal {
 /// # Errors
 /// Every reason why it must not reach the Supervisor.
 pub(crate) fn check(record: &TargetRecord, release: &Release, own_service: &str) -> Result<(), Refusal> {
-    let violations = check_release(release).err();
-    let mut reasons: Vec<_> = violations.into_iter().flatten().map(Reason::Rule).collect();
+    let (mut reasons, mut unlisted) = (Vec::new(), 0);
+    if let Err(violations) = check_release(release) {
+        unlisted = violations.count() - violations.iter().count();
+        reasons.extend(violations.into_iter().map(Reason::Rule));
+    }
     if release.agent_service() != own_service {
         reasons.push(Reason::AnotherAgent(own_service.to_owned()));
     }
@@ -139,7 +138,7 @@ pub(crate) fn check(record: &TargetRecord, release: &Release, own_service: &str)
     if reasons.is_empty() {
         return Ok(());
     }
-    Err(Refusal(reasons))
+    Err(Refusal { reasons, unlisted })
 }
 
 /// Builds the target for a release and remembers its ids and volumes.

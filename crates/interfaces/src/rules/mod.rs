@@ -29,5 +29,5 @@ pub use image::IMAGE_MAX_LEN;
 pub use json::{DEPTH_MAX, is_shallow};
 pub use names::NAME_MAX_LEN;
 pub use release::{ReleaseParts, ServiceParts, VERSION_MAX_LEN, check_release};
-pub use violation::{Violation, Violations};
+pub use violation::{LISTED_MAX, Violation, Violations};
 pub use volumes::VolumeDefinition;

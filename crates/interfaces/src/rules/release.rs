@@ -89,7 +89,7 @@ impl<'a> From<&'a CreateRelease> for ReleaseParts<'a> {
 /// Whether a release may reach a Supervisor, as far as can be told without the device.
 ///
 /// # Errors
-/// Every rule it breaks, each with the place, a code and a sentence.
+/// Every rule it breaks, up to [`LISTED_MAX`](super::LISTED_MAX), each with the place, a code and a sentence.
 pub fn check_release<'a>(release: impl Into<ReleaseParts<'a>>) -> Result<(), Violations> {
     let parts = release.into();
     let mut found = Found::default();

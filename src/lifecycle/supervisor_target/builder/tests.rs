@@ -3,6 +3,7 @@ mod same_rules;
 
 use super::*;
 use crate::lifecycle::facts::{AppState, Inspection, SupervisorView, TargetApp, TargetService};
+use baseos_interfaces::rules::LISTED_MAX;
 use baseos_interfaces::status::OsStatus;
 use proptest::prelude::*;
 use releases::{BAD, OWN, any_release, created, delivered, object};
@@ -102,7 +103,7 @@ fn the_same_commit_is_the_same_target_and_a_newer_one_has_higher_ids() {
 fn refused(change: impl Fn(&mut Release)) -> Vec<Reason> {
     let mut release = release("b2b2b2b2");
     change(&mut release);
-    check(&adopted(), &release, OWN).unwrap_err().0
+    check(&adopted(), &release, OWN).unwrap_err().reasons
 }
 
 #[test]
@@ -114,7 +115,7 @@ fn a_release_that_names_another_service_as_the_agent_is_refused() {
     });
     assert_eq!(reasons, [Reason::AnotherAgent(OWN.into())]);
     let default = check(&adopted(), &release("b2b2b2b2"), "edge").unwrap_err();
-    assert_eq!(default.0, [Reason::AnotherAgent("edge".into())]);
+    assert_eq!(default.reasons, [Reason::AnotherAgent("edge".into())]);
     assert!(
         default.to_string().contains("name `edge` in its agentService"),
         "{default}"
@@ -154,7 +155,7 @@ fn a_release_with_thousands_of_faults_is_refused_with_short_evidence() {
         .services
         .extend((0..2000).map(|number| (name(number), bad.clone())));
     let evidence = check(&adopted(), &release, OWN).unwrap_err().evidence();
-    assert_eq!(evidence.len(), REPORTED_REASONS + 1);
+    assert_eq!(evidence.len(), LISTED_MAX + 1);
     assert_eq!(evidence.last().unwrap(), "and 1968 more");
     assert!(evidence.iter().all(|line| line.len() < 500));
 }
@@ -167,7 +168,12 @@ fn every_broken_rule_is_refused_with_its_violation() {
         let violations = check_release(&broken).unwrap_err();
         let refusal = check(&adopted(), &delivered(broken), OWN).unwrap_err();
         let rules = |reason: &Reason| matches!(reason, Reason::Rule(_));
-        let found: Vec<_> = refusal.0.iter().filter(|reason| rules(reason)).cloned().collect();
+        let found: Vec<_> = refusal
+            .reasons
+            .iter()
+            .filter(|reason| rules(reason))
+            .cloned()
+            .collect();
         let expected: Vec<_> = violations.into_iter().map(Reason::Rule).collect();
         assert_eq!(found, expected, "{name}");
     }
@@ -191,7 +197,7 @@ fn another_app_on_the_device_is_never_removed() {
     let mut record = TargetRecord::default();
     record.adopt(&seen, Some(7));
     let refusal = plan(&mut record, &release("b2b2b2b2"), OWN).unwrap_err();
-    assert_eq!(refusal.0, [Reason::OtherApp(8)]);
+    assert_eq!(refusal.reasons, [Reason::OtherApp(8)]);
 }
 
 proptest! {
