@@ -1,14 +1,14 @@
-# The image of the agent (target `baserunner`, the default) and of Cloudly (target `cloudly`): one static program each,
-# on nothing.
+# The images of the agent (target `baserunner`, the default) and of Cloudly (target `cloudly`): one static program each,
+# from scratch.
 #
 #   docker build .                                            for this machine's architecture
 #   docker build --platform linux/arm64 .                     amd64, arm64 and arm/v7: the agent is cross-compiled
-#   docker build --target cloudly .                           for where Cloudly runs: not cross-compiled
+#   docker build --target cloudly .                           Cloudly; not cross-compiled
 #   docker build --build-arg BINARY=prebuilt DIRECTORY -f Dockerfile
-#                                                             with the programs in DIRECTORY; needs no registry
+#                                                             with the programs in DIRECTORY, without a registry
 #
-# `tests/packaging/image` makes such a DIRECTORY. There is no `# syntax=` line, because that alone would need a
-# registry. BuildKit is needed: it skips the stages that are not used.
+# `tests/packaging/image` makes such a DIRECTORY. There is no `# syntax=` line, because it would need a registry.
+# BuildKit is required, since it skips unused stages.
 
 ARG BINARY=source
 ARG RUST_IMAGE=rust:1.95-slim-bookworm
@@ -22,7 +22,7 @@ WORKDIR /src
 COPY . .
 RUN tests/packaging/build-static baserunner "${TARGETARCH}${TARGETVARIANT}" /out
 
-# SQLite is C that wants the headers of its libc, so this one is compiled where it is to run.
+# SQLite is C code that needs the headers of its libc, so Cloudly is compiled on its own platform.
 FROM ${RUST_IMAGE} AS cloudly-source
 ARG TARGETARCH
 ARG TARGETVARIANT
@@ -30,7 +30,7 @@ WORKDIR /src
 COPY . .
 RUN tests/packaging/build-static cloudly "${TARGETARCH}${TARGETVARIANT}" /out
 
-# --- from what is there already --------------------------------------------------------------------------------
+# --- from prebuilt programs -------------------------------------------------------------------------------------
 
 FROM scratch AS baserunner-prebuilt
 COPY baserunner /out/
@@ -53,14 +53,14 @@ LABEL org.opencontainers.image.title="cloudly" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=cloudly-files /out/cloudly /out/LICENSE /out/NOTICE /
-# A directory that is empty: a new volume takes over its owner.
+# An empty directory, from which a new volume inherits its owner.
 COPY --from=cloudly-files --chown=10001:10001 /out/empty/ /data/
 ENV CLOUDLY_DATABASE_URL=sqlite:/data/cloudly.db \
     CLOUDLY_LISTEN=0.0.0.0:8080
 VOLUME ["/data"]
 EXPOSE 8080
 USER 10001:10001
-# The whole way: the socket, the admin token, the database.
+# Checks the socket, the admin token and the database.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 CMD ["/cloudly", "node", "list"]
 ENTRYPOINT ["/cloudly"]
 CMD ["serve"]
@@ -74,15 +74,15 @@ LABEL org.opencontainers.image.title="baserunner" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# No certificates beside it: the public ones are compiled in, others come with BASEOS_CLOUDLY_CA. No time zones either.
+# Certificates and time zones are compiled in; BASEOS_CLOUDLY_CA sets other certificate authorities.
 COPY --from=baserunner-files /out/baserunner /out/LICENSE /out/NOTICE /
-# Identity and journal; socket and token; balena's lock files. A new volume takes over the owner of what it covers.
+# Identity and journal; socket and token; balena's lock files. A new volume inherits its owner from the directory.
 COPY --from=baserunner-files --chown=10001:10001 /out/empty/ /data/baseos/
 COPY --from=baserunner-files --chown=10001:10001 /out/empty/ /run/baserunner/
 COPY --from=baserunner-files --chown=10001:10001 /out/empty/ /tmp/balena/
-# Where these are is the agent's default (BASEOS_STATE_DIR, BASEOS_RUN_DIR, BASEOS_LOCK_DIR), so nothing is set here.
+# These paths are the agent's defaults (BASEOS_STATE_DIR, BASEOS_RUN_DIR, BASEOS_LOCK_DIR), so no ENV is needed.
 VOLUME ["/data/baseos", "/run/baserunner"]
-# Not root, and not 65534: the Supervisor takes that one's lock files for leftovers of its own and removes them.
+# Not root, and not 65534: the Supervisor removes that user's lock files as its own leftovers.
 USER 10001:10001
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 CMD ["/baserunner", "healthcheck"]
 ENTRYPOINT ["/baserunner"]

@@ -1,13 +1,13 @@
-//! What the agent costs on a device, against the budgets of the design: size, memory, threads, CPU and bytes a
-//! heartbeat, and the time from start to the first call. Real programs: the agent, Cloudly, a simulated Supervisor.
+//! The agent's footprint on a device, against the budgets of the design: binary size, memory, threads, CPU and bytes
+//! per heartbeat, and the time from start to the first call. It runs the agent, Cloudly and a simulated Supervisor.
 //!
-//! `cargo bench --profile dev --bench footprint` measures for ten minutes with a heartbeat each ten seconds;
-//! `-- --quick` sends as many heartbeats in one minute. `-- --binary FILE` names the agent to measure (default: the
-//! static release build, made if it is not there), `-- --enforce` fails when a budget is exceeded. Time budgets are
-//! only printed: they depend on what else the computer does.
+//! `cargo bench --profile dev --bench footprint` measures for ten minutes with a heartbeat every ten seconds;
+//! `-- --quick` sends as many heartbeats in one minute. `-- --binary FILE` sets the agent to measure (default: the
+//! static release build, built if missing), `-- --enforce` fails when a budget is exceeded. Time budgets are only
+//! printed, because they depend on other load on the computer.
 
 use baseos_simulator::clock::{Clock, sleep};
-use baseos_simulator::harness::{Programs, Stage, StageOptions};
+use baseos_simulator::harness::{Programs, Testbed, TestbedOptions};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,7 +16,7 @@ use std::time::Duration;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const TARGET: &str = "x86_64-unknown-linux-musl";
-const BEATS: u32 = 60;
+const HEARTBEATS: u32 = 60;
 const STARTS: u32 = 15;
 
 struct Row {
@@ -40,11 +40,11 @@ fn main() -> Result<()> {
     let target = std::env::current_exe()?
         .ancestors()
         .nth(3)
-        .ok_or("an odd place for a benchmark")?
+        .ok_or("the benchmark is not in target/<profile>/deps")?
         .to_owned();
     let agent = match after("--binary") {
         Some(path) => PathBuf::from(path),
-        None => built(&target)?,
+        None => build(&target)?,
     };
     let cloudly = target.join("debug/cloudly");
     if !cloudly.is_file() {
@@ -65,15 +65,15 @@ fn main() -> Result<()> {
         unit: "MiB",
         enforced: true,
     }];
-    rows.extend(runtime.block_on(at_rest(programs, interval))?);
-    rows.push(starts(&agent)?);
+    rows.extend(runtime.block_on(measure_idle(programs, interval))?);
+    rows.push(measure_start(&agent)?);
 
     println!(
-        "footprint of {} ({BEATS} heartbeats, one each {interval} s)",
+        "footprint of {} ({HEARTBEATS} heartbeats, one every {interval} s)",
         agent.display()
     );
     println!("| what | measured | budget | of the budget |\n| --- | ---: | ---: | ---: |");
-    let mut over = false;
+    let mut exceeded = false;
     for row in &rows {
         let share = 100.0 * row.measured / row.budget;
         println!(
@@ -83,9 +83,9 @@ fn main() -> Result<()> {
             row.budget,
             unit = row.unit
         );
-        over |= row.enforced && row.measured > row.budget;
+        exceeded |= row.enforced && row.measured > row.budget;
     }
-    if over && has("--enforce") {
+    if exceeded && has("--enforce") {
         return Err("a budget is exceeded".into());
     }
     Ok(())
@@ -100,7 +100,7 @@ fn cargo(args: &[&str]) -> Result<()> {
     }
 }
 
-fn built(target: &Path) -> Result<PathBuf> {
+fn build(target: &Path) -> Result<PathBuf> {
     let path = target.join(TARGET).join("release/baserunner");
     if !path.is_file() {
         cargo(&[
@@ -117,9 +117,9 @@ fn built(target: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// An enrolled agent with a Supervisor and nothing to do.
-async fn at_rest(programs: Programs, interval: u32) -> Result<Vec<Row>> {
-    let mut options = StageOptions::new(programs);
+/// Measures an enrolled, idle agent.
+async fn measure_idle(programs: Programs, interval: u32) -> Result<Vec<Row>> {
+    let mut options = TestbedOptions::new(programs);
     for name in [
         "CLOUDLY_HEARTBEAT_SECONDS",
         "CLOUDLY_ACTIVE_HEARTBEAT_SECONDS",
@@ -129,16 +129,16 @@ async fn at_rest(programs: Programs, interval: u32) -> Result<Vec<Row>> {
             .cloudly_environment
             .insert(name.to_owned(), interval.to_string());
     }
-    let stage = Stage::start(options).await?;
-    stage
+    let testbed = Testbed::start(options).await?;
+    testbed
         .wait_node("the node reports", Duration::from_secs(60), |node| {
             node.status.is_some()
         })
         .await?;
-    // Past the first full status and the node's own place in the interval.
+    // Wait until the first full status is sent and the node has reached its phase in the interval.
     sleep(Duration::from_secs(u64::from(3 * interval))).await;
-    let pid = stage.device.pid("baserunner").ok_or("the agent does not run")?;
-    let port: u16 = stage
+    let pid = testbed.device.pid("baserunner").ok_or("the agent does not run")?;
+    let port: u16 = testbed
         .cloudly
         .url()
         .rsplit(':')
@@ -149,15 +149,15 @@ async fn at_rest(programs: Programs, interval: u32) -> Result<Vec<Row>> {
     let (cpu, wire) = (cpu_nanos(pid)?, Wire::of(port)?);
     let clock = Clock::start();
     let mut threads = Vec::new();
-    let span = Duration::from_secs(u64::from(BEATS * interval));
+    let span = Duration::from_secs(u64::from(HEARTBEATS * interval));
     while clock.now() < span {
         sleep(Duration::from_millis(500)).await;
         threads.push(status(pid, "Threads:")?);
     }
     let (cpu, wire) = (cpu_nanos(pid)? - cpu, Wire::of(port)?.since(&wire));
     threads.sort_by(f64::total_cmp);
-    // Answers of Cloudly carry data; each is one heartbeat.
-    let beats = wire.answers.max(1.0);
+    // Every answer of Cloudly is one data segment.
+    let heartbeats = wire.answers.max(1.0);
     let row = |what, measured, budget, unit| Row {
         what,
         measured,
@@ -167,36 +167,41 @@ async fn at_rest(programs: Programs, interval: u32) -> Result<Vec<Row>> {
     };
     Ok(vec![
         row("resident memory", status(pid, "VmRSS:")? / 1024.0, 8.0, "MiB"),
-        row("of it anonymous", status(pid, "RssAnon:")? / 1024.0, 2.0, "MiB"),
-        row("threads at rest", threads[threads.len() / 2], 1.0, "threads"),
+        row(
+            "of which anonymous",
+            status(pid, "RssAnon:")? / 1024.0,
+            2.0,
+            "MiB",
+        ),
+        row("threads when idle", threads[threads.len() / 2], 1.0, "threads"),
         Row {
             enforced: false,
             ..row(
-                "CPU a heartbeat, all that runs beside it included",
-                cpu / 1e6 / beats,
+                "CPU per heartbeat, with everything else the agent does",
+                cpu / 1e6 / heartbeats,
                 0.8,
                 "ms",
             )
         },
         row(
-            "bytes a heartbeat (IP, both ways, plain HTTP)",
-            wire.bytes / beats,
+            "bytes per heartbeat (IP, both directions, plain HTTP)",
+            wire.bytes / heartbeats,
             750.0,
             "B",
         ),
     ])
 }
 
-/// From the start of the process to its first byte at Cloudly's door.
-fn starts(agent: &Path) -> Result<Row> {
+/// Measures the time from the start of the process to the first byte that reaches Cloudly.
+fn measure_start(agent: &Path) -> Result<Row> {
     let mut best = f64::MAX;
     for _ in 0..STARTS {
         let dir = tempfile::tempdir()?;
-        let door = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         let clock = Clock::start();
         let mut child = Command::new(agent)
             .env_clear()
-            .env("BASEOS_CLOUDLY_URL", format!("http://{}", door.local_addr()?))
+            .env("BASEOS_CLOUDLY_URL", format!("http://{}", listener.local_addr()?))
             .env("BASEOS_ALLOW_HTTP", "1")
             .env("BASEOS_JOIN_TOKEN", join_token())
             .env("BASEOS_STATE_DIR", dir.path().join("state"))
@@ -204,7 +209,7 @@ fn starts(agent: &Path) -> Result<Row> {
             .env("BASEOS_LOCK_DIR", dir.path())
             .stderr(Stdio::null())
             .spawn()?;
-        let (mut connection, _) = door.accept()?;
+        let (mut connection, _) = listener.accept()?;
         std::io::Read::read(&mut connection, &mut [0; 16])?;
         best = best.min(clock.now().as_secs_f64() * 1000.0);
         child.kill()?;
@@ -226,7 +231,7 @@ fn join_token() -> String {
         .to_owned()
 }
 
-/// CPU time of the process's main thread, which is the one that works, nanoseconds.
+/// CPU time of all threads of the process, nanoseconds.
 fn cpu_nanos(pid: u32) -> Result<f64> {
     let mut sum = 0.0;
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -236,6 +241,7 @@ fn cpu_nanos(pid: u32) -> Result<f64> {
     Ok(sum)
 }
 
+/// The number in a line of `/proc/<pid>/status`.
 fn status(pid: u32, name: &str) -> Result<f64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = text
@@ -245,7 +251,7 @@ fn status(pid: u32, name: &str) -> Result<f64> {
     Ok(line.split_whitespace().next().unwrap_or("0").parse()?)
 }
 
-/// What the kernel counted on Cloudly's side of the agent's connection.
+/// The kernel's counters of the agent's connection, on Cloudly's side.
 #[derive(Default)]
 struct Wire {
     bytes: f64,
@@ -253,7 +259,7 @@ struct Wire {
 }
 
 impl Wire {
-    /// IPv4 and TCP headers with timestamps, of every segment.
+    /// Bytes of the IPv4 and TCP headers (with timestamps) of a segment.
     const HEADERS: f64 = 20.0 + 32.0;
 
     fn of(port: u16) -> Result<Self> {
@@ -265,7 +271,7 @@ impl Wire {
         let sum = |name: &str| -> f64 {
             let values = text
                 .split_whitespace()
-                .filter_map(|word| word.strip_prefix(name)?.strip_prefix(':'));
+                .filter_map(|field| field.strip_prefix(name)?.strip_prefix(':'));
             values.filter_map(|value| value.parse::<f64>().ok()).sum()
         };
         let segments = sum("segs_in") + sum("segs_out");

@@ -1,5 +1,5 @@
-//! How fast the machine is: events a second, against the budget of a million. Prints ratios; asserts nothing about
-//! time, except when asked to with `--enforce`.
+//! The throughput of the machine in events per second, against a budget of one million. Only printed, unless
+//! `--enforce` is given.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +15,7 @@ use baserunner::runtime::replay::replay;
 use std::hint::black_box;
 use std::time::Instant;
 
-/// The journal of a real run: enrolment, an update that succeeds, and rest.
+/// The journal of a real run: enrolment, a successful update, and idling.
 const JOURNAL: &str = include_str!("../tests/replay/update.jsonl");
 const BUDGET: f64 = 1_000_000.0;
 const EVENTS: u32 = 2_000_000;
@@ -25,7 +25,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// The best of five rounds: what the machine can do, not what else the computer did.
+/// The best of five rounds, to exclude other load on the computer.
 fn rate(machine: &Machine, start: Stamp, events: &[Event]) -> f64 {
     let rounds = (0..5).map(|_| {
         let mut machine = machine.clone();
@@ -54,14 +54,14 @@ fn main() {
     let seen = observed
         .find(|event| matches!(event, Event::SupervisorObserved(_)))
         .expect("the Supervisor was observed");
-    let silent = r#"{"SupervisorObserved":{"Err":{"kind":"Unavailable","message":"no answer"}}}"#;
-    let silent: Event = serde_json::from_str(silent).expect("an event");
+    let unavailable = r#"{"SupervisorObserved":{"Err":{"kind":"Unavailable","message":"no answer"}}}"#;
+    let unavailable: Event = serde_json::from_str(unavailable).expect("an event");
     let idle = [seen.clone(), Event::StateWritten { problem: None }];
-    let changes = [seen.clone(), silent];
+    let changes = [seen.clone(), unavailable];
     let mut too_slow = false;
     for (name, events, has_budget) in [
-        ("idle, nothing new", &idle, true),
-        ("idle, the Supervisor comes and goes", &changes, false),
+        ("idle, nothing changes", &idle, true),
+        ("idle, the Supervisor alternates", &changes, false),
     ] {
         let rate = rate(&machine, last, events);
         println!(

@@ -9,9 +9,10 @@ use crate::adapters::supervisor::{
     self, PollIntervals, SupervisorClient, SupervisorPort, SupervisorSettings,
 };
 use crate::config::{ApiAddress, Settings};
-use crate::lifecycle::checkpoint::{CheckpointError, migrate};
+use crate::lifecycle::checkpoint::CheckpointError;
 use crate::lifecycle::effect::PollRate;
 use crate::lifecycle::facts::{JoinOffer, Run};
+use crate::lifecycle::migrate::migrate;
 use crate::lifecycle::{Checkpoint, Effect, Event, Machine};
 use crate::random;
 use crate::runtime::bus::{Bus, DeadSource};

@@ -1,27 +1,26 @@
-//! What can be looked at when no agent runs: the state file, the Supervisor, Cloudly.
+//! Checks of the state file, the Supervisor and Cloudly without a running agent.
 
 use crate::adapters::cloudly::CloudlyPort;
 use crate::adapters::store::StateFile;
 use crate::adapters::supervisor::{self, PollIntervals, SupervisorClient, SupervisorSettings};
-use crate::cli::OneShot;
+use crate::cli::OfflineChecks;
 use crate::config::Settings;
 use crate::lifecycle::Event;
-use crate::lifecycle::checkpoint::migrate;
 use crate::lifecycle::effect::PollRate;
+use crate::lifecycle::migrate::migrate;
 use crate::vault::{Endpoint, Vault};
 use baseos_interfaces::local::Check;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_stream::StreamExt as _;
 
-/// Looks once, with the agent's own adapters.
+/// Runs each check once, with the agent's own adapters.
 #[derive(Debug)]
-pub struct OneLook<'a> {
-    /// What the agent would be told.
+pub struct OfflineDiagnosis<'a> {
     pub settings: &'a Settings,
 }
 
-impl OneShot for OneLook<'_> {
+impl OfflineChecks for OfflineDiagnosis<'_> {
     async fn checks(&self) -> Vec<Check> {
         let (state, opened) = self.state();
         let endpoint = self
@@ -37,17 +36,17 @@ impl OneShot for OneLook<'_> {
             (Some(endpoint), Some(store)) => cloudly(endpoint, Arc::new(store)).await,
             (Some(endpoint), None) => check(
                 "cloudly",
-                Err(format!("{} not tried without a state", endpoint.url)),
-                "see the check of the state",
+                Err(format!("{} not tried without a usable state", endpoint.url)),
+                "see the state check",
             ),
         };
         vec![state, supervisor, cloudly]
     }
 }
 
-impl OneLook<'_> {
+impl OfflineDiagnosis<'_> {
     fn state(&self) -> (Check, Option<StateFile>) {
-        const FIX: &str = "see the message; BASEOS_STATE_DIR says where the state is";
+        const FIX: &str = "see the message; BASEOS_STATE_DIR sets where the state is";
         if !self.settings.state_dir.is_dir() {
             let fact = format!(
                 "{} does not exist: this node was never enrolled",
@@ -76,7 +75,7 @@ impl OneLook<'_> {
     }
 
     async fn supervisor(&self) -> Check {
-        const FIX: &str = "give the service the label io.balena.features.supervisor-api=1, and look at the container \
+        const FIX: &str = "give the service the label io.balena.features.supervisor-api=1, and check the container \
                            balena_supervisor on the host";
         let access = self
             .settings
@@ -91,30 +90,32 @@ impl OneLook<'_> {
             Err(error) => return check("supervisor", Err(error.to_string()), FIX),
         };
         let (_set, rate) = watch::channel(PollRate::Slow);
-        let mut looks = Box::pin(supervisor::poll(client, PollIntervals::default(), rate));
-        let seen = match looks.next().await {
-            Some(Event::SupervisorObserved(seen)) => seen.map_err(|error| error.message).map(|view| {
-                let release = view.release.unwrap_or_else(|| "no release".to_owned());
-                format!("version {}, {release}", view.version)
-            }),
-            _ => Err("not looked at".to_owned()),
+        let mut polls = Box::pin(supervisor::poll(client, PollIntervals::default(), rate));
+        let observed = match polls.next().await {
+            Some(Event::SupervisorObserved(observed)) => {
+                observed.map_err(|error| error.message).map(|view| {
+                    let release = view.release.unwrap_or_else(|| "no release".to_owned());
+                    format!("version {}, {release}", view.version)
+                })
+            }
+            _ => Err("not checked".to_owned()),
         };
-        check("supervisor", seen, FIX)
+        check("supervisor", observed, FIX)
     }
 }
 
 async fn cloudly(endpoint: Endpoint, vault: Arc<dyn Vault>) -> Check {
     const FIX: &str = "check the network, the name and the certificate of BASEOS_CLOUDLY_URL";
     let url = &endpoint.url;
-    let reached = match CloudlyPort::new(Some(&endpoint), vault) {
+    let result = match CloudlyPort::new(Some(&endpoint), vault) {
         Ok(port) => port.reach().await.map_err(|failure| failure.message),
         Err(error) => Err(error.to_string()),
     };
-    check("cloudly", reached.map(|()| format!("{url} answers")), FIX)
+    check("cloudly", result.map(|()| format!("{url} answers")), FIX)
 }
 
-fn check(name: &str, found: Result<String, String>, fix: &str) -> Check {
-    let (ok, fact) = match found {
+fn check(name: &str, result: Result<String, String>, fix: &str) -> Check {
+    let (ok, fact) = match result {
         Ok(fact) => (true, fact),
         Err(fact) => (false, fact),
     };

@@ -1,6 +1,6 @@
-//! Places where a test may kill the agent, to see what is left on the disk.
+//! Named points where a test kills the agent, to check what is on the disk afterwards.
 //!
-//! Only builds with the feature `failpoints` can be killed; in all others [`hit`] is nothing at all.
+//! They exist only in builds with the feature `failpoints`; otherwise the functions are empty.
 
 #[cfg(feature = "failpoints")]
 pub use armed::{arm, hit, hit_with};
@@ -9,14 +9,11 @@ pub use disarmed::{arm, hit, hit_with};
 
 #[cfg(not(feature = "failpoints"))]
 mod disarmed {
-    /// Does nothing in this build.
     pub fn arm(_at: Option<String>) {}
 
-    /// Does nothing in this build.
     #[inline(always)]
     pub fn hit(_name: &'static str) {}
 
-    /// Does nothing in this build.
     #[inline(always)]
     pub fn hit_with(_name: &'static str, _detail: &'static str) {}
 }
@@ -28,43 +25,43 @@ mod armed {
 
     struct Armed {
         name: String,
-        /// How many hits are left; the last one kills.
-        left: AtomicU64,
+        /// The remaining hits; the last one kills.
+        remaining: AtomicU64,
     }
 
     static ARMED: OnceLock<Armed> = OnceLock::new();
 
-    /// Decides where this process dies: `name`, or `name:N` for the N-th time it comes there. `BASEOS_FAILPOINT`
-    /// has this form. Only the first call counts.
+    /// Arms a failpoint: `name`, or `name:N` for its N-th hit. `BASEOS_FAILPOINT` has this form. Only the first call
+    /// has an effect.
     pub fn arm(at: Option<String>) {
         let Some(at) = at else { return };
         let (name, count) = match at.rsplit_once(':') {
             Some((name, count)) => (name.to_owned(), count.parse().unwrap_or(1)),
             None => (at, 1),
         };
-        // A second call is a programming error of no consequence.
+        // A second call is ignored, as documented.
         let _ = ARMED.set(Armed {
             name,
-            left: AtomicU64::new(count),
+            remaining: AtomicU64::new(count),
         });
     }
 
-    /// Dies here, as by a power cut, when this is the place and the time.
+    /// Kills the process as a power cut would, if this failpoint is armed and its count is reached.
     pub fn hit(name: &'static str) {
-        die_if(|armed| armed == name);
+        kill_if(|armed| armed == name);
     }
 
-    /// As [`hit`], for a place that is passed for many reasons: `name.detail`.
+    /// As [`hit`], for a failpoint named `name.detail`.
     pub fn hit_with(name: &'static str, detail: &'static str) {
-        die_if(|armed| armed.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')) == Some(detail));
+        kill_if(|armed| armed.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')) == Some(detail));
     }
 
-    fn die_if(here: impl Fn(&str) -> bool) {
+    fn kill_if(is_armed: impl Fn(&str) -> bool) {
         if let Some(armed) = ARMED.get()
-            && here(&armed.name)
-            && armed.left.fetch_sub(1, Ordering::SeqCst) == 1
+            && is_armed(&armed.name)
+            && armed.remaining.fetch_sub(1, Ordering::SeqCst) == 1
         {
-            // SIGKILL: no destructor, no flush, no exit handler runs, like in a power cut.
+            // SIGKILL runs no destructor, flush or exit handler, as in a power cut.
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
             std::process::abort();
         }

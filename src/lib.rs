@@ -13,9 +13,9 @@
 //! ```
 //!
 //! Facts come in as events ([`lifecycle::event`]), a pure machine decides ([`lifecycle::machine`]), effects go out
-//! ([`lifecycle::effect`]), and their results come back as events. The machine knows no clock, no socket and no
-//! secret: the same checkpoint and the same journal give the same effects. [`runtime`] drives it, [`adapters`]
-//! perform what it asks for, [`agent`] puts them together.
+//! ([`lifecycle::effect`]), and their results come back as events. The machine has no clock, IO or secrets: the same
+//! checkpoint and the same journal give the same effects. [`runtime`] drives it, [`adapters`] perform its effects,
+//! [`agent`] wires them together.
 #![forbid(unsafe_code)]
 
 pub mod adapters;

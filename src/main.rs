@@ -1,4 +1,4 @@
-//! The baserunner program: reads the command line, runs, exits.
+//! The program `baserunner`.
 
 fn main() -> std::process::ExitCode {
     baserunner::program::run(std::env::args_os()).into()

@@ -1,28 +1,27 @@
-//! From the command line to an exit code.
+//! Runs the command of a command line and returns its exit code.
 
 use crate::adapters::local_api::BindError;
 use crate::adapters::store::OpenError;
 use crate::agent::{self, AgentError};
 use crate::cli::{self, Cli, Command, Console, ExitCode, Flags};
 use crate::config::{self, Environment, Overrides, Settings};
-use crate::diagnose::OneLook;
+use crate::diagnose::OfflineDiagnosis;
 use crate::failpoint;
 use crate::runtime::replay;
-use crate::telemetry::logs::{self, LogFilter, LogFormat};
+use crate::telemetry::logs;
 use crate::telemetry::redact::Redactor;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, Write as _};
 use std::path::Path;
 
-/// Does what the command line says.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let (command, flags) = match Cli::from_args(args.collect::<Vec<_>>()) {
         Ok(cli) => cli.into_parts(),
         Err(code) => return code,
     };
     let (mut out, mut err) = (io::stdout(), io::stderr());
-    // These need no configuration, so a wrong one does not stand in their way.
+    // These need no configuration, so they work with an invalid one too.
     match &command {
         Command::Version => return cli::version(&mut Console::standard(&mut out, &mut err)),
         Command::Replay { file } => return replay_file(file),
@@ -48,12 +47,12 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         return runtime.block_on(run_agent(settings));
     }
     let mut console = Console::standard(&mut out, &mut err);
-    let look = OneLook { settings: &settings };
+    let offline = OfflineDiagnosis { settings: &settings };
     let run_dir = &settings.run_dir;
     runtime.block_on(async {
         match command {
-            Command::Status { json } => cli::status(run_dir, json, &look, &mut console).await,
-            Command::Doctor { json } => cli::doctor(run_dir, json, &look, &mut console).await,
+            Command::Status { json } => cli::status(run_dir, json, &offline, &mut console).await,
+            Command::Doctor { json } => cli::doctor(run_dir, json, &offline, &mut console).await,
             Command::Locks { json } => cli::locks(run_dir, json, &mut console).await,
             Command::Healthcheck => cli::healthcheck(run_dir, &mut console).await,
             Command::Join { token, replace } => {
@@ -84,15 +83,7 @@ fn overrides(flags: Flags) -> Overrides {
 
 async fn run_agent(settings: Settings) -> ExitCode {
     let redactor = Redactor::default();
-    let format = match settings.log_format {
-        config::LogFormat::Text => LogFormat::Text,
-        config::LogFormat::Json => LogFormat::Json,
-    };
-    let started = settings
-        .log
-        .parse::<LogFilter>()
-        .and_then(|filter| logs::start(filter, format, &redactor));
-    if let Err(error) = started {
+    if let Err(error) = logs::start(settings.log.clone(), settings.log_format, &redactor) {
         let _ = writeln!(io::stderr(), "{error}");
         return ExitCode::Configuration;
     }
@@ -124,17 +115,17 @@ fn show_config(settings: &Settings) -> ExitCode {
     let width = settings
         .effective()
         .iter()
-        .map(|row| row.key.len())
+        .map(|effective| effective.key.len())
         .max()
         .unwrap_or(0);
-    for row in settings.effective() {
-        let value = row.value.as_deref().unwrap_or("-");
-        let source = row
+    for effective in settings.effective() {
+        let value = effective.value.as_deref().unwrap_or("-");
+        let source = effective
             .source
             .as_ref()
             .map_or_else(|| "not set".to_owned(), |source| source.to_string());
-        // A reader that went away is no failure of the command.
-        if writeln!(out, "{:width$}  {value}  ({source})", row.key).is_err() {
+        // A closed pipe does not fail the command.
+        if writeln!(out, "{:width$}  {value}  ({source})", effective.key).is_err() {
             break;
         }
     }

@@ -1,8 +1,8 @@
-//! One folder a neighbour. An adapter performs an effect once and reports the result as an event; it never
-//! retries, never waits on its own account and never decides.
+//! One folder per external system. An adapter performs an effect once and reports the result as an event; it never
+//! retries, never delays on its own and never decides.
 //!
-//! Every port is a task of the same shape: `serve(self, mailbox, events)`, where `mailbox` brings effects and
-//! `events` takes results. It ends when the mailbox closes.
+//! Every port is a task `serve(self, mailbox, events)`: `mailbox` delivers effects, `events` takes results. It ends
+//! when the mailbox closes.
 
 pub mod cloudly;
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! The running agent, as its own command line sees it: a client of the local API.
+//! The command line's client of the local API.
 
 use baseos_interfaces::limits::ANSWER_MAX_BYTES;
 use baseos_interfaces::problem::Problem;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::{Method, Request, StatusCode, header};
+use hyper::{Method, Request, header};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,37 +14,33 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
 
-/// How long a call may take. The agent gives up on itself after 10 s.
-const CALL_WITHIN: Duration = Duration::from_secs(15);
-/// How long the agent may take to show that it is there.
-const HEALTH_WITHIN: Duration = Duration::from_secs(3);
+/// More than the 10 s after which the agent itself answers with a timeout.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Why a call brought nothing.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
-    /// Nobody listens.
-    #[error("The agent is not running (nobody answers on {}).", .0.display())]
+    #[error("The agent is not running (no answer on {}).", .0.display())]
     NotRunning(PathBuf),
-    /// Somebody may listen, but this user may not ask.
-    #[error("Cannot {what} {}: {source}.", .path.display())]
-    Files {
-        what: &'static str,
+    /// The token file or the socket cannot be used, e.g. for lack of permission.
+    #[error("Cannot {action} {}: {source}.", .path.display())]
+    Io {
+        action: &'static str,
         path: PathBuf,
         source: io::Error,
     },
-    /// The agent does not answer.
     #[error("The agent does not answer within {0:?}.")]
-    Silent(Duration),
-    /// What came was no answer.
+    Timeout(Duration),
     #[error("The agent's answer is not understood: {0}.")]
-    Garbage(String),
-    /// The agent said no.
-    #[error("{}", said(.0))]
+    InvalidAnswer(String),
+    /// The agent answered with a problem.
+    #[error("{}", problem_text(.0))]
     Refused(Box<Problem>),
 }
 
-/// What was wrong and what would be right. Some problems are whole sentences, some are parts of one.
-fn said(problem: &Problem) -> String {
+/// Title and detail. The title of a problem is a sentence or the beginning of one.
+fn problem_text(problem: &Problem) -> String {
     let title = &problem.title;
     match &problem.detail {
         Some(detail) if title.ends_with('.') => format!("{title} {detail}"),
@@ -53,7 +49,7 @@ fn said(problem: &Problem) -> String {
     }
 }
 
-/// Asks the agent whose run directory this is.
+/// Calls the agent that has this run directory.
 pub(super) struct Client<'a> {
     run_dir: &'a Path,
 }
@@ -63,15 +59,15 @@ impl<'a> Client<'a> {
         Self { run_dir }
     }
 
-    /// Whether the agent answers.
+    /// Checks that the agent answers.
     pub(super) async fn health(&self) -> Result<(), ClientError> {
         let request = request(Method::GET, "/v1/health", None, Bytes::new())?;
-        within(HEALTH_WITHIN, self.send(request)).await.map(drop)
+        with_timeout(HEALTH_TIMEOUT, self.send(request)).await.map(drop)
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let request = request(Method::GET, path, Some(&self.token()?), Bytes::new())?;
-        parse(&within(CALL_WITHIN, self.send(request)).await?)
+        parse(&with_timeout(CALL_TIMEOUT, self.send(request)).await?)
     }
 
     pub(super) async fn post<T: DeserializeOwned>(
@@ -79,19 +75,19 @@ impl<'a> Client<'a> {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        let body = serde_json::to_vec(body).map_err(garbage)?;
+        let body = serde_json::to_vec(body).map_err(invalid_answer)?;
         let request = request(Method::POST, path, Some(&self.token()?), body.into())?;
-        parse(&within(CALL_WITHIN, self.send(request)).await?)
+        parse(&with_timeout(CALL_TIMEOUT, self.send(request)).await?)
     }
 
-    /// The present token. Without a token file there was never an agent here, so that is said.
+    /// The current token. A missing token file means that no agent has run here.
     fn token(&self) -> Result<String, ClientError> {
         let path = self.run_dir.join("token");
         match std::fs::read_to_string(&path) {
             Ok(token) => Ok(token.trim().to_owned()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(ClientError::NotRunning(self.socket())),
-            Err(source) => Err(ClientError::Files {
-                what: "read",
+            Err(source) => Err(ClientError::Io {
+                action: "read",
                 path,
                 source,
             }),
@@ -110,43 +106,45 @@ impl<'a> Client<'a> {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                     ClientError::NotRunning(path.clone())
                 }
-                _ => ClientError::Files {
-                    what: "connect to",
+                _ => ClientError::Io {
+                    action: "connect to",
                     path: path.clone(),
                     source,
                 },
             })?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(garbage)?;
-        // It ends with `sender` and the answer's body; both are gone when this returns.
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(invalid_answer)?;
+        // The task ends when `sender` and the answer's body are dropped, which is when this function returns.
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "the connection to the agent ended");
             }
         });
-        let answer = sender.send_request(request).await.map_err(garbage)?;
+        let answer = sender.send_request(request).await.map_err(invalid_answer)?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_MAX_BYTES)
             .collect()
             .await
-            .map_err(garbage)?;
+            .map_err(invalid_answer)?;
         let body = body.to_bytes();
         if status.is_success() {
             return Ok(body);
         }
         Err(match serde_json::from_slice(&body) {
             Ok(problem) => ClientError::Refused(Box::new(problem)),
-            Err(_) => ClientError::Garbage(describe(status)),
+            Err(_) => ClientError::InvalidAnswer(format!("status {status} without a problem")),
         })
     }
 }
 
-async fn within<T>(
+async fn with_timeout<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, ClientError>>,
 ) -> Result<T, ClientError> {
     tokio::time::timeout(limit, call)
         .await
-        .unwrap_or(Err(ClientError::Silent(limit)))
+        .unwrap_or(Err(ClientError::Timeout(limit)))
 }
 
 fn request(
@@ -167,20 +165,16 @@ fn request(
     if !body.is_empty() {
         builder = builder.header(header::CONTENT_TYPE, "application/json");
     }
-    // Fails when the token file holds what no header may; the text is not repeated.
+    // Fails when the token file has characters that no header may have; they are not shown.
     builder
         .body(Full::new(body))
-        .map_err(|_| ClientError::Garbage("the token file holds no token".to_owned()))
+        .map_err(|_| ClientError::InvalidAnswer("the token file holds no token".to_owned()))
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ClientError> {
-    serde_json::from_slice(body).map_err(garbage)
+    serde_json::from_slice(body).map_err(invalid_answer)
 }
 
-fn garbage(error: impl std::fmt::Display) -> ClientError {
-    ClientError::Garbage(error.to_string())
-}
-
-fn describe(status: StatusCode) -> String {
-    format!("status {status} without a problem")
+fn invalid_answer(error: impl std::fmt::Display) -> ClientError {
+    ClientError::InvalidAnswer(error.to_string())
 }

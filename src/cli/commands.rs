@@ -1,8 +1,9 @@
-//! The commands that ask the running agent.
+//! The commands that call the running agent.
 
 use super::client::{Client, ClientError};
+use super::console::Console;
 use super::exit::ExitCode;
-use super::render::{self, Console};
+use super::render;
 use baseos_interfaces::local::{Check, CloudlyStatus, Doctor, JoinRequest, LocalStatus, Locks};
 use baseos_interfaces::token::{Token, TokenKind, WireSecret};
 use serde::Serialize;
@@ -10,24 +11,23 @@ use serde_json::json;
 use std::io::BufRead;
 use std::path::Path;
 
-/// What can be looked at when no agent runs: the state file, the Supervisor, Cloudly. Performed by main, which
-/// knows the configuration.
-pub trait OneShot {
-    /// Looks once; one line a check.
+/// Checks without a running agent: of the state file, the Supervisor and Cloudly. Implemented outside, where the
+/// configuration and the adapters are known.
+pub trait OfflineChecks {
     fn checks(&self) -> impl Future<Output = Vec<Check>> + Send;
 }
 
-/// `status`: what the agent is doing. With no agent running, what can be seen from outside, and exit 1.
+/// `status`: the agent's status. Without a running agent, the offline checks and exit 1.
 pub async fn status(
     run_dir: &Path,
     json: bool,
-    offline: &impl OneShot,
+    offline: &impl OfflineChecks,
     console: &mut Console<'_>,
 ) -> ExitCode {
     match Client::new(run_dir).get::<LocalStatus>("/v1/status").await {
         Ok(status) if json => print_json(console, &status),
         Ok(status) => {
-            let text = render::status(&status, console.paint());
+            let text = render::status(&status, console.style());
             console.print(&text);
             ExitCode::Ok
         }
@@ -36,11 +36,11 @@ pub async fn status(
     }
 }
 
-/// `doctor`: exit 1 when a check is not ok, or no agent runs.
+/// `doctor`: exit 1 when a check fails or no agent runs.
 pub async fn doctor(
     run_dir: &Path,
     json: bool,
-    offline: &impl OneShot,
+    offline: &impl OfflineChecks,
     console: &mut Console<'_>,
 ) -> ExitCode {
     match Client::new(run_dir).get::<Doctor>("/v1/doctor").await {
@@ -48,7 +48,7 @@ pub async fn doctor(
             if json {
                 print_json(console, &doctor);
             } else {
-                let text = render::doctor(&doctor, console.paint());
+                let text = render::doctor(&doctor, console.style());
                 console.print(&text);
             }
             if doctor.checks.iter().all(|check| check.ok) {
@@ -62,23 +62,23 @@ pub async fn doctor(
     }
 }
 
-async fn not_running(json: bool, offline: &impl OneShot, console: &mut Console<'_>) -> ExitCode {
+async fn not_running(json: bool, offline: &impl OfflineChecks, console: &mut Console<'_>) -> ExitCode {
     let checks = offline.checks().await;
     if json {
         print_json(console, &json!({ "agentRunning": false, "checks": checks }));
     } else {
-        let checks = render::doctor(&Doctor { checks }, console.paint());
+        let checks = render::doctor(&Doctor { checks }, console.style());
         console.print(&format!("The agent is not running.\n\n{checks}"));
     }
     ExitCode::Failed
 }
 
-/// `locks`: who holds update locks.
+/// `locks`: the holders of update locks.
 pub async fn locks(run_dir: &Path, json: bool, console: &mut Console<'_>) -> ExitCode {
     match Client::new(run_dir).get::<Locks>("/v1/locks").await {
         Ok(locks) if json => print_json(console, &locks),
         Ok(locks) => {
-            let text = render::locks(&locks, console.paint());
+            let text = render::locks(&locks, console.style());
             console.print(&text);
             ExitCode::Ok
         }
@@ -86,7 +86,7 @@ pub async fn locks(run_dir: &Path, json: bool, console: &mut Console<'_>) -> Exi
     }
 }
 
-/// `healthcheck`: exit 0 when the agent answers within 3 s; silent then.
+/// `healthcheck`: exit 0 and no output when the agent answers within 3 s.
 pub async fn healthcheck(run_dir: &Path, console: &mut Console<'_>) -> ExitCode {
     match Client::new(run_dir).health().await {
         Ok(()) => ExitCode::Ok,
@@ -94,7 +94,7 @@ pub async fn healthcheck(run_dir: &Path, console: &mut Console<'_>) -> ExitCode 
     }
 }
 
-/// `join`: hands the agent a join token; `-` reads its first line from `stdin`.
+/// `join`: passes a join token to the agent; `-` reads it from the first line of `stdin`.
 pub async fn join(
     run_dir: &Path,
     token: &WireSecret,
@@ -104,22 +104,22 @@ pub async fn join(
 ) -> ExitCode {
     let mut line = String::new();
     let text = if token.expose() == "-" {
-        // Far more than a token has, so that a wrong pipe does not fill the memory.
+        // Bounded, so that a wrong input does not fill the memory; a token is much shorter.
         if let Err(error) = stdin.take(4096).read_line(&mut line) {
-            console.complain(&format!("Cannot read the join token: {error}."));
+            console.print_error(&format!("Cannot read the join token: {error}."));
             return ExitCode::Usage;
         }
         line.as_str()
     } else {
         token.expose()
     };
-    // Asked here already, so that a typing error is told apart from a refusal even with no agent running.
+    // Checked here, so that a mistyped token is reported even without a running agent.
     let token = match Token::parse(TokenKind::Join, text) {
         Ok(token) => token,
         Err(error) => {
             let error = error.to_string();
-            let stop = if error.ends_with('?') { "" } else { "." };
-            console.complain(&format!("This is not a join token: {error}{stop}"));
+            let end = if error.ends_with('?') { "" } else { "." };
+            console.print_error(&format!("This is not a join token: {error}{end}"));
             return ExitCode::Usage;
         }
     };
@@ -133,14 +133,14 @@ pub async fn join(
     {
         Ok(_) => {
             console.print(&format!(
-                "The agent enrols with join token {}. `baserunner status` shows how it goes.\n",
+                "The agent enrols with join token {}. `baserunner status` shows the progress.\n",
                 token.id()
             ));
             ExitCode::Ok
         }
         Err(error @ ClientError::NotRunning(_)) => {
             fail(console, &error);
-            console.complain(
+            console.print_error(
                 "Start it with the token in BASEOS_JOIN_TOKEN (or in its configuration file), or start it and \
                  run this again.",
             );
@@ -150,7 +150,6 @@ pub async fn join(
     }
 }
 
-/// `version`: name, version, target.
 pub fn version(console: &mut Console<'_>) -> ExitCode {
     let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
     console.print(&format!("baserunner {} {arch}-{os}\n", env!("CARGO_PKG_VERSION")));
@@ -164,14 +163,14 @@ fn print_json(console: &mut Console<'_>, value: &impl Serialize) -> ExitCode {
             ExitCode::Ok
         }
         Err(error) => {
-            console.complain(&format!("Cannot write JSON: {error}."));
+            console.print_error(&format!("Cannot write JSON: {error}."));
             ExitCode::Internal
         }
     }
 }
 
 fn fail(console: &mut Console<'_>, error: &ClientError) -> ExitCode {
-    console.complain(&error.to_string());
+    console.print_error(&error.to_string());
     ExitCode::Failed
 }
 

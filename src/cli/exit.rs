@@ -1,35 +1,34 @@
-//! Exit codes.
+//! The exit codes.
 
-/// How a command ended. Those above 63 are of sysexits' meaning.
+/// How a command ended. Codes above 63 have the meaning of sysexits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {
-    /// All is well; after `run`: the agent was asked to stop and did.
+    /// After `run`: the agent stopped on request.
     Ok = 0,
     /// A check failed, the agent is not healthy or not running, or it refused.
     Failed = 1,
-    /// The command line is wrong.
+    /// The command line is invalid.
     Usage = 2,
-    /// The agent cannot go on (`EX_SOFTWARE`): its supervisor is to start it anew.
+    /// The agent cannot go on (`EX_SOFTWARE`) and is to be restarted.
     Internal = 70,
-    /// Another agent runs with this state or this socket (`EX_TEMPFAIL`).
+    /// Another agent uses this state directory or this socket (`EX_TEMPFAIL`).
     AlreadyRunning = 75,
-    /// The configuration is wrong (`EX_CONFIG`): starting anew does not help.
+    /// The configuration is invalid (`EX_CONFIG`); a restart does not help.
     Configuration = 78,
 }
 
-/// The part of `--help` that explains them.
+/// Part of `--help`.
 pub(super) const HELP: &str = "\
 Exit codes:
-   0  all is well
+   0  success
    1  a check failed, the agent is not healthy or not running, or it refused
-   2  the command line is wrong
-  70  the agent cannot go on; it is to be started anew
-  75  another agent runs already
-  78  the configuration is wrong";
+   2  the command line is invalid
+  70  the agent cannot go on and is to be restarted
+  75  another agent is running already
+  78  the configuration is invalid";
 
 impl ExitCode {
-    /// All of them.
     pub const ALL: [Self; 6] = [
         Self::Ok,
         Self::Failed,

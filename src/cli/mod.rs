@@ -1,15 +1,16 @@
-//! The command line: what can be asked of `baserunner`, and the commands that ask the running agent.
+//! The command line and the commands that call the running agent.
 //!
-//! Commands return an [`ExitCode`]; nothing here ends the process. What they print is made by pure functions.
+//! Commands return an [`ExitCode`]; none ends the process.
 
 mod client;
 mod commands;
+mod console;
 mod exit;
 mod render;
 
-pub use commands::{OneShot, doctor, healthcheck, join, locks, status, version};
+pub use commands::{OfflineChecks, doctor, healthcheck, join, locks, status, version};
+pub use console::Console;
 pub use exit::ExitCode;
-pub use render::Console;
 
 use crate::telemetry::logs::{LogFilter, LogFormat};
 use baseos_interfaces::token::WireSecret;
@@ -29,10 +30,10 @@ pub struct Cli {
     flags: Flags,
 }
 
-/// Flags every command takes; each takes the place of what the environment and the file say.
+/// The flags of every command; each overrides the environment and the file.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Flags {
-    /// Directory of what must survive a restart
+    /// Directory of the state that survives a restart
     #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// Directory of the local API's socket and token
@@ -49,27 +50,26 @@ pub struct Flags {
     pub log_format: Option<LogFormat>,
 }
 
-/// What to do.
 #[derive(Clone, Debug, Default, Subcommand)]
 pub enum Command {
-    /// Run the agent (what happens without a command)
+    /// Run the agent (the default command)
     #[default]
     Run,
-    /// What the agent is doing, and what holds it back
+    /// What the agent is doing, and what blocks it
     Status {
-        /// Print JSON, as the local API gives it.
+        /// Print JSON, as in the local API.
         #[arg(long)]
         json: bool,
     },
-    /// What is not as it should be, and what to do about it
+    /// What is wrong, and how to fix it
     Doctor {
-        /// Print JSON, as the local API gives it.
+        /// Print JSON, as in the local API.
         #[arg(long)]
         json: bool,
     },
     /// Who holds update locks
     Locks {
-        /// Print JSON, as the local API gives it.
+        /// Print JSON, as in the local API.
         #[arg(long)]
         json: bool,
     },
@@ -77,16 +77,16 @@ pub enum Command {
     Healthcheck,
     /// Enrol this node with a join token from Cloudly
     Join {
-        /// The join token, or `-` to read it from standard input, where no other process can see it.
+        /// The join token, or `-` to read it from standard input, which hides it from other processes.
         #[arg(value_name = "TOKEN|-", value_parser = secret)]
         token: WireSecret,
-        /// Give up the present identity for a new one.
+        /// Replace the node's current identity by a new one.
         #[arg(long)]
         replace: bool,
     },
-    /// Print the configuration that is in force, and where each value comes from
+    /// Print the effective configuration, and where each value comes from
     Config,
-    /// Run a journal through the lifecycle again and print what it decides
+    /// Feed a journal to the lifecycle again and print what it decides
     Replay {
         /// The journal.
         file: PathBuf,
@@ -95,24 +95,24 @@ pub enum Command {
     Version,
 }
 
-// Its `Debug` shows `***`, so a command line may be logged.
+// The `Debug` of a `WireSecret` is `***`, so a parsed command line may be logged.
 #[expect(clippy::unnecessary_wraps, reason = "clap wants a Result")]
 fn secret(text: &str) -> Result<WireSecret, Infallible> {
     Ok(WireSecret::new(text))
 }
 
 impl Cli {
-    /// Reads the command line, the program's name first. Help goes to stdout, mistakes go to stderr.
+    /// Parses the command line, the program's name first. Help is printed to stdout, errors to stderr.
     ///
     /// # Errors
-    /// With the code to exit with: help was asked for, or something cannot be understood.
+    /// The exit code, when help was requested or the command line is invalid.
     pub fn from_args<I>(args: I) -> Result<Self, ExitCode>
     where
         I: IntoIterator,
         I::Item: Into<OsString> + Clone,
     {
         Self::try_parse_from(args).map_err(|error| {
-            // Nothing to be done when the terminal is gone.
+            // If the message cannot be printed, the exit code remains.
             let _ = error.print();
             if error.use_stderr() {
                 ExitCode::Usage
@@ -122,7 +122,6 @@ impl Cli {
         })
     }
 
-    /// What to do, and with which flags.
     pub fn into_parts(self) -> (Command, Flags) {
         (self.command.unwrap_or_default(), self.flags)
     }
@@ -133,38 +132,38 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
-    fn read(args: &[&str]) -> (Command, Flags) {
+    fn parse(args: &[&str]) -> (Command, Flags) {
         Cli::from_args([&["baserunner"], args].concat())
             .unwrap()
             .into_parts()
     }
 
     #[test]
-    fn the_definition_is_sound() {
+    fn the_clap_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
     fn without_a_command_the_agent_runs() {
-        assert!(matches!(read(&[]).0, Command::Run));
-        assert!(matches!(read(&["run"]).0, Command::Run));
+        assert!(matches!(parse(&[]).0, Command::Run));
+        assert!(matches!(parse(&["run"]).0, Command::Run));
     }
 
     #[test]
-    fn flags_stand_before_or_behind_the_command() {
+    fn flags_are_accepted_before_and_after_the_command() {
         for args in [["--run-dir", "/r", "status"], ["status", "--run-dir", "/r"]] {
-            let (command, flags) = read(&args);
+            let (command, flags) = parse(&args);
             assert_eq!(flags.run_dir, Some(PathBuf::from("/r")));
             assert!(matches!(command, Command::Status { json: false }));
         }
         assert_eq!(
-            read(&["--log-format", "json"]).1.log_format,
+            parse(&["--log-format", "json"]).1.log_format,
             Some(LogFormat::Json)
         );
     }
 
     #[test]
-    fn a_wrong_flag_is_told_what_would_be_right() {
+    fn an_invalid_flag_value_is_refused_with_the_expected_form() {
         let error = Cli::try_parse_from(["baserunner", "--log", "inof"])
             .unwrap_err()
             .to_string();
@@ -177,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_token_on_the_command_line_is_not_shown() {
-        let (command, _) = read(&["join", "szj_0123456789_secret", "--replace"]);
+        let (command, _) = parse(&["join", "szj_0123456789_secret", "--replace"]);
         assert!(!format!("{command:?}").contains("secret"));
         let Command::Join { token, replace: true } = command.clone() else {
             panic!("{command:?}")

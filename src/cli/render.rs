@@ -1,137 +1,61 @@
-//! What commands print. Pure: facts in, text out.
+//! The text output of commands, as pure functions.
 
+use super::console::{Style, printable};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::local::{Check, Doctor, LocalStatus, LockScope, Locks};
 use baseos_interfaces::states::AgentState;
 use baseos_interfaces::status::{Blocker, UpdateStatus};
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write};
 
-/// Where commands print to.
-pub struct Console<'a> {
-    /// Results.
-    pub out: &'a mut (dyn Write + Send),
-    /// Complaints.
-    pub err: &'a mut (dyn Write + Send),
-    /// Whether results may have colours: only when a person reads them.
-    pub colour: bool,
-}
-
-impl std::fmt::Debug for Console<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Console")
-            .field("colour", &self.colour)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<'a> Console<'a> {
-    /// Standard output and error; colours when standard output is a terminal.
-    pub fn standard(out: &'a mut io::Stdout, err: &'a mut io::Stderr) -> Self {
-        let colour = out.is_terminal();
-        Self { out, err, colour }
-    }
-
-    /// Prints a result. A reader that went away is no failure of the command.
-    pub(super) fn print(&mut self, text: &str) {
-        let _ = self
-            .out
-            .write_all(text.as_bytes())
-            .and_then(|()| self.out.flush());
-    }
-
-    /// Prints a complaint, one line.
-    pub(super) fn complain(&mut self, text: &str) {
-        let _ = writeln!(self.err, "{}", clean(text));
-    }
-
-    pub(super) fn paint(&self) -> Paint {
-        Paint(self.colour)
-    }
-}
-
-/// Colours, or not.
-#[derive(Clone, Copy)]
-pub(super) struct Paint(pub(super) bool);
-
-impl Paint {
-    fn with(self, colour: u8, text: &str) -> String {
-        if self.0 {
-            format!("\x1b[{colour}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
-    }
-
-    fn good(self, text: &str) -> String {
-        self.with(32, text)
-    }
-
-    fn odd(self, text: &str) -> String {
-        self.with(33, text)
-    }
-
-    fn bad(self, text: &str) -> String {
-        self.with(31, text)
-    }
-}
-
-/// Text that others wrote, on one line and without what would steer a terminal.
-fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
-}
-
-fn at(time: Timestamp) -> String {
+fn utc(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 fn row(out: &mut String, name: &str, value: &str) {
-    // Writing to a string cannot fail.
+    // Writing to a String does not fail.
     let _ = writeln!(out, "  {name:<11} {value}");
 }
 
-/// `status`: the sentence first, then the facts behind it.
-pub(super) fn status(status: &LocalStatus, paint: Paint) -> String {
-    let mut out = format!("{}\n\n", clean(&status.summary));
+/// `status`: the summary sentence, then one row per fact.
+pub(super) fn status(status: &LocalStatus, style: Style) -> String {
+    let mut out = format!("{}\n\n", printable(&status.summary));
     let state = status.state.as_str();
     let state = match status.state {
-        AgentState::Failed | AgentState::RollbackNeeded => paint.bad(state),
-        AgentState::Unenrolled | AgentState::Waiting => paint.odd(state),
-        _ => paint.good(state),
+        AgentState::Failed | AgentState::RollbackNeeded => style.bad(state),
+        AgentState::Unenrolled | AgentState::Waiting => style.warning(state),
+        _ => style.good(state),
     };
     row(&mut out, "state", &state);
     row(
         &mut out,
         "node",
-        &clean(status.node_id.as_deref().unwrap_or("not enrolled")),
+        &printable(status.node_id.as_deref().unwrap_or("not enrolled")),
     );
     row(
         &mut out,
         "running",
-        &clean(status.running.as_deref().unwrap_or("unknown")),
+        &printable(status.running.as_deref().unwrap_or("unknown")),
     );
     row(&mut out, "update", &update(&status.update));
     for blocker in &status.update.blocked_by {
-        row(&mut out, "blocked by", &paint.odd(&blocked(blocker)));
+        row(&mut out, "blocked by", &style.warning(&blocked_by(blocker)));
     }
     if let Some(error) = &status.update.error {
         let text = format!(
             "{} ({}, {})",
-            clean(&error.message),
-            clean(error.code.as_str()),
-            at(error.at)
+            printable(&error.message),
+            printable(error.code.as_str()),
+            utc(error.at)
         );
-        row(&mut out, "error", &paint.bad(&text));
+        row(&mut out, "error", &style.bad(&text));
         for evidence in &error.evidence {
-            row(&mut out, "", &clean(evidence));
+            row(&mut out, "", &printable(evidence));
         }
     }
     let supervisor = &status.supervisor;
     let managed = match supervisor.managed {
-        Some(true) => ", its backend gives it releases",
-        Some(false) => ", takes releases from this agent",
+        Some(true) => ", gets releases from its backend",
+        Some(false) => ", gets releases from this agent",
         None => "",
     };
     let version = supervisor
@@ -140,14 +64,14 @@ pub(super) fn status(status: &LocalStatus, paint: Paint) -> String {
         .map(|version| format!(" {version}"))
         .unwrap_or_default();
     let text = match &supervisor.error {
-        None if supervisor.available => paint.good(&clean(&format!("available{version}{managed}"))),
-        error => paint.bad(&clean(&format!(
+        None if supervisor.available => style.good(&printable(&format!("available{version}{managed}"))),
+        error => style.bad(&printable(&format!(
             "not available: {}",
             error.as_deref().unwrap_or("unknown")
         ))),
     };
     row(&mut out, "supervisor", &text);
-    row(&mut out, "cloudly", &cloudly(status, paint));
+    row(&mut out, "cloudly", &cloudly(status, style));
     for issue in &status.issues {
         let detail = issue
             .detail
@@ -156,11 +80,11 @@ pub(super) fn status(status: &LocalStatus, paint: Paint) -> String {
             .unwrap_or_default();
         let text = format!(
             "{}{} (since {})",
-            clean(issue.code.as_str()),
-            clean(&detail),
-            at(issue.since)
+            printable(issue.code.as_str()),
+            printable(&detail),
+            utc(issue.since)
         );
-        row(&mut out, "issue", &paint.odd(&text));
+        row(&mut out, "issue", &style.warning(&text));
     }
     out
 }
@@ -168,7 +92,7 @@ pub(super) fn status(status: &LocalStatus, paint: Paint) -> String {
 fn update(update: &UpdateStatus) -> String {
     let mut text = update.state.as_str().to_owned();
     if let Some(target) = &update.target {
-        let _ = write!(text, " to {}", clean(target));
+        let _ = write!(text, " to {}", printable(target));
     }
     if let Some(percent) = update.progress_percent {
         let _ = write!(text, ", {percent} %");
@@ -179,49 +103,49 @@ fn update(update: &UpdateStatus) -> String {
         _ => {}
     }
     if let Some(since) = update.phase_since {
-        let _ = write!(text, ", since {}", at(since));
+        let _ = write!(text, ", since {}", utc(since));
     }
     text
 }
 
-fn blocked(blocker: &Blocker) -> String {
+fn blocked_by(blocker: &Blocker) -> String {
     let mut text = blocker.kind.as_str().to_owned();
     match (&blocker.holder, &blocker.reason) {
-        (Some(holder), Some(reason)) => drop(write!(text, " ({}: {})", clean(holder), clean(reason))),
-        (Some(one), None) | (None, Some(one)) => drop(write!(text, " ({})", clean(one))),
+        (Some(holder), Some(reason)) => drop(write!(text, " ({}: {})", printable(holder), printable(reason))),
+        (Some(detail), None) | (None, Some(detail)) => drop(write!(text, " ({})", printable(detail))),
         (None, None) => {}
     }
-    let _ = write!(text, " since {}", at(blocker.since));
+    let _ = write!(text, " since {}", utc(blocker.since));
     if let Some(expires) = blocker.expires_at {
-        let _ = write!(text, ", until {} at the latest", at(expires));
+        let _ = write!(text, ", until {} at the latest", utc(expires));
     }
     text
 }
 
-fn cloudly(status: &LocalStatus, paint: Paint) -> String {
+fn cloudly(status: &LocalStatus, style: Style) -> String {
     let cloudly = &status.cloudly;
     let contact = cloudly
         .last_contact_at
-        .map(|time| format!("last contact {}", at(time)));
+        .map(|time| format!("last contact {}", utc(time)));
     let contact = contact.unwrap_or_else(|| "no contact yet".to_owned());
     if cloudly.connected {
-        return paint.good(&format!("connected, {contact}"));
+        return style.good(&format!("connected, {contact}"));
     }
     let error = cloudly
         .error
         .as_deref()
-        .map(|error| format!(": {}", clean(error)))
+        .map(|error| format!(": {}", printable(error)))
         .unwrap_or_default();
-    let tries = match cloudly.failures {
+    let failures = match cloudly.failures {
         0 => String::new(),
         1 => ", 1 call failed".to_owned(),
-        many => format!(", {many} calls failed in a row"),
+        count => format!(", {count} calls failed in a row"),
     };
-    paint.odd(&format!("not connected{error}{tries}, {contact}"))
+    style.warning(&format!("not connected{error}{failures}, {contact}"))
 }
 
-/// `doctor`: a line a check, what to do about it below.
-pub(super) fn doctor(doctor: &Doctor, paint: Paint) -> String {
+/// `doctor`: one line per check, with the fix of a failed one below it.
+pub(super) fn doctor(doctor: &Doctor, style: Style) -> String {
     let width = doctor
         .checks
         .iter()
@@ -231,28 +155,32 @@ pub(super) fn doctor(doctor: &Doctor, paint: Paint) -> String {
     doctor
         .checks
         .iter()
-        .map(|check| one_check(check, width, paint))
+        .map(|check| check_line(check, width, style))
         .collect()
 }
 
-fn one_check(check: &Check, width: usize, paint: Paint) -> String {
+fn check_line(check: &Check, width: usize, style: Style) -> String {
     let mark = if check.ok {
-        paint.good("ok")
+        style.good("ok")
     } else {
-        paint.bad("✗ ")
+        style.bad("✗ ")
     };
-    let mut text = format!("{mark} {:<width$}  {}\n", clean(&check.name), clean(&check.fact));
+    let mut text = format!(
+        "{mark} {:<width$}  {}\n",
+        printable(&check.name),
+        printable(&check.fact)
+    );
     if let Some(fix) = check.fix.as_deref().filter(|_| !check.ok) {
-        let _ = writeln!(text, "   {:<width$}  → {}", "", clean(fix));
+        let _ = writeln!(text, "   {:<width$}  → {}", "", printable(fix));
     }
     text
 }
 
-/// `locks`: a line a lock.
-pub(super) fn locks(locks: &Locks, paint: Paint) -> String {
+/// `locks`: one line per lock.
+pub(super) fn locks(locks: &Locks, style: Style) -> String {
     let mut out = String::new();
     if locks.draining {
-        out.push_str(&paint.odd("An update waits for these locks to end; no new ones are given."));
+        out.push_str(&style.warning("An update waits for these locks to end; no new ones are granted."));
         out.push('\n');
     }
     for lock in &locks.locks {
@@ -264,18 +192,18 @@ pub(super) fn locks(locks: &Locks, paint: Paint) -> String {
         let _ = writeln!(
             out,
             "{} ({scope}) held by {}: {}; since {}, {} s left",
-            clean(&lock.name),
-            clean(&lock.owner),
-            clean(&lock.reason),
-            at(lock.since),
+            printable(&lock.name),
+            printable(&lock.owner),
+            printable(&lock.reason),
+            utc(lock.since),
             lock.remaining_seconds
         );
     }
     for path in &locks.foreign {
         let _ = writeln!(
             out,
-            "{} was made by somebody else; the agent leaves it alone",
-            clean(path)
+            "{} was created by another program; the agent does not touch it",
+            printable(path)
         );
     }
     if locks.locks.is_empty() && locks.foreign.is_empty() {

@@ -1,16 +1,18 @@
-//! The environment, read once.
+//! The environment layer.
 
-use super::keys::{Key, SPECS, nearest};
-use super::layer::{Layer, Source};
+use super::keys::{Key, SPECS};
+use super::layer::Layer;
+use super::source::Source;
+use super::suggest::closest;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 
-/// Read by main for builds that can be killed at a named place.
+/// The variable that arms a failpoint, in builds that have them.
 pub const FAILPOINT: &str = "BASEOS_FAILPOINT";
-/// Variables of these families are taken; nothing else of the environment stays in memory.
-const FAMILIES: [&str; 3] = ["BASEOS_", "BALENA_", "SERVEZONE_"];
+/// Only variables with these prefixes are kept in memory.
+const PREFIXES: [&str; 3] = ["BASEOS_", "BALENA_", "SERVEZONE_"];
 
-/// The part of the environment that is about us. It may hold secrets, and prints none.
+/// The agent's part of the environment. It may hold secrets; its `Debug` shows none.
 #[derive(Clone, Debug, Default)]
 pub struct Environment(BTreeMap<String, SecretString>);
 
@@ -28,12 +30,10 @@ impl Environment {
             .collect()
     }
 
-    /// A variable's value.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(ExposeSecret::expose_secret)
     }
 
-    /// The layer it is.
     pub(super) fn layer(&self) -> Layer {
         let mut layer = Layer::new(Source::Environment);
         for spec in &SPECS {
@@ -42,7 +42,8 @@ impl Environment {
         layer
     }
 
-    /// Variables that look as if they were for us and are not known. Not errors: the environment is shared.
+    /// Unknown `BASEOS_` variables, and Supervisor variables of which one is missing. Not errors, because the
+    /// environment is shared with other programs.
     pub(super) fn warnings(&self) -> Vec<String> {
         let known = || {
             SPECS
@@ -55,15 +56,15 @@ impl Environment {
             .filter(|name| {
                 name.starts_with("BASEOS_") && *name != FAILPOINT && !known().any(|known| known == *name)
             })
-            .map(|name| match nearest(name, known()) {
+            .map(|name| match closest(name, known()) {
                 Some(near) => format!("{name} is not known; is {near} meant?"),
                 None => format!("{name} is not known and is ignored"),
             })
-            .chain(self.half_a_supervisor())
+            .chain(self.incomplete_supervisor_access())
             .collect()
     }
 
-    fn half_a_supervisor(&self) -> Option<String> {
+    fn incomplete_supervisor_access(&self) -> Option<String> {
         let is_set = |key: Key| {
             self.get(key.spec().env)
                 .is_some_and(|value| !value.trim().is_empty())
@@ -88,7 +89,7 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
             pairs
                 .into_iter()
                 .map(|(name, value)| (name.into(), value.into()))
-                .filter(|(name, _)| FAMILIES.iter().any(|family| name.starts_with(family)))
+                .filter(|(name, _)| PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
                 .map(|(name, value)| (name, value.into()))
                 .collect(),
         )

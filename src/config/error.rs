@@ -1,27 +1,26 @@
-//! What is wrong with the configuration, without ever repeating a secret.
+//! Configuration errors. None of them shows a secret.
 
 use super::keys::{Key, Spec};
-use super::layer::Source;
+use super::source::Source;
+use baseos_interfaces::redact::MASK;
+use baseos_interfaces::token::TokenKind;
 use std::fmt;
 
-/// Longest value that is repeated whole, characters.
+/// Longest part of a value that is shown, characters.
 const SHOWN_MAX: usize = 120;
-/// How every token of ours begins.
-const TOKENS: [&str; 4] = ["szj_", "szn_", "szl_", "sza_"];
 
-/// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The key, named as in the layer the value came from; or the file, when it is wrong as a whole.
+    /// The key, named as in the layer the value came from; or the file, when the error concerns all of it.
     pub key: String,
-    /// The value, masked if it is or may be a secret; none when there is none to show.
+    /// The value, masked if it is or may be a secret; `None` when the error concerns no single value.
     pub value: Option<String>,
-    /// What would be right.
-    pub right: String,
+    /// What is expected instead.
+    pub expected: String,
 }
 
 impl ConfigError {
-    pub(super) fn new(key: Key, source: &Source, value: &str, right: String) -> Self {
+    pub(super) fn new(key: Key, source: &Source, value: &str, expected: String) -> Self {
         let spec = key.spec();
         let key = match source {
             Source::File(path) => format!("{} in {}", spec.file.unwrap_or(spec.env), path.display()),
@@ -30,8 +29,8 @@ impl ConfigError {
         };
         Self {
             key,
-            value: Some(shown(spec, value)),
-            right,
+            value: Some(masked(spec, value)),
+            expected,
         }
     }
 }
@@ -39,13 +38,13 @@ impl ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
-            Some(value) => write!(f, "{} = `{value}`: {}", self.key, self.right),
-            None => write!(f, "{}: {}", self.key, self.right),
+            Some(value) => write!(f, "{} = `{value}`: {}", self.key, self.expected),
+            None => write!(f, "{}: {}", self.key, self.expected),
         }
     }
 }
 
-/// Everything that is wrong, at once.
+/// All errors of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
@@ -61,12 +60,13 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// A value for people. A secret is `***`, and so is whatever looks like one: people paste tokens into the wrong
-/// line, and passwords into addresses.
-pub(super) fn shown(spec: &Spec, value: &str) -> String {
-    let address_with_more = value.contains("://") && value.contains(['@', '?']);
-    if spec.secret || address_with_more || TOKENS.iter().any(|token| value.contains(token)) {
-        return "***".to_owned();
+/// A value as it may be shown. A secret becomes [`MASK`], and so does a value that may contain one by mistake: a token
+/// in another key, an address with a user, password or query.
+pub(super) fn masked(spec: &Spec, value: &str) -> String {
+    let address_with_credentials = value.contains("://") && value.contains(['@', '?']);
+    let has_token = TokenKind::ALL.iter().any(|kind| value.contains(kind.prefix()));
+    if spec.secret || address_with_credentials || has_token {
+        return MASK.to_owned();
     }
     if value.contains("-----BEGIN") {
         return format!("(PEM, {} bytes)", value.len());

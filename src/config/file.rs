@@ -1,29 +1,29 @@
 //! The file layer.
 
 use super::error::ConfigError;
-use super::keys::{SPECS, nearest};
-use super::layer::{Layer, Source};
+use super::keys::SPECS;
+use super::layer::Layer;
+use super::source::Source;
+use super::suggest::closest;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 use toml::{Table, Value};
 
-/// Reads the file. A missing one is an empty layer, unless somebody asked for it by name.
-pub(super) fn read(path: &Path, asked_for: bool, errors: &mut Vec<ConfigError>) -> Layer {
-    let nothing = Layer::new(Source::File(path.to_owned()));
+/// Reads the file. A missing one is an empty layer, unless its path was set explicitly.
+pub(super) fn read(path: &Path, explicit: bool, errors: &mut Vec<ConfigError>) -> Layer {
+    let empty = Layer::new(Source::File(path.to_owned()));
     match fs::read_to_string(path) {
         Ok(text) => parse(path, &text, errors),
-        Err(error)
-            if !asked_for && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-        {
-            nothing
+        Err(error) if !explicit && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            empty
         }
         Err(error) => {
-            errors.push(whole(
+            errors.push(file_error(
                 path,
                 format!("the configuration file cannot be read: {error}"),
             ));
-            nothing
+            empty
         }
     }
 }
@@ -33,12 +33,12 @@ fn parse(path: &Path, text: &str, errors: &mut Vec<ConfigError>) -> Layer {
     let table: Table = match toml::from_str(text) {
         Ok(table) => table,
         Err(error) => {
-            // Its Display shows the line, and that may hold the join token.
+            // The error's Display would show the line, which may contain the join token.
             let line = error
                 .span()
                 .and_then(|span| text.get(..span.start))
                 .map_or(0, |before| before.matches('\n').count() + 1);
-            errors.push(whole(
+            errors.push(file_error(
                 path,
                 format!("line {line} is not TOML: {}", error.message()),
             ));
@@ -47,64 +47,62 @@ fn parse(path: &Path, text: &str, errors: &mut Vec<ConfigError>) -> Layer {
     };
     for (name, value) in &table {
         let Some(spec) = SPECS.iter().find(|spec| spec.file == Some(name.as_str())) else {
-            let right = match nearest(name, SPECS.iter().filter_map(|spec| spec.file)) {
-                Some(near) => format!("this key is not known; is `{near}` meant?"),
+            let expected = match closest(name, SPECS.iter().filter_map(|spec| spec.file)) {
+                Some(known) => format!("this key is not known; is `{known}` meant?"),
                 None => "this key is not known; `baserunner config` lists those that are".to_owned(),
             };
-            errors.push(ConfigError {
-                key: format!("{name} in {}", path.display()),
-                value: None,
-                right,
-            });
+            errors.push(key_error(path, name, expected));
             continue;
         };
-        match text_of(value) {
+        match as_text(value) {
             Ok(text) => layer.set(spec.key, Some(text)),
-            Err(right) => {
-                errors.push(ConfigError {
-                    key: format!("{name} in {}", path.display()),
-                    value: None,
-                    right,
-                });
-            }
+            Err(expected) => errors.push(key_error(path, name, expected)),
         }
     }
     layer
 }
 
-fn whole(path: &Path, right: String) -> ConfigError {
+fn key_error(path: &Path, name: &str, expected: String) -> ConfigError {
     ConfigError {
-        key: path.display().to_string(),
+        key: format!("{name} in {}", path.display()),
         value: None,
-        right,
+        expected,
     }
 }
 
-/// The value as one would write it into the environment: lists by commas, tables as `key=value`. Or what would be
-/// right.
-fn text_of(value: &Value) -> Result<String, String> {
+fn file_error(path: &Path, expected: String) -> ConfigError {
+    ConfigError {
+        key: path.display().to_string(),
+        value: None,
+        expected,
+    }
+}
+
+/// The value in the form of the environment: lists joined by commas, tables as `key=value` pairs. The error is what
+/// is expected instead.
+fn as_text(value: &Value) -> Result<String, String> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Integer(number) => Ok(number.to_string()),
-        Value::Boolean(truth) => Ok(truth.to_string()),
+        Value::Boolean(boolean) => Ok(boolean.to_string()),
         Value::Array(values) => {
-            let items: Result<Vec<&str>, String> = values.iter().map(item_of).collect();
+            let items: Result<Vec<&str>, String> = values.iter().map(item_text).collect();
             items.map(|items| items.join(","))
         }
         Value::Table(table) => {
-            let pair = |(key, value): (&String, &Value)| Ok(format!("{key}={}", item_of(value)?));
+            let pair = |(key, value): (&String, &Value)| Ok(format!("{key}={}", item_text(value)?));
             let pairs: Result<Vec<String>, String> = table.iter().map(pair).collect();
             pairs.map(|pairs| pairs.join(","))
         }
         Value::Float(_) | Value::Datetime(_) => Err(format!(
-            "a {} does not belong here; write a text, a number or true/false",
+            "a {} does not belong here; write a string, a number or true/false",
             value.type_str()
         )),
     }
 }
 
-/// A member of a list or table. Commas part them in the environment, so one inside would be read as two.
-fn item_of(value: &Value) -> Result<&str, String> {
+/// An element of a list or table. It must have no comma, which separates elements in the environment form.
+fn item_text(value: &Value) -> Result<&str, String> {
     let text = value.as_str().filter(|text| !text.contains(','));
-    text.ok_or_else(|| "its members should be texts without commas".to_owned())
+    text.ok_or_else(|| "its elements should be strings without commas".to_owned())
 }

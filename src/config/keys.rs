@@ -1,11 +1,7 @@
-//! Every key there is, once: its names, its default, whether it is a secret.
+//! All configuration keys: their names, defaults, and whether they are secret.
 
-/// A key of the configuration.
+/// What each key means is documented at the field of `Settings` it sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(
-    missing_docs,
-    reason = "what each key means stands at the field of `Settings` it becomes"
-)]
 pub enum Key {
     CloudlyUrl,
     JoinToken,
@@ -36,24 +32,28 @@ pub enum Key {
     HostOsVersion,
 }
 
-/// What a key is called in each layer, and what holds when no layer has it.
+/// A key's name in each layer, and its default.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
-    /// Which.
     pub key: Key,
-    /// The name of the environment variable, under which people know it.
+    /// The environment variable; also the key's name in `baserunner config`.
     pub env: &'static str,
-    /// The name in the file; none: it cannot stand there.
+    /// The name in the file; `None`: the key cannot be set there.
     pub file: Option<&'static str>,
-    /// The flag on the command line.
+    /// The command-line flag.
     pub flag: Option<&'static str>,
-    /// The default, as somebody would write it.
+    /// The default, unparsed.
     pub default: Option<&'static str>,
-    /// Whether the value is never shown.
+    /// Whether the value is masked wherever it is shown.
     pub secret: bool,
 }
 
-const fn ours(key: Key, env: &'static str, file: &'static str, default: Option<&'static str>) -> Spec {
+const fn configurable(
+    key: Key,
+    env: &'static str,
+    file: &'static str,
+    default: Option<&'static str>,
+) -> Spec {
     Spec {
         key,
         env,
@@ -64,8 +64,8 @@ const fn ours(key: Key, env: &'static str, file: &'static str, default: Option<&
     }
 }
 
-/// Given by the Supervisor or by Onebox's environment; nobody writes it into a file.
-const fn given(key: Key, env: &'static str) -> Spec {
+/// A key that cannot be set in the file: the file's own path, and what the Supervisor or Onebox's environment sets.
+const fn not_in_file(key: Key, env: &'static str) -> Spec {
     Spec {
         key,
         env,
@@ -76,18 +76,18 @@ const fn given(key: Key, env: &'static str) -> Spec {
     }
 }
 
-/// All keys, in the order they are shown; `Key as usize` is the place.
+/// All keys, in the order of `baserunner config`; `Key as usize` is the index.
 pub const SPECS: [Spec; 27] = [
-    ours(Key::CloudlyUrl, "BASEOS_CLOUDLY_URL", "cloudly_url", None),
+    configurable(Key::CloudlyUrl, "BASEOS_CLOUDLY_URL", "cloudly_url", None),
     Spec {
         secret: true,
-        ..ours(Key::JoinToken, "BASEOS_JOIN_TOKEN", "join_token", None)
+        ..configurable(Key::JoinToken, "BASEOS_JOIN_TOKEN", "join_token", None)
     },
-    ours(Key::CloudlyCa, "BASEOS_CLOUDLY_CA", "cloudly_ca", None),
-    ours(Key::AllowHttp, "BASEOS_ALLOW_HTTP", "allow_http", Some("0")),
+    configurable(Key::CloudlyCa, "BASEOS_CLOUDLY_CA", "cloudly_ca", None),
+    configurable(Key::AllowHttp, "BASEOS_ALLOW_HTTP", "allow_http", Some("0")),
     Spec {
         flag: Some("--state-dir"),
-        ..ours(
+        ..configurable(
             Key::StateDir,
             "BASEOS_STATE_DIR",
             "state_dir",
@@ -96,101 +96,68 @@ pub const SPECS: [Spec; 27] = [
     },
     Spec {
         flag: Some("--run-dir"),
-        ..ours(Key::RunDir, "BASEOS_RUN_DIR", "run_dir", Some("/run/baserunner"))
+        ..configurable(Key::RunDir, "BASEOS_RUN_DIR", "run_dir", Some("/run/baserunner"))
     },
-    ours(Key::LockDir, "BASEOS_LOCK_DIR", "lock_dir", Some("/tmp/balena")),
+    configurable(Key::LockDir, "BASEOS_LOCK_DIR", "lock_dir", Some("/tmp/balena")),
     Spec {
         flag: Some("--config"),
         default: Some("/data/baseos/config.toml"),
-        ..given(Key::Config, "BASEOS_CONFIG")
+        ..not_in_file(Key::Config, "BASEOS_CONFIG")
     },
-    ours(Key::NodeName, "BASEOS_NODE_NAME", "node_name", None),
-    ours(Key::Labels, "BASEOS_LABELS", "labels", None),
-    ours(Key::Service, "BASEOS_SERVICE", "service", None),
+    configurable(Key::NodeName, "BASEOS_NODE_NAME", "node_name", None),
+    configurable(Key::Labels, "BASEOS_LABELS", "labels", None),
+    configurable(Key::Service, "BASEOS_SERVICE", "service", None),
     Spec {
         flag: Some("--log"),
-        ..ours(Key::Log, "BASEOS_LOG", "log", Some("info"))
+        ..configurable(Key::Log, "BASEOS_LOG", "log", Some("info"))
     },
     Spec {
         flag: Some("--log-format"),
-        ..ours(Key::LogFormat, "BASEOS_LOG_FORMAT", "log_format", Some("text"))
+        ..configurable(Key::LogFormat, "BASEOS_LOG_FORMAT", "log_format", Some("text"))
     },
-    ours(Key::AgentUrl, "BASEOS_AGENT_URL", "agent_url", None),
-    ours(
+    configurable(Key::AgentUrl, "BASEOS_AGENT_URL", "agent_url", None),
+    configurable(
         Key::ApiHosts,
         "BASEOS_API_HOSTS",
         "api_hosts",
         Some("localhost,127.0.0.1"),
     ),
-    ours(
+    configurable(
         Key::SupervisorPoll,
         "BASEOS_SUPERVISOR_POLL",
         "supervisor_poll",
         Some("30s"),
     ),
-    ours(
+    configurable(
         Key::ReserveBytes,
         "BASEOS_RESERVE_BYTES",
         "reserve_bytes",
         Some("64MiB"),
     ),
-    ours(
+    configurable(
         Key::JournalBytes,
         "BASEOS_JOURNAL_BYTES",
         "journal_bytes",
         Some("1MiB"),
     ),
-    given(Key::Runtime, "SERVEZONE_RUNTIME"),
-    given(Key::SupervisorAddress, "BALENA_SUPERVISOR_ADDRESS"),
+    not_in_file(Key::Runtime, "SERVEZONE_RUNTIME"),
+    not_in_file(Key::SupervisorAddress, "BALENA_SUPERVISOR_ADDRESS"),
     Spec {
         secret: true,
-        ..given(Key::SupervisorApiKey, "BALENA_SUPERVISOR_API_KEY")
+        ..not_in_file(Key::SupervisorApiKey, "BALENA_SUPERVISOR_API_KEY")
     },
-    given(Key::AppId, "BALENA_APP_ID"),
-    given(Key::ServiceName, "BALENA_SERVICE_NAME"),
-    given(Key::DeviceUuid, "BALENA_DEVICE_UUID"),
-    given(Key::DeviceType, "BALENA_DEVICE_TYPE"),
-    given(Key::DeviceArch, "BALENA_DEVICE_ARCH"),
-    given(Key::HostOsVersion, "BALENA_HOST_OS_VERSION"),
+    not_in_file(Key::AppId, "BALENA_APP_ID"),
+    not_in_file(Key::ServiceName, "BALENA_SERVICE_NAME"),
+    not_in_file(Key::DeviceUuid, "BALENA_DEVICE_UUID"),
+    not_in_file(Key::DeviceType, "BALENA_DEVICE_TYPE"),
+    not_in_file(Key::DeviceArch, "BALENA_DEVICE_ARCH"),
+    not_in_file(Key::HostOsVersion, "BALENA_HOST_OS_VERSION"),
 ];
 
 impl Key {
-    /// Its names and default.
     pub fn spec(self) -> &'static Spec {
         &SPECS[self as usize]
     }
-}
-
-/// The known name most like a wrong one, if one is like it at all.
-pub(super) fn nearest(wrong: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    let wrong = wrong.to_ascii_lowercase();
-    // Somebody may write the variable's name into the file.
-    let bare = wrong.strip_prefix("baseos_").unwrap_or(&wrong);
-    known
-        .map(|name| {
-            let lower = name.to_ascii_lowercase();
-            let like = distance(lower.strip_prefix("baseos_").unwrap_or(&lower), bare);
-            (like, name)
-        })
-        .min()
-        .filter(|(like, _)| *like <= (bare.len() / 3).max(1))
-        .map(|(_, name)| name)
-}
-
-/// How many letters must be changed, put in or left out to make one word of the other.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -199,9 +166,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn each_key_has_its_place_and_its_own_names() {
-        for (place, spec) in SPECS.iter().enumerate() {
-            assert_eq!(spec.key as usize, place, "{}", spec.env);
+    fn each_key_is_its_index_and_has_unique_names() {
+        for (index, spec) in SPECS.iter().enumerate() {
+            assert_eq!(spec.key as usize, index, "{}", spec.env);
             assert_eq!(spec.key.spec().env, spec.env);
         }
         assert_eq!(
@@ -210,16 +177,5 @@ mod tests {
         );
         let files: Vec<_> = SPECS.iter().filter_map(|spec| spec.file).collect();
         assert_eq!(files.iter().collect::<BTreeSet<_>>().len(), files.len());
-    }
-
-    #[test]
-    fn a_typing_error_finds_the_key_and_nonsense_finds_none() {
-        let files = || SPECS.iter().filter_map(|spec| spec.file);
-        assert_eq!(nearest("cloudly_ulr", files()), Some("cloudly_url"));
-        assert_eq!(nearest("BASEOS_LOG_FORMAT", files()), Some("log_format"));
-        assert_eq!(nearest("jointoken", files()), Some("join_token"));
-        assert_eq!(nearest("completely_else_where", files()), None);
-        assert_eq!(nearest("", files()), None);
-        assert_eq!(distance("kitten", "sitting"), 3);
     }
 }

@@ -5,9 +5,6 @@ use crate::lifecycle::states::State;
 use crate::lifecycle::time::Millis;
 use baseos_interfaces::states::AgentState;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
-mod version_1;
 
 /// The version this agent writes. Fields may be added within a version; a change of meaning is a new one.
 pub const VERSION: u32 = 2;
@@ -55,21 +52,4 @@ impl Default for Checkpoint {
             durable: Durable::default(),
         }
     }
-}
-
-/// Reads a checkpoint of any version up to this one.
-///
-/// # Errors
-/// A newer version, or something that is no checkpoint.
-pub fn migrate(value: Value) -> Result<Checkpoint, CheckpointError> {
-    let found = value.get("version").and_then(Value::as_u64).unwrap_or(0);
-    if found > u64::from(VERSION) {
-        return Err(CheckpointError::Newer {
-            found: u32::try_from(found).unwrap_or(u32::MAX),
-        });
-    }
-    if found == 1 {
-        return version_1::upgrade(value);
-    }
-    Ok(serde_json::from_value(value)?)
 }

@@ -17,6 +17,7 @@ pub mod facts;
 mod in_flight;
 mod locks;
 pub mod machine;
+pub mod migrate;
 mod report;
 mod shared;
 mod signal;

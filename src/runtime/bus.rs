@@ -1,4 +1,4 @@
-//! The event bus: every source is a `Stream<Item = Event>`; here they become one. A source that ends is fatal.
+//! The event bus: merges the sources, each a `Stream<Item = Event>`. A source that ends is fatal.
 
 use crate::lifecycle::Event;
 use futures_util::stream::{BoxStream, SelectAll};
@@ -6,19 +6,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio_stream::{Stream, StreamExt as _};
 
-/// A source that must not end has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the event source `{0}` ended: the process must be started anew")]
+#[error("the event source `{0}` ended: the process must be restarted")]
 pub struct DeadSource(pub &'static str);
 
-/// All sources, merged fairly: none can starve the others.
+/// All sources, polled fairly, so that none can starve the others.
 #[derive(Default)]
 pub struct Bus {
     sources: SelectAll<BoxStream<'static, Result<Event, DeadSource>>>,
 }
 
 impl Bus {
-    /// Adds a source; its name is what the log says when it dies.
+    /// Adds a source; `name` identifies it in the log when it ends.
     #[must_use]
     pub fn with(mut self, name: &'static str, source: impl Stream<Item = Event> + Send + 'static) -> Self {
         let end = tokio_stream::once(Err(DeadSource(name)));
@@ -40,10 +39,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_source_that_ends_is_named_and_its_last_events_still_come() {
+    async fn a_source_that_ends_is_named_after_its_last_event() {
         let mut bus = Bus::default()
             .with("poller", tokio_stream::iter([Event::StopRequested]))
-            .with("never", tokio_stream::pending());
+            .with("pending", tokio_stream::pending());
         assert_eq!(bus.next().await, Some(Ok(Event::StopRequested)));
         assert_eq!(bus.next().await, Some(Err(DeadSource("poller"))));
     }

@@ -1,21 +1,21 @@
-//! The only reader of clocks, and the only source of jitter.
+//! The only reader of clocks and the only source of jitter.
 
 use crate::lifecycle::time::{Millis, Stamp};
 use baseos_interfaces::Timestamp;
 use std::time::Duration;
 
-/// Gives the time to whoever needs it as an argument.
+/// The source of the time that is passed on as an argument.
 pub trait Clock: Send {
-    /// Both clocks now, and one draw of randomness.
+    /// Both clocks now, and one random number.
     fn stamp(&mut self) -> Stamp;
 
-    /// How long from now until a moment of the boot-time clock.
+    /// The time from now until `at` of the boot-time clock; zero when it has passed.
     fn until(&mut self, at: Millis) -> Duration {
         at.since(self.stamp().boot)
     }
 }
 
-/// The machine's own clocks.
+/// The clocks of the operating system.
 #[derive(Debug)]
 pub struct SystemClock {
     jitter: fastrand::Rng,
@@ -47,12 +47,12 @@ impl Clock for SystemClock {
     reason = "this is the one clock; everything else gets the time as an argument"
 )]
 fn wall() -> Timestamp {
-    // Cut to milliseconds: more digits cost bytes on the wire and say nothing.
+    // Milliseconds suffice; more digits would only lengthen every message.
     let now = Timestamp::now();
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
 
-/// Tokio's clock, for tests that pause and advance it; jitter comes from a seed.
+/// Tokio's clock, for tests that pause and advance it; jitter is seeded.
 #[derive(Debug)]
 pub struct PausedClock {
     start: tokio::time::Instant,

@@ -1,9 +1,9 @@
-//! Says in the log when a neighbour goes or comes back: once, not with every call.
+//! Logs when Cloudly or the Supervisor becomes unavailable or available again: once, not with every call.
 
 use crate::lifecycle::Machine;
 use crate::lifecycle::facts::{CallFailureKind, SupervisorErrorKind};
 
-/// What was logged last.
+/// What was logged last; `None`: available.
 #[derive(Debug, Default)]
 pub struct ContactLog {
     cloudly: Option<CallFailureKind>,
@@ -12,7 +12,7 @@ pub struct ContactLog {
 }
 
 impl ContactLog {
-    /// Logs what is different.
+    /// Logs what has changed since the last call.
     pub fn update(&mut self, machine: &Machine) {
         let contact = machine.contact();
         let kind = contact.cloudly_failure.map(|failure| failure.kind);

@@ -1,5 +1,5 @@
-//! Hands each effect to its port. Mailboxes are never awaited: the machine keeps at most one operation per port
-//! under way, so a full mailbox is a bug, and is logged as one.
+//! Passes each effect to its port. Mailboxes are never awaited: the machine has at most one outstanding operation
+//! per port, so a full mailbox is a defect and is logged as one.
 
 use crate::failpoint;
 use crate::lifecycle::effect::{Effect, LocalAnswer, Port};
@@ -11,20 +11,15 @@ use tokio::sync::mpsc;
 
 /// The ports' mailboxes.
 pub struct Dispatch {
-    /// Cloudly.
     pub cloudly: mpsc::Sender<Effect>,
-    /// The Supervisor.
     pub supervisor: mpsc::Sender<Effect>,
-    /// The update-lock files.
     pub lock_files: mpsc::Sender<Effect>,
-    /// The local API.
     pub local_api: mpsc::Sender<Effect>,
-    /// The secrets.
     pub vault: Arc<dyn Vault>,
 }
 
 impl Dispatch {
-    /// Lets an effect leave.
+    /// Passes an effect to its port.
     pub fn send(&self, effect: Effect) {
         let name = effect.name();
         failpoint::hit_with("effect.before", name);
@@ -34,10 +29,10 @@ impl Dispatch {
             Port::LockFiles => &self.lock_files,
             Port::LocalApi => &self.local_api,
             Port::Vault => {
-                self.to_vault(&effect);
+                self.perform_in_vault(&effect);
                 return failpoint::hit_with("effect.after", name);
             }
-            // Stopping is the loop's own business.
+            // The event loop handles `Stop` itself.
             Port::Process => return,
         };
         if let Err(error) = mailbox.try_send(effect) {
@@ -45,13 +40,13 @@ impl Dispatch {
             tracing::error!(
                 effect = name,
                 full,
-                "bug: an effect could not be handed to its port"
+                "bug: an effect could not be passed to its port"
             );
         }
         failpoint::hit_with("effect.after", name);
     }
 
-    /// Answers a request whose answer must not be given because its checkpoint could not be written.
+    /// Answers a request with an error, because the checkpoint that its answer needs could not be written.
     pub fn refuse(&self, effect: &Effect, problem: &str) {
         if let Effect::Reply { request, .. } = effect {
             let title = format!("the state cannot be saved: {problem}");
@@ -64,7 +59,7 @@ impl Dispatch {
         }
     }
 
-    fn to_vault(&self, effect: &Effect) {
+    fn perform_in_vault(&self, effect: &Effect) {
         if let Effect::ForgetJoinToken { token } = effect
             && let Err(error) = self.vault.forget_join_token(token)
         {

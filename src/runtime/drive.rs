@@ -1,4 +1,4 @@
-//! The loop. `select!` only chooses the next thing; what follows it does it.
+//! The event loop. It has two phases: `select!` only chooses what is next, and the code after it does it.
 
 use crate::failpoint;
 use crate::lifecycle::effect::Effect;
@@ -16,51 +16,49 @@ use std::time::Duration;
 use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
-/// Longest sleep: the boot-time clock goes on while the machine is suspended, tokio's does not.
-const NAP: Duration = Duration::from_secs(60);
-/// How long a stop may take in all before the loop leaves without its goodbye.
-const PARK: Duration = Duration::from_secs(8);
+/// Longest sleep. The boot-time clock continues while the device is suspended and tokio's does not, so a longer sleep
+/// could miss a deadline by the time of the suspension.
+const MAX_SLEEP: Duration = Duration::from_secs(60);
+/// Time limit of a stop; after it the loop ends even if the last heartbeat was not sent.
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Writes checkpoints; what it returns `Ok` for is on disk.
+/// Where checkpoints are saved.
 pub trait CheckpointSink: Send {
-    /// Writes one.
+    /// Writes a checkpoint; after `Ok` it is on disk, fsynced.
     ///
     /// # Errors
-    /// In words. The one before stays valid.
+    /// The reason as text. The previous checkpoint stays valid.
     fn save(&mut self, checkpoint: &Checkpoint) -> Result<(), String>;
 }
 
-/// Everything the loop works with.
+/// The machine and everything that the loop drives it with.
 pub struct Drive<C, S> {
-    /// The machine.
     pub machine: Machine,
-    /// The clock.
     pub clock: C,
-    /// Where checkpoints go.
     pub sink: S,
-    /// Where events are recorded.
     pub journal: Journal,
-    /// Where effects go.
     pub dispatch: Dispatch,
-    /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// The newest checkpoint, while it is not on disk.
     unsaved: Option<Box<Checkpoint>>,
-    problem: Option<String>,
-    own: VecDeque<Event>,
+    /// Why the last save failed.
+    save_error: Option<String>,
+    /// Events of the loop itself; they come before those of the bus.
+    internal: VecDeque<Event>,
     contact_log: ContactLog,
 }
 
+/// What the loop does next.
 enum Next {
-    Own(Event),
-    Due,
+    Internal(Event),
+    Timer,
     Event(Event),
-    Dead(DeadSource),
+    SourceEnded(DeadSource),
     Stop,
-    GiveUp,
+    StopTimeout,
 }
 
 impl<C: Clock, S: CheckpointSink> Drive<C, S> {
-    /// Puts the loop together.
     pub fn new(
         machine: Machine,
         clock: C,
@@ -69,7 +67,6 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
         dispatch: Dispatch,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let (unsaved, problem, own) = (None, None, VecDeque::new());
         Self {
             machine,
             clock,
@@ -77,78 +74,78 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
             journal,
             dispatch,
             metrics,
-            unsaved,
-            problem,
-            own,
+            unsaved: None,
+            save_error: None,
+            internal: VecDeque::new(),
             contact_log: ContactLog::default(),
         }
     }
 
-    /// Runs until the machine says stop. `first` is the step the machine was resumed with.
+    /// Runs until the machine emits `Stop`. `first` is the step with which the machine was resumed.
     ///
     /// # Errors
-    /// A source ended; the process should exit and be started anew.
+    /// When a source has ended; the process should exit and be restarted.
     pub async fn run(mut self, first: Step, mut bus: Bus, stop: CancellationToken) -> Result<(), DeadSource> {
         let now = self.clock.stamp();
         if self.carry_out(first, now) {
             return Ok(());
         }
         let mut stopping = false;
-        let park = tokio::time::sleep_until(far());
-        tokio::pin!(park);
+        let stop_deadline = tokio::time::sleep_until(far_future());
+        tokio::pin!(stop_deadline);
         loop {
-            let nap = self
+            let until_timer = self
                 .machine
                 .next_timer()
-                .map_or(NAP, |(_, at)| self.clock.until(at).min(NAP));
-            let next = match self.own.pop_front() {
-                Some(event) => Next::Own(event),
+                .map_or(MAX_SLEEP, |(_, at)| self.clock.until(at).min(MAX_SLEEP));
+            let next = match self.internal.pop_front() {
+                Some(event) => Next::Internal(event),
                 None => tokio::select! {
                     biased;
                     () = stop.cancelled(), if !stopping => Next::Stop,
-                    () = &mut park, if stopping => Next::GiveUp,
+                    () = &mut stop_deadline, if stopping => Next::StopTimeout,
                     event = bus.next() => match event {
                         Some(Ok(event)) => Next::Event(event),
-                        Some(Err(dead)) => Next::Dead(dead),
-                        None => Next::Dead(DeadSource("bus")),
+                        Some(Err(ended)) => Next::SourceEnded(ended),
+                        None => Next::SourceEnded(DeadSource("bus")),
                     },
-                    () = pause(nap) => Next::Due,
+                    () = sleep(until_timer) => Next::Timer,
                 },
             };
             let event = match next {
-                Next::Own(event) | Next::Event(event) => event,
-                Next::Due => match self.elapsed() {
+                Next::Internal(event) | Next::Event(event) => event,
+                Next::Timer => match self.elapsed_timer() {
                     Some(event) => event,
                     None => continue,
                 },
                 Next::Stop => {
                     stopping = true;
-                    park.as_mut().reset(soon(PARK));
+                    stop_deadline.as_mut().reset(deadline_in(STOP_TIMEOUT));
                     Event::StopRequested
                 }
-                Next::GiveUp => {
-                    tracing::warn!("stopping without a goodbye: it took too long");
+                Next::StopTimeout => {
+                    tracing::warn!(timeout = ?STOP_TIMEOUT, "stopping without the last heartbeat: it took too long");
                     return Ok(());
                 }
-                Next::Dead(dead) => {
-                    tracing::error!(source = dead.0, "an event source ended");
-                    return Err(dead);
+                Next::SourceEnded(ended) => {
+                    tracing::error!(source = ended.0, "an event source ended");
+                    return Err(ended);
                 }
             };
-            if self.turn(&event) {
+            if self.process(&event) {
                 return Ok(());
             }
         }
     }
 
-    /// The timer that is due, if it is due already.
-    fn elapsed(&mut self) -> Option<Event> {
+    /// The event of the earliest timer, if its deadline has come.
+    fn elapsed_timer(&mut self) -> Option<Event> {
         let (timer, at) = self.machine.next_timer()?;
         (at <= self.clock.stamp().boot).then_some(Event::Elapsed(timer))
     }
 
-    /// One turn; true: the machine says stop.
-    fn turn(&mut self, event: &Event) -> bool {
+    /// Records an event, steps the machine and carries out the step. True when the machine stops.
+    fn process(&mut self, event: &Event) -> bool {
         let now = self.clock.stamp();
         self.metrics.event(event);
         self.journal.record(now, event);
@@ -161,13 +158,14 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
     }
 
     fn carry_out(&mut self, step: Step, now: Stamp) -> bool {
-        for moved in &step.transitions {
-            self.metrics.transition(moved.from, moved.to);
+        for transition in &step.transitions {
+            self.metrics.transition(transition.from, transition.to);
             let op = step.effects.iter().find_map(Effect::op).map(|op| op.to_string());
-            let target = moved.target.as_deref();
+            let target = transition.target.as_deref();
             tracing::info!(
-                from = %moved.from, to = %moved.to, cause = %moved.cause, attempt = moved.attempt, target, op,
-                "{} -> {} ({})", moved.from, moved.to, moved.cause
+                from = %transition.from, to = %transition.to, cause = %transition.cause,
+                attempt = transition.attempt, target, op,
+                "{} -> {} ({})", transition.from, transition.to, transition.cause
             );
         }
         self.metrics.state(self.machine.agent_state());
@@ -185,11 +183,11 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
                 "effect"
             );
             stop |= matches!(effect, Effect::Stop);
-            match &self.problem {
+            match &self.save_error {
                 Some(problem) if effect.needs_checkpoint() => {
                     tracing::warn!(effect = effect.name(), %problem, "withheld: the state cannot be saved");
                     self.dispatch.refuse(&effect, problem);
-                    self.own.push_back(Event::Withheld {
+                    self.internal.push_back(Event::Withheld {
                         op: effect.op(),
                         request: effect.request(),
                         problem: problem.clone(),
@@ -201,8 +199,8 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
         stop
     }
 
-    /// Writes the newest checkpoint before any effect leaves. One that could not be written is tried again with
-    /// every turn; until then nothing that it must remember is begun.
+    /// Writes the newest checkpoint before any effect is dispatched. One that could not be written is tried again with
+    /// every event; until then the effects that need it are withheld.
     fn save(&mut self, now: Stamp) {
         let Some(checkpoint) = &self.unsaved else { return };
         failpoint::hit("checkpoint.before");
@@ -216,35 +214,35 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
             Err(problem) => Some(problem),
         };
         failpoint::hit("checkpoint.after");
-        if problem != self.problem {
+        if problem != self.save_error {
             match &problem {
                 Some(problem) => {
-                    tracing::error!(%problem, "the state cannot be saved; the one before stays valid");
+                    tracing::error!(%problem, "the state cannot be saved; the previous one stays valid");
                 }
                 None => tracing::info!("the state can be saved again"),
             }
-            self.problem.clone_from(&problem);
-            self.own.push_back(Event::StateWritten { problem });
+            self.save_error.clone_from(&problem);
+            self.internal.push_back(Event::StateWritten { problem });
         }
     }
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the loop owns the one sleep; its length comes from the machine"
+    reason = "the only sleep of the loop; its length comes from the machine"
 )]
-fn pause(nap: Duration) -> tokio::time::Sleep {
-    tokio::time::sleep(nap)
+fn sleep(duration: Duration) -> tokio::time::Sleep {
+    tokio::time::sleep(duration)
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the bound on a clean stop is the process's, not the machine's"
+    reason = "the time limit of a stop belongs to the process, not to the machine"
 )]
-fn soon(after: Duration) -> tokio::time::Instant {
+fn deadline_in(after: Duration) -> tokio::time::Instant {
     tokio::time::Instant::now() + after
 }
 
-fn far() -> tokio::time::Instant {
-    soon(Duration::from_secs(365 * 24 * 3600))
+fn far_future() -> tokio::time::Instant {
+    deadline_in(Duration::from_secs(365 * 24 * 3600))
 }

@@ -1,8 +1,8 @@
-//! The journal: every event with its stamp, as JSON lines, in two files that take turns, so that it never grows.
+//! The journal: every event with its time stamp, as JSON lines, in two rotating files of bounded size.
 //!
-//! It is for people and for `baserunner replay`, not for recovery: it is not fsynced, and an error in writing it
-//! stops nothing. A file begins with a header that holds the checkpoint it starts from; one that begins in the
-//! middle of a run replays as if the agent had been restarted there.
+//! It serves diagnosis and `baserunner replay`, not recovery: it is not fsynced, and a write error does not stop the
+//! agent. Each file begins with a header that holds the checkpoint to replay from. A file that begins in the middle
+//! of a run replays as if the agent had been restarted there.
 
 use crate::lifecycle::facts::Run;
 use crate::lifecycle::time::Stamp;
@@ -16,33 +16,30 @@ use std::path::{Path, PathBuf};
 /// The first line of a file.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Header {
-    /// What the replay starts from.
+    /// The checkpoint to replay from.
     pub checkpoint: Checkpoint,
-    /// The facts of the run.
     pub run: Run,
-    /// When it started.
+    /// The time of the checkpoint.
     pub now: Stamp,
 }
 
-/// Every other line.
+/// Every line after the header.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Entry {
-    /// Rises within a run.
+    /// Counts up within a run.
     pub seq: u64,
-    /// What the clocks said.
     pub now: Stamp,
-    /// What happened.
     pub event: Event,
 }
 
+/// An [`Entry`] that borrows its event.
 #[derive(Serialize)]
-struct Line<'a> {
+struct EntryRef<'a> {
     seq: u64,
     now: Stamp,
     event: &'a Event,
 }
 
-/// Records events.
 pub struct Journal {
     dir: PathBuf,
     limit: u64,
@@ -50,14 +47,14 @@ pub struct Journal {
     written: u64,
     seq: u64,
     header: Header,
-    complained: bool,
+    warned: bool,
 }
 
 impl Journal {
-    /// The name of the present file; the one before has `.1` appended.
+    /// Name of the current file; the previous one has `.1` appended.
     pub const FILE: &'static str = "journal.jsonl";
 
-    /// Begins a new file for this run; each file holds at most half of `limit` bytes, and one header.
+    /// Begins a new file for this run. A file is rotated once it exceeds half of `limit`, bytes.
     pub fn begin(dir: &Path, limit: u64, header: Header) -> Self {
         let dir = dir.to_owned();
         let mut journal = Self {
@@ -67,44 +64,43 @@ impl Journal {
             written: 0,
             seq: 0,
             header,
-            complained: false,
+            warned: false,
         };
-        journal.turn_over();
+        journal.rotate();
         journal
     }
 
-    /// Records one event.
     pub fn record(&mut self, now: Stamp, event: &Event) {
         self.seq += 1;
         if self.written > self.limit / 2 {
-            self.turn_over();
+            self.rotate();
         }
-        let line = Line {
+        let entry = EntryRef {
             seq: self.seq,
             now,
             event,
         };
-        let result = serde_json::to_vec(&line)
+        let result = serde_json::to_vec(&entry)
             .map_err(io::Error::from)
             .and_then(|json| self.write(&json));
-        self.complain_once(result);
+        self.warn_once(result);
     }
 
-    /// The state has moved: what a later file starts from.
+    /// Sets the checkpoint for the header of the next file.
     pub fn checkpoint(&mut self, checkpoint: &Checkpoint, now: Stamp) {
         self.header.checkpoint = checkpoint.clone();
         self.header.now = now;
     }
 
-    /// Hands what is buffered to the kernel.
+    /// Writes the buffered lines to the file, without fsync.
     pub fn flush(&mut self) {
         let result = self.out.as_mut().map_or(Ok(()), io::Write::flush);
-        self.complain_once(result);
+        self.warn_once(result);
     }
 
-    fn turn_over(&mut self) {
+    fn rotate(&mut self) {
         let result = self.open();
-        self.complain_once(result);
+        self.warn_once(result);
     }
 
     fn open(&mut self) -> io::Result<()> {
@@ -136,12 +132,13 @@ impl Journal {
         Ok(())
     }
 
-    fn complain_once(&mut self, result: io::Result<()>) {
+    fn warn_once(&mut self, result: io::Result<()>) {
         if let Err(error) = result
-            && !self.complained
+            && !self.warned
         {
-            self.complained = true;
-            tracing::warn!(%error, dir = %self.dir.display(), "the journal cannot be written; the agent goes on without it");
+            self.warned = true;
+            let dir = self.dir.display();
+            tracing::warn!(%error, %dir, "the journal cannot be written; the agent continues without it");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The tokio side of the loop: it merges the sources, owns the one sleep, writes the journal and the checkpoint,
-//! and hands effects to their ports. It decides nothing.
+//! The event loop: it merges the event sources, owns the only sleep, writes the journal and the checkpoint, and
+//! passes effects to their ports. It makes no decisions; those are the machine's.
 
 pub mod bus;
 pub mod clock;

@@ -1,38 +1,34 @@
-//! `baserunner replay FILE`: feeds a journal to a fresh machine and prints what it does.
+//! `baserunner replay FILE`: feeds a journal to a new machine and prints its steps.
 
-use crate::lifecycle::checkpoint::{CheckpointError, migrate};
+use crate::lifecycle::checkpoint::CheckpointError;
+use crate::lifecycle::migrate::migrate;
 use crate::lifecycle::{Machine, Step};
 use crate::runtime::journal::{Entry, Header};
 use std::fmt::Write as _;
 use std::io::{self, BufRead};
 
-/// Why a journal does not replay.
+/// Why a journal cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// It cannot be read.
     #[error("cannot read the journal: {0}")]
     Io(#[from] io::Error),
-    /// A line is not what it should be.
     #[error("line {line} of the journal does not read: {error}. Is it a file that `baserunner run` wrote?")]
     Line {
-        /// Which, from 1.
+        /// Counted from 1.
         line: usize,
-        /// Why.
         error: serde_json::Error,
     },
-    /// Its checkpoint is not usable.
     #[error("line 1 of the journal: {0}")]
     Checkpoint(#[from] CheckpointError),
-    /// There is nothing in it.
     #[error("the journal is empty")]
     Empty,
 }
 
-/// Replays a journal; `out` takes what happened, a line each.
+/// Replays a journal; `out` gets one line per step.
 ///
 /// # Errors
-/// The file does not read, or its first line holds no usable checkpoint. A last line that was cut off by a power
-/// cut is not an error: it is reported and the replay ends there.
+/// When the file cannot be read or parsed, or its first line has no usable checkpoint. A truncated last line (a power
+/// cut) is not an error: it is reported and the replay ends there.
 pub fn replay(journal: impl BufRead, mut out: impl FnMut(&str)) -> Result<Machine, ReplayError> {
     let mut lines = journal.lines().enumerate();
     let Some((_, first)) = lines.next() else {
@@ -44,7 +40,7 @@ pub fn replay(journal: impl BufRead, mut out: impl FnMut(&str)) -> Result<Machin
     header["checkpoint"] = serde_json::to_value(&checkpoint).map_err(at_first)?;
     let header: Header = serde_json::from_value(header).map_err(at_first)?;
     let (mut machine, step) = Machine::resume(header.checkpoint, header.run, header.now);
-    tell(&mut out, "resumed", 0, &step);
+    out(&step_line("resumed", 0, &step));
     let mut lines = lines.peekable();
     while let Some((at, line)) = lines.next() {
         let entry: Entry = match serde_json::from_str(&line?) {
@@ -56,17 +52,22 @@ pub fn replay(journal: impl BufRead, mut out: impl FnMut(&str)) -> Result<Machin
             Err(error) => return Err(ReplayError::Line { line: at + 1, error }),
         };
         let step = machine.step(&entry.event, entry.now);
-        tell(&mut out, entry.event.name(), entry.seq, &step);
+        out(&step_line(entry.event.name(), entry.seq, &step));
     }
     out(&format!("ends in {}", machine.agent_state()));
     Ok(machine)
 }
 
-/// One line an event: what happened, where it led, what was asked for.
-pub fn line(event: &str, seq: u64, step: &Step) -> String {
+/// Event, transitions and effects of one step, on one line.
+fn step_line(event: &str, seq: u64, step: &Step) -> String {
     let mut line = format!("{seq:>6} {event:<18}");
-    for moved in &step.transitions {
-        let _ = write!(line, " {} -> {} ({})", moved.from, moved.to, moved.cause);
+    for transition in &step.transitions {
+        // Writing to a String does not fail.
+        let _ = write!(
+            line,
+            " {} -> {} ({})",
+            transition.from, transition.to, transition.cause
+        );
     }
     for effect in &step.effects {
         let _ = match effect.op() {
@@ -78,8 +79,4 @@ pub fn line(event: &str, seq: u64, step: &Step) -> String {
         line.push_str(" ignored");
     }
     line
-}
-
-fn tell(out: &mut impl FnMut(&str), event: &str, seq: u64, step: &Step) {
-    out(&line(event, seq, step));
 }

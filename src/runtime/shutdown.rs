@@ -1,4 +1,4 @@
-//! Signals become one cancellation.
+//! Turns stop signals into a cancellation.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 /// Cancels `stop` at the first SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When the process cannot listen for signals.
+/// When the signal handlers cannot be installed.
 pub fn on_signal(stop: CancellationToken) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

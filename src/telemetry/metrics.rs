@@ -1,4 +1,4 @@
-//! What is counted, for Prometheus.
+//! The agent's Prometheus metrics.
 
 use crate::lifecycle::effect::Effect;
 use crate::lifecycle::event::Event;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 type Label = (&'static str, &'static str);
 type Counters<const N: usize> = Family<[Label; N], Counter>;
 
-/// All lifecycle states, so that each is 0 or 1 and none is missing.
+/// Every lifecycle state has a gauge, 0 or 1, from the start.
 const STATES: [AgentState; 9] = [
     AgentState::Unenrolled,
     AgentState::Registering,
@@ -28,7 +28,7 @@ const STATES: [AgentState; 9] = [
     AgentState::RollbackNeeded,
 ];
 
-/// The agent's metrics. Clones count together.
+/// Clones share their counters.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
 
@@ -51,49 +51,57 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Metrics of an agent of this version; nothing counted yet.
+    /// `version` is the agent's, for the `build` metric.
     pub fn new(version: &str) -> Self {
         let mut registry = Registry::with_prefix("baserunner");
         let mut inner = Inner {
             events: register(&mut registry, "events", "Events taken off the bus"),
             ignored: register(&mut registry, "ignored_events", "Events that no state handled"),
-            transitions: register(&mut registry, "transitions", "Changes of the lifecycle's state"),
-            effects: register(&mut registry, "effects", "Effects the machine asked for"),
-            state: register(&mut registry, "state", "1 for the lifecycle's present state"),
-            heartbeats: register(&mut registry, "heartbeats", "Heartbeats by what came of them"),
+            transitions: register(
+                &mut registry,
+                "transitions",
+                "Transitions between lifecycle states",
+            ),
+            effects: register(&mut registry, "effects", "Effects that the machine emitted"),
+            state: register(
+                &mut registry,
+                "state",
+                "1 for the current lifecycle state, 0 for all others",
+            ),
+            heartbeats: register(&mut registry, "heartbeats", "Heartbeats by result"),
             cloudly_failures: register(
                 &mut registry,
                 "cloudly_failures",
-                "Calls to Cloudly that failed in a row",
+                "Consecutive failed calls to Cloudly",
             ),
             locks: register(
                 &mut registry,
                 "locks",
-                "Holders of update locks the lock files are held for",
+                "Holders for whom the update-lock files are held",
             ),
             registry,
         };
         let build = Info::new([("version", version.to_owned())]);
-        inner.registry.register("build", "This agent", build);
+        inner.registry.register("build", "Version of this agent", build);
         Self(Arc::new(inner))
     }
 
-    /// Counts an event, and what it says of Cloudly.
+    /// Counts an event, and the heartbeats and failed calls among them.
     pub fn event(&self, event: &Event) {
         self.0.events.get_or_create(&[("event", event.name())]).inc();
-        let beat = |result| {
+        let heartbeat = |result| {
             self.0.heartbeats.get_or_create(&[("result", result)]).inc();
         };
         match event {
             Event::HeartbeatAnswered { .. } => {
-                beat("accepted");
+                heartbeat("accepted");
                 self.0.cloudly_failures.set(0);
             }
             Event::Registered { .. } => {
                 self.0.cloudly_failures.set(0);
             }
             Event::HeartbeatFailed { .. } => {
-                beat("failed");
+                heartbeat("failed");
                 self.0.cloudly_failures.inc();
             }
             Event::RegisterFailed { .. } => {
@@ -108,7 +116,7 @@ impl Metrics {
         self.0.ignored.inc();
     }
 
-    /// Counts an effect, and what it says of locks.
+    /// Counts an effect, and takes the number of lock holders from it.
     pub fn effect(&self, effect: &Effect) {
         self.0.effects.get_or_create(&[("effect", effect.name())]).inc();
         match effect {
@@ -122,7 +130,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a transition; `to` is the present state then.
+    /// Counts a transition and makes `to` the current state.
     pub fn transition(&self, from: AgentState, to: AgentState) {
         self.0
             .transitions
@@ -131,18 +139,17 @@ impl Metrics {
         self.state(to);
     }
 
-    /// Sets the present state.
-    pub fn state(&self, present: AgentState) {
+    pub fn state(&self, current: AgentState) {
         for state in STATES {
             let gauge = self.0.state.get_or_create(&[("state", state.as_str())]);
-            gauge.set(i64::from(state == present));
+            gauge.set(i64::from(state == current));
         }
     }
 
-    /// All of it in Prometheus' text form (OpenMetrics 1.0).
+    /// The metrics in the OpenMetrics 1.0 text format.
     pub fn render(&self) -> String {
         let mut text = String::new();
-        // Writing to a string fails only when a metric cannot be encoded, and none of these is of that kind.
+        // Writing to a string fails only for a metric that cannot be encoded; all of these can.
         if encode(&mut text, &self.0.registry).is_err() {
             tracing::error!("the metrics cannot be written");
         }
@@ -150,7 +157,6 @@ impl Metrics {
     }
 }
 
-/// Makes a metric and registers it.
 fn register<M>(registry: &mut Registry, name: &str, help: &str) -> M
 where
     M: prometheus_client::registry::Metric + Clone + Default,
@@ -177,7 +183,7 @@ mod tests {
         Event::HeartbeatFailed { op: OpId(1), failure }
     }
 
-    /// Sample lines as (name with labels, value); panics on a line that is neither a sample nor a comment.
+    /// The samples as (name with labels, value); panics on a line that is neither a sample nor a comment.
     fn samples(text: &str) -> Vec<(String, f64)> {
         assert!(text.ends_with("# EOF\n"));
         let samples = text.lines().filter(|line| !line.starts_with('#'));
@@ -196,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_counted_under_its_name() {
+    fn each_metric_is_counted_under_its_name() {
         let metrics = Metrics::new("1.2.3");
         metrics.event(&Event::StopRequested);
         metrics.event(&failed());
@@ -236,16 +242,16 @@ mod tests {
     }
 
     #[test]
-    fn exactly_one_state_is_present() {
+    fn exactly_one_state_is_current() {
         let metrics = Metrics::new("1");
         metrics.state(AgentState::Unenrolled);
         metrics.transition(AgentState::Unenrolled, AgentState::Registering);
-        let present: Vec<_> = samples(&metrics.render())
+        let current: Vec<_> = samples(&metrics.render())
             .into_iter()
             .filter(|(name, value)| name.starts_with("baserunner_state{") && *value != 0.0)
             .collect();
         assert_eq!(
-            present,
+            current,
             [("baserunner_state{state=\"registering\"}".to_owned(), 1.0)]
         );
     }

@@ -1,4 +1,4 @@
-//! The one reader of clocks in this crate; the model itself is told the time.
+//! The only reader of clocks in this crate; time is an argument of the model.
 
 use std::time::{Duration, Instant};
 
@@ -7,12 +7,10 @@ use std::time::{Duration, Instant};
 pub struct Clock(Instant);
 
 impl Clock {
-    /// Starts one.
     pub fn start() -> Self {
         Self(instant())
     }
 
-    /// The time since its start.
     pub fn now(&self) -> Duration {
         instant().duration_since(self.0)
     }
@@ -23,10 +21,9 @@ pub fn unix_millis() -> i64 {
     wall().as_millisecond()
 }
 
-/// Waits.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the simulator stands for the world: it makes others wait"
+    reason = "the simulator stands for a device: how long things take is part of it"
 )]
 pub async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
@@ -34,7 +31,7 @@ pub async fn sleep(duration: Duration) {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one reader of the clock in the simulator"
+    reason = "the only reader of the clock in the simulator"
 )]
 fn instant() -> Instant {
     Instant::now()
@@ -42,7 +39,7 @@ fn instant() -> Instant {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one reader of the wall clock in the simulator"
+    reason = "the only reader of the wall clock in the simulator"
 )]
 fn wall() -> jiff::Timestamp {
     jiff::Timestamp::now()

@@ -10,32 +10,24 @@ use std::fmt;
 /// A JSON value; objects are lists of members.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Json {
-    /// `null`
     Null,
-    /// `true`, `false`
     Bool(bool),
-    /// A number.
     Number(serde_json::Number),
-    /// A string.
     String(String),
-    /// An array.
     Array(Vec<Self>),
-    /// An object, in order.
     Object(Vec<(String, Self)>),
 }
 
 impl Json {
-    /// Reads a text.
-    ///
     /// # Errors
-    /// When it is not JSON.
+    /// When the text is not JSON.
     pub fn parse(text: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(text)
     }
 
-    /// Writes it, compact.
+    /// Without spaces.
     pub fn to_text(&self) -> String {
-        // Strings, numbers and string keys only: serde_json cannot fail on those.
+        // serde_json cannot fail: there are only strings, numbers and string keys.
         serde_json::to_string(self).unwrap_or_default()
     }
 
@@ -68,7 +60,6 @@ impl Json {
         }
     }
 
-    /// The text of a string.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
@@ -76,7 +67,7 @@ impl Json {
         }
     }
 
-    /// A whole number, also when it is written as a string (JavaScript's habit).
+    /// A whole number, also as a string, as JavaScript reads it.
     pub fn as_id(&self) -> Option<u64> {
         match self {
             Self::Number(number) => number.as_u64(),
@@ -100,7 +91,6 @@ impl Json {
         }
     }
 
-    /// `true`?
     pub fn is_true(&self) -> bool {
         *self == Self::Bool(true)
     }
@@ -148,7 +138,7 @@ impl FromIterator<(String, Self)> for Json {
     }
 }
 
-/// Builds a [`Json`] object: `object! { "a" => 1u64, "b" => "x" }`.
+/// Makes a [`Json`] object: `object! { "a" => 1u64, "b" => "x" }`.
 macro_rules! object {
     ($($name:expr => $value:expr),* $(,)?) => {
         $crate::json::Json::Object(vec![$(($name.to_string(), $crate::json::Json::from($value))),*])
@@ -227,8 +217,8 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 }
 
-/// JavaScript walks integer-like keys first, ascending, then the others as they came. The Supervisor's
-/// "first app" and "first service" depend on it.
+/// JavaScript has integer keys first, ascending, then the others in the order of insertion. The Supervisor's "first
+/// app" and "first service" depend on it.
 pub(crate) fn order_as_javascript<T>(members: &mut [(String, T)]) {
     members.sort_by_key(|(name, _)| index_key(name).unwrap_or(u64::MAX));
 }
@@ -243,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_keep_their_order_but_integer_keys_come_first_as_in_javascript() {
+    fn members_keep_their_order_but_integer_keys_come_first() {
         let json = Json::parse(br#"{"b":1,"10":2,"a":[null,true,1.5,-3,"x"],"9":{},"b":7}"#).unwrap();
         assert_eq!(
             json.to_text(),

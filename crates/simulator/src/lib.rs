@@ -1,7 +1,7 @@
-//! A Supervisor that behaves as the recordings do, a device around it, and what whole-program tests need.
+//! A Supervisor that behaves as recorded, a device around it, and what tests of whole programs need.
 //!
-//! [`supervisor::Supervisor`] is the model: synchronous, deterministic, told the time. [`device::Device`] drives it
-//! with real time, serves its API over HTTP, and runs the agent as a real process inside a device's directories.
+//! [`supervisor::Supervisor`] is the model: synchronous, deterministic, time is an argument. [`device::Device`] runs it
+//! in real time, serves its API over HTTP, and runs the agent as a real process inside a device's directories.
 //! [`harness`] starts the other programs and looks at them from outside.
 #![forbid(unsafe_code)]
 
@@ -10,3 +10,5 @@ pub mod device;
 pub mod harness;
 pub mod json;
 pub mod supervisor;
+pub mod sync;
+pub mod text;

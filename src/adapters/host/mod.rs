@@ -1,4 +1,4 @@
-//! Facts about the machine: space and foreign locks as they change, and what it is, once.
+//! Facts about the device: free space and foreign locks, polled; its identity, read once.
 
 mod identity;
 
@@ -11,24 +11,24 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// Free space is reported in steps of this, bytes.
+/// Granularity in which free space is reported, bytes.
 const STEP: u64 = 16 * 1024 * 1024;
 
-/// What the poller looks at.
+/// What the poller observes.
 pub struct Watched {
-    /// Where the state lives, and on the same file system the images.
+    /// The state directory, which is on the same file system as the images.
     pub state_dir: PathBuf,
-    /// Finds the paths of foreign lock files that hold updates back.
+    /// Returns the paths of foreign lock files that block updates.
     pub foreign_locks: Box<dyn Fn() -> Vec<String> + Send>,
 }
 
-/// Looks at the host every `period` and yields [`Event::HostObserved`] at once and then whenever something is
-/// different. It never ends; a look that fails says so by a missing fact.
+/// Polls the host every `period` and yields [`Event::HostObserved`] at first and then on every change. It never ends;
+/// a fact that cannot be read is absent.
 ///
-/// Free space is rounded down to steps of 16 MiB, and goes up only when it is a whole step above: space that
-/// moves around a step's edge is not news.
+/// Free space is rounded down to steps of 16 MiB and rises only by a full step above the reported value, so that
+/// space fluctuating around a step's edge yields no events.
 pub fn poll(watched: Watched, period: Duration) -> impl Stream<Item = Event> + Send {
-    // A poller has an interval of its own: what it observes are facts, and no decision hangs on when.
+    // An interval of its own is allowed here, because no decision depends on when facts are observed.
     struct Poller {
         watched: Watched,
         interval: Interval,
@@ -45,7 +45,7 @@ pub fn poll(watched: Watched, period: Duration) -> impl Stream<Item = Event> + S
         |mut poller| async move {
             loop {
                 poller.interval.tick().await;
-                let facts = look(&poller.watched, poller.last.as_ref());
+                let facts = observe(&poller.watched, poller.last.as_ref());
                 if poller.last.as_ref() != Some(&facts) {
                     poller.last = Some(facts.clone());
                     return Some((Event::HostObserved(facts), poller));
@@ -55,15 +55,15 @@ pub fn poll(watched: Watched, period: Duration) -> impl Stream<Item = Event> + S
     )
 }
 
-fn look(watched: &Watched, last: Option<&HostFacts>) -> HostFacts {
+fn observe(watched: &Watched, last: Option<&HostFacts>) -> HostFacts {
     let free = free_bytes(&watched.state_dir);
     HostFacts {
-        free_bytes: free.map(|free| settle(free, last.and_then(|last| last.free_bytes))),
+        free_bytes: free.map(|free| reported(free, last.and_then(|last| last.free_bytes))),
         foreign_locks: (watched.foreign_locks)(),
     }
 }
 
-/// The free bytes of the file system `path` is on, as far as this user may take them.
+/// The bytes of the file system of `path` that this user may allocate.
 fn free_bytes(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path)
         .inspect_err(|error| tracing::debug!(path = %path.display(), %error, "cannot measure free space"))
@@ -71,7 +71,8 @@ fn free_bytes(path: &Path) -> Option<u64> {
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-fn settle(free: u64, last: Option<u64>) -> u64 {
+/// The value to report for `free` after `last` was reported.
+fn reported(free: u64, last: Option<u64>) -> u64 {
     match last {
         Some(last) if free >= last && free < last.saturating_add(2 * STEP) => last,
         _ => free - free % STEP,
@@ -100,14 +101,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn reports_the_first_look_at_once_and_then_only_what_is_different() {
+    async fn reports_the_first_facts_at_once_and_then_only_changes() {
         let dir = tempfile::tempdir().unwrap();
         let lock = dir.path().join("updates.lock");
-        let looked_for = lock.clone();
+        let lock_path = lock.clone();
         let watched = watched(dir.path(), move || {
-            let found = looked_for.exists();
+            let found = lock_path.exists();
             found
-                .then(|| looked_for.to_string_lossy().into_owned())
+                .then(|| lock_path.to_string_lossy().into_owned())
                 .into_iter()
                 .collect()
         });
@@ -120,26 +121,26 @@ mod tests {
         assert!(quiet.is_err() || facts(quiet.unwrap().unwrap()).foreign_locks.is_empty());
 
         fs::write(&lock, "").unwrap();
-        let seen = facts(events.next().await.unwrap());
-        assert_eq!(seen.foreign_locks, [lock.to_string_lossy()]);
+        let changed = facts(events.next().await.unwrap());
+        assert_eq!(changed.foreign_locks, [lock.to_string_lossy()]);
         fs::remove_file(&lock).unwrap();
         assert!(facts(events.next().await.unwrap()).foreign_locks.is_empty());
     }
 
     #[test]
-    fn a_path_that_is_not_there_has_no_free_space_to_report() {
+    fn a_missing_path_reports_no_free_space() {
         let watched = watched(Path::new("/nonexistent"), Vec::new);
-        assert_eq!(look(&watched, None), HostFacts::default());
+        assert_eq!(observe(&watched, None), HostFacts::default());
     }
 
     proptest! {
         #[test]
-        fn what_is_reported_never_exceeds_what_is_there_and_never_lags_by_two_steps(
-            path in prop::collection::vec(0u64..(1 << 32), 1..50),
+        fn reported_space_is_at_most_the_real_space_and_less_than_two_steps_below(
+            series in prop::collection::vec(0u64..(1 << 32), 1..50),
         ) {
             let mut last = None;
-            for free in path {
-                let reported = settle(free, last);
+            for free in series {
+                let reported = reported(free, last);
                 prop_assert!(reported <= free && free - reported < 2 * STEP);
                 prop_assert_eq!(reported % STEP, 0);
                 last = Some(reported);
@@ -147,11 +148,14 @@ mod tests {
         }
 
         #[test]
-        fn space_around_an_edge_is_not_news(edge in 1u64..1000, jitter in prop::collection::vec(-1000i64..1000, 2..50)) {
+        fn space_fluctuating_around_a_step_is_reported_once(
+            edge in 1u64..1000,
+            jitter in prop::collection::vec(-1000i64..1000, 2..50),
+        ) {
             let edge = edge * STEP;
-            let mut last = Some(settle(edge - 1, None));
-            for by in jitter {
-                let reported = settle(edge.saturating_add_signed(by), last);
+            let mut last = Some(reported(edge - 1, None));
+            for change in jitter {
+                let reported = reported(edge.saturating_add_signed(change), last);
                 prop_assert_eq!(Some(reported), last);
                 last = Some(reported);
             }

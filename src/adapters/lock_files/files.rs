@@ -1,6 +1,5 @@
-//! One lock file: whose it is, and how to take it and let it go without ever touching somebody else's.
+//! Single lock files: inspecting, creating, claiming and removing them without ever changing a foreign one.
 
-use super::SUPERVISOR_UID;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::Serialize;
 use std::fs::{self, File, OpenOptions};
@@ -8,39 +7,41 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt, OpenOptionsExt as _};
 use std::path::Path;
 
-/// How every lock file of this agent begins.
-const OURS: &[u8] = b"{\"owner\":\"baserunner\",";
-/// Where a lock file is made ready before it gets its name.
+/// The uid of the Supervisor's own lock files.
+pub(super) const SUPERVISOR_UID: u32 = 65534;
+/// The beginning of every lock file of this agent.
+const TAG_START: &[u8] = b"{\"owner\":\"baserunner\",";
+/// The name under which a lock file is written before it is linked to its own.
 const TEMP: &str = ".baserunner-lock.new";
-/// Readable for everybody: whoever is blocked shall see by whom.
+/// World-readable, so that the holders can be looked up.
 const MODE: u32 = 0o644;
 const HOLDERS_MAX: usize = 32;
 
-/// A lock file that is ours and flocked, as long as this lives.
+/// A lock file of this agent; it is flocked for as long as this value exists.
 #[derive(Debug)]
 pub(super) struct Held(File);
 
-/// What stands under a lock file's name.
+/// What was found at a lock file's path.
 pub(super) enum Inspected {
     Nothing,
-    /// Tagged by a baserunner; whether it still lives is not known yet.
-    Ours(File),
+    /// Tagged by a baserunner, which may or may not be running.
+    Own(File),
     Foreign {
-        /// The Supervisor's own.
+        /// Created by the Supervisor, which removes it after its work.
         transient: bool,
     },
 }
 
-/// What came of flocking a file that is tagged ours.
+/// The result of flocking a file with this agent's tag.
 pub(super) enum Claim {
     Taken(Held),
     /// Another process has it flocked.
     Busy,
-    /// Something else stands under the name by now.
+    /// The path names another file by now.
     Gone,
 }
 
-/// The one line in the file.
+/// The content of a lock file, one line.
 pub(super) fn tag(holders: &[String]) -> Vec<u8> {
     #[derive(Serialize)]
     struct Tag<'a> {
@@ -48,19 +49,19 @@ pub(super) fn tag(holders: &[String]) -> Vec<u8> {
         holders: &'a [String],
     }
     let holders = holders.get(..HOLDERS_MAX).unwrap_or(holders);
-    // A list of strings always is JSON; were it not, the tag alone would do.
+    // A list of strings can always be written as JSON; otherwise the tag alone suffices.
     let mut line = serde_json::to_vec(&Tag {
         owner: "baserunner",
         holders,
     })
-    .unwrap_or_else(|_| [OURS, b"\"holders\":[]}"].concat());
+    .unwrap_or_else(|_| [TAG_START, b"\"holders\":[]}"].concat());
     line.push(b'\n');
     line
 }
 
-/// Looks at what stands under `path` without changing or waiting for it.
+/// Inspects `path` without changing the file or waiting for it.
 pub(super) fn inspect(path: &Path) -> Inspected {
-    // The name counts, so a directory, a dangling link or a pipe of that name is a lock too.
+    // Existence locks, so a directory, a dangling link or a pipe of that name is a lock too.
     let Ok(found) = fs::symlink_metadata(path) else {
         return Inspected::Nothing;
     };
@@ -70,22 +71,22 @@ pub(super) fn inspect(path: &Path) -> Inspected {
     if !found.is_file() || found.uid() == SUPERVISOR_UID {
         return foreign;
     }
-    // The flags are for what may have taken the file's place since: no link is followed, no pipe waited for.
+    // The file may have been replaced since: the flags avoid following a link and waiting for a pipe.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let opened = OpenOptions::new()
         .read(true)
         .write(true)
         .custom_flags(flags)
         .open(path);
-    let mut head = [0; OURS.len()];
+    let mut head = [0; TAG_START.len()];
     match opened {
-        Ok(file) if file.read_exact_at(&mut head, 0).is_ok() && head == OURS => Inspected::Ours(file),
+        Ok(file) if file.read_exact_at(&mut head, 0).is_ok() && head == TAG_START => Inspected::Own(file),
         Err(error) if error.kind() == ErrorKind::NotFound => Inspected::Nothing,
         _ => foreign,
     }
 }
 
-/// Flocks a file that is tagged ours, unless another process has.
+/// Flocks a file with this agent's tag, unless another process has it flocked.
 pub(super) fn claim(file: File, path: &Path) -> Claim {
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         return Claim::Busy;
@@ -98,26 +99,25 @@ pub(super) fn claim(file: File, path: &Path) -> Claim {
     }
 }
 
-/// Makes a lock file that does not exist yet.
+/// Creates a lock file that does not exist yet.
 ///
-/// It is written and flocked under another name first and then linked, which is as exclusive as `O_EXCL`: so
-/// there is no instant in which it stands there without our tag, and a kill leaves nothing nobody can tell apart
-/// from somebody else's lock.
+/// It is written and flocked under another name first and then linked, which is as exclusive as `O_EXCL`. So it never
+/// exists without this agent's tag, and a killed agent leaves no file that looks foreign.
 ///
 /// # Errors
-/// `AlreadyExists` when there is one.
+/// `AlreadyExists` when the file exists.
 pub(super) fn create(dir: &Path, path: &Path, content: &[u8]) -> io::Result<Held> {
     let temp = dir.join(TEMP);
-    remove_if_there(&temp)?;
+    remove_if_exists(&temp)?;
     let made = create_tagged(&temp, content).and_then(|held| fs::hard_link(&temp, path).map(|()| held));
-    let tidied = remove_if_there(&temp);
+    let removed = remove_if_exists(&temp);
     match made {
-        Ok(held) => tidied.map(|()| held),
+        Ok(held) => removed.map(|()| held),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(error),
-        // No hard links on this file system: a little less exact, and still exclusive.
+        // Without hard links the file is briefly there without its tag, but creating it is still exclusive.
         Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
             create_tagged(path, content).inspect_err(|failed| {
-                tracing::debug!(%error, %failed, "neither a link nor a new file");
+                tracing::debug!(%error, %failed, "cannot link or create a lock file");
             })
         }
         Err(error) => Err(error),
@@ -137,13 +137,13 @@ fn create_tagged(path: &Path, content: &[u8]) -> io::Result<Held> {
     match written {
         Ok(()) => Ok(Held(file)),
         Err(error) => {
-            remove_if_there(path)?;
+            remove_if_exists(path)?;
             Err(error)
         }
     }
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
+fn remove_if_exists(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -151,24 +151,24 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 }
 
 impl Held {
-    /// Whether the name still stands for this file.
+    /// Whether the path still names this file.
     pub(super) fn is_at(&self, path: &Path) -> bool {
         match (self.0.metadata(), fs::symlink_metadata(path)) {
-            (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+            (Ok(held), Ok(found)) => (held.dev(), held.ino()) == (found.dev(), found.ino()),
             _ => false,
         }
     }
 
-    /// Says anew who holds leases. The first line is never absent: it is overwritten, then the rest is cut off.
+    /// Replaces the content. The tag stays readable throughout: the line is overwritten, then the rest truncated.
     pub(super) fn write(&self, content: &[u8]) -> io::Result<()> {
         self.0.write_all_at(content, 0)?;
         self.0.set_len(u64::try_from(content.len()).unwrap_or(u64::MAX))
     }
 
-    /// Unlinks the file if the name still stands for it, then lets go of it.
+    /// Unlinks the file if the path still names it, then closes it.
     pub(super) fn remove(self, path: &Path) -> io::Result<()> {
         if self.is_at(path) {
-            remove_if_there(path)
+            remove_if_exists(path)
         } else {
             Ok(())
         }

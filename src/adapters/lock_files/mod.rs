@@ -1,13 +1,12 @@
-//! balena's update-lock files, held for whoever holds a lease on the local API.
+//! balena's update-lock files, held while the local API's clients hold leases.
 //!
-//! Two parties look at them, each in its own way: the Supervisor asks whether a file of that name **exists**
-//! (whoever made it, whatever is in it, unless uid 65534 owns it: those it takes for its own leftovers and
-//! removes), and the host's `safe_reboot` asks whether somebody has it **flocked**. So the files are created
-//! exclusively and flocked, both, as long as a lease lives.
+//! The Supervisor checks whether such a file **exists** (whatever its owner and content, except that it removes files
+//! of uid 65534 as its own leftovers), and the host's `safe_reboot` checks whether it is **flocked**. So the files are
+//! created exclusively and flocked, both, for as long as there is a lease.
 //!
-//! A killed agent leaves the files without the flock: updates stay blocked, which is the safe side, until the
-//! next start adopts them. Foreign files are never touched, and neither is a file that took the place
-//! of ours (a forced update deletes lock files).
+//! A killed agent leaves the files without the flock: updates stay blocked, which is the safe side, until the next
+//! start adopts the files. Foreign files are never changed, nor is a file that replaced one of this agent's (a forced
+//! update deletes lock files).
 
 mod files;
 #[cfg(test)]
@@ -15,15 +14,13 @@ mod tests;
 
 use crate::lifecycle::effect::{Effect, OpId};
 use crate::lifecycle::event::Event;
-use files::{Claim, Held, Inspected};
+use files::{Claim, Held, Inspected, SUPERVISOR_UID};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc::{Receiver, Sender};
 
-/// The names both count, today's and the one from before.
+/// The current name and the earlier one; the Supervisor and the host check both.
 const NAMES: [&str; 2] = ["updates.lock", "resin-updates.lock"];
-/// The uid the Supervisor's own locks have.
-const SUPERVISOR_UID: u32 = 65534;
 
 /// The update-lock files of one directory: the port for [`Effect::HoldLockFiles`] and
 /// [`Effect::ReleaseLockFiles`].
@@ -34,17 +31,16 @@ pub struct LockFiles {
     held: BTreeMap<&'static str, Held>,
 }
 
-/// A lock file somebody else made.
+/// A lock file of another program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignLock {
-    /// Where it is.
     pub path: PathBuf,
-    /// The Supervisor made it for the time it works; it will go by itself.
+    /// Created by the Supervisor, which removes it after its work.
     pub transient: bool,
 }
 
-/// The paths of foreign lock files that hold updates back, as the host poller reports them. The Supervisor's own come
-/// and go with its work; reporting them would make every update look blocked by somebody else.
+/// The paths of foreign lock files that block updates, for the host poller. Without the Supervisor's own, which exist
+/// during every update.
 pub fn blocking(dir: &Path) -> Vec<String> {
     foreign(dir)
         .into_iter()
@@ -53,20 +49,21 @@ pub fn blocking(dir: &Path) -> Vec<String> {
         .collect()
 }
 
-/// The lock files in `dir` that are not this agent's. A directory that is not there has none.
+/// The foreign lock files in `dir`; none if the directory does not exist.
 pub fn foreign(dir: &Path) -> Vec<ForeignLock> {
     NAMES
         .iter()
         .map(|name| dir.join(name))
         .filter_map(|path| match files::inspect(&path) {
             Inspected::Foreign { transient } => Some(ForeignLock { path, transient }),
-            Inspected::Nothing | Inspected::Ours(_) => None,
+            Inspected::Nothing | Inspected::Own(_) => None,
         })
         .collect()
 }
 
 impl LockFiles {
-    /// For the directory the Supervisor mounts into the agent's container (`BASEOS_LOCK_DIR`). Touches nothing yet.
+    /// `dir` is the directory that the Supervisor mounts into the container (`BASEOS_LOCK_DIR`); it is not accessed
+    /// yet.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
@@ -75,18 +72,18 @@ impl LockFiles {
         }
     }
 
-    /// Performs effects until the mailbox closes. The files stay as they are then: leases outlive the agent's
-    /// process, and the next one adopts the files.
+    /// Performs effects until the mailbox closes. The files then stay, because leases outlive the agent's process;
+    /// the next process adopts them.
     ///
-    /// Files that an earlier process left are adopted at once, so that there is no moment without the flock; the
-    /// machine's first `HoldLockFiles` or `ReleaseLockFiles` decides about them.
+    /// Files of an earlier process are adopted at once, to be flocked again as early as possible; the machine's first
+    /// `HoldLockFiles` or `ReleaseLockFiles` decides about them.
     pub async fn serve(mut self, mut mailbox: Receiver<Effect>, events: Sender<Event>) {
         self.adopt();
         while let Some(effect) = mailbox.recv().await {
             let Some((op, problem)) = self.perform(&effect) else {
                 tracing::error!(
                     effect = effect.name(),
-                    "the lock files were given an effect of another port"
+                    "bug: the lock-file port received an effect of another port"
                 );
                 continue;
             };
@@ -108,28 +105,28 @@ impl LockFiles {
         }
     }
 
-    /// Takes over the flock of files an earlier process of this agent left behind.
+    /// Flocks the files that an earlier process of this agent has left.
     pub fn adopt(&mut self) {
         if self.uid == SUPERVISOR_UID {
             return;
         }
         for name in NAMES {
-            if let Inspected::Ours(file) = files::inspect(&self.dir.join(name))
+            if let Inspected::Own(file) = files::inspect(&self.dir.join(name))
                 && let Claim::Taken(held) = files::claim(file, &self.dir.join(name))
             {
-                tracing::info!(name, "adopted an update lock that an earlier run left");
+                tracing::info!(name, "adopted an update lock of an earlier run");
                 self.held.insert(name, held);
             }
         }
     }
 
-    /// Creates and flocks both files, or keeps those that are held already. Returns what went wrong; what could
-    /// be held is held all the same.
+    /// Creates and flocks both files, or keeps those that are held already. Returns the problems; a file without one
+    /// is held nevertheless.
     pub fn hold(&mut self, holders: &[String]) -> Option<String> {
         if self.uid == SUPERVISOR_UID {
             return Some(format!(
-                "baserunner runs as uid {SUPERVISOR_UID}: the Supervisor would take its update locks for its own \
-                 leftovers and remove them; run it as another user"
+                "baserunner runs as uid {SUPERVISOR_UID}: the Supervisor would remove its update locks as its own \
+                 leftovers; run it as another user"
             ));
         }
         if !self.dir.is_dir() {
@@ -160,10 +157,10 @@ impl LockFiles {
             }
             tracing::warn!(
                 name,
-                "an update lock was removed by somebody else, e.g. by a forced update"
+                "an update lock was removed by another program, e.g. by a forced update"
             );
         }
-        // What is there may vanish between two looks; a few rounds settle it.
+        // A file may appear or vanish between two calls; then the next attempt finds the new state.
         for _ in 0..3 {
             match files::create(&self.dir, &path, content) {
                 Ok(held) => {
@@ -177,17 +174,17 @@ impl LockFiles {
                 Inspected::Nothing => {}
                 Inspected::Foreign { transient: true } => {
                     return Err(format!(
-                        "{} is held by the Supervisor for as long as it works",
+                        "{} is held by the Supervisor during its work",
                         path.display()
                     ));
                 }
                 Inspected::Foreign { transient: false } => {
                     return Err(format!(
-                        "{} was made by somebody else and is left alone",
+                        "{} was created by another program and is not touched",
                         path.display()
                     ));
                 }
-                Inspected::Ours(file) => match files::claim(file, &path) {
+                Inspected::Own(file) => match files::claim(file, &path) {
                     Claim::Taken(held) => {
                         held.write(content).map_err(cannot)?;
                         self.held.insert(name, held);
@@ -199,13 +196,13 @@ impl LockFiles {
             }
         }
         Err(format!(
-            "{} comes and goes: somebody else is using it",
+            "{} keeps appearing and vanishing: another program uses it",
             path.display()
         ))
     }
 
-    /// Removes the files that are ours, held or left behind by an earlier run, and lets go of them. Returns what
-    /// went wrong; that a file is gone already is not wrong.
+    /// Removes this agent's files, held or left by an earlier run. Returns the problems; a file that is gone already
+    /// is none.
     pub fn release(&mut self) -> Option<String> {
         self.adopt();
         let held = std::mem::take(&mut self.held);

@@ -14,7 +14,7 @@ fn holders(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// Looks at a lock as `safe_reboot` does.
+/// Checks a lock as `safe_reboot` does.
 fn is_flocked(path: &Path) -> bool {
     flock(
         File::open(path).unwrap(),
@@ -31,8 +31,16 @@ fn entries(dir: &Path) -> usize {
     fs::read_dir(dir).unwrap().count()
 }
 
+/// Replaces the first lock file by a foreign one and removes the second.
+fn replace_first_and_remove_second(dir: &Path) {
+    let [current, legacy] = both(dir);
+    fs::remove_file(&current).unwrap();
+    fs::write(&current, "foreign").unwrap();
+    fs::remove_file(&legacy).unwrap();
+}
+
 #[test]
-fn both_files_exist_tagged_and_flocked_until_released() {
+fn holding_creates_both_files_tagged_and_flocked_until_released() {
     let dir = tempfile::tempdir().unwrap();
     let mut locks = locks(dir.path());
     assert_eq!(locks.hold(&holders(&["onebox: backup"])), None);
@@ -43,18 +51,18 @@ fn both_files_exist_tagged_and_flocked_until_released() {
         );
         assert!(is_flocked(&path));
     }
-    assert_eq!(entries(dir.path()), 2, "nothing else is left there");
-    assert!(foreign(dir.path()).is_empty(), "ours are not foreign");
+    assert_eq!(entries(dir.path()), 2, "no other file remains");
+    assert!(foreign(dir.path()).is_empty(), "own files are not foreign");
     assert_eq!(locks.release(), None);
     assert_eq!(entries(dir.path()), 0);
-    assert_eq!(locks.release(), None, "again is not wrong");
+    assert_eq!(locks.release(), None, "releasing twice is no problem");
 }
 
 #[test]
-fn holding_again_says_who_holds_now_in_the_same_files() {
+fn holding_again_updates_the_holders_in_the_same_files() {
     let dir = tempfile::tempdir().unwrap();
     let mut locks = locks(dir.path());
-    locks.hold(&holders(&["a rather long name", "b"]));
+    locks.hold(&holders(&["a longer name", "b"]));
     locks.hold(&holders(&["c"]));
     for path in both(dir.path()) {
         assert_eq!(
@@ -66,96 +74,96 @@ fn holding_again_says_who_holds_now_in_the_same_files() {
 }
 
 #[test]
-fn a_foreign_lock_is_reported_and_never_touched_and_the_other_file_is_held() {
+fn a_foreign_lock_is_reported_and_unchanged_while_the_other_file_is_held() {
     let dir = tempfile::tempdir().unwrap();
-    let [today, before] = both(dir.path());
+    let [current, legacy] = both(dir.path());
     for content in ["", "1234", "{\"owner\":\"backup\"}", "{\"owner\":\"baserunner\"}"] {
-        fs::write(&today, content).unwrap();
+        fs::write(&current, content).unwrap();
         let mut locks = locks(dir.path());
         let problem = locks.hold(&holders(&["x"])).unwrap();
         assert!(
-            problem.contains("updates.lock") && problem.contains("somebody else"),
+            problem.contains("updates.lock") && problem.contains("another program"),
             "{problem}"
         );
         assert!(!problem.contains("resin"), "{problem}");
         assert_eq!(
             foreign(dir.path()),
             [ForeignLock {
-                path: today.clone(),
+                path: current.clone(),
                 transient: false
             }]
         );
-        assert!(is_flocked(&before));
+        assert!(is_flocked(&legacy));
         locks.release();
-        assert_eq!(fs::read_to_string(&today).unwrap(), content);
-        assert!(!before.exists());
+        assert_eq!(fs::read_to_string(&current).unwrap(), content);
+        assert!(!legacy.exists());
     }
 }
 
 #[test]
-fn anything_of_that_name_is_a_lock() {
+fn a_directory_or_a_dangling_link_of_that_name_is_a_foreign_lock() {
     let dir = tempfile::tempdir().unwrap();
-    let [today, before] = both(dir.path());
-    fs::create_dir(&today).unwrap();
-    std::os::unix::fs::symlink("/nonexistent", &before).unwrap();
+    let [current, legacy] = both(dir.path());
+    fs::create_dir(&current).unwrap();
+    std::os::unix::fs::symlink("/nonexistent", &legacy).unwrap();
     assert_eq!(foreign(dir.path()).len(), 2);
     let mut locks = locks(dir.path());
     let problem = locks.hold(&[]).unwrap();
-    assert_eq!(problem.matches("somebody else").count(), 2, "{problem}");
+    assert_eq!(problem.matches("another program").count(), 2, "{problem}");
     locks.release();
-    assert!(today.is_dir() && before.is_symlink());
+    assert!(current.is_dir() && legacy.is_symlink());
 }
 
 #[test]
-fn a_foreign_lock_that_goes_is_held_by_the_next_hold() {
+fn a_file_is_held_once_the_foreign_lock_is_gone() {
     let dir = tempfile::tempdir().unwrap();
-    let [today, _] = both(dir.path());
-    fs::write(&today, "").unwrap();
+    let [current, _] = both(dir.path());
+    fs::write(&current, "").unwrap();
     let mut locks = locks(dir.path());
     locks.hold(&[]).unwrap();
-    fs::remove_file(&today).unwrap();
+    fs::remove_file(&current).unwrap();
     assert_eq!(locks.hold(&[]), None);
-    assert!(is_flocked(&today));
+    assert!(is_flocked(&current));
 }
 
 #[test]
-fn the_supervisors_own_locks_are_foreign_for_a_while() {
+fn the_supervisors_own_locks_are_foreign_and_transient() {
     let dir = tempfile::tempdir().unwrap();
-    let [today, _] = both(dir.path());
-    fs::write(&today, "0").unwrap();
-    if chown(&today, Some(SUPERVISOR_UID), None).is_err() {
-        return; // Only root can try this.
+    let [current, _] = both(dir.path());
+    fs::write(&current, "0").unwrap();
+    if chown(&current, Some(SUPERVISOR_UID), None).is_err() {
+        return; // Needs root.
     }
     assert_eq!(
         foreign(dir.path()),
         [ForeignLock {
-            path: today.clone(),
+            path: current.clone(),
             transient: true
         }]
     );
     let problem = locks(dir.path()).hold(&[]).unwrap();
     assert!(problem.contains("Supervisor"), "{problem}");
-    assert!(today.exists());
+    assert!(current.exists());
 }
 
 #[test]
-fn files_a_killed_agent_left_are_adopted_by_holding() {
+fn holding_adopts_the_files_of_a_killed_agent() {
     let dir = tempfile::tempdir().unwrap();
     let mut killed = locks(dir.path());
     killed.hold(&holders(&["old"]));
     drop(killed);
-    let [today, _] = both(dir.path());
+    let [current, _] = both(dir.path());
     assert!(
-        today.exists() && !is_flocked(&today),
+        current.exists() && !is_flocked(&current),
         "the file stays, the flock does not"
     );
     let mut next = locks(dir.path());
     assert_eq!(next.hold(&holders(&["new"])), None);
-    assert!(is_flocked(&today) && fs::read_to_string(&today).unwrap().contains("new"));
+    assert!(is_flocked(&current) && fs::read_to_string(&current).unwrap().contains("new"));
 }
 
 #[test]
-fn files_a_killed_agent_left_are_removed_by_releasing() {
+fn releasing_removes_the_files_of_a_killed_agent() {
     let dir = tempfile::tempdir().unwrap();
     locks(dir.path()).hold(&[]);
     assert_eq!(entries(dir.path()), 2);
@@ -164,7 +172,7 @@ fn files_a_killed_agent_left_are_removed_by_releasing() {
 }
 
 #[test]
-fn a_living_agents_files_are_not_taken() {
+fn the_files_of_a_running_agent_are_not_claimed() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = locks(dir.path());
     first.hold(&holders(&["first"]));
@@ -179,39 +187,35 @@ fn a_living_agents_files_are_not_taken() {
 }
 
 #[test]
-fn a_file_that_took_the_place_of_ours_is_left_alone() {
+fn holding_leaves_a_file_that_replaced_an_own_one_unchanged() {
     let dir = tempfile::tempdir().unwrap();
-    let [today, before] = both(dir.path());
+    let [current, legacy] = both(dir.path());
     let mut locks = locks(dir.path());
     locks.hold(&[]);
-    fs::remove_file(&today).unwrap();
-    fs::write(&today, "theirs").unwrap();
-    fs::remove_file(&before).unwrap();
+    replace_first_and_remove_second(dir.path());
     let problem = locks.hold(&[]).unwrap();
     assert!(
-        problem.contains("somebody else") && is_flocked(&before),
+        problem.contains("another program") && is_flocked(&legacy),
         "{problem}"
     );
     assert_eq!(locks.release(), None);
-    assert_eq!(fs::read_to_string(&today).unwrap(), "theirs");
-    assert!(!before.exists());
+    assert_eq!(fs::read_to_string(&current).unwrap(), "foreign");
+    assert!(!legacy.exists());
 }
 
 #[test]
-fn a_replaced_file_is_not_unlinked_by_releasing_either() {
+fn releasing_leaves_a_file_that_replaced_an_own_one_unchanged() {
     let dir = tempfile::tempdir().unwrap();
-    let [today, before] = both(dir.path());
+    let [current, _] = both(dir.path());
     let mut locks = locks(dir.path());
     locks.hold(&[]);
-    fs::remove_file(&today).unwrap();
-    fs::write(&today, "theirs").unwrap();
-    fs::remove_file(&before).unwrap();
+    replace_first_and_remove_second(dir.path());
     assert_eq!(locks.release(), None);
-    assert_eq!(fs::read_to_string(&today).unwrap(), "theirs");
+    assert_eq!(fs::read_to_string(&current).unwrap(), "foreign");
 }
 
 #[test]
-fn a_missing_directory_is_a_problem_that_says_what_to_mount() {
+fn a_missing_directory_is_reported_with_the_volume_to_mount() {
     let dir = tempfile::tempdir().unwrap();
     let mut locks = locks(&dir.path().join("none"));
     let problem = locks.hold(&[]).unwrap();
@@ -225,7 +229,7 @@ fn a_missing_directory_is_a_problem_that_says_what_to_mount() {
 }
 
 #[test]
-fn as_the_supervisors_uid_nothing_is_held() {
+fn no_file_is_held_under_the_supervisors_uid() {
     let dir = tempfile::tempdir().unwrap();
     let mut locks = LockFiles {
         uid: SUPERVISOR_UID,
@@ -238,7 +242,7 @@ fn as_the_supervisors_uid_nothing_is_held() {
 }
 
 #[test]
-fn a_leftover_of_a_kill_while_creating_is_no_lock_and_goes() {
+fn a_leftover_temporary_file_is_no_lock_and_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join(".baserunner-lock.new"), "half").unwrap();
     assert!(foreign(dir.path()).is_empty());
@@ -247,60 +251,44 @@ fn a_leftover_of_a_kill_while_creating_is_no_lock_and_goes() {
 }
 
 #[tokio::test]
-async fn the_port_settles_each_effect_and_leaves_the_files_to_the_next_process() {
+async fn the_port_answers_each_effect_and_leaves_the_files_when_it_ends() {
     let dir = tempfile::tempdir().unwrap();
     locks(dir.path()).hold(&[]);
     let (effects, mailbox) = tokio::sync::mpsc::channel(4);
     let (results, mut events) = tokio::sync::mpsc::channel(4);
     let port = tokio::spawn(locks(dir.path()).serve(mailbox, results));
-    effects
-        .send(Effect::HoldLockFiles {
-            op: OpId(1),
-            holders: holders(&["a"]),
-        })
-        .await
-        .unwrap();
-    assert_eq!(
-        events.recv().await,
+    let hold = |op, holder| Effect::HoldLockFiles {
+        op: OpId(op),
+        holders: holders(&[holder]),
+    };
+    let settled = |op| {
         Some(Event::LockFilesSettled {
-            op: OpId(1),
-            problem: None
+            op: OpId(op),
+            problem: None,
         })
-    );
+    };
+    effects.send(hold(1, "a")).await.unwrap();
+    assert_eq!(events.recv().await, settled(1));
     effects.send(Effect::Stop).await.unwrap();
-    effects
-        .send(Effect::ReleaseLockFiles { op: OpId(2) })
-        .await
-        .unwrap();
-    assert_eq!(
-        events.recv().await,
-        Some(Event::LockFilesSettled {
-            op: OpId(2),
-            problem: None
-        })
-    );
-    effects
-        .send(Effect::HoldLockFiles {
-            op: OpId(3),
-            holders: holders(&["b"]),
-        })
-        .await
-        .unwrap();
-    assert!(events.recv().await.is_some());
+    let release = Effect::ReleaseLockFiles { op: OpId(2) };
+    effects.send(release).await.unwrap();
+    assert_eq!(events.recv().await, settled(2));
+    effects.send(hold(3, "b")).await.unwrap();
+    assert_eq!(events.recv().await, settled(3));
     drop(effects);
     port.await.unwrap();
-    let [today, _] = both(dir.path());
-    assert!(today.exists() && !is_flocked(&today));
+    let [current, _] = both(dir.path());
+    assert!(current.exists() && !is_flocked(&current));
 }
 
 #[test]
-fn the_supervisors_own_locks_block_nothing() {
+fn the_supervisors_own_locks_do_not_block_updates() {
     let dir = tempfile::tempdir().unwrap();
     let lock = dir.path().join("updates.lock");
     fs::write(&lock, "0").unwrap();
     assert_eq!(blocking(dir.path()), [lock.to_string_lossy()]);
     if chown(&lock, Some(SUPERVISOR_UID), None).is_err() {
-        return; // Only root can try this.
+        return; // Needs root.
     }
     assert!(blocking(dir.path()).is_empty());
 }

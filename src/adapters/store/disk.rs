@@ -1,4 +1,4 @@
-//! The steps that put bytes on the disk so that a power cut between any two of them loses nothing.
+//! Writes files in steps such that a power cut between any two of them loses no document.
 
 use crate::failpoint;
 use std::fs::{self, File, OpenOptions};
@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 pub(super) const CURRENT: &str = "state.json";
 /// The one before it.
 pub(super) const PREVIOUS: &str = "state.json.previous";
-/// The newest document while it is written.
+/// The new document while it is written.
 pub(super) const TEMP: &str = "state.json.new";
-/// The second name of the newest document, on its way to become the previous one.
+/// A second name of the newest document, before it becomes the previous one.
 pub(super) const TEMP_PREVIOUS: &str = "state.json.previous.new";
-/// Space kept for the moment when there is none.
+/// A file that is deleted to make space when the disk is full.
 pub(super) const RESERVE: &str = "reserve";
-/// How much of it, bytes.
+/// Its size, bytes.
 pub(super) const RESERVE_BYTES: u64 = 64 * 1024;
 const PRIVATE: u32 = 0o600;
 
-/// A step that can fail; tests make it fail.
+/// The steps that can fail; tests inject errors before them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Create,
@@ -36,22 +36,21 @@ pub(super) enum Step {
 #[cfg(test)]
 pub(super) type Fault = Box<dyn FnMut(Step) -> io::Result<()> + Send>;
 
-/// A directory that holds a state file, and how to write into it.
+/// The directory of the state file.
 pub(super) struct Disk {
     dir: PathBuf,
-    /// Whether what is called [`CURRENT`] may become the previous document. Not so when it is damaged: it would
-    /// take the place of the one good copy.
-    rotate: bool,
+    /// Whether [`CURRENT`] may replace [`PREVIOUS`]. Not if it is damaged: [`PREVIOUS`] is the only valid copy then.
+    current_is_valid: bool,
     #[cfg(test)]
     pub(super) fault: Option<Fault>,
 }
 
 impl Disk {
-    /// `current_is_good`: whether the file called [`CURRENT`] was read and is a document.
-    pub(super) fn new(dir: PathBuf, current_is_good: bool) -> Self {
+    /// `current_is_valid`: whether [`CURRENT`] was read and is a document.
+    pub(super) fn new(dir: PathBuf, current_is_valid: bool) -> Self {
         Self {
             dir,
-            rotate: current_is_good,
+            current_is_valid,
             #[cfg(test)]
             fault: None,
         }
@@ -70,7 +69,7 @@ impl Disk {
     #[expect(
         clippy::unused_self,
         clippy::needless_pass_by_ref_mut,
-        reason = "tests make a step fail here"
+        reason = "tests inject errors here"
     )]
     fn step(&mut self, _step: Step) -> io::Result<()> {
         Ok(())
@@ -81,24 +80,25 @@ impl Disk {
         self.fault.as_mut().map_or(Ok(()), |fault| fault(step))
     }
 
-    /// Removes what an earlier run left behind in the middle of a write.
-    pub(super) fn tidy(&self) {
+    /// Removes the temporary files of an interrupted write.
+    pub(super) fn remove_leftovers(&self) {
         for name in [TEMP, TEMP_PREVIOUS] {
             remove(&self.at(name));
         }
     }
 
-    /// Makes `bytes` the newest document. When this returns, they are on the disk; when it fails, an older
-    /// document still is.
+    /// Makes `bytes` the newest document, on disk when this returns `Ok`. After an error a complete document, in general
+    /// the previous one, is on disk.
     pub(super) fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
         let replaced = match self.replace_once(bytes) {
-            Err(error) if is_full(&error) && self.spend_reserve() => {
-                tracing::warn!(dir = %self.dir.display(), "the disk is full: the reserve was given up to write the state");
+            Err(error) if is_full(&error) && self.delete_reserve() => {
+                let dir = self.dir.display();
+                tracing::warn!(%dir, "the disk is full: the reserve was deleted to write the state");
                 self.replace_once(bytes)
             }
             other => other,
         };
-        self.keep_reserve();
+        self.fill_reserve();
         replaced
     }
 
@@ -107,14 +107,14 @@ impl Disk {
         failpoint::hit("store.before_temp");
         if let Err(error) = self
             .write_temp(&temp, bytes)
-            .and_then(|()| self.put_in_place(&temp))
+            .and_then(|()| self.rename_into_place(&temp))
         {
             remove(&temp);
             remove(&self.at(TEMP_PREVIOUS));
             return Err(error);
         }
         failpoint::hit("store.after_rename");
-        self.rotate = true;
+        self.current_is_valid = true;
         self.step(Step::FsyncDir)?;
         File::open(&self.dir)?.sync_all()
     }
@@ -130,8 +130,8 @@ impl Disk {
         Ok(())
     }
 
-    fn put_in_place(&mut self, temp: &Path) -> io::Result<()> {
-        if self.rotate {
+    fn rename_into_place(&mut self, temp: &Path) -> io::Result<()> {
+        if self.current_is_valid {
             self.keep_previous()?;
         }
         failpoint::hit("store.before_rename");
@@ -139,50 +139,49 @@ impl Disk {
         fs::rename(temp, self.at(CURRENT))
     }
 
-    /// Gives the newest document a second name and renames that over the previous one, so that at every instant
-    /// both names stand for a whole document.
+    /// Gives the newest document a second name and renames that over the previous one, so that at every instant both
+    /// files are complete documents.
     fn keep_previous(&mut self) -> io::Result<()> {
-        let (current, aside) = (self.at(CURRENT), self.at(TEMP_PREVIOUS));
-        remove(&aside);
+        let (current, second) = (self.at(CURRENT), self.at(TEMP_PREVIOUS));
+        remove(&second);
         let linked = self
             .step(Step::Link)
-            .and_then(|()| fs::hard_link(&current, &aside));
+            .and_then(|()| fs::hard_link(&current, &second));
         match linked {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) if is_full(&error) => return Err(error),
-            // Not every file system has hard links; a copy takes longer and does the same.
-            Err(_) => copy(&current, &aside)?,
+            // Not every file system has hard links; a copy has the same effect.
+            Err(_) => copy(&current, &second)?,
         }
         self.step(Step::Rotate)?;
-        fs::rename(&aside, self.at(PREVIOUS))?;
-        // When both names already stand for one file (a crash came between the two renames), renaming does
-        // nothing at all, and says so by success.
-        remove(&aside);
+        fs::rename(&second, self.at(PREVIOUS))?;
+        // When both names already are the same file (after a crash between the two renames), the rename succeeds
+        // without removing the second name.
+        remove(&second);
         Ok(())
     }
 
-    /// Gives the reserve back to the file system. Whether there was one.
-    fn spend_reserve(&self) -> bool {
+    /// Deletes the reserve; false if there was none.
+    fn delete_reserve(&self) -> bool {
         fs::remove_file(self.at(RESERVE)).is_ok()
     }
 
-    /// Fills the reserve up. When there is no space for all of it, it keeps what it got: whoever filled the disk
-    /// would take that too, and the next save needs it.
-    pub(super) fn keep_reserve(&mut self) {
+    /// Fills the reserve up. When the space does not suffice, it keeps what it got, because the next save needs it and
+    /// other programs would use it up.
+    pub(super) fn fill_reserve(&mut self) {
         let path = self.at(RESERVE);
-        let there = fs::metadata(&path).map_or(0, |found| found.len());
-        if there < RESERVE_BYTES
+        let size = fs::metadata(&path).map_or(0, |found| found.len());
+        if size < RESERVE_BYTES
             && let Err(error) = self
                 .step(Step::Reserve)
-                .and_then(|()| fill(&path, RESERVE_BYTES - there))
+                .and_then(|()| append_zeros(&path, RESERVE_BYTES - size))
         {
-            tracing::debug!(%error, "the reserve is not whole: a full disk may stop the state from being written");
+            tracing::debug!(%error, "the reserve is incomplete: on a full disk the state may not be written");
         }
     }
 }
 
-/// Whether an error says that there is no space.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
@@ -201,9 +200,9 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Appends so many bytes. They are really written: space that is only promised is not everywhere kept. They need
-/// not be synced: after a power cut they are written again.
-fn fill(path: &Path, bytes: u64) -> io::Result<()> {
+/// Appends zeros. They are written, since not every file system guarantees preallocated space; and not synced, since
+/// the next start writes them again.
+fn append_zeros(path: &Path, bytes: u64) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .append(true)
         .create(true)
@@ -212,7 +211,7 @@ fn fill(path: &Path, bytes: u64) -> io::Result<()> {
     io::copy(&mut io::repeat(0).take(bytes), &mut file).map(|_| ())
 }
 
-/// Removes a file that may not be there.
+/// Removes a file that may not exist.
 fn remove(path: &Path) {
     if let Err(error) = fs::remove_file(path)
         && error.kind() != ErrorKind::NotFound

@@ -1,15 +1,14 @@
-//! What stands in `state.json`, byte by byte.
+//! The format of `state.json`.
 //!
-//! The file is one JSON object, written so that its integrity is a matter of bytes, not of how a JSON library
-//! prints numbers or orders members: the first line holds the checksum, and the checksum covers every byte
-//! behind that line.
+//! The file is one JSON object. Its first line holds a checksum over every byte after that line, so that its integrity
+//! does not depend on how a JSON library prints numbers or orders members.
 //!
 //! ```json
 //! {"checksum":"sha256:…",
 //! "version":1,"generation":7,"credentials":{"nodeToken":"szn_…"},"endpoint":{"url":"…"},"checkpoint":{}}
 //! ```
 //!
-//! Every later version keeps the first line as it is, so that an older agent tells a newer file from a damaged one.
+//! Every later version keeps the first line's format, so that an older agent can tell a newer file from a damaged one.
 
 use crate::vault::Endpoint;
 use baseos_interfaces::token::{Token, TokenError, TokenKind, WireSecret};
@@ -19,24 +18,23 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 
-/// The form this agent writes.
+/// The version this agent writes.
 pub(super) const VERSION: u32 = 1;
-const HEAD: &[u8] = b"{\"checksum\":\"sha256:";
-const NECK: &[u8] = b"\",\n";
+const BEFORE_CHECKSUM: &[u8] = b"{\"checksum\":\"sha256:";
+const AFTER_CHECKSUM: &[u8] = b"\",\n";
 const HEX_LEN: usize = 64;
 
-/// The node's tokens.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Credentials {
-    /// Cloudly accepted it, or it is the only one.
+    /// The token that Cloudly accepted last, or the only one.
     pub(super) node: Option<Token>,
-    /// Sent for rotation; takes the place of `node` when Cloudly accepts it.
+    /// Sent by Cloudly for rotation; replaces `node` when Cloudly accepts it.
     pub(super) next: Option<Token>,
-    /// Came over the local API; kept until enrolled.
+    /// From the local API; stored until the node is enrolled.
     pub(super) join: Option<Token>,
 }
 
-/// Everything the agent must not forget.
+/// The content of the state file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Document {
     pub(super) credentials: Credentials,
@@ -44,14 +42,14 @@ pub(super) struct Document {
     pub(super) checkpoint: Option<Value>,
 }
 
-/// Why bytes are not a document.
+/// Why bytes are not a document of this version.
 #[derive(Debug)]
-pub(super) enum Damage {
-    /// Not what an agent wrote.
+pub(super) enum DecodeError {
+    /// Damaged, or not written by an agent.
     Corrupt(String),
-    /// Written by a later version of the agent.
+    /// Written by a newer agent.
     Newer(u32),
-    /// Whole, but one of its tokens is none.
+    /// Undamaged, but the value of this member is not a token.
     Token(&'static str, TokenError),
 }
 
@@ -96,12 +94,14 @@ pub(super) fn encode(document: &Document, generation: u64) -> Result<Zeroizing<V
         endpoint: document.endpoint.clone(),
         checkpoint: document.checkpoint.clone(),
     })?);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(HEAD.len() + HEX_LEN + NECK.len() + rest.len()));
-    // The object's opening brace stands in the first line already.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(
+        BEFORE_CHECKSUM.len() + HEX_LEN + AFTER_CHECKSUM.len() + rest.len(),
+    ));
+    // The object's opening brace is in the first line already.
     let tail = [rest.get(1..).unwrap_or_default(), b"\n"];
-    bytes.extend_from_slice(HEAD);
+    bytes.extend_from_slice(BEFORE_CHECKSUM);
     bytes.extend_from_slice(checksum(&tail).as_bytes());
-    bytes.extend_from_slice(NECK);
+    bytes.extend_from_slice(AFTER_CHECKSUM);
     for part in tail {
         bytes.extend_from_slice(part);
     }
@@ -109,15 +109,15 @@ pub(super) fn encode(document: &Document, generation: u64) -> Result<Zeroizing<V
 }
 
 /// Reads a document and its generation.
-pub(super) fn decode(bytes: &[u8]) -> Result<(Document, u64), Damage> {
-    let corrupt = |why: &str| Damage::Corrupt(why.to_owned());
+pub(super) fn decode(bytes: &[u8]) -> Result<(Document, u64), DecodeError> {
+    let corrupt = |reason: &str| DecodeError::Corrupt(reason.to_owned());
     if bytes.is_empty() {
         return Err(corrupt("it is empty"));
     }
     let (sum, tail) = bytes
-        .strip_prefix(HEAD)
+        .strip_prefix(BEFORE_CHECKSUM)
         .and_then(|rest| rest.split_at_checked(HEX_LEN))
-        .and_then(|(sum, rest)| Some((sum, rest.strip_prefix(NECK)?)))
+        .and_then(|(sum, rest)| Some((sum, rest.strip_prefix(AFTER_CHECKSUM)?)))
         .ok_or_else(|| corrupt("it does not begin with a checksum"))?;
     if checksum(&[tail]).as_bytes() != sum {
         return Err(corrupt("its checksum does not match"));
@@ -125,23 +125,23 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Document, u64), Damage> {
     let mut json = Zeroizing::new(Vec::with_capacity(tail.len() + 1));
     json.push(b'{');
     json.extend_from_slice(tail);
-    // serde_json's message may quote what it stumbled over, and that may be a token; its place is enough.
-    let place = |error: serde_json::Error| {
-        Damage::Corrupt(format!(
-            "it is whole but not a state file (line {}, column {})",
+    // serde_json's message may quote the value, which may be a token; the location suffices.
+    let at_location = |error: serde_json::Error| {
+        DecodeError::Corrupt(format!(
+            "its checksum matches but it is not a state file (line {}, column {})",
             error.line(),
             error.column()
         ))
     };
-    let Version { version } = serde_json::from_slice(&json).map_err(place)?;
+    let Version { version } = serde_json::from_slice(&json).map_err(at_location)?;
     if version > VERSION {
-        return Err(Damage::Newer(version));
+        return Err(DecodeError::Newer(version));
     }
-    let body: Body = serde_json::from_slice(&json).map_err(place)?;
-    let token = |slot: &'static str, kind: TokenKind, text: Option<WireSecret>| {
+    let body: Body = serde_json::from_slice(&json).map_err(at_location)?;
+    let token = |member: &'static str, kind: TokenKind, text: Option<WireSecret>| {
         text.map(|text| Token::parse(kind, text.expose()))
             .transpose()
-            .map_err(|error| Damage::Token(slot, error))
+            .map_err(|error| DecodeError::Token(member, error))
     };
     let Tokens {
         node_token,

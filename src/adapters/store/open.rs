@@ -1,8 +1,8 @@
-//! Opening the store: one agent a directory, and never a new identity by mistake.
+//! Opening the store: one agent per directory, and no new identity because of a damaged file.
 
 use super::disk::{CURRENT, Disk, PREVIOUS};
-use super::document::{self, Damage, Document};
-use super::{Inner, StateFile};
+use super::document::{self, DecodeError, Document};
+use super::state_file::{Inner, StateFile};
 use baseos_interfaces::token::TokenError;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -14,93 +14,70 @@ use std::path::{Path, PathBuf};
 
 const LOCK: &str = "lock";
 const MISSING: &str = "missing";
-/// Nothing an agent writes comes near this; a file beyond it is garbage and is not read into memory.
+/// Far more than an agent writes; a larger file is damaged and is not read into memory.
 const MAX_BYTES: u64 = 8 * 1024 * 1024;
 
-/// An opened store.
 #[derive(Debug)]
 pub struct Opened {
-    /// The store.
     pub file: StateFile,
-    /// Nothing was stored before: this is the first start, or the volume is new.
+    /// There was no stored state: this is the first start, or the volume is new.
     pub fresh: bool,
-    /// The newest file was unusable and the one before it was taken: what was wrong, for people.
+    /// Set if the previous file was used: what is wrong with the newest one.
     pub recovered: Option<String>,
 }
 
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another agent works in this directory. The process should exit with status 75.
+    /// The process should exit with status 75.
     #[error("another baserunner is using the state directory {}: stop it first, or set BASEOS_STATE_DIR to another directory", .dir.display())]
-    InUse {
-        /// The directory.
-        dir: PathBuf,
-    },
-    /// The directory or a file in it cannot be used.
+    InUse { dir: PathBuf },
     #[error("cannot use {}: {source}", .path.display())]
-    Io {
-        /// What was touched.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// No generation of the state is readable. Starting anyway would make this box a new one.
+    Io { path: PathBuf, source: io::Error },
+    /// No generation of the state is readable. Starting without one would make this a new node.
     #[error(
         "no usable state: {} is damaged ({current_damage}) and {} cannot replace it ({previous_damage}). \
-         Restore one of them from a backup; or, to give up this node's identity and enrol it anew, remove both",
+         Restore one of them from a backup; or, to give up this node's identity and enrol it again, remove both",
         .current.display(), .previous.display()
     )]
     Damaged {
-        /// The newest file.
         current: PathBuf,
-        /// What is wrong with it.
         current_damage: String,
-        /// The one before it.
         previous: PathBuf,
-        /// What is wrong with it.
         previous_damage: String,
     },
-    /// A later version of the agent wrote it.
+    /// Written by a newer agent.
     #[error(
         "{} has version {version}, this baserunner understands up to {}: start the newer baserunner again",
         .path.display(), document::VERSION
     )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        version: u32,
-    },
-    /// The file is whole but holds something else where a token belongs.
+    Newer { path: PathBuf, version: u32 },
+    /// The file is undamaged but the value of this member is not a token.
     #[error(
-        "the {slot} in {} is damaged: {source}. Restore the file from a backup, or remove it together with {} \
-         to enrol this node anew", .path.display(), PREVIOUS
+        "the {member} in {} is damaged: {source}. Restore the file from a backup, or remove it together with {} \
+         to enrol this node again", .path.display(), PREVIOUS
     )]
     Token {
-        /// The file.
         path: PathBuf,
-        /// Which token.
-        slot: &'static str,
-        /// What is wrong with it.
+        member: &'static str,
         source: TokenError,
     },
 }
 
-/// What reading one file brought.
+/// The result of reading one file.
 enum Found {
-    Nothing,
+    Missing,
     Document(Box<Document>, u64),
     Damaged(String),
 }
 
 impl StateFile {
-    /// Opens the store in `dir`, makes the directory if there is none, and keeps every other agent out of it for
-    /// as long as the store lives.
+    /// Opens the store in `dir`, creating the directory if needed, and locks it against other agents for as long as
+    /// the store exists.
     ///
     /// # Errors
-    /// When another agent is in there, when the file system refuses, or when what is stored cannot be
-    /// understood; a new identity is never the silent consequence of a damaged file.
+    /// When another agent uses the directory, on an IO error, and when the stored state cannot be read: a damaged file
+    /// must not lead to a new identity.
     pub fn open(dir: impl AsRef<Path>) -> Result<Opened, OpenError> {
         let dir = dir.as_ref();
         if !dir.is_dir() {
@@ -123,18 +100,15 @@ impl StateFile {
                     recovered: None,
                 });
             }
-            Found::Nothing => None,
-            Found::Damaged(why) => Some(why),
+            Found::Missing => None,
+            Found::Damaged(damage) => Some(damage),
         };
-        // The previous one is looked at only when it is needed: whatever is wrong with it is nobody's problem.
+        // The previous file is read only when it is needed, so its damage matters only then.
         let (document, generation, recovered) = match (read(&previous)?, damage) {
-            (Found::Nothing, None) => (Document::default(), 0, None),
+            (Found::Missing, None) => (Document::default(), 0, None),
             (Found::Document(document, generation), damage) => {
-                let what = damage.map_or_else(|| MISSING.to_owned(), |why| format!("damaged: {why}"));
-                let problem = format!(
-                    "{}: {what}; the generation before it was taken",
-                    current.display()
-                );
+                let damage = damage.map_or_else(|| MISSING.to_owned(), |damage| format!("damaged: {damage}"));
+                let problem = format!("{}: {damage}; the previous generation is used", current.display());
                 tracing::warn!(problem, generation, "the state was recovered");
                 (*document, generation, Some(problem))
             }
@@ -143,8 +117,8 @@ impl StateFile {
                     current,
                     current_damage: damage.unwrap_or_else(|| MISSING.to_owned()),
                     previous,
-                    previous_damage: if let Found::Damaged(why) = found {
-                        why
+                    previous_damage: if let Found::Damaged(damage) = found {
+                        damage
                     } else {
                         MISSING.to_owned()
                     },
@@ -160,15 +134,15 @@ impl StateFile {
     }
 }
 
-fn start(dir: &Path, lock: File, document: Document, generation: u64, current_is_good: bool) -> StateFile {
-    let mut disk = Disk::new(dir.to_owned(), current_is_good);
-    disk.tidy();
-    disk.keep_reserve();
-    // What is not in the newest file must be written with the next save, even when nothing changes.
-    StateFile::new(lock, Inner::new(disk, document, generation, !current_is_good))
+fn start(dir: &Path, lock: File, document: Document, generation: u64, current_is_valid: bool) -> StateFile {
+    let mut disk = Disk::new(dir.to_owned(), current_is_valid);
+    disk.remove_leftovers();
+    disk.fill_reserve();
+    // Without a valid newest file, the next save must write the document even if it is unchanged.
+    StateFile::new(lock, Inner::new(disk, document, generation, !current_is_valid))
 }
 
-/// Takes the directory. The lock is the kernel's: it ends with the process, however that ends.
+/// Locks the directory. The kernel releases the lock when the process ends, however it ends.
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join(LOCK);
     let io = |source| OpenError::Io {
@@ -182,7 +156,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
         .mode(0o600)
         .open(&path)
     {
-        // A file system gone read-only still lets the agent report what is wrong with it.
+        // On a read-only file system the agent starts all the same, to report the problem.
         Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => {
             File::open(&path).or_else(|_| File::open(dir)).map_err(io)?
         }
@@ -202,13 +176,13 @@ fn read(path: &Path) -> Result<Found, OpenError> {
     };
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Missing),
         Err(error) => return Err(io(error)),
     };
     let mut bytes = Zeroizing::new(Vec::new());
     match file.take(MAX_BYTES + 1).read_to_end(&mut bytes) {
         Ok(_) => {}
-        // A medium that cannot be read is damage like any other.
+        // A read error of the medium counts as damage.
         Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
             return Ok(Found::Damaged("the medium has a read error".to_owned()));
         }
@@ -219,14 +193,14 @@ fn read(path: &Path) -> Result<Found, OpenError> {
     }
     match document::decode(&bytes) {
         Ok((document, generation)) => Ok(Found::Document(Box::new(document), generation)),
-        Err(Damage::Corrupt(why)) => Ok(Found::Damaged(why)),
-        Err(Damage::Newer(version)) => Err(OpenError::Newer {
+        Err(DecodeError::Corrupt(damage)) => Ok(Found::Damaged(damage)),
+        Err(DecodeError::Newer(version)) => Err(OpenError::Newer {
             path: path.to_owned(),
             version,
         }),
-        Err(Damage::Token(slot, source)) => Err(OpenError::Token {
+        Err(DecodeError::Token(member, source)) => Err(OpenError::Token {
             path: path.to_owned(),
-            slot,
+            member,
             source,
         }),
     }

@@ -1,20 +1,20 @@
-//! The store as the keeper of tokens.
+//! The store as the vault of tokens.
 
 use super::document::Credentials;
-use super::{Inner, SaveError, StateFile};
+use super::state_file::{Inner, SaveError, StateFile};
 use crate::vault::{Vault, VaultError};
 use baseos_interfaces::token::{Token, TokenId, TokenKind};
 
-/// How many join tokens of one run are kept in memory; the machine works on one at a time.
-const OFFERED_MAX: usize = 8;
+#[cfg(test)]
+mod tests;
 
 impl Vault for StateFile {
     fn node_token(&self) -> Option<Token> {
-        self.inner().present().cloned()
+        self.inner().current_token().cloned()
     }
 
     fn store_node_token(&self, token: &Token) -> Result<(), VaultError> {
-        must_be(token, TokenKind::Node)?;
+        require_kind(token, TokenKind::Node)?;
         let mut inner = self.inner();
         let before = inner.document.credentials.clone();
         inner.document.credentials = Credentials {
@@ -22,25 +22,25 @@ impl Vault for StateFile {
             next: None,
             join: before.join.clone(),
         };
-        inner.remember_endpoint();
+        inner.set_endpoint_in_use();
         inner.write_or_restore(before)?;
         inner.refused.clear();
         Ok(())
     }
 
     fn store_next_token(&self, token: &Token) -> Result<(), VaultError> {
-        must_be(token, TokenKind::Node)?;
+        require_kind(token, TokenKind::Node)?;
         let mut inner = self.inner();
         let before = inner.document.credentials.clone();
         let is_this = |known: &Token| known.expose() == token.expose();
         if !inner.dirty && [&before.node, &before.next].into_iter().flatten().any(is_this) {
             return Ok(());
         }
-        // The present one is what Cloudly just answered to, so it is what must not be lost; that can be an
-        // earlier `next` whose acceptance was not seen yet.
-        let present = inner.present().cloned();
+        // Cloudly has just answered to the current token, so that one must be kept; it may be an earlier `next` whose
+        // acceptance has not been reported yet.
+        let current = inner.current_token().cloned();
         inner.document.credentials = Credentials {
-            node: present,
+            node: current,
             next: Some(token.clone()),
             join: before.join.clone(),
         };
@@ -57,7 +57,7 @@ impl Vault for StateFile {
             credentials.node = credentials.next.take();
             inner.dirty = true;
         }
-        inner.remember_endpoint();
+        inner.set_endpoint_in_use();
         inner.save().map_err(vault_error)
     }
 
@@ -70,9 +70,8 @@ impl Vault for StateFile {
             .flatten()
             .all(|token| inner.refused.contains(token.id()));
         if all_refused {
-            // A refusal can be Cloudly's mistake (a database brought back from a backup). An agent without a
-            // token would never find out that it is over, so the others come round again; the back-off is the
-            // machine's.
+            // A refusal can be an error of Cloudly (a database restored from a backup). An agent without a token could
+            // never recover from it, so the tokens are tried in turn again; the machine does the back-off.
             inner.refused.clear();
             if inner.document.credentials.next.is_some() {
                 inner.refused.insert(id.clone());
@@ -84,13 +83,13 @@ impl Vault for StateFile {
         let inner = self.inner();
         let stored = inner.document.credentials.join.iter();
         stored
-            .chain(&inner.offered)
+            .chain(&inner.unsaved_join_tokens)
             .find(|token| token.id() == id)
             .cloned()
     }
 
     fn offer_join_token(&self, token: &Token) -> Result<(), VaultError> {
-        must_be(token, TokenKind::Join)?;
+        require_kind(token, TokenKind::Join)?;
         let mut inner = self.inner();
         let before = inner.document.credentials.clone();
         if !inner.dirty
@@ -104,16 +103,16 @@ impl Vault for StateFile {
         inner.document.credentials.join = Some(token.clone());
         let replaced = before.join.clone();
         inner.write_or_restore(before)?;
-        // A registration with the earlier one may be under way and be repeated.
+        // A registration with the replaced token may be under way and need a retry.
         if let Some(replaced) = replaced {
-            inner.lend(replaced);
+            inner.keep_join_token(replaced);
         }
         Ok(())
     }
 
     fn forget_join_token(&self, id: &TokenId) -> Result<(), VaultError> {
         let mut inner = self.inner();
-        inner.offered.retain(|token| token.id() != id);
+        inner.unsaved_join_tokens.retain(|token| token.id() != id);
         if inner
             .document
             .credentials
@@ -130,7 +129,7 @@ impl Vault for StateFile {
 
 impl Inner {
     /// The newest node token that was not refused.
-    fn present(&self) -> Option<&Token> {
+    fn current_token(&self) -> Option<&Token> {
         let Credentials { node, next, .. } = &self.document.credentials;
         [next, node]
             .into_iter()
@@ -138,17 +137,8 @@ impl Inner {
             .find(|token| !self.refused.contains(token.id()))
     }
 
-    /// Keeps a join token in memory for this run.
-    pub(super) fn lend(&mut self, token: Token) {
-        self.offered.retain(|known| known.id() != token.id());
-        if self.offered.len() == OFFERED_MAX {
-            self.offered.remove(0);
-        }
-        self.offered.push(token);
-    }
-
-    /// Writes changed credentials; when that fails they are as before, in memory too: a token that is not stored
-    /// must not be used.
+    /// Writes changed credentials. On failure they are restored in memory, because a token that is not stored must not
+    /// be used.
     fn write_or_restore(&mut self, before: Credentials) -> Result<(), VaultError> {
         self.write_credentials().map_err(|error| {
             self.document.credentials = before;
@@ -157,8 +147,8 @@ impl Inner {
     }
 }
 
-fn must_be(token: &Token, kind: TokenKind) -> Result<(), VaultError> {
-    // Stored in the wrong place it could not be read back, and the agent would not start again.
+fn require_kind(token: &Token, kind: TokenKind) -> Result<(), VaultError> {
+    // A token of another kind could not be read back, and the agent could not start any more.
     if token.kind() == kind {
         Ok(())
     } else {
@@ -170,7 +160,7 @@ fn must_be(token: &Token, kind: TokenKind) -> Result<(), VaultError> {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the form `map_err` wants")]
+#[expect(clippy::needless_pass_by_value, reason = "the signature for `map_err`")]
 fn vault_error(error: SaveError) -> VaultError {
     VaultError(error.to_string())
 }

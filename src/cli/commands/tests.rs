@@ -2,46 +2,18 @@ use super::*;
 use crate::adapters::local_api::{LocalApi, LocalApiSettings};
 use crate::lifecycle::effect::{Effect, LocalAnswer};
 use crate::lifecycle::event::{Event, LocalCall};
-use crate::vault::{Vault, VaultError};
+use crate::vault::test::{EmptyVault, token};
 use baseos_interfaces::codes::ProblemCode;
 use baseos_interfaces::local::Lock;
 use baseos_interfaces::problem::Problem;
 use baseos_interfaces::registration::RegistrationId;
-use baseos_interfaces::token::TokenId;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-struct NoVault;
+struct FailedCheck;
 
-impl Vault for NoVault {
-    fn node_token(&self) -> Option<Token> {
-        None
-    }
-    fn store_node_token(&self, _: &Token) -> Result<(), VaultError> {
-        Ok(())
-    }
-    fn store_next_token(&self, _: &Token) -> Result<(), VaultError> {
-        Ok(())
-    }
-    fn token_accepted(&self, _: &TokenId) -> Result<(), VaultError> {
-        Ok(())
-    }
-    fn token_refused(&self, _: &TokenId) {}
-    fn join_token(&self, _: &TokenId) -> Option<Token> {
-        None
-    }
-    fn offer_join_token(&self, _: &Token) -> Result<(), VaultError> {
-        Ok(())
-    }
-    fn forget_join_token(&self, _: &TokenId) -> Result<(), VaultError> {
-        Ok(())
-    }
-}
-
-struct Offline;
-
-impl OneShot for Offline {
+impl OfflineChecks for FailedCheck {
     async fn checks(&self) -> Vec<Check> {
         vec![check(false)]
     }
@@ -57,19 +29,10 @@ fn check(ok: bool) -> Check {
     }
 }
 
-fn counting() -> impl Fn(&mut [u8]) + Send + Sync + 'static {
-    |bytes| (0..).zip(bytes).for_each(|(i, b)| *b = i)
-}
-
-fn join_token() -> Token {
-    let fill = counting();
-    Token::mint(TokenKind::Join, |bytes| fill(bytes))
-}
-
 /// An agent that gives every call the same answer.
 struct Agent {
     dir: tempfile::TempDir,
-    asked: mpsc::Receiver<LocalCall>,
+    calls: mpsc::Receiver<LocalCall>,
 }
 
 impl Agent {
@@ -80,23 +43,23 @@ impl Agent {
             tcp: None,
             token_file: dir.path().join("token"),
             allowed_hosts: Vec::new(),
-            entropy: Arc::new(counting()),
+            entropy: Arc::new(|bytes| bytes.fill(1)),
             new_registration_id: Arc::new(|| RegistrationId::new(0, [7; 16])),
             metrics: Arc::new(String::new),
         };
-        let api = LocalApi::bind(settings, Arc::new(NoVault)).unwrap();
+        let api = LocalApi::bind(settings, Arc::new(EmptyVault)).unwrap();
         let (mailbox, effects) = mpsc::channel(8);
         let (events_to, mut events) = mpsc::channel(8);
         tokio::spawn(api.serve(effects, events_to));
-        let (note, asked) = mpsc::channel(8);
+        let (record, calls) = mpsc::channel(8);
         tokio::spawn(async move {
             while let Some(Event::LocalRequested { request, call }) = events.recv().await {
-                note.send(call).await.unwrap();
+                record.send(call).await.unwrap();
                 let answer = Box::new(answer.clone());
                 mailbox.send(Effect::Reply { request, answer }).await.unwrap();
             }
         });
-        Self { dir, asked }
+        Self { dir, calls }
     }
 
     fn run_dir(&self) -> PathBuf {
@@ -128,14 +91,14 @@ impl Printed {
 }
 
 #[tokio::test(start_paused = true)]
-async fn doctor_fails_when_one_check_does() {
+async fn doctor_fails_when_a_check_fails() {
     for (ok, code) in [(true, ExitCode::Ok), (false, ExitCode::Failed)] {
         let agent = Agent::answering(LocalAnswer::Doctor(Doctor {
             checks: vec![check(true), check(ok)],
         }));
         let mut printed = Printed::default();
         assert_eq!(
-            doctor(&agent.run_dir(), false, &Offline, &mut printed.console()).await,
+            doctor(&agent.run_dir(), false, &FailedCheck, &mut printed.console()).await,
             code
         );
         assert_eq!(printed.texts().0.contains("→ turn it on"), !ok);
@@ -143,24 +106,24 @@ async fn doctor_fails_when_one_check_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_no_agent_status_and_doctor_look_for_themselves() {
+async fn status_and_doctor_run_the_offline_checks_without_an_agent() {
     let dir = tempfile::tempdir().unwrap();
-    // A token that a dead agent left changes nothing.
+    // The same with a token file left by an agent that has ended.
     for _ in 0..2 {
         let mut printed = Printed::default();
         assert_eq!(
-            status(dir.path(), false, &Offline, &mut printed.console()).await,
+            status(dir.path(), false, &FailedCheck, &mut printed.console()).await,
             ExitCode::Failed
         );
         let (out, err) = printed.texts();
-        let wanted =
+        let expected =
             "The agent is not running.\n\n✗  supervisor  no connection\n               → turn it on\n";
-        assert_eq!((out.as_str(), err.as_str()), (wanted, ""));
+        assert_eq!((out.as_str(), err.as_str()), (expected, ""));
         std::fs::write(dir.path().join("token"), "szl_x").unwrap();
     }
     let mut printed = Printed::default();
     assert_eq!(
-        doctor(dir.path(), true, &Offline, &mut printed.console()).await,
+        doctor(dir.path(), true, &FailedCheck, &mut printed.console()).await,
         ExitCode::Failed
     );
     let json: serde_json::Value = serde_json::from_slice(&printed.out).unwrap();
@@ -171,7 +134,7 @@ async fn with_no_agent_status_and_doctor_look_for_themselves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn json_is_what_the_agent_said() {
+async fn json_output_is_the_answer_of_the_agent() {
     let locks_held = Locks {
         draining: true,
         ..Locks::default()
@@ -186,7 +149,7 @@ async fn json_is_what_the_agent_said() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn healthcheck_is_silent_when_all_is_well_and_says_one_line_when_not() {
+async fn healthcheck_prints_nothing_on_success_and_one_line_on_failure() {
     let agent = Agent::answering(LocalAnswer::Unlocked);
     let mut printed = Printed::default();
     assert_eq!(
@@ -195,35 +158,35 @@ async fn healthcheck_is_silent_when_all_is_well_and_says_one_line_when_not() {
     );
     assert_eq!(printed.texts(), (String::new(), String::new()));
 
-    let nobody = tempfile::tempdir().unwrap();
+    let empty = tempfile::tempdir().unwrap();
     let mut printed = Printed::default();
     assert_eq!(
-        healthcheck(nobody.path(), &mut printed.console()).await,
+        healthcheck(empty.path(), &mut printed.console()).await,
         ExitCode::Failed
     );
     let err = printed.texts().1;
     assert!(
-        err.starts_with("The agent is not running (nobody answers on ") && err.lines().count() == 1,
+        err.starts_with("The agent is not running (no answer on ") && err.lines().count() == 1,
         "{err}"
     );
 
-    // Somebody listens and never answers.
-    let _deaf = std::os::unix::net::UnixListener::bind(nobody.path().join("api.sock")).unwrap();
+    // A listener that never answers.
+    let _silent = std::os::unix::net::UnixListener::bind(empty.path().join("api.sock")).unwrap();
     let mut printed = Printed::default();
     assert_eq!(
-        healthcheck(nobody.path(), &mut printed.console()).await,
+        healthcheck(empty.path(), &mut printed.console()).await,
         ExitCode::Failed
     );
     assert_eq!(printed.texts().1, "The agent does not answer within 3s.\n");
 }
 
 #[tokio::test(start_paused = true)]
-async fn join_takes_the_token_from_the_command_line_or_standard_input() {
-    let token = join_token();
+async fn join_reads_the_token_from_the_argument_or_standard_input() {
+    let token = token(TokenKind::Join, 1);
     for argument in [token.expose(), "-"] {
         let mut agent = Agent::answering(LocalAnswer::Joining(CloudlyStatus::default()));
         let mut printed = Printed::default();
-        let stdin = format!("{}\nnot this\n", token.expose());
+        let stdin = format!("{}\nsecond line\n", token.expose());
         let argument = WireSecret::new(argument);
         let code = join(
             &agent.run_dir(),
@@ -239,7 +202,7 @@ async fn join_takes_the_token_from_the_command_line_or_standard_input() {
             out.contains(token.id().as_str()) && !out.contains(&token.expose()[15..]),
             "{out}"
         );
-        let call = agent.asked.recv().await.unwrap();
+        let call = agent.calls.recv().await.unwrap();
         assert!(
             matches!(call, LocalCall::Join(offer) if offer.replace && offer.token.as_ref() == Ok(token.id()))
         );
@@ -247,20 +210,20 @@ async fn join_takes_the_token_from_the_command_line_or_standard_input() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn join_says_what_is_wrong() {
-    let token = WireSecret::from(&join_token());
-    let nobody = tempfile::tempdir().unwrap();
+async fn join_reports_a_mistyped_token_a_missing_agent_and_a_refusal() {
+    let token = WireSecret::from(&token(TokenKind::Join, 1));
+    let empty = tempfile::tempdir().unwrap();
     let mut printed = Printed::default();
     let mistyped = WireSecret::new("szj_0123");
     assert_eq!(
-        join(nobody.path(), &mistyped, false, &b""[..], &mut printed.console()).await,
+        join(empty.path(), &mistyped, false, &b""[..], &mut printed.console()).await,
         ExitCode::Usage
     );
     assert!(printed.texts().1.contains("was it copied whole?"));
 
     let mut printed = Printed::default();
     assert_eq!(
-        join(nobody.path(), &token, false, &b""[..], &mut printed.console()).await,
+        join(empty.path(), &token, false, &b""[..], &mut printed.console()).await,
         ExitCode::Failed
     );
     assert!(printed.texts().1.contains("BASEOS_JOIN_TOKEN"));
@@ -277,7 +240,7 @@ async fn join_says_what_is_wrong() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_of_another_kind_is_told() {
+async fn an_answer_of_another_type_is_an_error() {
     let lock = Lock {
         name: "n".to_owned(),
         owner: "o".to_owned(),
@@ -302,11 +265,11 @@ async fn an_answer_of_another_kind_is_told() {
 }
 
 #[test]
-fn version_says_name_version_and_target() {
+fn version_prints_name_version_and_target() {
     let mut printed = Printed::default();
     assert_eq!(version(&mut printed.console()), ExitCode::Ok);
     let out = printed.texts().0;
-    let words: Vec<_> = out.split_whitespace().collect();
-    assert_eq!(words[..2], ["baserunner", env!("CARGO_PKG_VERSION")]);
-    assert!(words[2].contains('-'));
+    let fields: Vec<_> = out.split_whitespace().collect();
+    assert_eq!(fields[..2], ["baserunner", env!("CARGO_PKG_VERSION")]);
+    assert!(fields[2].contains('-'));
 }

@@ -4,7 +4,7 @@ use baseos_interfaces::local::{CloudlyStatus, Lock};
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::{BlockerKind, HealthIssue, SupervisorStatus, UpdateError};
 
-const PLAIN: Paint = Paint(false);
+const PLAIN: Style = Style(false);
 
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -53,8 +53,8 @@ fn waiting() -> LocalStatus {
 }
 
 #[test]
-fn status_says_the_sentence_first_and_then_the_facts() {
-    let wanted = "\
+fn status_prints_the_summary_and_then_one_row_per_fact() {
+    let expected = "\
 An update to 1.13.0 waits for onebox: backup running.
 
   state       waiting
@@ -62,15 +62,15 @@ An update to 1.13.0 waits for onebox: backup running.
   running     1f0a
   update      waiting to 77c2, 40 %, attempt 1 of 3
   blocked by  localLock (onebox: backup [2J running) since 2026-11-22 22:40:00 UTC
-  supervisor  available 19.0.5, takes releases from this agent
+  supervisor  available 19.0.5, gets releases from this agent
   cloudly     not connected: no answer in time, 3 calls failed in a row, last contact 2026-11-22 22:41:07 UTC
   issue       supervisorApiExposed (since 2026-11-22 20:00:00 UTC)
 ";
-    assert_eq!(status(&waiting(), PLAIN), wanted);
+    assert_eq!(status(&waiting(), PLAIN), expected);
 }
 
 #[test]
-fn status_of_a_new_node_and_of_a_failed_update() {
+fn status_of_an_unenrolled_node_and_of_a_failed_update() {
     let mut facts = waiting();
     facts.node_id = None;
     facts.running = None;
@@ -100,15 +100,15 @@ fn status_of_a_new_node_and_of_a_failed_update() {
 }
 
 #[test]
-fn colours_appear_only_when_wanted_and_nobody_else_can_send_them() {
+fn status_has_colours_only_when_on_and_never_from_foreign_text() {
     assert!(!status(&waiting(), PLAIN).contains('\x1b'));
-    let coloured = status(&waiting(), Paint(true));
+    let coloured = status(&waiting(), Style(true));
     assert!(coloured.contains("\x1b[33mwaiting\x1b[0m"));
     assert!(!coloured.contains("\x1b[2J"));
 }
 
 #[test]
-fn doctor_shows_the_fix_below_what_is_wrong() {
+fn doctor_shows_the_fix_of_a_failed_check_below_it() {
     let checks = vec![
         Check {
             name: "cloudly".to_owned(),
@@ -123,12 +123,12 @@ fn doctor_shows_the_fix_below_what_is_wrong() {
             fix: Some("make room".to_owned()),
         },
     ];
-    let wanted = "ok cloudly  connected\n✗  state    the disk is full\n            → make room\n";
-    assert_eq!(doctor(&Doctor { checks }, PLAIN), wanted);
+    let expected = "ok cloudly  connected\n✗  state    the disk is full\n            → make room\n";
+    assert_eq!(doctor(&Doctor { checks }, PLAIN), expected);
 }
 
 #[test]
-fn locks_are_a_line_each() {
+fn locks_prints_one_line_per_lock() {
     let held = Lock {
         name: "backup".to_owned(),
         owner: "onebox".to_owned(),
@@ -138,16 +138,16 @@ fn locks_are_a_line_each() {
         since: time("2026-11-22T22:40:00Z"),
         remaining_seconds: 55,
     };
-    let all = Locks {
+    let locks_held = Locks {
         locks: vec![held],
         foreign: vec!["/tmp/x/updates.lock".to_owned()],
         draining: true,
     };
-    let wanted = "\
-An update waits for these locks to end; no new ones are given.
+    let expected = "\
+An update waits for these locks to end; no new ones are granted.
 backup (app) held by onebox: nightly; since 2026-11-22 22:40:00 UTC, 55 s left
-/tmp/x/updates.lock was made by somebody else; the agent leaves it alone
+/tmp/x/updates.lock was created by another program; the agent does not touch it
 ";
-    assert_eq!(locks(&all, PLAIN), wanted);
+    assert_eq!(locks(&locks_held, PLAIN), expected);
     assert_eq!(locks(&Locks::default(), PLAIN), "No locks.\n");
 }

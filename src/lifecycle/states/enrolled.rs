@@ -57,10 +57,7 @@ pub(super) fn handle(l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outc
 fn answered(l: &mut Shared, instructions: &Instructions, credentials_stored: bool, cx: &mut Context) {
     let said_goodbye = tick_off(l);
     let node_id = l.durable.node.as_ref().map(|node| node.id.clone());
-    if l.heartbeats.server_now(cx.now.boot).is_none() {
-        // Windows and slots are judged by Cloudly's clock, which is heard now for the first time in this run.
-        cx.raise(Signal::GateChanged);
-    }
+    let clock_is_new = l.heartbeats.server_now(cx.now.boot).is_none();
     let next = l
         .heartbeats
         .accepted(instructions, node_id.as_deref().unwrap_or_default(), cx.now);
@@ -74,13 +71,17 @@ fn answered(l: &mut Shared, instructions: &Instructions, credentials_stored: boo
         }
         return;
     }
-    if instructions.clone_suspected {
-        return;
+    if !instructions.clone_suspected {
+        // Before anything may begin: an update that has been superseded must not, least of all under the new policy.
+        if let Some(desired) = &instructions.desired {
+            take_desired(l, desired.into(), desired.reset, cx);
+        }
+        take_commands(l, instructions, credentials_stored, cx);
     }
-    if let Some(desired) = &instructions.desired {
-        take_desired(l, desired.into(), desired.reset, cx);
+    if clock_is_new {
+        // Windows and slots are judged by Cloudly's clock, which is heard now for the first time in this run.
+        cx.raise(Signal::GateChanged);
     }
-    take_commands(l, instructions, credentials_stored, cx);
 }
 
 /// Cloudly has what the last heartbeat carried. True: it was the goodbye.

@@ -30,10 +30,15 @@ impl Failed {
         Self { last }
     }
 
-    /// The release was found bad earlier.
-    pub(super) fn known_bad(update: &Update, error: UpdateError, cx: &Context) -> Self {
-        Self {
-            last: update.finished(UpdateState::Failed, Some(error), cx.now.wall),
+    /// What is desired was found bad earlier.
+    pub(super) fn found_bad(l: &Shared, error: UpdateError, cx: &Context) -> State {
+        match l.durable.desired_app() {
+            Some(app) => {
+                let update = Update::new(app, cx.now.into());
+                let last = update.finished(UpdateState::Failed, Some(error), cx.now.wall);
+                State::Failed(Self { last })
+            }
+            None => State::Idle(Idle::default()),
         }
     }
 
@@ -56,14 +61,7 @@ impl Failed {
         match decide(l, cx) {
             Decision::Update(update) => Outcome::Transition(State::Staging(Staging::new(update))),
             Decision::Running if other => Outcome::Transition(State::Idle(Idle::default())),
-            Decision::KnownBad(error) if other => {
-                if let Some(app) = l.durable.desired_app() {
-                    let update = Update::new(app, cx.now.into());
-                    *self = Self::known_bad(&update, error, cx);
-                    l.heartbeats.urge();
-                }
-                Outcome::Handled
-            }
+            Decision::KnownBad(error) if other => Outcome::Transition(Self::found_bad(l, error, cx)),
             Decision::Running | Decision::KnownBad(_) | Decision::Nothing => Outcome::Handled,
         }
     }

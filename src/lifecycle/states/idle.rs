@@ -58,12 +58,13 @@ impl Idle {
         let Some(desired) = l.durable.desired_app() else {
             return Outcome::Handled;
         };
-        let reported = self.last.as_ref();
-        if reported.is_some_and(|last| last.commit == desired.release.commit) {
+        // What was gone back from stays reported as that.
+        let went_back =
+            |last: &Finished| last.commit == desired.release.commit && last.state != UpdateState::Failed;
+        if self.last.as_ref().is_some_and(went_back) {
             return Outcome::Handled;
         }
-        let update = Update::new(desired, cx.now.into());
-        Outcome::Transition(State::Failed(Failed::known_bad(&update, error, cx)))
+        Outcome::Transition(Failed::found_bad(l, error, cx))
     }
 
     /// What is desired runs without this agent's doing: it counts as succeeded, once.

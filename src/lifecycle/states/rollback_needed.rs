@@ -129,19 +129,20 @@ impl RollbackNeeded {
 
     /// Something else is desired, or the operator orders another try, or withdraws.
     fn desired_changed(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
-        let other = l
-            .durable
-            .desired_app()
-            .map(|app| app.release.commit != self.update.release.commit);
-        match (decide(l, cx), other) {
-            (Decision::Update(update), _) => Outcome::Transition(State::Staging(Staging::new(update))),
-            (_, Some(_)) => Outcome::Handled,
-            (_, None) if self.is_restoring() => Outcome::Handled,
-            (_, None) => {
-                // Nothing is desired any more and nobody goes back: the operator leaves it as it is.
-                let finished =
-                    self.update
-                        .finished(UpdateState::Failed, Some(self.error.clone()), cx.now.wall);
+        let desired = l.durable.desired_app().map(|app| app.release.commit.clone());
+        let same = desired.as_deref() == Some(self.update.commit());
+        match decide(l, cx) {
+            Decision::Update(update) => Outcome::Transition(State::Staging(Staging::new(update))),
+            // The way back comes first; where it ends, what is desired is looked at again.
+            _ if same || self.is_restoring() => Outcome::Handled,
+            // Something else is desired: what becomes of that is what the operator has to see from now on.
+            Decision::Running => Outcome::Transition(State::Idle(Idle::default())),
+            Decision::KnownBad(error) => Outcome::Transition(Failed::found_bad(l, error, cx)),
+            Decision::Nothing if desired.is_some() => Outcome::Handled,
+            // Nothing is desired any more and nobody goes back: the operator leaves it as it is.
+            Decision::Nothing => {
+                let error = Some(self.error.clone());
+                let finished = self.update.finished(UpdateState::Failed, error, cx.now.wall);
                 l.record_outcome(&finished, cx.now);
                 Outcome::Transition(Idle::after(finished))
             }

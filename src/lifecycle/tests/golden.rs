@@ -4,7 +4,8 @@
 //! changes one.
 
 use super::world::{World, release};
-use crate::lifecycle::checkpoint::{CheckpointError, VERSION, migrate};
+use crate::lifecycle::checkpoint::{CheckpointError, VERSION};
+use crate::lifecycle::migrate::migrate;
 use crate::lifecycle::report::status::update_status;
 use crate::lifecycle::{Checkpoint, Machine};
 use baseos_interfaces::states::{AgentState, UpdateState};

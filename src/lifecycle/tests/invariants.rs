@@ -1,6 +1,7 @@
 //! What must never happen, over any sequence of events.
 
 use crate::lifecycle::effect::Port;
+use crate::lifecycle::tests::diagram::render::has_arrow;
 use crate::lifecycle::tests::world::{
     Action, CommandKind, LocalRequest, PolicyKind, Reply, View, World, commit,
 };
@@ -10,6 +11,7 @@ use baseos_interfaces::states::AgentState;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
+use proptest::test_runner::FileFailurePersistence;
 use std::collections::BTreeSet;
 
 fn action() -> impl Strategy<Value = Action> {
@@ -65,8 +67,23 @@ fn played(actions: &[Action], enrolled: bool) -> World {
     world
 }
 
+/// New failures are written beside this file; `PROPTEST_CASES` and `PROPTEST_RNG_SEED` say how much is walked and where
+/// (`tests/run` prints the seed).
+fn config() -> ProptestConfig {
+    const FAILURES: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src/lifecycle/tests/invariants.proptest-regressions"
+    );
+    ProptestConfig {
+        cases: 192,
+        max_shrink_iters: 20_000,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(FAILURES))),
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     /// At most one operation a port, nothing but Register before enrolment, timers only where they belong, attempts
     /// within the budget, and nobody waits without a reason.
@@ -98,7 +115,7 @@ proptest! {
     fn a_checkpoint_is_the_whole_truth(actions in vec(action(), 0..80)) {
         let world = played(&actions, true);
         let json = serde_json::to_value(&world.disk).unwrap();
-        let back = crate::lifecycle::checkpoint::migrate(json).unwrap();
+        let back = crate::lifecycle::migrate::migrate(json).unwrap();
         prop_assert_eq!(&back, &world.disk);
     }
 
@@ -168,6 +185,20 @@ proptest! {
         prop_assert!(world.faults.is_empty(), "{:#?}", world.faults);
     }
 
+    /// Once the world lets it, the agent comes to an end that the reference model allows, and on the way does nothing
+    /// that the model forbids.
+    #[test]
+    fn comes_to_an_end_that_the_reference_model_allows(actions in vec(action(), 0..100), enrolled: bool) {
+        let mut world = played(&actions, enrolled);
+        world.settle();
+        // What was desired while Cloudly was away has come by now.
+        world.settle();
+        prop_assert!(world.undelivered().is_none() || world.machine.agent_state() == AgentState::Unenrolled);
+        prop_assert!(world.faults.is_empty(), "{:#?}", world.faults);
+        let wrong = world.model.ends().violated_by(&world);
+        prop_assert!(wrong.is_none(), "{}\n{:#?}", wrong.unwrap_or_default(), world.machine.state());
+    }
+
     /// The bad release never stays: with roll-back allowed, the agent ends with a release that proved itself.
     #[test]
     fn a_bad_release_is_tried_and_left_again(noise in vec(action(), 0..40)) {
@@ -189,10 +220,11 @@ proptest! {
     }
 }
 
-/// The walks above are worth nothing if they never get anywhere: together they must visit every state and let
-/// every effect leave.
+/// The walks above are worth nothing if they never get anywhere: together they must visit every state and let every
+/// effect leave. And they take no way that the diagram does not show.
 #[test]
-fn the_walk_is_not_vacuous() {
+fn walks_reach_every_state_and_effect_and_stay_on_the_diagram() {
+    let picture = include_str!("../../../state-diagrams/lifecycle.md");
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut states = BTreeSet::new();
     let mut effects = BTreeSet::new();
@@ -208,6 +240,12 @@ fn the_walk_is_not_vacuous() {
             states.insert(world.machine.agent_state().as_str());
         }
         effects.extend(world.effects.iter().map(Effect::name));
+        for moved in world.steps.iter().flat_map(|(_, step)| &step.transitions) {
+            assert!(
+                has_arrow(picture, moved),
+                "the diagram has no arrow for {moved:?}: give its walk a way there"
+            );
+        }
     }
     let every_state = [
         "unenrolled",

@@ -3,6 +3,8 @@
 mod diagram;
 mod golden;
 mod invariants;
+mod model;
+mod regressions;
 mod service_exits;
 mod states;
 mod world;

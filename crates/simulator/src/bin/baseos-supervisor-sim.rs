@@ -1,4 +1,4 @@
-//! A simulated Supervisor and device to try things by hand.
+//! A simulated Supervisor and device, for use by hand.
 #![forbid(unsafe_code)]
 
 use baseos_simulator::device::{Device, DeviceConfig};
@@ -15,10 +15,10 @@ struct Options {
     /// Where the Supervisor listens.
     #[arg(long, default_value = "127.0.0.1:48484")]
     listen: SocketAddr,
-    /// Where the control surface (/sim/…) listens.
+    /// Where the control API (/sim/…) listens.
     #[arg(long, default_value = "127.0.0.1:48485")]
     control: SocketAddr,
-    /// Give it a backend: API keys are asked for, and local targets give way to POST /sim/backend-target.
+    /// With a backend: API keys are required, and the target comes from POST /sim/backend-target.
     #[arg(long)]
     managed: bool,
     /// The program that stands for an image, e.g. --program agent:1=target/debug/baserunner. Repeatable.
@@ -27,10 +27,10 @@ struct Options {
     /// A variable for those programs, e.g. --env BASEOS_CLOUDLY_URL=http://127.0.0.1:8080. Repeatable.
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = name_and_value)]
     environment: Vec<(String, String)>,
-    /// The device's directory; without it a temporary one.
+    /// The device's directory; a temporary one unless given.
     #[arg(long)]
     state_dir: Option<PathBuf>,
-    /// A local target (JSON) to post at the start, as a boot service does.
+    /// A local target (JSON) to post at the start.
     #[arg(long)]
     target: Option<PathBuf>,
     /// How long things take.
@@ -42,7 +42,7 @@ struct Options {
 enum Speed {
     /// As observed.
     Recorded,
-    /// Some twenty times faster.
+    /// About twenty times faster.
     Fast,
 }
 
@@ -87,7 +87,7 @@ async fn run(options: Options) -> std::io::Result<()> {
             ..Config::default()
         },
         registry,
-        images: options.programs.into_iter().collect(),
+        programs_by_image: options.programs.into_iter().collect(),
         environment: options.environment.into_iter().collect(),
         listen: Some(options.listen),
         control: Some(options.control),

@@ -1,4 +1,4 @@
-//! Bodies that are what they should be, and some that are not.
+//! Bodies of answers, broken ones included.
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use std::io;
@@ -6,26 +6,23 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
-/// The body of an answer.
 #[derive(Debug)]
-pub(crate) enum Reply {
-    /// All of it.
+pub(crate) enum ResponseBody {
     Whole(Option<Bytes>),
-    /// The same piece for ever.
+    /// The same piece again and again.
     Endless(Bytes),
-    /// Pieces as they come.
     Stream(mpsc::UnboundedReceiver<Bytes>),
-    /// A part; then the connection breaks.
+    /// A part; then the connection is closed.
     Broken(Option<Bytes>),
 }
 
-impl Reply {
+impl ResponseBody {
     pub(crate) fn whole(body: impl Into<Bytes>) -> Self {
         Self::Whole(Some(body.into()))
     }
 }
 
-impl Body for Reply {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -43,7 +40,7 @@ impl Body for Reply {
             }
             Self::Broken(piece) => Some(match piece.take() {
                 Some(piece) => Ok(Frame::data(piece)),
-                None => Err(io::Error::other("cut off on purpose")),
+                None => Err(io::Error::other("connection closed by a scripted fault")),
             }),
         })
     }

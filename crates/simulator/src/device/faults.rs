@@ -2,19 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A fault: which requests, how often, what happens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fault {
-    /// An exact path, a prefix ending in `*`, or `*`.
+    /// An exact path, a prefix that ends in `*`, or `*`.
     pub path: String,
-    /// Only this method.
+    /// `None`: every method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// How many requests; `None`: until it is cleared.
+    /// For how many requests; `None`: until it is cleared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
-    /// What happens.
     pub kind: FaultKind,
 }
 
@@ -22,38 +20,32 @@ pub struct Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum FaultKind {
-    /// No answer ever; nothing is done.
+    /// No answer; nothing is done.
     Hang,
-    /// Everything as usual, but so much later.
-    Slow {
-        /// Milliseconds.
-        millis: u64,
-    },
+    /// The right answer after this time.
+    Slow { millis: u64 },
     /// This status; nothing is done.
-    Status {
-        /// e.g. 503.
-        code: u16,
-    },
+    Status { code: u16 },
     /// 401 `Unauthorized`, as after a change of the key; nothing is done.
     Unauthorized,
     /// 200 and a body that is not JSON; nothing is done.
     Garbage,
     /// 200 and a JSON body that never ends; nothing is done.
     EndlessBody,
-    /// 200, `Content-Encoding: gzip`, a megabyte that unpacks to some 160; nothing is done.
+    /// 200, `Content-Encoding: gzip`, 1 MB that unpacks to about 160 MB; nothing is done.
     GzipBomb,
-    /// The right answer, called `text/plain`.
+    /// The right answer with the content type `text/plain`.
     WrongContentType,
-    /// The right answer, cut off half way.
+    /// Half of the right answer, then the connection is closed.
     Truncated,
     /// The connection is closed without an answer; nothing is done.
     Dropped,
-    /// It is done, and the connection is closed without an answer: what a retry must not do twice.
+    /// It is done, then the connection is closed without an answer: a retry must not do it twice.
     DroppedAfter,
 }
 
 impl Fault {
-    /// A fault on a path, until it is cleared.
+    /// Until it is cleared.
     pub fn on(path: &str, kind: FaultKind) -> Self {
         Self {
             path: path.to_owned(),
@@ -63,7 +55,7 @@ impl Fault {
         }
     }
 
-    /// Only so many times.
+    /// For this many requests.
     #[must_use]
     pub fn times(self, count: u32) -> Self {
         Self {
@@ -94,7 +86,7 @@ impl Faults {
         self.0.clear();
     }
 
-    /// The fault that befalls this request, counted.
+    /// The fault for this request, if there is one; counts it.
     pub(crate) fn take(&mut self, method: &str, path: &str) -> Option<FaultKind> {
         let at = self.0.iter().position(|fault| fault.matches(method, path))?;
         let fault = &mut self.0[at];
@@ -109,7 +101,7 @@ impl Faults {
     }
 }
 
-/// A gzip stream that unpacks to 258 times itself and more: one literal, then copies of it.
+/// A gzip stream that unpacks to more than 150 times its size: one literal, then copies of it.
 pub(crate) fn gzip_bomb() -> Vec<u8> {
     // Header; then deflate with the fixed codes: symbol 285 (copy 258 bytes) is 11000101, distance 1 is 00000.
     let mut bytes = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
@@ -147,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counted_fault_befalls_that_many_requests_and_no_other_path() {
+    fn a_counted_fault_applies_to_that_many_requests_of_its_path() {
         let mut faults = Faults::default();
         faults.add(Fault::on("/v2/*", FaultKind::Hang).times(2));
         assert_eq!(faults.take("GET", "/v1/device"), None);

@@ -1,8 +1,8 @@
 //! The real `cloudly serve`, and its admin API.
 
-use super::http::{Address, Response, call};
-use super::wait::wait_until;
-use super::{Error, Result};
+use crate::harness::error::{Error, Result};
+use crate::harness::http::{Address, Response, call};
+use crate::text::last_lines;
 use baseos_interfaces::admin::{
     AuditRecord, CommandRecord, CreateCommand, CreateJoinToken, CreateRelease, CreatedJoinToken, DesiredSet,
     EventRecord, NodeRecord, Page, ReleaseRecord, SetDesired,
@@ -16,23 +16,23 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-/// How Cloudly is started.
+/// How long it may take to listen.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
 #[derive(Clone, Debug)]
 pub struct CloudlyConfig {
-    /// The `cloudly` program.
     pub program: PathBuf,
-    /// Where its database, token files and log are.
+    /// For its database, token files and log.
     pub dir: PathBuf,
-    /// More variables, e.g. `CLOUDLY_HEARTBEAT_SECONDS`.
     pub environment: BTreeMap<String, String>,
-    /// Where it listens; a free port of the loopback interface unless given.
+    /// `HOST:PORT`
     pub listen: String,
 }
 
 impl CloudlyConfig {
-    /// Heartbeats each second, so that nothing waits for them.
+    /// With a heartbeat each second, on a free port of the loopback interface.
     pub fn new(program: &Path, dir: &Path) -> Self {
-        let quick = [
+        let intervals = [
             "CLOUDLY_HEARTBEAT_SECONDS",
             "CLOUDLY_ACTIVE_HEARTBEAT_SECONDS",
             "CLOUDLY_MIN_HEARTBEAT_SECONDS",
@@ -40,13 +40,13 @@ impl CloudlyConfig {
         Self {
             program: program.to_owned(),
             dir: dir.to_owned(),
-            environment: quick.map(|name| (name.to_owned(), "1".to_owned())).into(),
+            environment: intervals.map(|name| (name.to_owned(), "1".to_owned())).into(),
             listen: "127.0.0.1:0".to_owned(),
         }
     }
 }
 
-/// A running Cloudly; it ends with this.
+/// A running Cloudly; it ends when this is dropped.
 pub struct Cloudly {
     config: CloudlyConfig,
     child: Child,
@@ -86,18 +86,18 @@ impl Cloudly {
             .take()
             .ok_or_else(|| Error::new("no standard output"))?;
         let mut lines = BufReader::new(out).lines();
-        let first = tokio::time::timeout(Duration::from_secs(20), lines.next_line()).await;
+        let first = tokio::time::timeout(START_LIMIT, lines.next_line()).await;
         let first = first
             .ok()
             .and_then(|line| line.ok().flatten())
             .unwrap_or_default();
         let Some(url) = first.strip_prefix("cloudly listening on ").map(str::to_owned) else {
-            let tail = tail(&log_file(&config), 20);
+            let log = log_tail(&config, 20);
             return Err(Error::new(format!(
-                "cloudly did not say where it listens but `{first}`; its log:\n{tail}"
+                "cloudly printed `{first}` instead of where it listens; its log:\n{log}"
             )));
         };
-        // Whatever it writes later must not block it.
+        // A full pipe would block it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let address = Address::parse(&url)?;
         Ok(Self {
@@ -113,26 +113,16 @@ impl Cloudly {
         &self.url
     }
 
-    /// The file with the admin token.
     pub fn admin_token_file(&self) -> PathBuf {
         self.config.dir.join("admin-token")
     }
 
-    /// Ends it hard and starts it again on the same port with the same database.
-    ///
-    /// # Errors
-    /// When it does not start again.
-    pub async fn restart(&mut self) -> Result<()> {
-        self.kill().await;
-        self.start_again().await
-    }
-
-    /// SIGKILL, and wait.
+    /// SIGKILL; waits for the end of the process.
     pub async fn kill(&mut self) {
         let _ = self.child.kill().await;
     }
 
-    /// Starts it again after [`Cloudly::kill`].
+    /// Starts it after [`Cloudly::kill`], on the same port with the same database.
     ///
     /// # Errors
     /// When it does not start.
@@ -179,51 +169,42 @@ impl Cloudly {
             .map_err(|error| Error::new(format!("GET {path}: {error}")))
     }
 
-    /// Mints a join token.
-    ///
     /// # Errors
     /// When Cloudly refuses.
-    pub async fn create_join_token(&self, wish: &CreateJoinToken) -> Result<CreatedJoinToken> {
-        self.send("POST", "/join-tokens", wish).await
+    pub async fn create_join_token(&self, request: &CreateJoinToken) -> Result<CreatedJoinToken> {
+        self.send("POST", "/join-tokens", request).await
     }
 
-    /// Publishes a release.
-    ///
     /// # Errors
     /// When Cloudly refuses.
     pub async fn create_release(&self, release: &CreateRelease) -> Result<ReleaseRecord> {
         self.send("POST", "/releases", release).await
     }
 
-    /// Says what is desired of all nodes, or of one.
+    /// Of all nodes, or of one.
     ///
     /// # Errors
     /// When Cloudly refuses.
-    pub async fn set_desired(&self, node: Option<&str>, wish: &SetDesired) -> Result<DesiredSet> {
+    pub async fn set_desired(&self, node: Option<&str>, request: &SetDesired) -> Result<DesiredSet> {
         match node {
-            None => self.send("PUT", "/desired", wish).await,
-            Some(node) => self.send("PUT", &format!("/nodes/{node}/desired"), wish).await,
+            None => self.send("PUT", "/desired", request).await,
+            Some(node) => self.send("PUT", &format!("/nodes/{node}/desired"), request).await,
         }
     }
 
-    /// All nodes of the first page.
-    ///
+    /// First page.
     /// # Errors
     /// When Cloudly refuses.
     pub async fn nodes(&self) -> Result<Vec<NodeRecord>> {
         Ok(self.get::<Page<NodeRecord>>("/nodes").await?.items)
     }
 
-    /// One node.
-    ///
     /// # Errors
     /// When Cloudly refuses.
     pub async fn node(&self, id: &str) -> Result<NodeRecord> {
         self.get(&format!("/nodes/{id}")).await
     }
 
-    /// Gives a node a command.
-    ///
     /// # Errors
     /// When Cloudly refuses.
     pub async fn create_command(&self, node: &str, command: &CreateCommand) -> Result<CommandRecord> {
@@ -231,7 +212,7 @@ impl Cloudly {
             .await
     }
 
-    /// The commands of a node, first page.
+    /// First page.
     ///
     /// # Errors
     /// When Cloudly refuses.
@@ -242,7 +223,7 @@ impl Cloudly {
             .items)
     }
 
-    /// The events a node sent, newest first, first page.
+    /// The events of a node, newest first, first page.
     ///
     /// # Errors
     /// When Cloudly refuses.
@@ -251,22 +232,19 @@ impl Cloudly {
         Ok(self.get::<Page<EventRecord>>(&path).await?.items)
     }
 
-    /// An operator's decision about a node: `approve`, `suspend`, `restore`, `remove`, `clear-clone`.
+    /// An operator's action on a node: `approve`, `suspend`, `restore`, `remove`, `clear-clone`.
     ///
     /// # Errors
     /// When Cloudly refuses.
-    pub async fn decide(&self, node: &str, verb: &str) -> Result<()> {
-        let answer = self.admin("POST", &format!("/nodes/{node}/{verb}"), None).await?;
-        if answer.is_success() {
-            return Ok(());
-        }
-        Err(Error::new(format!(
-            "{verb} {node}: {}: {}",
-            answer.status, answer.body
-        )))
+    pub async fn act_on_node(&self, node: &str, action: &str) -> Result<()> {
+        let path = format!("/nodes/{node}/{action}");
+        let answer = self.admin("POST", &path, None).await?;
+        answer
+            .success()
+            .map_err(|error| Error::new(format!("POST {path}: {error}")))
     }
 
-    /// The audit log, first page.
+    /// First page of the audit log.
     ///
     /// # Errors
     /// When Cloudly refuses.
@@ -274,24 +252,9 @@ impl Cloudly {
         Ok(self.get::<Page<AuditRecord>>("/audit").await?.items)
     }
 
-    /// Waits until there is exactly one node, and returns it.
-    ///
-    /// # Errors
-    /// When there is none, or more, for so long.
-    pub async fn wait_for_node(&self, timeout: Duration) -> Result<NodeRecord> {
-        wait_until("one node is enrolled", timeout, async || {
-            let mut nodes = self.nodes().await.map_err(|error| error.to_string())?;
-            match (nodes.pop(), nodes.len()) {
-                (Some(node), 0) => Ok(node),
-                (_, others) => Err(format!("{others} others")),
-            }
-        })
-        .await
-    }
-
-    /// The end of its log.
+    /// The last lines of its log.
     pub fn log_tail(&self, lines: usize) -> String {
-        tail(&log_file(&self.config), lines)
+        log_tail(&self.config, lines)
     }
 }
 
@@ -299,10 +262,9 @@ fn log_file(config: &CloudlyConfig) -> PathBuf {
     config.dir.join("cloudly.log")
 }
 
-fn tail(file: &Path, lines: usize) -> String {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    let all: Vec<&str> = text.lines().collect();
-    all[all.len().saturating_sub(lines)..].join("\n")
+fn log_tail(config: &CloudlyConfig, lines: usize) -> String {
+    let text = std::fs::read_to_string(log_file(config)).unwrap_or_default();
+    last_lines(&text, lines)
 }
 
 impl std::fmt::Debug for Cloudly {

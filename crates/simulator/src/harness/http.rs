@@ -1,6 +1,6 @@
-//! The smallest HTTP client that does: one request, one connection, TCP or Unix socket, no TLS.
+//! A small HTTP client: one connection for each request, TCP or Unix socket, no TLS.
 
-use super::{Error, Result};
+use crate::harness::error::{Error, Result};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
@@ -11,17 +11,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-/// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// `http://host:port`
     Tcp(SocketAddr),
-    /// A Unix socket.
     Unix(PathBuf),
 }
 
 impl Address {
-    /// Reads `http://127.0.0.1:PORT`.
+    /// From `http://127.0.0.1:PORT`.
     ///
     /// # Errors
     /// When it is something else.
@@ -34,40 +31,40 @@ impl Address {
     }
 }
 
-/// An answer.
 #[derive(Clone, Debug)]
 pub struct Response {
-    /// HTTP status.
     pub status: u16,
-    /// The body as text.
     pub body: String,
 }
 
 impl Response {
-    /// Whether the status is 2xx.
-    pub fn is_success(&self) -> bool {
-        (200..300).contains(&self.status)
+    /// # Errors
+    /// When the status is not 2xx; with status and body.
+    pub fn success(&self) -> Result<()> {
+        if (200..300).contains(&self.status) {
+            return Ok(());
+        }
+        Err(Error::new(format!("answered {}: {}", self.status, self.body)))
     }
 
     /// The body of a 2xx answer.
     ///
     /// # Errors
-    /// When the status is another, or the body is not of that form.
+    /// When the status is not 2xx, or the body is not of this form.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        if !self.is_success() {
-            return Err(Error::new(format!("answered {}: {}", self.status, self.body)));
-        }
+        self.success()?;
         serde_json::from_str(&self.body).map_err(|error| Error::new(format!("{error} in: {}", self.body)))
     }
 }
 
-/// What the local API is told of its client: a lock's holder reads `onebox`.
-const LOCAL_CLIENT: &str = "onebox/1.0";
+/// The client's name for the local API, which becomes the holder of a lock: `onebox`.
+const LOCAL_USER_AGENT: &str = "onebox/1.0";
 
-/// Makes a call; the answer has to be there within ten seconds.
-///
+/// How long an answer may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
 /// # Errors
-/// When there is no answer.
+/// When there is no answer within 30 seconds.
 pub async fn call(
     address: &Address,
     method: &str,
@@ -75,60 +72,14 @@ pub async fn call(
     bearer: Option<&str>,
     body: Option<String>,
 ) -> Result<Response> {
-    let exchange = async {
-        match address {
-            Address::Tcp(tcp) => {
-                send(
-                    TcpStream::connect(tcp).await?,
-                    &tcp.to_string(),
-                    method,
-                    path,
-                    bearer,
-                    body,
-                )
-                .await
-            }
-            // Any name reaches a Unix socket; `localhost` is the one the agent allows.
-            Address::Unix(file) => {
-                send(
-                    UnixStream::connect(file).await?,
-                    "localhost",
-                    method,
-                    path,
-                    bearer,
-                    body,
-                )
-                .await
-            }
-        }
+    let mut request = hyper::Request::builder().method(method).uri(path);
+    request = match address {
+        Address::Tcp(address) => request.header("host", address.to_string()),
+        // The only name that the agent accepts.
+        Address::Unix(_) => request
+            .header("host", "localhost")
+            .header("user-agent", LOCAL_USER_AGENT),
     };
-    let what = format!("{method} {path}");
-    match tokio::time::timeout(Duration::from_secs(10), exchange).await {
-        Ok(answer) => answer.map_err(|error| Error::new(format!("{what}: {error}"))),
-        Err(_) => Err(Error::new(format!("{what}: no answer within 10 s"))),
-    }
-}
-
-async fn send(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    host: &str,
-    method: &str,
-    path: &str,
-    bearer: Option<&str>,
-    body: Option<String>,
-) -> Result<Response> {
-    let failed = |error: hyper::Error| Error::new(error.to_string());
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(failed)?;
-    let connection = tokio::spawn(connection);
-    let mut request = hyper::Request::builder()
-        .method(method)
-        .uri(path)
-        .header("host", host);
-    if host == "localhost" {
-        request = request.header("user-agent", LOCAL_CLIENT);
-    }
     if let Some(token) = bearer {
         request = request.header("authorization", format!("Bearer {token}"));
     }
@@ -138,6 +89,31 @@ async fn send(
     let request = request
         .body(Full::new(Bytes::from(body.unwrap_or_default())))
         .map_err(|error| Error::new(error.to_string()))?;
+    let exchange = async {
+        match address {
+            Address::Tcp(address) => send(TcpStream::connect(address).await?, request).await,
+            Address::Unix(file) => send(UnixStream::connect(file).await?, request).await,
+        }
+    };
+    let what = format!("{method} {path}");
+    match tokio::time::timeout(LIMIT, exchange).await {
+        Ok(answer) => answer.map_err(|error| Error::new(format!("{what}: {error}"))),
+        Err(_) => Err(Error::new(format!(
+            "{what}: no answer within {} s",
+            LIMIT.as_secs()
+        ))),
+    }
+}
+
+async fn send(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: hyper::Request<Full<Bytes>>,
+) -> Result<Response> {
+    let failed = |error: hyper::Error| Error::new(error.to_string());
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(failed)?;
+    let connection = tokio::spawn(connection);
     let answer = sender.send_request(request).await.map_err(failed)?;
     let status = answer.status().as_u16();
     let body = answer.into_body().collect().await.map_err(failed)?.to_bytes();

@@ -1,16 +1,15 @@
-//! What whole-program tests and the demo need: the other programs, and looks at them from outside.
+//! What tests of whole programs and the demo need: the other programs, and their state as seen from outside.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), baseos_simulator::harness::Error> {
-//! use baseos_simulator::harness::{Programs, Stage, StageOptions, Version};
+//! use baseos_simulator::harness::{Programs, TestRelease, Testbed, TestbedOptions};
 //! use std::time::Duration;
 //!
 //! let programs = Programs::beside("target/debug/baserunner")?;
-//! let stage = Stage::start(StageOptions::new(programs)).await?;
-//! let v2 = Version::new("b2b2b2b2", "2.0.0", "onebox:2");
-//! stage.publish(&v2).await?;
-//! stage.desire(Some("b2b2b2b2"), stage.quick_policy()).await?;
-//! stage.wait_node("v2 runs", Duration::from_secs(30), |node| {
+//! let testbed = Testbed::start(TestbedOptions::new(programs)).await?;
+//! testbed.publish(&TestRelease::new("b2b2b2b2", "2.0.0", "onebox:2")).await?;
+//! testbed.set_desired(Some("b2b2b2b2"), testbed.quick_policy()).await?;
+//! testbed.wait_node("2.0.0 runs", Duration::from_secs(30), |node| {
 //!     node.status.as_ref().is_some_and(|status| status.release.running.as_deref() == Some("b2b2b2b2"))
 //! })
 //! .await?;
@@ -18,53 +17,26 @@
 //! # }
 //! ```
 
-mod agent;
+mod cases;
 mod cloudly;
+mod error;
 mod http;
+mod local_api;
+mod programs;
 mod release;
-mod stage;
+mod slots;
+mod state_file;
+mod testbed;
 mod wait;
 
-pub use agent::{Agent, read_state};
+pub use cases::run_cases;
 pub use cloudly::{Cloudly, CloudlyConfig};
+pub use error::{Error, Result};
 pub use http::{Address, Response, call};
-pub use release::{APP_ID, Version};
-pub use stage::{Programs, Stage, StageOptions};
-pub use wait::wait_until;
-
-/// What went wrong, in words. Its `Debug` is those words too, so that `unwrap` in a test shows them as they are.
-#[derive(thiserror::Error)]
-#[error("{0}")]
-pub struct Error(String);
-
-impl Error {
-    /// An error of the caller's own, in words.
-    pub fn because(text: impl Into<String>) -> Self {
-        Self::new(text)
-    }
-
-    pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-}
-
-impl std::fmt::Debug for Error {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl From<std::io::Error> for Error {
-    fn from(error: std::io::Error) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl From<serde_json::Error> for Error {
-    fn from(error: serde_json::Error) -> Self {
-        Self(error.to_string())
-    }
-}
-
-/// [`Error`]'s.
-pub type Result<T> = std::result::Result<T, Error>;
+pub use local_api::LocalApi;
+pub use programs::Programs;
+pub use release::{APP_ID, TestRelease};
+pub use slots::{Slot, slot_for_agent};
+pub use state_file::{read_state, stored_node_id};
+pub use testbed::{Testbed, TestbedOptions};
+pub use wait::{ensure, wait_until};

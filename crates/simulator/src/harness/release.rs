@@ -1,4 +1,4 @@
-//! Releases with two services, the agent and Onebox, as Cloudly takes them and as a boot service posts them.
+//! Releases with two services, the agent and Onebox, in the forms of Cloudly and of the Supervisor.
 
 use crate::json::Json;
 use baseos_interfaces::admin::CreateRelease;
@@ -6,28 +6,24 @@ use baseos_interfaces::desired::Service;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// The app's id on the device.
+/// The id of the app on the device.
 pub const APP_ID: u64 = 1;
 
 /// A release of the demo and the tests.
 #[derive(Clone, Debug)]
-pub struct Version {
-    /// The commit: hex with a letter.
+pub struct TestRelease {
+    /// Hex with a letter.
     pub commit: String,
-    /// For people.
     pub version: String,
-    /// The agent's image.
     pub agent_image: String,
-    /// Onebox's image.
     pub onebox_image: String,
-    /// Onebox's compose keys.
     pub onebox_composition: Map<String, Value>,
-    /// More environment for the agent; changing it makes the release replace the agent.
+    /// A change of it makes the release replace the agent.
     pub agent_environment: BTreeMap<String, String>,
 }
 
-impl Version {
-    /// A release whose agent is `baserunner:1`.
+impl TestRelease {
+    /// The agent's image is `baserunner:1`.
     pub fn new(commit: &str, version: &str, onebox_image: &str) -> Self {
         Self {
             commit: commit.to_owned(),
@@ -39,16 +35,15 @@ impl Version {
         }
     }
 
-    /// With another image of the agent: the release replaces the agent itself.
+    /// With another image of the agent: the release replaces the agent.
     #[must_use]
-    pub fn with_agent(self, image: &str) -> Self {
+    pub fn with_agent_image(self, image: &str) -> Self {
         Self {
             agent_image: image.to_owned(),
             ..self
         }
     }
 
-    /// With this restart policy for Onebox.
     #[must_use]
     pub fn with_onebox_restart(mut self, policy: &str) -> Self {
         self.onebox_composition
@@ -57,7 +52,7 @@ impl Version {
     }
 
     /// For `POST /baseos/v1/admin/releases`.
-    pub fn release(&self) -> CreateRelease {
+    pub fn create_request(&self) -> CreateRelease {
         let agent = Service {
             image: self.agent_image.clone(),
             environment: self.agent_environment.clone(),
@@ -82,9 +77,9 @@ impl Version {
         }
     }
 
-    /// For `POST /v2/local/target-state`, as the boot service posts the release a device is delivered with.
+    /// For `POST /v2/local/target-state`, as a device is delivered with its first release.
     pub fn local_target(&self, device_name: &str) -> Json {
-        let release = self.release();
+        let release = self.create_request();
         let services: Map<String, Value> = (1u64..)
             .zip(&release.services)
             .map(|(id, (name, service))| {
@@ -105,7 +100,7 @@ impl Version {
         apps.insert(APP_ID.to_string(), app);
         let config = json!({ "SUPERVISOR_LOCAL_MODE": "true" });
         let target = json!({ "local": { "name": device_name, "config": config, "apps": apps } });
-        // What was just written reads back.
+        // The output of serde_json is valid JSON.
         Json::parse(target.to_string().as_bytes()).unwrap_or(Json::Null)
     }
 }

@@ -1,32 +1,39 @@
-//! Waiting for something, with a limit and a useful message.
+//! Waiting with a limit and a useful message.
 
-use super::{Error, Result};
 use crate::clock::{Clock, sleep};
+use crate::harness::error::{Error, Result};
 use std::time::Duration;
 
-/// How often is looked.
-const LOOK: Duration = Duration::from_millis(50);
+const INTERVAL: Duration = Duration::from_millis(50);
 
-/// Looks until there is something, at most so long.
+/// Calls `look` until it finds something.
 ///
 /// # Errors
-/// When the time is over: what was waited for, and what was there instead at the last look.
+/// When that took longer than the limit: what was expected, and what `look` found instead at last.
 pub async fn wait_until<T>(
-    what: &str,
-    timeout: Duration,
+    expected: &str,
+    limit: Duration,
     mut look: impl AsyncFnMut() -> std::result::Result<T, String>,
 ) -> Result<T> {
     let clock = Clock::start();
     loop {
         match look().await {
             Ok(found) => return Ok(found),
-            Err(instead) if clock.now() >= timeout => {
+            Err(instead) if clock.now() >= limit => {
                 return Err(Error::new(format!(
-                    "{what}: not after {} s; instead: {instead}",
-                    timeout.as_secs_f32()
+                    "{expected}: not within {} s; instead: {instead}",
+                    limit.as_secs_f32()
                 )));
             }
-            Err(_) => sleep(LOOK).await,
+            Err(_) => sleep(INTERVAL).await,
         }
     }
+}
+
+/// For [`wait_until`]: the error is what there is instead.
+///
+/// # Errors
+/// When the condition is false.
+pub fn ensure(condition: bool, instead: impl FnOnce() -> String) -> std::result::Result<(), String> {
+    condition.then_some(()).ok_or_else(instead)
 }

@@ -1,26 +1,18 @@
-//! Calls that do something to the app: restart, restart-service, stop, start, reboot.
+//! Calls that act on the app: restart, restart-service, stop, start, reboot.
 
 use crate::json::{Json, object};
-use crate::supervisor::apply::Step;
-use crate::supervisor::calls::{Answer, Reply};
-use crate::supervisor::engine::StopFor;
-use crate::supervisor::locking::lock_message;
-use crate::supervisor::{App, Container, Service};
-use crate::supervisor::{Effect, Supervisor, Timer};
+use crate::supervisor::api::{Answer, Reply, is_forced};
+use crate::supervisor::apply_state::Step;
+use crate::supervisor::container::{Container, StopReason};
+use crate::supervisor::effect::Effect;
+use crate::supervisor::model::{PendingRestart, Supervisor};
+use crate::supervisor::target::{App, Service};
+use crate::supervisor::timer::Timer;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// A restart that is being carried out; it is answered when it is done.
-#[derive(Debug)]
-pub(crate) struct Op {
-    ticket: u64,
-    again: Vec<(App, Service)>,
-    /// Of the whole app: the target is applied afterwards, back-off or not (u05-force).
-    whole: bool,
-}
-
 impl Supervisor {
-    /// `POST /v2/applications/:id/restart`: every container of the app is made anew.
+    /// `POST /v2/applications/:id/restart`: all containers of the app are made again.
     pub(crate) fn restart_app(&mut self, app: u64, force: bool) -> Reply {
         let ids = self.ids(|container| container.app_id == app);
         if ids.is_empty() {
@@ -32,7 +24,7 @@ impl Supervisor {
         if let Some(message) = self.locked(app, force) {
             return Reply::Answer(Answer::failed(423, &message));
         }
-        self.begin_op(&ids, true)
+        self.begin_restart(&ids, true)
     }
 
     /// `POST /v2/applications/:id/restart-service`.
@@ -44,7 +36,7 @@ impl Supervisor {
         if let Some(message) = self.locked(app, is_forced(body)) {
             return Reply::Answer(Answer::failed(423, &message));
         }
-        self.begin_op(&[id], false)
+        self.begin_restart(&[id], false)
     }
 
     /// `POST /v2/applications/:id/stop-service`.
@@ -54,8 +46,8 @@ impl Supervisor {
             Ok(id) => match self.locked(app, is_forced(body)) {
                 Some(message) => Reply::Answer(Answer::failed(423, &message)),
                 None => {
-                    self.tell("Killing service", &id);
-                    self.stop(&id, StopFor::Hand);
+                    self.log_about("Killing service", &id);
+                    self.stop(&id, StopReason::Manual);
                     Reply::Answer(Answer::text(200, "OK"))
                 }
             },
@@ -72,7 +64,7 @@ impl Supervisor {
                     .iter()
                     .any(|container| container.id == id && container.status() == "Running");
                 if !runs {
-                    self.tell("Starting service", &id);
+                    self.log_about("Starting service", &id);
                     self.start(&id);
                 }
                 Answer::text(200, "OK")
@@ -80,7 +72,7 @@ impl Supervisor {
         })
     }
 
-    /// `POST /v1/reboot`: 202, then the API is gone at once (local-api-reboot).
+    /// `POST /v1/reboot`: 202, then the API is gone (local-api-reboot).
     pub(crate) fn reboot(&mut self, force: bool) -> Reply {
         let apps: BTreeSet<u64> = self.containers.iter().map(|container| container.app_id).collect();
         for app in apps {
@@ -96,22 +88,13 @@ impl Supervisor {
         ))
     }
 
-    /// The message of a lock that stands in the way; force removes it.
+    /// The message of a lock that is in the way; force removes it.
     fn locked(&mut self, app: u64, force: bool) -> Option<String> {
-        let force = force || self.lock_override();
         let target = self.target.clone();
-        for (app, service) in self.lockable(&target, &BTreeSet::from([app])) {
-            if self.locks.held(app, &service) {
-                if !force {
-                    return Some(lock_message(app, &service));
-                }
-                self.locks.remove(app, &service);
-            }
-        }
-        None
+        self.check_locks(&target, &BTreeSet::from([app]), force)
     }
 
-    /// The container a service call means. With one container in the app any name is accepted.
+    /// The container that a service call means. With one container in the app any name is accepted.
     fn service(&self, app: u64, body: &Json) -> Result<String, Answer> {
         let ids = self.ids(|container| container.app_id == app);
         let name = body.get("serviceName").and_then(Json::as_str);
@@ -151,20 +134,24 @@ impl Supervisor {
             .collect()
     }
 
-    fn begin_op(&mut self, ids: &[String], whole: bool) -> Reply {
-        if self.op.is_some() {
+    fn begin_restart(&mut self, ids: &[String], whole_app: bool) -> Reply {
+        if self.restart.is_some() {
             return Reply::Answer(Answer::failed(503, "another action is under way"));
         }
-        let ticket = self.number();
-        let again = self
+        let ticket = self.next_number();
+        let services = self
             .containers
             .iter()
             .filter(|container| ids.contains(&container.id))
-            .map(spec)
+            .map(made_from)
             .collect();
-        self.op = Some(Op { ticket, again, whole });
-        if whole {
-            // It takes the place of the apply loop, its back-off included.
+        self.restart = Some(PendingRestart {
+            ticket,
+            services,
+            whole_app,
+        });
+        if whole_app {
+            // It replaces the apply loop, its back-off included.
             self.cancel(|timer| {
                 matches!(
                     timer,
@@ -175,44 +162,41 @@ impl Supervisor {
             self.apply.reported = false;
         }
         for id in ids {
-            self.stop(id, StopFor::Op);
+            self.stop(id, StopReason::Restart);
         }
         Reply::Later(ticket)
     }
 
-    pub(crate) fn op_start(&mut self) {
+    pub(crate) fn restart_start(&mut self) {
         let timing = &self.config.timing;
         let delay = timing.start + timing.restart_service;
-        self.after(delay, Timer::OpDone);
+        self.after(delay, Timer::RestartDone);
     }
 
-    pub(crate) fn op_done(&mut self) {
-        let Some(op) = self.op.take() else { return };
-        for (app, service) in &op.again {
+    pub(crate) fn restart_done(&mut self) {
+        let Some(restart) = self.restart.take() else {
+            return;
+        };
+        for (app, service) in &restart.services {
             let id = self.create(app, service);
-            self.tell("Starting service", &id);
+            self.log_about("Starting service", &id);
             if self.start(&id) {
-                self.tell("Started service", &id);
+                self.log_about("Started service", &id);
             }
         }
         self.effects.push(Effect::Answer {
-            ticket: op.ticket,
+            ticket: restart.ticket,
             answer: Answer::text(200, "OK"),
         });
-        if op.whole {
+        if restart.whole_app {
             self.apply.step = Step::Idle;
             self.trigger(false, true);
         }
     }
 }
 
-pub(crate) fn is_forced(body: &Json) -> bool {
-    body.get("force")
-        .is_some_and(|force| force.is_true() || force.as_str() == Some("true"))
-}
-
 /// What a container was made from, to make it again.
-fn spec(container: &Container) -> (App, Service) {
+fn made_from(container: &Container) -> (App, Service) {
     let service = Service {
         name: container.service.clone(),
         id: container.service_id,

@@ -1,80 +1,18 @@
-//! The apply loop: from what is to what shall be, with back-off.
+//! The apply loop: from the present state to the target, with back-off.
 //!
-//! One step at a time is planned from the present state and the *present* target, so a newer post takes effect at
-//! the next plan, and not before: a running back-off is not interrupted by it (u05-poll-good-after-bad).
+//! Each step is planned from the present state and the *present* target. A newer post takes effect at the next plan
+//! and not before: it does not interrupt a back-off (u05-poll-good-after-bad).
 
-use crate::supervisor::container::ImageRow;
-use crate::supervisor::engine::StopFor;
-use crate::supervisor::registry::Pull;
-use crate::supervisor::target::{App, Service, Target};
-use crate::supervisor::work::{first_of, services};
-use crate::supervisor::{Supervisor, Timer};
-use std::collections::BTreeSet;
+use crate::supervisor::apply_state::{Apply, Step};
+use crate::supervisor::changes::without_dependencies;
+use crate::supervisor::container::StopReason;
+use crate::supervisor::model::Supervisor;
+use crate::supervisor::target::{App, Target};
+use crate::supervisor::timer::Timer;
 use std::time::Duration;
 
-/// What the apply is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Step {
-    /// Nothing: `appState` is `applied`.
-    #[default]
-    Idle,
-    /// Looks what has to be done next.
-    Planning,
-    /// Fetches images.
-    Pulling,
-    /// Stops containers.
-    Stopping,
-    /// Starts containers.
-    Starting,
-    /// Writes the commit down.
-    Settling,
-    /// Waits after a failure.
-    Backoff,
-}
-
-/// The state of the apply loop; lost when the Supervisor's process ends.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Apply {
-    pub(crate) step: Step,
-    /// Taken when the apply begins; a later post's force has no effect (u05-force).
-    pub(crate) force: bool,
-    /// How often it failed in a row.
-    pub(crate) failures: u32,
-    /// `update_failed` of /v1/device.
-    pub(crate) failed: bool,
-    /// `update_downloaded` of /v1/device.
-    pub(crate) downloaded: bool,
-    /// Done but for `appState`: `update_pending` turns first (u05-poll-good-after-bad, at 9.01).
-    pub(crate) reported: bool,
-    /// The target this plan was made for.
-    seen: u64,
-    pub(crate) pulls: Vec<PullState>,
-    /// Managed: rows of images that are being deleted.
-    pub(crate) deleting: Vec<ImageRow>,
-    starting: Vec<(App, Service)>,
-    pub(crate) locked_apps: BTreeSet<u64>,
-}
-
-/// An image that is being fetched.
-#[derive(Clone, Debug)]
-pub(crate) struct PullState {
-    pub(crate) row: ImageRow,
-    began: Duration,
-    takes: Duration,
-    error: Option<String>,
-    done: bool,
-}
-
-impl PullState {
-    pub(crate) fn percent(&self, now: Duration) -> u64 {
-        let elapsed = now.saturating_sub(self.began).as_millis();
-        let percent = (elapsed * 100).checked_div(self.takes.as_millis()).unwrap_or(0);
-        u64::try_from(percent.min(99)).unwrap_or(99)
-    }
-}
-
 impl Supervisor {
-    /// A new target is there, or an apply is asked for.
+    /// Begins an apply, or with `cancel` ends a back-off.
     pub(crate) fn trigger(&mut self, force: bool, cancel: bool) {
         match self.apply.step {
             Step::Idle => {
@@ -94,7 +32,7 @@ impl Supervisor {
                 let delay = self.config.timing.apply_begin;
                 self.after(delay, Timer::Plan);
             }
-            // The loop reads the target anew at its next plan; nothing else of this call survives.
+            // The loop reads the target again at its next plan; the rest of this call has no effect.
             _ => {}
         }
     }
@@ -112,31 +50,31 @@ impl Supervisor {
             return;
         }
         self.apply.step = Step::Planning;
-        self.apply.seen = self.target_version;
+        self.apply.planned_version = self.target_version;
         let target = self.target.clone();
         if self.begin_pulls(&target) {
             return;
         }
-        let work = self.work(&target);
-        if work.is_empty() {
+        let changes = self.changes(&target);
+        if changes.is_empty() {
             if !self.clean_up_images(&target) {
                 self.settle(&target);
             }
             return;
         }
-        if let Some(lock) = self.lock_held(&target, &work.apps) {
+        if let Some(lock) = self.check_locks(&target, &changes.apps, self.apply.force) {
             return self.fail(&format!("Updates are locked: {lock}"));
         }
-        self.take_locks(&target, &work.apps);
-        if !work.gone.is_empty() {
+        self.take_locks(&target, &changes.apps);
+        if !changes.removed.is_empty() {
             self.apply.step = Step::Stopping;
-            for id in &work.gone {
-                self.stop(id, StopFor::Apply);
+            for id in &changes.removed {
+                self.stop(id, StopReason::Apply);
             }
             return;
         }
         self.change_volumes(&target);
-        for (id, app, service) in &work.renamed {
+        for (id, app, service) in &changes.renamed {
             if let Some(container) = self.containers.iter_mut().find(|container| container.id == *id) {
                 container.image_id = service.image_id;
                 container.release_id = app.release_id;
@@ -146,134 +84,14 @@ impl Supervisor {
         if self.clean_up_images(&target) {
             return;
         }
-        if work.started.is_empty() {
+        if changes.to_start.is_empty() {
             self.after(Duration::ZERO, Timer::Plan);
         } else {
             self.apply.step = Step::Starting;
-            self.apply.starting = first_of(work.started);
+            self.apply.starting = without_dependencies(changes.to_start);
             let delay = self.config.timing.start;
             self.after(delay, Timer::StartDone);
         }
-    }
-
-    /// Fetches what is missing; rows for what is there already are only written down.
-    fn begin_pulls(&mut self, target: &Target) -> bool {
-        let timing = self.config.timing.clone();
-        self.apply.pulls.clear();
-        for (app, service) in services(target) {
-            let row = ImageRow::of(app, service);
-            if self.images.contains(&row.name) {
-                if !self.rows.contains(&row) {
-                    self.rows.push(row);
-                }
-                continue;
-            }
-            if self.apply.pulls.iter().any(|pull| pull.row.name == row.name) {
-                continue;
-            }
-            let image = self.registry.image(&row.name);
-            let whole = image.pull_time(timing.pull_bytes_per_second);
-            let (time, error) = if self.registry.down {
-                (timing.pull_fail, Some("connect: connection refused".to_owned()))
-            } else {
-                match image.pull {
-                    Pull::Missing => (
-                        timing.pull_fail,
-                        Some("(HTTP code 404) manifest unknown".to_owned()),
-                    ),
-                    Pull::BreaksAt { percent, .. } => {
-                        let until = whole * u32::try_from(percent.min(100)).unwrap_or(100) / 100;
-                        (until, Some("write: no space left on device".to_owned()))
-                    }
-                    Pull::Bytes(_) | Pull::Millis(_) => (whole, None),
-                }
-            };
-            self.tell_text(format!("Downloading image '{}'", row.name));
-            self.after(time, Timer::PullDone(row.name.clone()));
-            let takes = whole.max(Duration::from_millis(1));
-            self.apply.pulls.push(PullState {
-                row,
-                began: self.now,
-                takes,
-                error,
-                done: false,
-            });
-        }
-        if self.apply.pulls.is_empty() {
-            return false;
-        }
-        self.apply.step = Step::Pulling;
-        self.apply.downloaded = false;
-        true
-    }
-
-    pub(crate) fn pull_done(&mut self, image: &str) {
-        let Some(pull) = self.apply.pulls.iter_mut().find(|pull| pull.row.name == image) else {
-            return;
-        };
-        pull.done = true;
-        if pull.error.is_none() {
-            let row = pull.row.clone();
-            self.tell_text(format!("Downloaded image '{}'", row.name));
-            self.images.insert(row.name.clone());
-            self.rows.push(row);
-            self.apply.downloaded = true;
-        }
-        if self.apply.pulls.iter().any(|pull| !pull.done) {
-            return;
-        }
-        let error = self.apply.pulls.iter().find_map(|pull| pull.error.clone());
-        self.apply.pulls.clear();
-        match error {
-            Some(error) => self.fail(&format!("Failed to download image: {error}")),
-            None => {
-                self.apply.step = Step::Planning;
-                let delay = self.config.timing.step;
-                self.after(delay, Timer::Plan);
-            }
-        }
-    }
-
-    /// Managed: images no release needs are deleted. Local mode keeps them all (unmanaged.md §0.5). `true`: that
-    /// takes its time, or a container uses one of them, which wedges the apply (shared-image-wedge).
-    fn clean_up_images(&mut self, target: &Target) -> bool {
-        for row in std::mem::take(&mut self.apply.deleting) {
-            self.rows.retain(|known| *known != row);
-            if !self.rows.iter().any(|known| known.name == row.name) {
-                self.images.remove(&row.name);
-            }
-        }
-        if !self.config.managed {
-            return false;
-        }
-        let wanted: Vec<ImageRow> = services(target)
-            .map(|(app, service)| ImageRow::of(app, service))
-            .collect();
-        let old: Vec<ImageRow> = self
-            .rows
-            .iter()
-            .filter(|row| !wanted.contains(row))
-            .cloned()
-            .collect();
-        let used = |row: &&ImageRow| {
-            self.containers
-                .iter()
-                .any(|container| container.config.image == row.name)
-        };
-        if let Some(row) = old.iter().find(used) {
-            let image = row.name.clone();
-            self.fail(&format!(
-                "(HTTP code 409) conflict - unable to remove repository reference {image}"
-            ));
-            return true;
-        }
-        let waits = !old.is_empty();
-        self.apply.deleting = old;
-        if waits {
-            let delay = self.config.timing.stop;
-            self.after(delay, Timer::Plan);
-        }
-        waits
     }
 
     pub(crate) fn start_done(&mut self) {
@@ -286,9 +104,9 @@ impl Supervisor {
             let id = known
                 .map(|container| container.id.clone())
                 .unwrap_or_else(|| self.create(&app, &service));
-            self.tell("Starting service", &id);
+            self.log_about("Starting service", &id);
             if self.start(&id) {
-                self.tell("Started service", &id);
+                self.log_about("Started service", &id);
             } else {
                 failed = Some(service.name.clone());
             }
@@ -303,7 +121,7 @@ impl Supervisor {
     }
 
     fn settle(&mut self, target: &Target) {
-        // Its container's name cannot be read back, so the loop never finds it done (supervisor.md §0.6).
+        // The name of its container cannot be parsed, so the apply never ends (observed).
         let digits = |commit: &String| commit.chars().all(|c| c.is_ascii_digit());
         if target
             .apps
@@ -324,7 +142,7 @@ impl Supervisor {
     }
 
     pub(crate) fn commit(&mut self) {
-        if self.apply.seen != self.target_version {
+        if self.apply.planned_version != self.target_version {
             return self.plan();
         }
         for app in self.target.apps.clone() {
@@ -337,7 +155,7 @@ impl Supervisor {
     }
 
     pub(crate) fn finish(&mut self) {
-        if self.apply.seen != self.target_version {
+        if self.apply.planned_version != self.target_version {
             return self.plan();
         }
         self.release_locks();
@@ -347,15 +165,15 @@ impl Supervisor {
     }
 
     pub(crate) fn applied(&mut self) {
-        if self.apply.seen != self.target_version {
+        if self.apply.planned_version != self.target_version {
             self.apply.reported = false;
             return self.plan();
         }
         self.apply = Apply::default();
-        self.say("Device state apply success");
+        self.note("Device state apply success");
     }
 
-    fn fail(&mut self, error: &str) {
+    pub(crate) fn fail(&mut self, error: &str) {
         let timing = &self.config.timing;
         let failures = self.apply.failures + 1;
         let factor = 1u32.checked_shl(failures).unwrap_or(u32::MAX);
@@ -364,7 +182,7 @@ impl Supervisor {
         self.apply.failures = failures;
         self.apply.failed = true;
         self.apply.step = Step::Backoff;
-        self.say(format!("{error}, retrying in {}ms", delay.as_millis()));
+        self.note(format!("{error}, retrying in {}ms", delay.as_millis()));
         self.after(delay, Timer::Plan);
     }
 }

@@ -1,60 +1,62 @@
-//! Containers as the engine keeps them.
+//! Containers and images as the engine keeps them.
 
 use crate::json::{Json, object};
 use crate::supervisor::registry::Behaviour;
 use crate::supervisor::target::{App, Service, ServiceConfig};
 use std::time::Duration;
 
-/// What the engine says of a container.
+/// What the engine says about a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContainerState {
     /// Made, never started; the Supervisor calls it `Installed` (u05-features: a start that failed).
     Created,
-    /// Its process runs.
     Running,
     /// Its process ended and the engine will start it again; still counted as running (moby `SetRestarting`).
     Restarting,
-    /// Its process ended and stays so.
+    /// Its process ended and is not started again.
     Exited,
 }
 
-/// A container.
+/// Why a container is being stopped: decides what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StopReason {
+    /// The apply replaces or removes it.
+    Apply,
+    /// A call restarts it.
+    Restart,
+    /// The API call `stop-service`, or `docker stop`.
+    Manual,
+}
+
 #[derive(Clone, Debug)]
 pub struct Container {
     /// 64 hex digits.
     pub id: String,
-    /// The app it belongs to.
     pub app_id: u64,
-    /// The app's uuid.
     pub app_uuid: String,
-    /// The service.
     pub service: String,
-    /// The service's id.
     pub service_id: u64,
-    /// The image's id: part of the name, so a rename changes it.
+    /// Part of the name, so a rename changes it.
     pub image_id: u64,
-    /// The release's id: part of the name.
+    /// Part of the name.
     pub release_id: u64,
-    /// The release's commit: part of the name.
+    /// Part of the name.
     pub commit: String,
     /// What it was made from.
     pub config: ServiceConfig,
-    /// When it was made.
     pub created: Duration,
-    /// Whether it runs.
     pub state: ContainerState,
     /// The Supervisor is stopping it.
     pub stopping: bool,
-    /// What its image does.
     pub behaviour: Behaviour,
-    /// Rises with each start; a stale timer or exit is told by it.
+    /// Rises with each start; tells a stale timer or exit from a current one.
     pub incarnation: u64,
     /// When it was last started.
     pub started: Duration,
-    /// The engine's present restart pause.
-    pub pause: Duration,
-    /// It was stopped on purpose; the engine leaves it until its own restart.
-    pub stopped_by_hand: bool,
+    /// The engine's present pause before a restart.
+    pub restart_pause: Duration,
+    /// Stopped by `docker stop` or `stop-service`.
+    pub stopped_manually: bool,
 }
 
 impl Container {
@@ -66,7 +68,7 @@ impl Container {
         )
     }
 
-    /// What `/v2/state/status` calls its state.
+    /// Its state in `/v2/state/status`.
     pub fn status(&self) -> &'static str {
         if self.stopping {
             return "Stopping";
@@ -93,30 +95,24 @@ impl Container {
     }
 
     /// Whether it is exactly what the target asks for, name included.
-    pub(crate) fn is(&self, app: &App, service: &Service) -> bool {
+    pub(crate) fn matches(&self, app: &App, service: &Service) -> bool {
         self.image_id == service.image_id
             && self.release_id == app.release_id
             && Some(&self.commit) == app.commit.as_ref()
     }
 }
 
-/// An image the Supervisor knows: a row of its database. Rows are told apart by all their members, so one image
-/// can have several (unmanaged.md §9).
+/// An image that the Supervisor knows: a row of its database. A row is identified by all its members, so one image
+/// can have several rows (observed).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageRow {
     /// The reference.
     pub name: String,
-    /// The app.
     pub app_id: u64,
-    /// The service.
     pub service: String,
-    /// The service's id.
     pub service_id: u64,
-    /// The image's id.
     pub image_id: u64,
-    /// The release's id.
     pub release_id: u64,
-    /// The release's commit.
     pub commit: String,
 }
 
@@ -161,17 +157,17 @@ impl ImageRow {
 pub(crate) enum RowState {
     Downloading(u64),
     Downloaded,
-    /// Managed only; without a progress (pull-fail-local at 23:16:12).
+    /// Managed only; has no progress (pull-fail-local at 23:16:12).
     Deleting,
 }
 
-/// A stand-in for the engine's image id: the same for the same content, however the registry is called.
+/// Stands for the engine's image id: the same for the same content, whatever the registry's name is.
 pub(crate) fn image_digest(reference: &str) -> String {
     let content = reference.rsplit_once('@').map_or(reference, |(_, digest)| digest);
     format!("sha256:{}", hex(content))
 }
 
-/// 64 hex digits that depend on the text alone.
+/// 64 hex digits that depend on the text only.
 pub(crate) fn hex(text: &str) -> String {
     use sha2::Digest as _;
     sha2::Sha256::digest(text.as_bytes())

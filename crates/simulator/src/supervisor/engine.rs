@@ -1,28 +1,20 @@
-//! The container engine: starts, stops, restarts what ended by itself.
+//! The container engine: starts and stops containers, and restarts those that ended by themselves.
 
 use crate::json::Json;
-use crate::supervisor::container::{Container, ContainerState, hex};
+use crate::supervisor::container::{Container, ContainerState, StopReason, hex};
+use crate::supervisor::effect::{Effect, StartProcess};
+use crate::supervisor::environment;
+use crate::supervisor::model::Supervisor;
 use crate::supervisor::registry::Behaviour;
 use crate::supervisor::target::{App, Service};
-use crate::supervisor::{Effect, StartProcess, Supervisor, Timer, environment};
+use crate::supervisor::timer::Timer;
 use std::time::Duration;
 
-/// Why a container is being stopped: decides what follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StopFor {
-    /// The apply replaces or removes it.
-    Apply,
-    /// A call restarts it.
-    Op,
-    /// The API call `stop-service`, or somebody with `docker stop`.
-    Hand,
-}
-
 impl Supervisor {
-    /// Makes a container; it does not run yet.
+    /// Makes a container without starting it.
     pub(crate) fn create(&mut self, app: &App, service: &Service) -> String {
-        let number = self.number();
-        let id = hex(&format!("{} container {number}", self.config.uuid));
+        let number = self.next_number();
+        let id = hex(&format!("{} container {number}", self.config.device_uuid));
         self.containers.push(Container {
             id: id.clone(),
             app_id: app.id,
@@ -39,15 +31,15 @@ impl Supervisor {
             behaviour: self.registry.image(&service.config.image).run,
             incarnation: 0,
             started: self.now,
-            pause: Duration::ZERO,
-            stopped_by_hand: false,
+            restart_pause: Duration::ZERO,
+            stopped_manually: false,
         });
-        self.tell("Installing service", &id);
-        self.tell("Installed service", &id);
+        self.log_about("Installing service", &id);
+        self.log_about("Installed service", &id);
         id
     }
 
-    /// Starts a container; `false`: the engine cannot.
+    /// `false`: the engine cannot start it.
     pub(crate) fn start(&mut self, id: &str) -> bool {
         let now = self.now;
         let Some(container) = self.containers.iter_mut().find(|container| container.id == id) else {
@@ -59,7 +51,7 @@ impl Supervisor {
         container.state = ContainerState::Running;
         container.started = now;
         container.incarnation += 1;
-        container.stopped_by_hand = false;
+        container.stopped_manually = false;
         let (incarnation, behaviour) = (container.incarnation, container.behaviour);
         match behaviour {
             Behaviour::Exits { after_millis, .. } | Behaviour::Flaps { after_millis } => {
@@ -96,13 +88,13 @@ impl Supervisor {
     }
 
     /// Begins to stop a container.
-    pub(crate) fn stop(&mut self, id: &str, why: StopFor) {
+    pub(crate) fn stop(&mut self, id: &str, why: StopReason) {
         let (grace, time) = (self.config.timing.stop_grace, self.config.timing.stop);
         let Some(container) = self.containers.iter_mut().find(|container| container.id == id) else {
             return;
         };
-        let own = why != StopFor::Hand;
-        container.stopping = own;
+        let by_supervisor = why != StopReason::Manual;
+        container.stopping = by_supervisor;
         let process = container.behaviour == Behaviour::Process && container.state == ContainerState::Running;
         let time = if container.state == ContainerState::Running {
             time
@@ -110,8 +102,8 @@ impl Supervisor {
             Duration::ZERO
         };
         self.stopping.insert(id.to_owned(), why);
-        if own {
-            self.tell("Killing service", id);
+        if by_supervisor {
+            self.log_about("Killing service", id);
         }
         if process {
             self.effects.push(Effect::Stop {
@@ -128,7 +120,7 @@ impl Supervisor {
         }
     }
 
-    /// A container's process is gone because it was to be stopped.
+    /// A container has stopped because it was told to.
     pub(crate) fn stopped(&mut self, id: &str) {
         let Some(why) = self.stopping.remove(id) else {
             return;
@@ -138,34 +130,34 @@ impl Supervisor {
             .iter()
             .any(|container| container.id == id && container.state == ContainerState::Running)
         {
-            self.tell("Service exited", id);
+            self.log_about("Service exited", id);
         }
-        if why != StopFor::Hand {
-            self.tell("Killed service", id);
+        if why != StopReason::Manual {
+            self.log_about("Killed service", id);
         }
         match why {
-            StopFor::Hand => {
+            StopReason::Manual => {
                 if let Some(container) = self.containers.iter_mut().find(|container| container.id == id) {
                     container.state = ContainerState::Exited;
-                    container.stopped_by_hand = true;
+                    container.stopped_manually = true;
                 }
             }
-            StopFor::Apply => {
+            StopReason::Apply => {
                 self.containers.retain(|container| container.id != id);
-                if !self.stopping.values().any(|why| *why == StopFor::Apply) {
+                if !self.stopping.values().any(|why| *why == StopReason::Apply) {
                     self.after(Duration::ZERO, Timer::Plan);
                 }
             }
-            StopFor::Op => {
+            StopReason::Restart => {
                 self.containers.retain(|container| container.id != id);
-                if !self.stopping.values().any(|why| *why == StopFor::Op) {
-                    self.after(Duration::ZERO, Timer::OpStart);
+                if !self.stopping.values().any(|why| *why == StopReason::Restart) {
+                    self.after(Duration::ZERO, Timer::RestartStart);
                 }
             }
         }
     }
 
-    /// The process of a container ended, wanted or not. A stale incarnation is ignored.
+    /// The process of a container ended. A stale incarnation is ignored.
     pub fn process_exited(&mut self, now: Duration, id: &str, incarnation: u64, code: i32) {
         self.advance(now);
         let known = self.containers.iter().any(|container| {
@@ -199,7 +191,7 @@ impl Supervisor {
         }
     }
 
-    /// The restart policy, as `docker run --restart` documents it.
+    /// Follows the restart policy, as `docker run --restart` documents it.
     fn ended_by_itself(&mut self, id: &str, code: i32) {
         let timing = self.config.timing.clone();
         let now = self.now;
@@ -214,23 +206,23 @@ impl Supervisor {
         let line = format!("Service exited '{}' with code {code}", container.service);
         if again {
             let ran_long = now.saturating_sub(container.started) >= timing.engine_restart_reset;
-            container.pause = if ran_long || container.pause.is_zero() {
+            container.restart_pause = if ran_long || container.restart_pause.is_zero() {
                 timing.engine_restart
             } else {
-                (container.pause * 2).min(timing.engine_restart_max)
+                (container.restart_pause * 2).min(timing.engine_restart_max)
             };
             container.state = ContainerState::Restarting;
             let timer = Timer::EngineStart {
                 container: id.to_owned(),
                 incarnation: container.incarnation,
             };
-            let pause = container.pause;
+            let pause = container.restart_pause;
             self.after(pause, timer);
         } else {
             container.state = ContainerState::Exited;
         }
-        self.say(line);
-        self.tell("Service exited", id);
+        self.note(line);
+        self.log_about("Service exited", id);
     }
 
     pub(crate) fn engine_start(&mut self, id: &str, incarnation: u64) {
@@ -240,20 +232,20 @@ impl Supervisor {
                 && container.state == ContainerState::Restarting
         });
         if due && !self.stopping.contains_key(id) && self.start(id) {
-            self.tell("Restarting service", id);
+            self.log_about("Restarting service", id);
         }
     }
 
-    /// Somebody runs `docker stop`: it stays stopped and the Supervisor does not notice (u06-restart 6e).
-    pub fn stop_by_hand(&mut self, now: Duration, service: &str) {
+    /// `docker stop`: the container stays stopped and the Supervisor does not notice (observed).
+    pub fn stop_container(&mut self, now: Duration, service: &str) {
         self.advance(now);
         if let Some(id) = self.container(service).map(|container| container.id.clone()) {
-            self.stop(&id, StopFor::Hand);
+            self.stop(&id, StopReason::Manual);
         }
     }
 
-    /// Somebody runs `docker start`.
-    pub fn start_by_hand(&mut self, now: Duration, service: &str) {
+    /// `docker start`
+    pub fn start_container(&mut self, now: Duration, service: &str) {
         self.advance(now);
         let stopped = self
             .container(service)
@@ -261,12 +253,12 @@ impl Supervisor {
         if let Some(id) = stopped.map(|container| container.id.clone())
             && self.start(&id)
         {
-            self.tell("Restarting service", &id);
+            self.log_about("Restarting service", &id);
         }
     }
 
-    /// Somebody runs `docker rm -f`: it is gone until a post or a restart of the Supervisor (u06-restart 6d).
-    pub fn delete_by_hand(&mut self, now: Duration, service: &str) {
+    /// `docker rm -f`: the container is missing until a post or a restart of the Supervisor (observed).
+    pub fn delete_container(&mut self, now: Duration, service: &str) {
         self.advance(now);
         if let Some(container) = self.container(service) {
             let id = container.id.clone();
@@ -280,15 +272,15 @@ impl Supervisor {
                 });
             }
             if runs {
-                self.tell("Service exited", &id);
+                self.log_about("Service exited", &id);
             }
             self.stopping.remove(&id);
             self.containers.retain(|container| container.id != id);
         }
     }
 
-    /// Somebody runs `docker rmi`: the Supervisor's list follows at once (u02-rmi-old).
-    pub fn remove_image_by_hand(&mut self, reference: &str) {
+    /// `docker rmi`: the Supervisor's list changes at once (observed).
+    pub fn remove_image(&mut self, reference: &str) {
         self.images.remove(reference);
         self.rows.retain(|row| row.name != reference);
     }

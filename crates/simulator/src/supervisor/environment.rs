@@ -1,13 +1,14 @@
-//! The environment of a container (supervisor.md §7; u04-get-target has it in this order).
+//! The environment of a container, in the order of u04-get-target.
 
+use crate::supervisor::config::Config;
 use crate::supervisor::container::{Container, hex};
+use crate::supervisor::model::Supervisor;
 use crate::supervisor::target::ServiceConfig;
-use crate::supervisor::{Config, Supervisor};
 
 /// The label that gives a container the Supervisor's address and key.
 pub(crate) const SUPERVISOR_API: &str = "io.balena.features.supervisor-api";
 
-/// A service's own API key: per app and service, survives updates.
+/// A service's own API key: one for each app and service, kept over updates.
 pub(crate) fn api_key(config: &Config, app_id: u64, service: &str) -> String {
     let mut key = hex(&format!("{} key {app_id} {service}", config.api_key));
     key.truncate(32);
@@ -56,7 +57,7 @@ pub(crate) fn of_service(
             ("APP_UUID", app_uuid.to_owned()),
             ("APP_NAME", app_name.to_owned()),
             ("SERVICE_NAME", service.to_owned()),
-            ("DEVICE_UUID", config.uuid.clone()),
+            ("DEVICE_UUID", config.device_uuid.clone()),
             ("DEVICE_TYPE", config.device_type.clone()),
             ("DEVICE_ARCH", config.arch.clone()),
             ("HOST_OS_VERSION", config.os_version.clone()),

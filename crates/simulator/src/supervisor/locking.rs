@@ -1,15 +1,19 @@
-//! The apply's and the calls' view of update locks.
+//! Update locks, as the apply loop and the calls use them.
 
-use crate::supervisor::Supervisor;
+use crate::supervisor::model::Supervisor;
 use crate::supervisor::target::Target;
-use crate::supervisor::work::services;
 use std::collections::BTreeSet;
 
 impl Supervisor {
-    /// The first lock that stands in the way, in the Supervisor's words. Force and the configuration's override
-    /// remove the files instead.
-    pub(crate) fn lock_held(&mut self, target: &Target, apps: &BTreeSet<u64>) -> Option<String> {
-        let force = self.apply.force || self.lock_override();
+    /// The Supervisor's message about the first lock that is in the way. Force and the configuration's override remove
+    /// the files instead.
+    pub(crate) fn check_locks(
+        &mut self,
+        target: &Target,
+        apps: &BTreeSet<u64>,
+        force: bool,
+    ) -> Option<String> {
+        let force = force || self.lock_override();
         for (app, service) in self.lockable(target, apps) {
             if self.locks.held(app, &service) {
                 if !force {
@@ -28,9 +32,11 @@ impl Supervisor {
         }
     }
 
-    /// All services of an app are locked before one of them is touched.
-    pub(crate) fn lockable(&self, target: &Target, apps: &BTreeSet<u64>) -> BTreeSet<(u64, String)> {
-        let wanted = services(target).map(|(app, service)| (app.id, service.name.clone()));
+    /// All services of an app are locked before one of them is changed.
+    fn lockable(&self, target: &Target, apps: &BTreeSet<u64>) -> BTreeSet<(u64, String)> {
+        let wanted = target
+            .services()
+            .map(|(app, service)| (app.id, service.name.clone()));
         let present = self
             .containers
             .iter()
@@ -42,7 +48,7 @@ impl Supervisor {
     }
 
     /// `SUPERVISOR_OVERRIDE_LOCK` in the target's configuration.
-    pub(crate) fn lock_override(&self) -> bool {
+    fn lock_override(&self) -> bool {
         self.target.config.iter().any(|(name, value)| {
             name.trim_start_matches("BALENA_").trim_start_matches("RESIN_") == "SUPERVISOR_OVERRIDE_LOCK"
                 && (value == "1" || value == "true")
@@ -56,6 +62,6 @@ impl Supervisor {
     }
 }
 
-pub(crate) fn lock_message(app: u64, service: &str) -> String {
+fn lock_message(app: u64, service: &str) -> String {
     format!("Lockfile exists for {{ appId: {app}, service: {service} }}")
 }

@@ -1,13 +1,15 @@
-//! Ends and beginnings: the Supervisor's process and the device.
+//! Start and end of the Supervisor's process and of the device.
 
-use crate::supervisor::container::ContainerState;
-use crate::supervisor::engine::StopFor;
+use crate::supervisor::apply_state::Apply;
+use crate::supervisor::container::{ContainerState, StopReason};
+use crate::supervisor::effect::Effect;
+use crate::supervisor::model::Supervisor;
 use crate::supervisor::registry::Behaviour;
-use crate::supervisor::{Effect, Power, Supervisor, Timer, apply::Apply};
+use crate::supervisor::timer::Timer;
 use std::time::Duration;
 
 impl Supervisor {
-    /// The Supervisor's process ends: the API is gone, the apply with it; containers run on.
+    /// The Supervisor's process ends: API and apply loop are gone, containers run on.
     pub fn crash(&mut self, now: Duration) {
         self.advance(now);
         self.go_down();
@@ -16,7 +18,7 @@ impl Supervisor {
         }
     }
 
-    /// The Supervisor's process is started (again). Its target survives; a pending one is tried at once.
+    /// The Supervisor's process is started again. Its target is kept and applied at once.
     pub fn restart(&mut self, now: Duration) {
         self.advance(now);
         self.go_down();
@@ -24,30 +26,30 @@ impl Supervisor {
         self.after(delay, Timer::SupervisorUp);
     }
 
-    /// The device loses its power for as long as a boot takes.
+    /// The device has no power for as long as a boot takes.
     pub fn power_cycle(&mut self, now: Duration) {
         self.advance(now);
         self.power_off();
     }
 
     pub(crate) fn go_down(&mut self) {
-        self.power = Power::Down;
-        self.cancel(|timer| timer.is_supervisors() || matches!(timer, Timer::SupervisorUp));
+        self.is_up = false;
+        self.cancel(|timer| timer.ends_with_the_supervisor() || matches!(timer, Timer::SupervisorUp));
         self.apply = Apply::default();
-        self.op = None;
+        self.restart = None;
         for container in &mut self.containers {
             container.stopping = false;
         }
-        // What was being stopped goes on to stop, but nobody is left to remove it.
+        // What was being stopped still stops, but is not removed afterwards.
         for why in self.stopping.values_mut() {
-            *why = StopFor::Hand;
+            *why = StopReason::Manual;
         }
         let apps: Vec<u64> = self.commits.keys().copied().collect();
         for app in apps {
             self.locks.release(app);
         }
         self.effects.push(Effect::Down);
-        self.say("the Supervisor's process has ended");
+        self.note("the Supervisor's process has ended");
     }
 
     pub(crate) fn power_off(&mut self) {
@@ -66,18 +68,18 @@ impl Supervisor {
         self.after(delay, Timer::Boot);
     }
 
-    /// u06-restart 6b: containers start with the engine, same ids, and the state is `applied`.
+    /// Containers start with the engine, keep their ids, and the state is `applied` (observed).
     pub(crate) fn boot(&mut self) {
         self.boots += 1;
         self.locks.clear();
         self.effects.push(Effect::Booted);
-        // `always` starts at boot whatever happened before; `unless-stopped` remembers a stop by hand.
+        // `always` starts at boot whatever happened before; `unless-stopped` remembers `docker stop`.
         let due: Vec<String> = self
             .containers
             .iter()
             .filter(|container| match container.config.restart() {
                 "no" | "on-failure" => false,
-                "unless-stopped" => !container.stopped_by_hand,
+                "unless-stopped" => !container.stopped_manually,
                 _ => true,
             })
             .map(|container| container.id.clone())
@@ -90,9 +92,9 @@ impl Supervisor {
     }
 
     pub(crate) fn supervisor_up(&mut self) {
-        self.power = Power::Up;
+        self.is_up = true;
         self.effects.push(Effect::Up);
-        self.say("the Supervisor has started");
+        self.note("the Supervisor has started");
         if self.target_version > 0 {
             self.trigger(false, false);
         }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// How long the Supervisor and the engine take. [`Timing::recorded`] has the observed figures, each named by its
-/// recording (`recordings/supervisor/…`, Supervisor 19.0.5 on a two-core machine); [`Timing::fast`] is for tests.
+/// How long the Supervisor and the engine take. [`Timing::recorded`] has the figures observed with Supervisor 19.0.5 on
+/// a two-core machine, each with its source; [`Timing::fast`] is for tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// From the post to the first step.
@@ -12,7 +12,7 @@ pub struct Timing {
     pub step: Duration,
     /// Throughput of a pull, bytes a second.
     pub pull_bytes_per_second: u64,
-    /// Until a pull is known to have failed.
+    /// Until a pull has failed.
     pub pull_fail: Duration,
     /// Until a simulated container has stopped.
     pub stop: Duration,
@@ -20,27 +20,27 @@ pub struct Timing {
     pub start: Duration,
     /// From the last container to `release` being the new commit.
     pub commit: Duration,
-    /// From there to `applied`.
+    /// From the new commit to `applied`.
     pub finish: Duration,
     /// Back-off is `2^n` times this, n = 1, 2, …
     pub backoff_unit: Duration,
     /// The longest back-off.
     pub backoff_max: Duration,
-    /// The engine's first pause before it restarts a container that ended by itself; doubles.
+    /// The engine's first pause before it restarts a container that ended by itself; doubles each time.
     pub engine_restart: Duration,
-    /// The longest such pause.
+    /// The longest pause.
     pub engine_restart_max: Duration,
-    /// After running this long the pause starts anew.
+    /// A container that ran this long has the first pause again.
     pub engine_restart_reset: Duration,
     /// Between SIGTERM and SIGKILL.
     pub stop_grace: Duration,
-    /// Until `restart-service` has answered, beside stop and start.
+    /// Until `restart-service` has answered, in addition to stop and start.
     pub restart_service: Duration,
     /// Until the device is up again after a reboot.
     pub reboot: Duration,
     /// Until a restarted Supervisor answers.
     pub supervisor_start: Duration,
-    /// When a crashed Supervisor starts again by itself; `None`: not until told (systemd's part was not observed).
+    /// When a crashed Supervisor starts again by itself; `None`: not until told.
     pub crash_restart: Option<Duration>,
 }
 
@@ -52,7 +52,7 @@ impl Timing {
             apply_begin: Duration::from_millis(200),
             // u03: Downloaded at 5.61, Stopping at 6.22.
             step: Duration::from_millis(600),
-            // u03: registry throttled to 8 MB/s.
+            // u03: the registry was throttled to 8 MB/s.
             pull_bytes_per_second: 8_000_000,
             // u05-poll-badimage: update_failed 0.4 s after the post.
             pull_fail: Duration::from_millis(200),
@@ -62,10 +62,10 @@ impl Timing {
             // u03: Running at 6.42, release at 7.09, applied at 7.29.
             commit: Duration::from_millis(600),
             finish: Duration::from_millis(200),
-            // supervisor-full.log: "retrying in 1s/2s/4s/8s" for n = 1, 2, 3, 4; at most the poll interval.
+            // Observed: "retrying in 1s/2s/4s/8s" for n = 1, 2, 3, 4; at most the poll interval.
             backoff_unit: Duration::from_millis(500),
             backoff_max: Duration::from_secs(900),
-            // Documented behaviour of `docker run --restart`; not in the recordings.
+            // As `docker run --restart` documents it; not in the recordings.
             engine_restart: Duration::from_millis(100),
             engine_restart_max: Duration::from_secs(60),
             engine_restart_reset: Duration::from_secs(10),
@@ -73,15 +73,15 @@ impl Timing {
             stop_grace: Duration::from_secs(10),
             // local-api-actions: restart-service answers after 0.55 s.
             restart_service: Duration::from_millis(150),
-            // Not observed (a shim rebooted nothing); a small device's order of magnitude.
+            // Not observed; the order of magnitude of a small device.
             reboot: Duration::from_secs(30),
-            // supervisor.md §11: restart to first report 1.7 s.
+            // Observed: 1.7 s from the restart to the first report.
             supervisor_start: Duration::from_millis(1700),
             crash_restart: None,
         }
     }
 
-    /// The same, some twenty times faster; a pull takes what its [`super::Pull`] says.
+    /// About twenty times faster; a pull takes what its [`super::Pull`] says.
     pub fn fast() -> Self {
         let milliseconds = Duration::from_millis;
         Self {

@@ -1,4 +1,4 @@
-//! What the Supervisor says about a target that is not right; texts as in u05-body-matrix.
+//! The Supervisor's messages about an invalid target, with the texts of u05-body-matrix.
 
 use crate::json::Json;
 
@@ -51,7 +51,7 @@ impl Check {
         });
     }
 
-    /// Members are checked in the order of the alphabet (u04-post-back).
+    /// Members are checked in alphabetical order (u04-post-back).
     fn release(&mut self, release: &Json) {
         self.within("id", |check| check.id(release.get("id")));
         self.within("networks", |check| {
@@ -83,7 +83,7 @@ impl Check {
         });
     }
 
-    /// May be missing.
+    /// The value may be missing.
     fn dictionary(&mut self, value: Option<&Json>, of: &str) {
         if value.is_some_and(|value| !matches!(value, Json::Object(_))) {
             self.expected(&format!("{{ [K in LabelName]: {of} }}"), value, None);

@@ -1,10 +1,11 @@
-//! What the Supervisor tells of its state: members in the order of the recordings.
+//! The Supervisor's reports of its state, with members in the order of the recordings.
 
 use crate::json::{Json, object};
-use crate::supervisor::apply::Step;
+use crate::supervisor::api::Answer;
+use crate::supervisor::apply_state::Step;
 use crate::supervisor::container::{Container, ImageRow, RowState};
+use crate::supervisor::model::Supervisor;
 use crate::supervisor::target::App;
-use crate::supervisor::{Answer, Supervisor};
 
 /// A service's name; its status, image and progress.
 type ServiceState = (String, (&'static str, String, Option<u64>));
@@ -12,7 +13,7 @@ type ServiceState = (String, (&'static str, String, Option<u64>));
 impl Supervisor {
     /// `GET /v2/state/status`: the first app only (u05-two-apps); `release` is the last commit that was applied.
     pub(crate) fn state_status(&self) -> Json {
-        // The engine lists its containers newest first (u07-preload); those made together keep their order.
+        // The engine lists its containers newest first (observed); those made together keep their order.
         let mut containers: Vec<&Container> = self.containers.iter().collect();
         containers.sort_by_key(|container| std::cmp::Reverse(container.created));
         let pulls: Vec<(&_, u64)> = self
@@ -65,8 +66,8 @@ impl Supervisor {
         Json::Object(status)
     }
 
-    /// `GET /v1/device`. `status` and `download_progress` are those of the lowest image id of the lowest app, so
-    /// they say nothing about an update (unmanaged.md §3); `commit` is missing while applying.
+    /// `GET /v1/device`. `status` and `download_progress` are those of the lowest image id of the lowest app, so they
+    /// do not show an update (observed); `commit` is missing while applying.
     pub(crate) fn device(&self) -> Json {
         let config = &self.config;
         let applying = self.is_applying();
@@ -136,7 +137,7 @@ impl Supervisor {
         Some((app, status, progress))
     }
 
-    /// `GET /v2/applications/state`: the *target's* apps by name, with the target's commit from the first moment.
+    /// `GET /v2/applications/state`: the *target's* apps by name, with the target's commit from the start.
     pub(crate) fn applications_state(&self) -> Json {
         self.target
             .apps
@@ -173,8 +174,8 @@ impl Supervisor {
         }
     }
 
-    /// Image rows of the target's release first (also of services that are gone: the ghosts of
-    /// u05-poll-good-after-bad), then what runs.
+    /// Image rows of the target's release first, those of removed services included (u05-poll-good-after-bad), then
+    /// what runs.
     fn service_states(&self, app: &App) -> Vec<ServiceState> {
         let running: Vec<&Container> = self
             .containers

@@ -10,6 +10,7 @@ pub(crate) use actions::{Action, CommandKind, LocalRequest, PolicyKind, Reply, V
 pub(crate) use releases::{commit, desired_app, release};
 use requests::{call_failure, join_offer, local_call};
 
+use super::model::Model;
 use crate::lifecycle::effect::{LocalAnswer, OpId, Port, RequestId};
 use crate::lifecycle::event::{LocalCall, Registration};
 use crate::lifecycle::facts::{HostFacts, JoinOffer, Run};
@@ -45,10 +46,16 @@ pub(crate) struct World {
     /// Violations of what must never happen.
     pub(crate) faults: Vec<String>,
     pub(crate) steps: Vec<(Option<Event>, Step)>,
+    /// What the machine may do and where it must end.
+    pub(crate) model: Model,
+    /// The model of what is on disk.
+    disk_model: Model,
     run: Run,
     clock: Stamp,
     starts: u32,
     disk_works: bool,
+    /// The newest checkpoint, when it is not on disk.
+    unsaved: Option<Box<Checkpoint>>,
     host: HostFacts,
     // Cloudly
     revision: u64,
@@ -112,10 +119,13 @@ impl World {
             effects: Vec::new(),
             faults: Vec::new(),
             steps: Vec::new(),
+            model: Model::new(target),
+            disk_model: Model::new(target),
             run,
             clock,
             starts: 1,
             disk_works: true,
+            unsaved: None,
             host: HostFacts::default(),
             revision,
             desired: None,
@@ -279,6 +289,9 @@ impl World {
             self.clock.boot = Millis(5_000);
         }
         self.pending.clear();
+        self.unsaved = None;
+        let new_boot = self.disk.durable.boot_id != self.run.boot_id;
+        self.model = self.disk_model.restarted(new_boot);
         let (machine, step) = Machine::resume(self.disk.clone(), self.run.clone(), self.clock);
         self.machine = machine;
         self.take_in(None, step);
@@ -304,10 +317,12 @@ impl World {
     fn take_in(&mut self, event: Option<Event>, step: Step) {
         let mut withheld = Vec::new();
         let mut refused = Vec::new();
-        if let Some(checkpoint) = &step.checkpoint
-            && self.disk_works
-        {
-            self.disk = (**checkpoint).clone();
+        if step.checkpoint.is_some() {
+            self.unsaved.clone_from(&step.checkpoint);
+        }
+        // One that could not be written is tried again with every step.
+        if let Some(checkpoint) = self.unsaved.take_if(|_| self.disk_works) {
+            self.disk = *checkpoint;
         }
         for effect in &step.effects {
             if effect.needs_checkpoint() && !self.disk_works {
@@ -332,6 +347,12 @@ impl World {
             self.leave(effect);
         }
         self.check();
+        let now = self.clock.boot;
+        self.faults
+            .extend(self.model.take(now, event.as_ref(), &step, self.disk_works));
+        if self.disk_works {
+            self.disk_model = self.model.clone();
+        }
         self.steps.push((event, step));
         for event in withheld {
             self.feed(event);

@@ -1,0 +1,140 @@
+//! Opening a directory with damaged files.
+
+use super::*;
+use crate::adapters::store::OpenError;
+use crate::adapters::store::disk::{CURRENT, PREVIOUS};
+use crate::vault::Vault;
+
+/// Opens a directory whose newest file is damaged and expects the previous document.
+fn assert_recovered(dir: &Path, what: &str) {
+    let opened = StateFile::open(dir).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert!(opened.recovered.is_some() && !opened.fresh, "{what}");
+    assert_eq!(checkpoint(&opened.file), Some(json!({"n": 1})), "{what}");
+    assert!(opened.file.node_token().is_some(), "{what}");
+}
+
+/// Writes a file with a valid checksum over `rest`.
+fn write_with_checksum(dir: &Path, rest: &str) {
+    use sha2::{Digest, Sha256};
+    let hex: String = Sha256::digest(rest)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    fs::write(
+        dir.join(CURRENT),
+        format!("{{\"checksum\":\"sha256:{hex}\",\n{rest}"),
+    )
+    .unwrap();
+}
+
+#[test]
+fn a_file_truncated_anywhere_is_replaced_by_the_previous_generation() {
+    let dir = two_generations();
+    let current = dir.path().join(CURRENT);
+    let original = fs::read(&current).unwrap();
+    for length in 0..original.len() {
+        fs::write(&current, &original[..length]).unwrap();
+        assert_recovered(dir.path(), &format!("{length} bytes left"));
+    }
+    fs::write(&current, [&original[..], b" "].concat()).unwrap();
+    assert_recovered(dir.path(), "one byte too many");
+}
+
+#[test]
+fn a_file_with_any_byte_changed_is_replaced_by_the_previous_one() {
+    let dir = two_generations();
+    let current = dir.path().join(CURRENT);
+    let original = fs::read(&current).unwrap();
+    for at in 0..original.len() {
+        for mask in [0x01, 0x02, 0x20, 0xff] {
+            let mut damaged = original.clone();
+            damaged[at] ^= mask;
+            fs::write(&current, damaged).unwrap();
+            assert_recovered(dir.path(), &format!("byte {at} ^ {mask:#x}"));
+        }
+    }
+}
+
+#[test]
+fn opening_fails_when_no_generation_is_usable() {
+    let dir = two_generations();
+    fs::write(dir.path().join(CURRENT), "garbage").unwrap();
+    fs::write(dir.path().join(PREVIOUS), "").unwrap();
+    let both = StateFile::open(dir.path()).unwrap_err().to_string();
+    assert!(
+        both.contains(CURRENT) && both.contains(PREVIOUS) && both.contains("backup"),
+        "{both}"
+    );
+    fs::remove_file(dir.path().join(PREVIOUS)).unwrap();
+    assert!(matches!(
+        StateFile::open(dir.path()).unwrap_err(),
+        OpenError::Damaged { .. }
+    ));
+    fs::rename(dir.path().join(CURRENT), dir.path().join(PREVIOUS)).unwrap();
+    assert!(matches!(
+        StateFile::open(dir.path()).unwrap_err(),
+        OpenError::Damaged { .. }
+    ));
+    fs::remove_file(dir.path().join(PREVIOUS)).unwrap();
+    assert!(
+        StateFile::open(dir.path()).unwrap().fresh,
+        "with both removed, the node is new"
+    );
+}
+
+#[test]
+fn a_damaged_file_does_not_replace_the_valid_generation() {
+    let dir = two_generations();
+    fs::write(dir.path().join(CURRENT), "garbage").unwrap();
+    let valid = fs::read(dir.path().join(PREVIOUS)).unwrap();
+    let file = open(dir.path());
+    // Unchanged data must be written too, because the newest file is damaged.
+    file.save_checkpoint(&json!({"n": 1})).unwrap();
+    assert_eq!(fs::read(dir.path().join(PREVIOUS)).unwrap(), valid);
+    drop(file);
+    assert!(StateFile::open(dir.path()).unwrap().recovered.is_none());
+}
+
+#[test]
+fn the_file_of_a_newer_agent_is_refused() {
+    let dir = two_generations();
+    write_with_checksum(dir.path(), "\"version\":2,\"whatever\":[]}\n");
+    let error = StateFile::open(dir.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Newer { version: 2, .. }));
+    assert!(error.to_string().contains("version 2"), "{error}");
+}
+
+#[test]
+fn an_invalid_token_in_an_undamaged_file_is_an_error_without_the_token() {
+    let dir = two_generations();
+    let mut text = token(TokenKind::Node, 9).expose().to_owned();
+    text.replace_range(20..21, if &text[20..21] == "a" { "b" } else { "a" });
+    for (member, text) in [
+        ("nodeToken", text.as_str()),
+        ("nextToken", "szj_x"),
+        ("joinToken", token(TokenKind::Node, 9).expose()),
+    ] {
+        write_with_checksum(
+            dir.path(),
+            &format!("\"version\":1,\"generation\":9,\"credentials\":{{\"{member}\":\"{text}\"}}}}\n"),
+        );
+        let error = StateFile::open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(member) && !error.contains(&text[..5]), "{error}");
+    }
+    write_with_checksum(
+        dir.path(),
+        "\"version\":1,\"generation\":9,\"credentials\":{\"nodeToken\":[\"szn_secret\"]}}\n",
+    );
+    let shown = format!("{:?}", StateFile::open(dir.path()).unwrap());
+    assert!(!shown.contains("szn_"), "{shown}");
+}
+
+#[test]
+fn a_checkpoint_of_another_form_is_an_error_naming_the_file() {
+    let dir = two_generations();
+    let error = open(dir.path())
+        .load_checkpoint::<Vec<u8>>()
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains(CURRENT), "{error}");
+}

@@ -1,0 +1,190 @@
+use super::*;
+use crate::adapters::store::disk::Step;
+use crate::adapters::store::tests::{failing, open};
+use crate::vault::test::token;
+use baseos_interfaces::token::TokenKind::{Join, Node};
+use rustix::io::Errno;
+
+/// The id of the token that would be used now.
+fn current(file: &StateFile) -> Option<String> {
+    file.node_token().map(|token| token.id().to_string())
+}
+
+fn id(kind: TokenKind, seed: u8) -> TokenId {
+    token(kind, seed).id().clone()
+}
+
+#[test]
+fn the_newest_token_is_used_and_replaces_the_older_when_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = open(dir.path());
+    assert!(file.node_token().is_none());
+    file.store_node_token(&token(Node, 1)).unwrap();
+    file.store_next_token(&token(Node, 2)).unwrap();
+    assert_eq!(current(&file), Some(id(Node, 2).to_string()));
+    drop(file);
+    let file = open(dir.path());
+    assert_eq!(current(&file), Some(id(Node, 2).to_string()));
+    file.token_accepted(&id(Node, 2)).unwrap();
+    drop(file);
+    let file = open(dir.path());
+    file.token_refused(&id(Node, 2));
+    assert_eq!(
+        current(&file),
+        Some(id(Node, 2).to_string()),
+        "it is the only one"
+    );
+}
+
+#[test]
+fn a_refused_token_is_replaced_by_the_other_one_for_this_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = open(dir.path());
+    file.store_node_token(&token(Node, 1)).unwrap();
+    file.store_next_token(&token(Node, 2)).unwrap();
+    file.token_refused(&id(Node, 2));
+    assert_eq!(current(&file), Some(id(Node, 1).to_string()));
+    // The older one is accepted; the newer one stays stored, because its refusal can be an error of Cloudly.
+    file.token_accepted(&id(Node, 1)).unwrap();
+    assert_eq!(current(&file), Some(id(Node, 1).to_string()));
+    drop(file);
+    assert_eq!(current(&open(dir.path())), Some(id(Node, 2).to_string()));
+}
+
+#[test]
+fn when_all_tokens_are_refused_they_are_used_in_turn_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = open(dir.path());
+    file.store_node_token(&token(Node, 1)).unwrap();
+    file.store_next_token(&token(Node, 2)).unwrap();
+    for expected in [2, 1, 2, 1] {
+        assert_eq!(current(&file), Some(id(Node, expected).to_string()));
+        file.token_refused(&id(Node, expected));
+    }
+    file.token_accepted(&id(Node, 2)).unwrap();
+    assert_eq!(current(&file), Some(id(Node, 2).to_string()));
+}
+
+#[test]
+fn a_refused_next_token_is_replaced_by_a_later_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = open(dir.path());
+    file.store_node_token(&token(Node, 1)).unwrap();
+    file.store_next_token(&token(Node, 2)).unwrap();
+    file.token_refused(&id(Node, 2));
+    file.store_next_token(&token(Node, 3)).unwrap();
+    assert_eq!(current(&file), Some(id(Node, 3).to_string()));
+    file.token_refused(&id(Node, 3));
+    assert_eq!(
+        current(&file),
+        Some(id(Node, 1).to_string()),
+        "the accepted token was kept"
+    );
+}
+
+#[test]
+fn a_next_token_is_kept_beside_a_newer_one_even_without_seen_acceptance() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = open(dir.path());
+    for seed in 1..=3 {
+        file.store_next_token(&token(Node, seed)).unwrap();
+    }
+    file.token_refused(&id(Node, 3));
+    assert_eq!(current(&file), Some(id(Node, 2).to_string()));
+}
+
+#[test]
+fn a_new_registration_replaces_all_earlier_node_tokens() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = open(dir.path());
+    file.store_node_token(&token(Node, 1)).unwrap();
+    file.store_next_token(&token(Node, 2)).unwrap();
+    file.token_refused(&id(Node, 2));
+    file.offer_join_token(&token(Join, 9)).unwrap();
+    file.store_node_token(&token(Node, 3)).unwrap();
+    file.token_refused(&id(Node, 3));
+    assert_eq!(current(&file), Some(id(Node, 3).to_string()));
+    assert!(
+        file.join_token(&id(Join, 9)).is_some(),
+        "the join token is deleted only when enrolled"
+    );
+}
+
+#[test]
+fn a_token_that_could_not_be_stored_is_not_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = open(dir.path());
+    file.store_node_token(&token(Node, 1)).unwrap();
+    file.on_step(failing(|step| step == Step::Create, Errno::NOSPC));
+    let error = file.store_next_token(&token(Node, 2)).unwrap_err().to_string();
+    assert!(error.contains("state.json") && !error.contains("szn_"), "{error}");
+    file.store_node_token(&token(Node, 3)).unwrap_err();
+    file.offer_join_token(&token(Join, 4)).unwrap_err();
+    assert_eq!(current(&file), Some(id(Node, 1).to_string()));
+    assert!(file.join_token(&id(Join, 4)).is_none());
+    file.on_step(None);
+    file.save_checkpoint(&1).unwrap();
+    drop(file);
+    assert_eq!(current(&open(dir.path())), Some(id(Node, 1).to_string()));
+}
+
+#[test]
+fn a_failed_deletion_of_a_join_token_can_be_repeated() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = open(dir.path());
+    file.offer_join_token(&token(Join, 1)).unwrap();
+    file.on_step(failing(|step| step == Step::Rename, Errno::NOSPC));
+    file.forget_join_token(&id(Join, 1)).unwrap_err();
+    assert!(file.join_token(&id(Join, 1)).is_none());
+    file.on_step(None);
+    file.forget_join_token(&id(Join, 1)).unwrap();
+    drop(file);
+    assert_eq!(open(dir.path()).join_token_to_offer(None), None);
+}
+
+#[test]
+fn join_tokens_are_kept_until_deleted_and_the_configured_one_only_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = open(dir.path());
+    assert_eq!(
+        file.join_token_to_offer(Some(&Ok(token(Join, 1)))),
+        Some(Ok(id(Join, 1)))
+    );
+    file.offer_join_token(&token(Join, 2)).unwrap();
+    file.offer_join_token(&token(Join, 3)).unwrap();
+    for seed in 1..=3 {
+        assert_eq!(
+            file.join_token(&id(Join, seed)).unwrap().expose(),
+            token(Join, seed).expose()
+        );
+    }
+    drop(file);
+    let file = open(dir.path());
+    assert!(file.join_token(&id(Join, 1)).is_none());
+    // A token from the local API is newer than the configured one.
+    assert_eq!(
+        file.join_token_to_offer(Some(&Ok(token(Join, 1)))),
+        Some(Ok(id(Join, 3)))
+    );
+    file.forget_join_token(&id(Join, 1)).unwrap();
+    file.forget_join_token(&id(Join, 3)).unwrap();
+    assert!(file.join_token(&id(Join, 1)).is_none() && file.join_token(&id(Join, 3)).is_none());
+}
+
+#[test]
+fn a_token_of_another_kind_is_not_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = open(dir.path());
+    file.store_node_token(&token(Join, 1)).unwrap_err();
+    file.store_next_token(&token(Join, 1)).unwrap_err();
+    file.offer_join_token(&token(Node, 1)).unwrap_err();
+    assert!(!file.has_credentials() && file.join_token_to_offer(None).is_none());
+}
+
+#[test]
+fn debug_output_holds_no_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = StateFile::open(dir.path()).unwrap();
+    opened.file.store_node_token(&token(Node, 1)).unwrap();
+    assert!(!format!("{opened:?}").contains("szn_"));
+}

@@ -1,0 +1,49 @@
+mod errors;
+mod layers;
+mod properties;
+
+use super::*;
+use crate::vault::test::token;
+use baseos_interfaces::token::TokenKind;
+use std::fs;
+
+const PEM: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+
+/// Loads a configuration whose file has the content `file`.
+fn load_all(file: &str, env: &[(&str, &str)], overrides: &Overrides) -> Result<Settings, ConfigErrors> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.toml");
+    fs::write(&path, file).unwrap();
+    let path = path.to_string_lossy().into_owned();
+    let env = env.iter().copied().chain([("BASEOS_CONFIG", path.as_str())]);
+    load(&env.collect(), overrides)
+}
+
+fn load_env(env: &[(&str, &str)]) -> Result<Settings, ConfigErrors> {
+    load_all("", env, &Overrides::default())
+}
+
+fn load_file(file: &str) -> Result<Settings, ConfigErrors> {
+    load_all(file, &[], &Overrides::default())
+}
+
+/// The one error of an environment with this one variable.
+fn error_of(name: &str, value: &str) -> String {
+    let errors = load_env(&[(name, value)]).unwrap_err();
+    assert_eq!(errors.0.len(), 1, "{errors}");
+    assert!(errors.0[0].key == name, "{errors}");
+    errors.0[0].to_string()
+}
+
+/// The value and source that `baserunner config` shows for a key.
+fn effective(settings: &Settings, key: &str) -> (Option<String>, Option<String>) {
+    let found = settings
+        .effective()
+        .iter()
+        .find(|effective| effective.key == key)
+        .unwrap();
+    (
+        found.value.clone(),
+        found.source.as_ref().map(ToString::to_string),
+    )
+}

@@ -1,0 +1,301 @@
+//! The rules of architecture.md §1 and cloudly.md §1: who may use whom, and what must stay pure.
+
+use crate::modules::{Arrow, Modules};
+use std::path::Path;
+
+/// A place in the tree and the places it may use. Longer prefixes come first: the first that fits counts.
+struct Room {
+    place: &'static str,
+    may_use: &'static [&'static str],
+    rule: &'static str,
+}
+
+const fn room(place: &'static str, may_use: &'static [&'static str], rule: &'static str) -> Room {
+    Room { place, may_use, rule }
+}
+
+const AGENT: &[Room] = &[
+    room(
+        "src/lifecycle",
+        &[],
+        "lifecycle uses nothing of the agent but itself (architecture §1)",
+    ),
+    room(
+        "src/runtime",
+        &[
+            "src/lifecycle",
+            "src/telemetry",
+            "src/vault.rs",
+            "src/failpoint.rs",
+        ],
+        "runtime drives the machine and knows no adapter (architecture §1)",
+    ),
+    room(
+        "src/adapters",
+        &[
+            "src/lifecycle",
+            "src/vault.rs",
+            "src/failpoint.rs",
+            "src/adapters/redact.rs",
+        ],
+        "adapters use the lifecycle's types and the vault, never each other, config or runtime (architecture §1)",
+    ),
+    room(
+        "src/config",
+        &[
+            "src/vault.rs",
+            "src/telemetry/logs/filter.rs",
+            "src/telemetry/logs/format.rs",
+        ],
+        "config reads settings and knows nobody who uses them",
+    ),
+    room(
+        "src/telemetry",
+        &["src/lifecycle"],
+        "telemetry shows events and effects and nothing else",
+    ),
+    room(
+        "src/cli",
+        &["src/telemetry", "src/config"],
+        "the command line talks to the agent over the local API alone",
+    ),
+    room("src/vault.rs", &[], "the vault is a seam"),
+    room("src/failpoint.rs", &[], "fail points use nothing"),
+    room("src/random.rs", &[], "randomness uses nothing"),
+    room(
+        "src/agent.rs",
+        &[
+            "src/adapters",
+            "src/config",
+            "src/lifecycle",
+            "src/random.rs",
+            "src/runtime",
+            "src/telemetry",
+            "src/vault.rs",
+        ],
+        "the agent is wired below the command line",
+    ),
+];
+
+const CLOUDLY: &[Room] = &[
+    room(
+        "crates/cloudly/src/http",
+        &[
+            "crates/cloudly/src/service",
+            "crates/cloudly/src/random.rs",
+            "crates/cloudly/src/clock.rs",
+            "crates/cloudly/src/auth/operators.rs",
+        ],
+        "http calls services and never opens storage (cloudly §1)",
+    ),
+    room(
+        "crates/cloudly/src/jobs",
+        &["crates/cloudly/src/service", "crates/cloudly/src/clock.rs"],
+        "jobs call services (cloudly §1)",
+    ),
+    room(
+        "crates/cloudly/src/service",
+        &[
+            "crates/cloudly/src/auth",
+            "crates/cloudly/src/clock.rs",
+            "crates/cloudly/src/presence",
+            "crates/cloudly/src/random.rs",
+            "crates/cloudly/src/settings.rs",
+            "crates/cloudly/src/storage",
+        ],
+        "services call storage; nothing calls upwards (cloudly §1)",
+    ),
+    room(
+        "crates/cloudly/src/storage",
+        &[
+            "crates/cloudly/src/clock.rs",
+            "crates/cloudly/src/presence/judge.rs",
+        ],
+        "nothing calls upwards (cloudly §1)",
+    ),
+    room(
+        "crates/cloudly/src/presence",
+        &["crates/cloudly/src/clock.rs"],
+        "nothing calls upwards (cloudly §1)",
+    ),
+    room(
+        "crates/cloudly/src/auth",
+        &["crates/cloudly/src/random.rs", "crates/cloudly/src/settings.rs"],
+        "nothing calls upwards (cloudly §1)",
+    ),
+];
+
+const SIMULATOR: &[Room] = &[
+    room(
+        "crates/simulator/src/supervisor",
+        &[
+            "crates/simulator/src/clock.rs",
+            "crates/simulator/src/json.rs",
+            "crates/simulator/src/sync.rs",
+            "crates/simulator/src/text.rs",
+        ],
+        "the simulated Supervisor knows no device and no harness",
+    ),
+    room(
+        "crates/simulator/src/device",
+        &[
+            "crates/simulator/src/clock.rs",
+            "crates/simulator/src/json.rs",
+            "crates/simulator/src/supervisor",
+            "crates/simulator/src/sync.rs",
+            "crates/simulator/src/text.rs",
+        ],
+        "the simulated device knows no harness",
+    ),
+];
+
+/// Code that must be pure, and the crates it may use.
+struct Pure {
+    place: &'static str,
+    crates: &'static [&'static str],
+    rule: &'static str,
+}
+
+const PURE: &[Pure] = &[
+    Pure {
+        place: "src/lifecycle",
+        crates: &["baseos_interfaces", "serde", "serde_json", "statig", "thiserror"],
+        rule: "lifecycle has no clock, IO, async or randomness (architecture §1)",
+    },
+    Pure {
+        place: "crates/cloudly/src/presence/judge.rs",
+        crates: &["baseos_interfaces", "jiff"],
+        rule: "presence is judged without clock or IO (cloudly §1)",
+    },
+    Pure {
+        place: "crates/interfaces/src",
+        crates: &[
+            "crc32fast",
+            "jiff",
+            "secrecy",
+            "serde",
+            "serde_json",
+            "sha2",
+            "thiserror",
+        ],
+        rule: "interfaces has no clock, IO, async or randomness (architecture §1)",
+    },
+];
+
+/// Parts of std that reach the world.
+const IMPURE_STD: &[&[&str]] = &[
+    &["std", "env"],
+    &["std", "fs"],
+    &["std", "io"],
+    &["std", "net"],
+    &["std", "os"],
+    &["std", "process"],
+    &["std", "thread"],
+    &["std", "time", "Instant"],
+    &["std", "time", "SystemTime"],
+];
+
+/// Which crates of the workspace a crate may use outside its tests.
+pub(crate) const WORKSPACE: &[(&str, &[&str])] = &[
+    ("baseos_interfaces", &[]),
+    ("baserunner", &["baseos_interfaces"]),
+    ("cloudly_baseos", &["baseos_interfaces"]),
+    ("cloudly program", &["baseos_interfaces", "cloudly_baseos"]),
+    ("baseos_simulator", &["baseos_interfaces", "cloudly_baseos"]),
+];
+
+/// Longest a file may be.
+pub(crate) const MAX_LINES: usize = 500;
+
+/// Arrows that no rule allows.
+pub(crate) fn forbidden(arrows: &[Arrow]) -> Vec<String> {
+    arrows
+        .iter()
+        .filter_map(|arrow| {
+            let rooms = [AGENT, CLOUDLY, SIMULATOR].concat_rooms();
+            let room = rooms
+                .into_iter()
+                .find(|room| arrow.from.starts_with(room.place))?;
+            // A folder among the adapters is a room of its own.
+            let own = match arrow.from.strip_prefix("src/adapters") {
+                Ok(inside) => Path::new("src/adapters").join(inside.components().next()?),
+                Err(_) => room.place.into(),
+            };
+            let allowed =
+                arrow.to.starts_with(own) || room.may_use.iter().any(|place| arrow.to.starts_with(place));
+            (!allowed).then(|| {
+                format!(
+                    "{}:{} uses {}: {}",
+                    arrow.from.display(),
+                    arrow.line,
+                    arrow.to.display(),
+                    room.rule
+                )
+            })
+        })
+        .collect()
+}
+
+trait ConcatRooms {
+    fn concat_rooms(&self) -> Vec<&'static Room>;
+}
+
+impl ConcatRooms for [&'static [Room]; 3] {
+    fn concat_rooms(&self) -> Vec<&'static Room> {
+        self.iter().flat_map(|rooms| rooms.iter()).collect()
+    }
+}
+
+/// What is not pure where it must be.
+pub(crate) fn impure(modules: &Modules, externals: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    for source in modules.sources() {
+        let Some(pure) = PURE.iter().find(|pure| source.file.starts_with(pure.place)) else {
+            continue;
+        };
+        let mut complain = |line: usize, what: &str| {
+            found.push(format!("{}:{line}: {what}: {}", source.file.display(), pure.rule));
+        };
+        for used in &source.uses {
+            let path: Vec<_> = used.path.iter().map(String::as_str).collect();
+            let shown = path.join("::");
+            if IMPURE_STD.iter().any(|forbidden| path.starts_with(forbidden)) {
+                complain(used.line, &shown);
+            }
+            if externals.iter().any(|name| name == path[0]) && !pure.crates.contains(&path[0]) {
+                complain(used.line, &format!("the crate {}", path[0]));
+            }
+            if path.last() == Some(&"now") {
+                complain(used.line, &shown);
+            }
+        }
+        for line in &source.asynchronous {
+            complain(*line, "async");
+        }
+    }
+    found
+}
+
+/// Uses of a crate of the workspace that this crate must not know.
+pub(crate) fn foreign_crates(modules: &Modules) -> Vec<String> {
+    let may_use = WORKSPACE
+        .iter()
+        .find(|(name, _)| *name == modules.name)
+        .map_or(&[][..], |(_, may_use)| may_use);
+    let mut found = Vec::new();
+    for source in modules.sources() {
+        for used in &source.uses {
+            let first = used.path[0].as_str();
+            let ours = WORKSPACE.iter().any(|(name, _)| *name == first);
+            if ours && first != modules.name && !may_use.contains(&first) {
+                found.push(format!(
+                    "{}:{} uses {first}: {} may use {may_use:?} of the workspace (architecture §1)",
+                    source.file.display(),
+                    used.line,
+                    modules.name
+                ));
+            }
+        }
+    }
+    found
+}

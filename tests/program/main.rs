@@ -1,0 +1,23 @@
+//! Whole programs: the real agent and the real Cloudly with a simulated Supervisor.
+//!
+//! Cloudly has to be built before: `cargo build --workspace --bins`. The tests in [`kills`] need an agent with fail points:
+//! without `--features failpoints` they fail at once and say so.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in helpers too"
+)]
+
+mod consistency;
+mod crash_loop;
+mod desired;
+mod fixture;
+mod host;
+mod kills;
+mod managed_supervisor;
+mod outages;
+mod state_disk;
+mod target_posts;
+mod updates;
+mod wrapper_script;
