@@ -2,9 +2,8 @@
 
 use crate::Timestamp;
 use crate::command::CommandAction;
-use crate::desired::{Policy, Release};
+use crate::desired::{DEFAULT_AGENT_SERVICE, Policy, Release};
 use crate::register::{Approval, NodeFacts};
-use crate::rules::DEFAULT_AGENT_SERVICE;
 use crate::status::NodeStatus;
 use crate::token::WireSecret;
 use serde::{Deserialize, Serialize};

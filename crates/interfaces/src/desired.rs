@@ -1,11 +1,13 @@
 //! Desired state: what Cloudly wants of a node (contract §4, answer).
 
 use crate::Timestamp;
-use crate::rules::DEFAULT_AGENT_SERVICE;
 use crate::window::Window;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+
+/// The agent's service in a release that does not name it.
+pub const DEFAULT_AGENT_SERVICE: &str = "baserunner";
 
 /// A revision of what is desired. It only rises, unless an operator resets it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

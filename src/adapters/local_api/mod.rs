@@ -21,13 +21,13 @@ mod routes;
 mod tests;
 
 pub use listen::BindError;
+pub use routes::NewRegistrationId;
 
 use crate::lifecycle::effect::Effect;
 use crate::lifecycle::event::Event;
 use crate::vault::Vault;
 use accept::Slots;
 use axum::Router;
-use baseos_interfaces::registration::RegistrationId;
 use baseos_interfaces::token::{Token, TokenKind};
 use futures_util::Stream;
 use guard::Guards;
@@ -52,8 +52,6 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Fills its argument with random bytes from a cryptographic source.
 pub type Entropy = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
-/// Makes a new registration id.
-pub type NewRegistrationId = Arc<dyn Fn() -> RegistrationId + Send + Sync>;
 
 /// What the local API needs to know.
 pub struct LocalApiSettings {

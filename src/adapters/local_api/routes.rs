@@ -1,6 +1,5 @@
 //! The calls of contract §6.
 
-use super::NewRegistrationId;
 use super::answer::{Refusal, field, from_machine, invalid};
 use super::body::{self, DEFER, JOIN, LOCK};
 use super::guard::{Guards, HEALTH_PATH, guard};
@@ -18,10 +17,14 @@ use axum::{Json, Router, middleware};
 use baseos_interfaces::codes::{FieldCode, ProblemCode};
 use baseos_interfaces::local::JoinRequest;
 use baseos_interfaces::problem::Problem;
+use baseos_interfaces::registration::RegistrationId;
 use baseos_interfaces::token::{Token, TokenKind};
 use serde_json::json;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+
+/// Makes a new registration id.
+pub type NewRegistrationId = Arc<dyn Fn() -> RegistrationId + Send + Sync>;
 
 /// What the handlers share.
 #[derive(Clone)]

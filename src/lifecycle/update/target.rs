@@ -3,8 +3,8 @@
 //! Cloudly's words come in here and are never sent back.
 
 use baseos_interfaces::Timestamp;
-use baseos_interfaces::desired as wire;
-use baseos_interfaces::rules::{DEFAULT_AGENT_SERVICE, ReleaseParts, ServiceParts};
+use baseos_interfaces::desired::{self as wire, DEFAULT_AGENT_SERVICE};
+use baseos_interfaces::rules::{ReleaseParts, ServiceParts};
 use baseos_interfaces::window::Window as WireWindow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -1,12 +1,10 @@
 //! What the agent itself needs of a release, to live on and to keep its identity.
 
-use super::ReleaseParts;
 use super::mounts::mounts;
+use super::parts::ReleaseParts;
 use super::violation::{Found, shown};
 use crate::codes::FieldCode;
 
-/// The agent's service when a release does not name it.
-pub const DEFAULT_AGENT_SERVICE: &str = "baserunner";
 /// Without this label, at `1`, the Supervisor does not give the container its address and key.
 pub const SUPERVISOR_API_LABEL: &str = "io.balena.features.supervisor-api";
 /// The variable in the agent's environment that says where its state lives.

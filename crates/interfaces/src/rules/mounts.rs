@@ -1,6 +1,6 @@
 //! What a service mounts: the `volumes` of its composition.
 
-use super::composition::canonical;
+use super::names::canonical_key;
 use serde_json::{Map, Value};
 
 /// One mount of a service.
@@ -45,7 +45,7 @@ impl<'a> Mount<'a> {
 pub(super) fn mounts(composition: &Map<String, Value>) -> impl Iterator<Item = Mount<'_>> {
     composition
         .iter()
-        .filter(|(key, _)| canonical(key) == "volumes")
+        .filter(|(key, _)| canonical_key(key) == "volumes")
         .filter_map(|(_, value)| value.as_array())
         .flatten()
         .filter_map(|entry| match entry {

@@ -10,6 +10,7 @@ use super::*;
 use crate::lifecycle::effect::{LocalAnswer, RequestId};
 use crate::lifecycle::event::LocalCall;
 use crate::vault::VaultError;
+use baseos_interfaces::registration::RegistrationId;
 use baseos_interfaces::token::TokenId;
 use serde_json::Value;
 use std::collections::HashMap;
