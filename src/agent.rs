@@ -24,6 +24,7 @@ use crate::runtime::shutdown;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::redact::Redactor;
 use baseos_interfaces::register::NodeFacts;
+use baseos_interfaces::registration::RegistrationId;
 use secrecy::ExposeSecret as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -78,7 +79,7 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
     let cloudly = CloudlyPort::new(endpoint.as_ref(), store.clone())?;
     let supervisor = supervisor_client(&settings, redactor)?;
 
-    let run = run_facts(&settings, &store, &mut clock);
+    let run = run_facts(&settings, &store);
     let now = clock.stamp();
     let header = Header {
         checkpoint: checkpoint.clone(),
@@ -181,13 +182,13 @@ fn load_checkpoint(store: &StateFile, dir: &Path) -> Result<Checkpoint, AgentErr
     })
 }
 
-fn run_facts(settings: &Settings, store: &StateFile, clock: &mut SystemClock) -> Run {
+fn run_facts(settings: &Settings, store: &StateFile) -> Run {
     let device = &settings.device;
     let join = store
         .join_token_to_offer(settings.join.as_ref())
         .map(|token| JoinOffer {
             token,
-            registration_id: host::registration_id(clock.stamp().wall, random::fill),
+            registration_id: new_registration_id(),
             replace: false,
         });
     let architecture = device
@@ -219,6 +220,12 @@ fn run_facts(settings: &Settings, store: &StateFile, clock: &mut SystemClock) ->
     }
 }
 
+fn new_registration_id() -> RegistrationId {
+    let mut random = [0; 16];
+    random::fill(&mut random);
+    RegistrationId::new(SystemClock::default().stamp().wall.as_millisecond(), random)
+}
+
 fn local_api_settings(settings: &Settings, metrics: &Arc<Metrics>) -> LocalApiSettings {
     let (socket, tcp) = match &settings.api {
         ApiAddress::Unix(socket) => (socket.clone(), None),
@@ -231,6 +238,7 @@ fn local_api_settings(settings: &Settings, metrics: &Arc<Metrics>) -> LocalApiSe
         token_file: settings.run_dir.join("token"),
         allowed_hosts: settings.api_hosts.clone(),
         entropy: Arc::new(random::fill),
+        new_registration_id: Arc::new(new_registration_id),
         metrics: Arc::new(move || metrics.render()),
     }
 }

@@ -9,8 +9,9 @@
 )]
 
 use baseos_interfaces::Timestamp;
-use baseos_interfaces::heartbeat::Orders;
+use baseos_interfaces::heartbeat::Instructions;
 use baseos_interfaces::register::{Approval, NodeFacts, ServerLimits};
+use baseos_interfaces::registration::RegistrationId;
 use baseos_interfaces::token::{Token, TokenId};
 use baserunner::lifecycle::effect::RequestId;
 use baserunner::lifecycle::event::{LocalCall, Registration};
@@ -117,7 +118,7 @@ fn run_facts() -> Run {
         own_service: "baserunner".into(),
         join: Some(JoinOffer {
             token: Ok(TokenId::new("token00001")),
-            registration_id: "0192f6d0-2c3e-7b61-9d55-0d8c4e8f1a20".into(),
+            registration_id: RegistrationId::parse("0192f6d0-2c3e-7b61-9d55-0d8c4e8f1a20").unwrap(),
             replace: false,
         }),
         ..Run::default()
@@ -146,7 +147,7 @@ fn cloudly(log: Log) -> (mpsc::Sender<Effect>, mpsc::Receiver<Event>) {
                 },
                 Effect::Heartbeat { op, .. } => Event::HeartbeatAnswered {
                     op,
-                    orders: Box::new(Orders {
+                    instructions: Box::new(Instructions {
                         server_time: start_time(),
                         next_heartbeat_seconds: 60,
                         resend_full_status: false,

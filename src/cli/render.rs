@@ -44,7 +44,7 @@ pub(super) fn status(status: &LocalStatus, style: Style) -> String {
         let text = format!(
             "{} ({}, {})",
             printable(&error.message),
-            printable(&error.code),
+            printable(error.code.as_str()),
             utc(error.at)
         );
         row(&mut out, "error", &style.bad(&text));
@@ -80,7 +80,7 @@ pub(super) fn status(status: &LocalStatus, style: Style) -> String {
             .unwrap_or_default();
         let text = format!(
             "{}{} (since {})",
-            printable(&issue.code),
+            printable(issue.code.as_str()),
             printable(&detail),
             utc(issue.since)
         );

@@ -1,5 +1,7 @@
 //! All configuration keys: their names, defaults, and whether they are secret.
 
+use baseos_interfaces::rules::{AGENT_STATE_DIR, AGENT_STATE_DIR_VARIABLE};
+
 /// What each key means is documented at the field of `Settings` it sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
@@ -89,9 +91,9 @@ pub const SPECS: [Spec; 27] = [
         flag: Some("--state-dir"),
         ..configurable(
             Key::StateDir,
-            "BASEOS_STATE_DIR",
+            AGENT_STATE_DIR_VARIABLE,
             "state_dir",
-            Some("/data/baseos"),
+            Some(AGENT_STATE_DIR),
         )
     },
     Spec {

@@ -7,6 +7,7 @@ use super::settings::{ApiAddress, Device, EffectiveValue, Settings, SupervisorAc
 use super::source::Source;
 use super::values::Values;
 use crate::vault::Endpoint;
+use baseos_interfaces::desired::DEFAULT_AGENT_SERVICE;
 use baseos_interfaces::token::{Token, TokenKind};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,7 +31,7 @@ pub(super) fn settings(mut values: Values, warnings: Vec<String>) -> Result<Sett
         lock_dir: path(&values, Key::LockDir),
         node_name: values.parse(Key::NodeName, parse::node_name),
         labels: values.parse(Key::Labels, parse::labels).unwrap_or_default(),
-        service: service.unwrap_or_else(|| "baserunner".to_owned()),
+        service: service.unwrap_or_else(|| DEFAULT_AGENT_SERVICE.to_owned()),
         log: values.parse(Key::Log, parse::log_filter).unwrap_or_default(),
         log_format: log_format.unwrap_or_default(),
         api: api.unwrap_or_else(|| ApiAddress::Unix(run_dir.join(SOCKET))),

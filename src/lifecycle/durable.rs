@@ -1,6 +1,6 @@
 //! The durable record: everything the machine must still know after a power cut. It is the body of the checkpoint
-//! and holds the machine's own types; only names that both ends share (codes, states, scopes, token ids) are those of
-//! the wire contract.
+//! and holds the machine's own types; only what both ends share (codes, states, scopes, ids, the form of a volume's
+//! definition) is the wire contract's.
 
 use crate::lifecycle::cloudly::commands::Commands;
 use crate::lifecycle::cloudly::identity::Node;
@@ -13,6 +13,7 @@ use crate::lifecycle::time::{Millis, Reboot, Stamp};
 use crate::lifecycle::update::consent::Consent;
 use crate::lifecycle::update::release_memory::ReleaseMemory;
 use crate::lifecycle::update::target::{AppTarget, Desired, Policy, Release};
+use baseos_interfaces::codes::EventKind;
 use serde::{Deserialize, Serialize};
 use std::ops::{Deref, DerefMut};
 
@@ -80,7 +81,7 @@ impl Durable {
     }
 
     /// Keeps an event for Cloudly.
-    pub(crate) fn record_event(&mut self, now: Stamp, kind: &str, data: serde_json::Value) {
+    pub(crate) fn record_event(&mut self, now: Stamp, kind: EventKind, data: serde_json::Value) {
         self.outbox.push(self.epoch, now, kind, data);
     }
 

@@ -7,6 +7,7 @@ use baseos_interfaces::local::{
 };
 use baseos_interfaces::problem::Problem;
 use baseos_interfaces::register::NodeFacts;
+use baseos_interfaces::registration::RegistrationId;
 use baseos_interfaces::token::TokenId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -91,7 +92,7 @@ pub enum Effect {
         /// The join token to use.
         token: TokenId,
         /// Kept until enrolled.
-        registration_id: String,
+        registration_id: RegistrationId,
         /// What the node says of itself.
         node: Box<NodeFacts>,
         labels: BTreeMap<String, String>,

@@ -6,7 +6,7 @@ use crate::lifecycle::facts::{
 };
 use crate::lifecycle::timer::Timer;
 use baseos_interfaces::Timestamp;
-use baseos_interfaces::heartbeat::Orders;
+use baseos_interfaces::heartbeat::Instructions;
 use baseos_interfaces::local::{DeferRequest, LockRequest};
 use baseos_interfaces::register::{Approval, Fleet, ServerLimits};
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,7 @@ pub enum Event {
     /// Cloudly accepted a heartbeat.
     HeartbeatAnswered {
         op: OpId,
-        orders: Box<Orders>,
+        instructions: Box<Instructions>,
         /// Whether it brought new credentials, and they are stored.
         credentials_stored: bool,
     },

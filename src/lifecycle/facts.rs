@@ -1,6 +1,8 @@
 //! Facts: what adapters have observed, in the machine's own words.
 
+use baseos_interfaces::codes::ProblemCode;
 use baseos_interfaces::register::NodeFacts;
+use baseos_interfaces::registration::RegistrationId;
 use baseos_interfaces::status::OsStatus;
 use baseos_interfaces::token::TokenId;
 use serde::{Deserialize, Serialize};
@@ -38,8 +40,8 @@ pub struct Run {
 pub struct JoinOffer {
     /// The token's public id, or why the text is not a token.
     pub token: Result<TokenId, String>,
-    /// A fresh registration id (UUID), to be used if this offer is taken up.
-    pub registration_id: String,
+    /// A fresh registration id, to be used if this offer is taken up.
+    pub registration_id: RegistrationId,
     /// Give up the present identity for a new one.
     pub replace: bool,
 }
@@ -125,7 +127,7 @@ pub struct TargetApp {
     pub commit: Option<String>,
     /// The target's services.
     pub services: BTreeMap<String, TargetService>,
-    /// Volumes and their definitions, as the Supervisor keeps them (normalised: `driver`, `driverOpts`, `labels`).
+    /// Volumes and their definitions, as the Supervisor gives them (`driver`, `driverOpts`, `labels`).
     pub volumes: BTreeMap<String, Map<String, Value>>,
 }
 
@@ -199,7 +201,7 @@ pub struct CallFailure {
     /// What kind.
     pub kind: CallFailureKind,
     /// The problem's code, if it brought one.
-    pub code: Option<String>,
+    pub code: Option<ProblemCode>,
     /// In words; no token.
     pub message: String,
     /// `Retry-After` or `retryAfterSeconds`, already capped, seconds.

@@ -13,6 +13,7 @@ use crate::lifecycle::time::Stamp;
 use crate::lifecycle::timer::Timers;
 use crate::lifecycle::update::record::Finished;
 use baseos_interfaces::Timestamp;
+use baseos_interfaces::codes::EventKind;
 use baseos_interfaces::status as wire;
 
 #[derive(Clone, Debug)]
@@ -90,7 +91,7 @@ impl Shared {
     }
 
     /// Keeps an event for Cloudly.
-    pub(crate) fn record_event(&mut self, now: Stamp, kind: &str, data: serde_json::Value) {
+    pub(crate) fn record_event(&mut self, now: Stamp, kind: EventKind, data: serde_json::Value) {
         self.durable.record_event(now, kind, data);
     }
 
@@ -101,7 +102,7 @@ impl Shared {
             "target": finished.commit, "state": finished.state, "attempt": finished.attempt,
             "rolloutId": finished.rollout, "error": error,
         });
-        self.record_event(now, "updateFinished", data);
+        self.record_event(now, EventKind::UpdateFinished, data);
         self.heartbeats.urge();
     }
 }

@@ -4,7 +4,8 @@
 use crate::failpoint;
 use crate::lifecycle::effect::{Effect, LocalAnswer, Port};
 use crate::vault::Vault;
-use baseos_interfaces::problem::{Problem, code};
+use baseos_interfaces::codes::ProblemCode;
+use baseos_interfaces::problem::Problem;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -49,7 +50,7 @@ impl Dispatch {
     pub fn refuse(&self, effect: &Effect, problem: &str) {
         if let Effect::Reply { request, .. } = effect {
             let title = format!("the state cannot be saved: {problem}");
-            let problem = Problem::new(503, code::UNAVAILABLE, title).retry_after(Some(60));
+            let problem = Problem::new(503, ProblemCode::Unavailable, title).retry_after(Some(60));
             let answer = Box::new(LocalAnswer::Problem(problem));
             self.send(Effect::Reply {
                 request: *request,

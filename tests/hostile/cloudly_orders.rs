@@ -15,14 +15,16 @@ async fn refuses_and_never_posts_a_release_that_would_lose_the_device() {
     let mut enrolled = EnrolledAgent::start().await;
     type Change = fn(&mut Value);
     let bad: [(&str, &str, Change); 7] = [
-        ("b1b1b1b1", "no services", |app| app["services"] = json!({})),
+        ("b1b1b1b1", "at least one service", |app| {
+            app["services"] = json!({});
+        }),
         ("b2b2b2b2", "lacks the service `baserunner`", |app| {
             drop(app["services"].as_object_mut().unwrap().remove("baserunner"));
         }),
         ("b3b3b3b3", "io.balena.features.supervisor-api", |app| {
             app["services"]["baserunner"]["labels"] = json!({});
         }),
-        ("b4b4b4b4", "mounts no volume", |app| {
+        ("b4b4b4b4", "mounts no named volume", |app| {
             app["services"]["baserunner"]["composition"] = json!({});
         }),
         ("b5b5b5b5", "another definition", |app| {
@@ -31,7 +33,7 @@ async fn refuses_and_never_posts_a_release_that_would_lose_the_device() {
         ("b6b6b6b6", "sets `image`", |app| {
             app["services"]["onebox"]["composition"] = json!({ "image": "other" });
         }),
-        ("12345678", "not lower-case hex", |_| {}),
+        ("12345678", "one of the letters a to f", |_| {}),
     ];
     for (revision, (commit, reason, change)) in (1..).zip(bad) {
         let release = TestRelease::new(commit, "2.0.0", "onebox:2");

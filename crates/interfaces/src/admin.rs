@@ -2,7 +2,7 @@
 
 use crate::Timestamp;
 use crate::command::CommandAction;
-use crate::desired::{Policy, Release};
+use crate::desired::{DEFAULT_AGENT_SERVICE, Policy, Release};
 use crate::register::{Approval, NodeFacts};
 use crate::status::NodeStatus;
 use crate::token::WireSecret;
@@ -41,7 +41,7 @@ pub struct CreatedJoinToken {
     pub id: String,
     /// The `szj_` token.
     pub token: WireSecret,
-    /// Cloudly's clock.
+    /// When it stops enrolling nodes, Cloudly's clock.
     pub expires_at: Timestamp,
     /// How many nodes it enrols.
     pub max_uses: u32,
@@ -65,43 +65,75 @@ pub struct JoinTokenRecord {
     pub require_approval: bool,
     /// Whether a node with the same hardware takes over its earlier identity and history.
     pub allow_replace: bool,
-    /// Cloudly's clock.
+    /// When it was made, Cloudly's clock.
     pub created_at: Timestamp,
     /// An admin token's id, or `configuration`.
     pub created_by: String,
-    /// Cloudly's clock.
+    /// When it stops enrolling nodes, Cloudly's clock.
     pub expires_at: Timestamp,
-    /// Cloudly's clock; `null`: not revoked.
+    /// When an operator revoked it, Cloudly's clock; `null`: not revoked.
     pub revoked_at: Option<Timestamp>,
 }
 
-/// `POST /baseos/v1/admin/releases`: an app release. `release_id` is given by Cloudly when left out.
+/// `POST /baseos/v1/admin/releases`: an app release. It has to keep to the rules of [`crate::rules`]; Cloudly gives it its
+/// id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateRelease {
     /// The balena commit: 7 to 64 hex digits, lower case, at least one letter.
     pub commit: String,
-    /// For people.
+    /// For people, e.g. `1.13.0`; 1 to 64 characters.
     #[serde(default)]
     pub version: Option<String>,
-    /// By service name.
+    /// Which service is the agent; missing: [`DEFAULT_AGENT_SERVICE`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_service: Option<String>,
+    /// By service name; the agent's own is among them.
     pub services: BTreeMap<String, crate::desired::Service>,
-    /// Named volumes.
+    /// Named volumes and their definitions (compose form).
     #[serde(default)]
     pub volumes: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
-    /// Networks.
+    /// Networks and their definitions (compose form).
     #[serde(default)]
     pub networks: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
+}
+
+impl CreateRelease {
+    /// The name of the service that is the agent.
+    pub fn agent_service(&self) -> &str {
+        self.agent_service.as_deref().unwrap_or(DEFAULT_AGENT_SERVICE)
+    }
+
+    /// The release that is created, under the id that Cloudly gives it.
+    pub fn into_release(self, release_id: String) -> Release {
+        let Self {
+            commit,
+            version,
+            agent_service,
+            services,
+            volumes,
+            networks,
+        } = self;
+        Release {
+            release_id,
+            commit,
+            version,
+            agent_service,
+            services,
+            volumes,
+            networks,
+        }
+    }
 }
 
 /// A release as Cloudly keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseRecord {
-    /// The release.
+    /// As nodes get it.
     #[serde(flatten)]
     pub release: Release,
-    /// Cloudly's clock.
+    /// When it was created, Cloudly's clock.
     pub created_at: Timestamp,
 }
 
@@ -135,9 +167,9 @@ pub struct DesiredRecord {
     pub commit: Option<String>,
     /// When and how it may be applied.
     pub policy: Policy,
-    /// Cloudly's clock; `null`: nothing was ever desired.
+    /// When it was set, Cloudly's clock; `null`: nothing was ever desired.
     pub set_at: Option<Timestamp>,
-    /// The id of the admin token it was set with.
+    /// The id of the admin token it was set with; `null`: nothing was ever desired.
     pub set_by: Option<String>,
 }
 
@@ -145,11 +177,11 @@ pub struct DesiredRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EventRecord {
-    /// Rises.
+    /// Rises with each event that Cloudly keeps, of whatever node.
     pub sequence: u64,
-    /// Cloudly's clock.
+    /// When it came, Cloudly's clock.
     pub received_at: Timestamp,
-    /// The event.
+    /// As the node reported it.
     pub event: crate::heartbeat::NodeEvent,
 }
 
@@ -157,11 +189,11 @@ pub struct EventRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PresenceState {
-    /// Within its promise.
+    /// The next heartbeat is not due yet.
     Online,
-    /// A little over its promise.
+    /// The next heartbeat is a little overdue.
     Late,
-    /// Well over its promise, or it said goodbye.
+    /// The next heartbeat is well overdue, or the node said goodbye.
     Offline,
     /// Cloudly has not been up long enough to judge.
     Unknown,
@@ -173,11 +205,11 @@ pub enum PresenceState {
 pub struct NodeRecord {
     /// `node_…`.
     pub id: String,
-    /// Name for people.
+    /// For people; need not be unique.
     pub name: String,
     /// What it said of itself at registration.
     pub facts: NodeFacts,
-    /// Labels.
+    /// For operators: those of its join token, and its own where the token has none.
     pub labels: BTreeMap<String, String>,
     /// Whether an operator let it in.
     pub approval: Approval,
@@ -188,11 +220,11 @@ pub struct NodeRecord {
     pub lifecycle: String,
     /// Whether two agents seem to use its identity.
     pub clone_suspected: bool,
-    /// Whether it is there.
+    /// Whether it keeps its promise to be heard from.
     pub presence: PresenceState,
-    /// Cloudly's clock.
+    /// When its last heartbeat came, Cloudly's clock; `null`: none came yet.
     pub last_seen_at: Option<Timestamp>,
-    /// Cloudly's clock.
+    /// When it first registered, Cloudly's clock.
     pub enrolled_at: Timestamp,
     /// The revision it is meant to work on.
     pub desired_revision: u64,
@@ -225,11 +257,11 @@ pub struct CommandRecord {
     /// What to do.
     #[serde(flatten)]
     pub action: CommandAction,
-    /// Cloudly's clock.
+    /// When it was created, Cloudly's clock.
     pub issued_at: Timestamp,
-    /// Cloudly's clock.
+    /// Not to be begun after this, Cloudly's clock.
     pub expires_at: Timestamp,
-    /// Its result; `null`: none yet.
+    /// As the node reported it; `null`: not yet.
     pub result: Option<crate::command::CommandResult>,
 }
 
@@ -237,25 +269,25 @@ pub struct CommandRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditRecord {
-    /// Rises.
+    /// Rises with each line.
     pub sequence: u64,
-    /// Cloudly's clock.
+    /// When it happened, Cloudly's clock.
     pub at: Timestamp,
-    /// Who: an admin token's id, a node's id, or `cloudly`.
+    /// Who did it: an admin token's id, a node's id, `configuration`, or `cloudly`.
     pub actor: String,
-    /// What, e.g. `node.registered`, `joinToken.refused`.
+    /// What was done, e.g. `node.registered`, `joinToken.refused`.
     pub action: String,
-    /// On what.
+    /// The id of what it was done to: a node, a join token, a release; `null`: of nothing that Cloudly knows.
     pub subject: Option<String>,
-    /// Details; never a secret.
+    /// Details, which depend on the action; never a secret.
     pub data: serde_json::Value,
 }
 
-/// A list; `next` is the cursor of the next page.
+/// One page of a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Page<T> {
-    /// The rows.
+    /// The entries, in the order of the list.
     pub items: Vec<T>,
-    /// `null`: that was all.
+    /// The `cursor` of the next page; `null`: that was all.
     pub next: Option<String>,
 }

@@ -12,7 +12,7 @@ pub struct Command {
     /// What to do, and with what.
     #[serde(flatten)]
     pub action: CommandAction,
-    /// Cloudly's clock.
+    /// When it was created, Cloudly's clock.
     pub issued_at: Timestamp,
     /// Not to be begun after this, on Cloudly's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,7 +63,7 @@ impl CommandAction {
     }
 }
 
-/// How a command ended.
+/// What a node reports of a command it is done with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CommandResult {
@@ -71,7 +71,7 @@ pub struct CommandResult {
     pub id: String,
     /// How it ended.
     pub state: CommandState,
-    /// The device's clock.
+    /// When it was done, device's clock.
     pub finished_at: Timestamp,
     /// Why it failed, or what it brought; at most 16 KiB.
     pub message: Option<String>,

@@ -5,7 +5,9 @@ use crate::window::Window;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::time::Duration;
+
+/// The agent's service in a release that does not name it.
+pub const DEFAULT_AGENT_SERVICE: &str = "baserunner";
 
 /// A revision of what is desired. It only rises, unless an operator resets it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,7 +15,7 @@ use std::time::Duration;
 pub struct Desired {
     /// Rises with every change.
     pub revision: u64,
-    /// Cloudly's clock.
+    /// When this revision was set, Cloudly's clock.
     pub issued_at: Timestamp,
     /// An audited operator act: this revision counts although it is lower.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -49,11 +51,15 @@ pub struct DesiredApp {
 pub struct Release {
     /// `rel_…`.
     pub release_id: String,
-    /// The balena commit: hex with at least one letter.
+    /// The balena commit: 7 to 64 hex digits, lower case, at least one letter.
     pub commit: String,
-    /// For people.
+    /// For people, e.g. `1.13.0`; 1 to 64 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Which service is the agent; missing: [`DEFAULT_AGENT_SERVICE`]. An agent that runs under another name refuses the
+    /// release, which would not bring it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_service: Option<String>,
     /// By service name.
     pub services: BTreeMap<String, Service>,
     /// Named volumes and their definitions (compose form).
@@ -64,16 +70,23 @@ pub struct Release {
     pub networks: BTreeMap<String, Map<String, Value>>,
 }
 
+impl Release {
+    /// The name of the service that is the agent.
+    pub fn agent_service(&self) -> &str {
+        self.agent_service.as_deref().unwrap_or(DEFAULT_AGENT_SERVICE)
+    }
+}
+
 /// One service of a release.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Service {
     /// The image reference, by digest wherever possible.
     pub image: String,
-    /// Environment variables.
+    /// Environment variables of the container.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
-    /// Container labels.
+    /// Labels of the container; those of balena give it features of the Supervisor.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
     /// Other compose keys (`volumes`, `network_mode`, `command` …).
@@ -90,7 +103,7 @@ pub struct Service {
 pub struct Slot {
     /// Whether this node may begin.
     pub granted: bool,
-    /// On Cloudly's clock.
+    /// When the permission ends, Cloudly's clock; missing: it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_expires_at: Option<Timestamp>,
 }
@@ -133,29 +146,6 @@ impl Default for Policy {
     }
 }
 
-impl Policy {
-    /// How long the Supervisor may take to fetch and start a release; at least a second, so that a policy with 0
-    /// still leaves it time to answer.
-    pub fn apply_timeout(&self) -> Duration {
-        Duration::from_secs(self.apply_timeout_seconds.max(1).into())
-    }
-
-    /// How long a release must stay healthy; may be zero: being healthy once is enough.
-    pub fn health(&self) -> Duration {
-        Duration::from_secs(self.health_seconds.into())
-    }
-
-    /// How long deferrals and locks may hold an update back, in all; may be zero: not at all.
-    pub fn max_defer(&self) -> Duration {
-        Duration::from_secs(self.max_defer_seconds.into())
-    }
-
-    /// How often a release is tried on a node; at least once.
-    pub fn attempts(&self) -> u32 {
-        self.max_attempts.max(1)
-    }
-}
-
 /// What to do with a bad release that has been put in place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -173,37 +163,8 @@ pub enum OnFailure {
 /// Who ordered an update to go ahead, and why; kept in Cloudly's audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Force {
-    /// The operator.
+    /// Who ordered it.
     pub by: String,
-    /// The reason.
+    /// Why, for the audit log.
     pub reason: String,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_policy_of_zeros_still_gives_one_attempt_and_a_second_for_it() {
-        let zeros = Policy {
-            max_defer_seconds: 0,
-            max_attempts: 0,
-            health_seconds: 0,
-            apply_timeout_seconds: 0,
-            ..Policy::default()
-        };
-        assert_eq!(zeros.apply_timeout(), Duration::from_secs(1));
-        assert_eq!(zeros.health(), Duration::ZERO);
-        assert_eq!(zeros.max_defer(), Duration::ZERO);
-        assert_eq!(zeros.attempts(), 1);
-    }
-
-    #[test]
-    fn the_default_policy_is_the_documented_one() {
-        let policy = Policy::default();
-        assert_eq!(policy.apply_timeout(), Duration::from_secs(3600));
-        assert_eq!(policy.health(), Duration::from_secs(120));
-        assert_eq!(policy.max_defer(), Duration::from_secs(7 * 86_400));
-        assert_eq!(policy.attempts(), 3);
-    }
 }

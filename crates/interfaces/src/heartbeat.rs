@@ -1,6 +1,7 @@
 //! `POST /baseos/v1/nodes/heartbeat` (contract §4).
 
 use crate::Timestamp;
+use crate::codes::EventKind;
 use crate::command::{Command, CommandResult};
 use crate::desired::Desired;
 use crate::status::NodeStatus;
@@ -30,7 +31,7 @@ pub struct Heartbeat {
     /// What happened since the last accepted heartbeat.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<NodeEvent>,
-    /// Results of commands.
+    /// Commands the node is done with since the last accepted heartbeat.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command_results: Vec<CommandResult>,
     /// A clean stop: the silence that follows is meant.
@@ -43,12 +44,12 @@ pub struct Heartbeat {
 pub struct NodeEvent {
     /// Unique per node; Cloudly drops repetitions.
     pub id: String,
-    /// The device's clock.
+    /// When it happened, device's clock.
     pub at: Timestamp,
-    /// e.g. `transition`.
+    /// What happened.
     #[serde(rename = "type")]
-    pub kind: String,
-    /// Depends on the type.
+    pub kind: EventKind,
+    /// Details; which ones depends on the type.
     #[serde(default)]
     pub data: serde_json::Value,
 }
@@ -56,9 +57,9 @@ pub struct NodeEvent {
 /// The answer to a heartbeat as it travels.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HeartbeatAnswer {
-    /// Everything but secrets.
+    /// What the node is told, secrets apart.
     #[serde(flatten)]
-    pub orders: Orders,
+    pub instructions: Instructions,
     /// New credentials; the agent stores them before it uses them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
@@ -67,8 +68,8 @@ pub struct HeartbeatAnswer {
 /// What Cloudly tells a node, without secrets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Orders {
-    /// Cloudly's clock.
+pub struct Instructions {
+    /// Now, on Cloudly's clock.
     pub server_time: Timestamp,
     /// When the next heartbeat is due, seconds.
     pub next_heartbeat_seconds: u32,
@@ -78,7 +79,7 @@ pub struct Orders {
     /// What is desired; missing when `observedRevision` is current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired: Option<Desired>,
-    /// Commands; each repeats until its result arrives.
+    /// What to do; each command repeats until its result arrives.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<Command>,
     /// Present when an operator's decision about this node changed.

@@ -1,6 +1,7 @@
 //! The agent's local API, for Onebox (contract §6).
 
 use crate::Timestamp;
+use crate::codes::Capability;
 use crate::states::{AgentState, UpdateState};
 use crate::status::{Blocker, SupervisorStatus, UpdateStatus};
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ pub struct Handshake {
     /// `node_…`; `null`: not enrolled.
     pub node_id: Option<String>,
     /// What this agent's local API can do.
-    pub capabilities: Vec<String>,
+    pub capabilities: Vec<Capability>,
 }
 
 /// `GET /v1/status`.
@@ -25,11 +26,11 @@ pub struct Handshake {
 pub struct LocalStatus {
     /// One sentence for people: what it is doing and what blocks it.
     pub summary: String,
-    /// Lifecycle state.
+    /// What the agent is doing.
     pub state: AgentState,
     /// `node_…`; `null`: not enrolled.
     pub node_id: Option<String>,
-    /// The Supervisor.
+    /// What the local Supervisor answers.
     pub supervisor: SupervisorStatus,
     /// The connection to Cloudly.
     pub cloudly: CloudlyStatus,
@@ -110,17 +111,17 @@ pub struct LockRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lock {
-    /// Its name.
+    /// The name in its path, `/v1/locks/{name}`.
     pub name: String,
-    /// Who holds it.
+    /// Who holds it, as its client calls itself.
     pub owner: String,
-    /// Why.
+    /// Why it is held.
     pub reason: String,
     /// What it holds back.
     pub scope: LockScope,
     /// Rises with every acquisition; a holder that sees a higher one has lost its lock.
     pub fencing: u64,
-    /// Since when, device's clock.
+    /// Since when it is held, device's clock; renewals do not change it.
     pub since: Timestamp,
     /// How long it lives without renewal, seconds.
     pub remaining_seconds: u64,

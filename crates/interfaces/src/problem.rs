@@ -1,6 +1,7 @@
 //! Errors on the wire: RFC 9457 `application/problem+json` (contract §1).
 
 use crate::Timestamp;
+use crate::codes::{FieldCode, ProblemCode};
 use serde::{Deserialize, Serialize};
 
 /// The media type of every error answer.
@@ -12,8 +13,8 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 pub struct Problem {
     /// The HTTP status, repeated.
     pub status: u16,
-    /// A stable name of the problem, camelCase; see [`code`].
-    pub code: String,
+    /// What kind of problem.
+    pub code: ProblemCode,
     /// One sentence: what was wrong.
     pub title: String,
     /// What would be right.
@@ -45,15 +46,15 @@ pub struct FieldError {
     /// JSON pointer (RFC 6901) to the member.
     pub pointer: String,
     /// What is wrong with it.
-    pub code: String,
+    pub code: FieldCode,
 }
 
 impl Problem {
     /// A problem with a status, a code and a sentence; not retryable.
-    pub fn new(status: u16, code: &str, title: impl Into<String>) -> Self {
+    pub fn new(status: u16, code: ProblemCode, title: impl Into<String>) -> Self {
         Self {
             status,
-            code: code.to_owned(),
+            code,
             title: title.into(),
             detail: None,
             retryable: false,
@@ -95,34 +96,6 @@ pub fn pointer<S: AsRef<str>>(path: impl IntoIterator<Item = S>) -> String {
         }
     }
     pointer
-}
-
-/// The codes of contract §1 and §6.
-pub mod code {
-    #![allow(
-        missing_docs,
-        reason = "the names are the documentation; contract §1 has the table"
-    )]
-    pub const JOIN_TOKEN_INVALID: &str = "joinTokenInvalid";
-    pub const NODE_TOKEN_INVALID: &str = "nodeTokenInvalid";
-    pub const ADMIN_TOKEN_INVALID: &str = "adminTokenInvalid";
-    pub const LOCAL_TOKEN_INVALID: &str = "localTokenInvalid";
-    pub const NODE_SUSPENDED: &str = "nodeSuspended";
-    pub const FORBIDDEN: &str = "forbidden";
-    pub const NOT_FOUND: &str = "notFound";
-    pub const METHOD_NOT_ALLOWED: &str = "methodNotAllowed";
-    pub const CLONE_SUSPECTED: &str = "cloneSuspected";
-    pub const CONFLICT: &str = "conflict";
-    pub const NODE_REMOVED: &str = "nodeRemoved";
-    pub const PAYLOAD_TOO_LARGE: &str = "payloadTooLarge";
-    pub const UNSUPPORTED_MEDIA_TYPE: &str = "unsupportedMediaType";
-    pub const MISDIRECTED: &str = "misdirectedRequest";
-    pub const INVALID_REQUEST: &str = "invalidRequest";
-    pub const LOCKED: &str = "locked";
-    pub const PROTOCOL_TOO_OLD: &str = "protocolTooOld";
-    pub const RATE_LIMITED: &str = "rateLimited";
-    pub const UNAVAILABLE: &str = "unavailable";
-    pub const INTERNAL: &str = "internal";
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! `POST /baseos/v1/nodes/register` (contract §3).
 
 use crate::Timestamp;
+use crate::codes::Capability;
+use crate::registration::RegistrationId;
 use crate::token::WireSecret;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,15 +16,15 @@ pub struct RegisterRequest {
     /// A `szj_` token.
     pub join_token: WireSecret,
     /// Made by the agent and kept until it is enrolled: repeating a registration spends nothing.
-    pub registration_id: String,
+    pub registration_id: RegistrationId,
     /// What the node says of itself.
     pub node: NodeFacts,
     /// Free `key=value` pairs for operators.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// What this agent can do.
+    /// What this agent can do beyond the protocol version.
     #[serde(default)]
-    pub capabilities: Vec<String>,
+    pub capabilities: Vec<Capability>,
 }
 
 /// What a node says of itself. No secret; the agent keeps these as facts of its run.
@@ -77,13 +79,13 @@ pub struct RegisterAnswer {
     pub fleet: Option<Fleet>,
     /// When the first heartbeat is due, seconds.
     pub next_heartbeat_seconds: u32,
-    /// Cloudly's limits.
+    /// What Cloudly allows.
     #[serde(default)]
     pub limits: ServerLimits,
-    /// What this Cloudly can do.
+    /// What this Cloudly can do beyond the protocol version.
     #[serde(default)]
-    pub capabilities: Vec<String>,
-    /// Cloudly's clock.
+    pub capabilities: Vec<Capability>,
+    /// Now, on Cloudly's clock.
     pub server_time: Timestamp,
 }
 

@@ -14,7 +14,7 @@ pub struct RegistrationId(String);
 /// Why a text is no registration id. Never contains the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistrationIdError {
-    /// Nothing.
+    /// The empty text.
     #[error("a registration id must not be empty: it has 1 to {most} characters", most = RegistrationId::MAX_LEN)]
     Empty,
     /// More than [`RegistrationId::MAX_LEN`] characters.

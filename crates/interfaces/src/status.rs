@@ -2,6 +2,7 @@
 
 use crate::Timestamp;
 pub use crate::blocker::{Blocker, BlockerKind};
+use crate::codes::{ErrorCode, IssueCode};
 use crate::states::{AgentState, RolloutState, UpdateState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -10,15 +11,15 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeStatus {
-    /// The local Supervisor.
+    /// What the local Supervisor answers.
     pub supervisor: SupervisorStatus,
-    /// The host OS.
+    /// What the device runs on.
     pub os: OsStatus,
-    /// This agent.
+    /// Which agent reports, and what it is doing.
     pub agent: AgentStatus,
-    /// What runs.
+    /// Which release runs, and which could be gone back to.
     pub release: ReleaseStatus,
-    /// What is being done about it.
+    /// The current or last update.
     pub update: UpdateStatus,
     /// The rollout it belongs to; `null`: none.
     pub rollout: Option<RolloutStatus>,
@@ -28,7 +29,7 @@ pub struct NodeStatus {
     pub health: HealthStatus,
 }
 
-/// The local Supervisor.
+/// The local Supervisor, as the agent sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SupervisorStatus {
@@ -44,7 +45,7 @@ pub struct SupervisorStatus {
     pub error: Option<String>,
 }
 
-/// The host OS.
+/// The host OS, as the Supervisor reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OsStatus {
@@ -59,21 +60,21 @@ pub struct OsStatus {
     pub variant: Option<String>,
 }
 
-/// This agent.
+/// The agent that reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentStatus {
-    /// Its version.
+    /// The version of the program, e.g. `0.1.0`.
     pub version: String,
-    /// The device's clock.
+    /// When it was started last, device's clock.
     pub started_at: Timestamp,
     /// Starts since enrolment, without the first.
     pub restart_count: u32,
-    /// Its lifecycle state.
+    /// What it is doing.
     pub state: AgentState,
 }
 
-/// What runs.
+/// The release that runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseStatus {
     /// The commit the Supervisor says is applied; `null`: none.
@@ -88,7 +89,7 @@ pub struct ReleaseStatus {
     pub services: BTreeMap<String, ServiceStatus>,
 }
 
-/// One service.
+/// A service that exists on the device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceStatus {
     /// The image it runs, if known.
@@ -116,22 +117,22 @@ pub enum UpdateKind {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UpdateStatus {
-    /// App layer or host OS.
+    /// Which layer it changes.
     pub kind: UpdateKind,
-    /// Where it is.
+    /// The phase it is in, or how it ended.
     pub state: UpdateState,
     /// The commit it goes to; `null`: none.
     pub target: Option<String>,
-    /// Since when it is there, device's clock.
+    /// Since when it is in this phase, device's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase_since: Option<Timestamp>,
-    /// Download progress.
+    /// How much of the images is downloaded; missing: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress_percent: Option<u8>,
-    /// Which attempt this is.
+    /// Which attempt this is, from 1; before the first one begins it is 1 too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-    /// How many there may be.
+    /// How many attempts the policy allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
     /// Why it is not going on, all reasons.
@@ -145,14 +146,14 @@ pub struct UpdateStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UpdateError {
-    /// A stable name, camelCase: `healthCheckFailed`, `applyTimeout`, `releaseRefused` …
-    pub code: String,
-    /// One sentence.
+    /// What kind of failure.
+    pub code: ErrorCode,
+    /// One sentence for people.
     pub message: String,
-    /// What was seen: container states, the Supervisor's words.
+    /// What was seen, a line each: container states, the Supervisor's answer, every rule a release breaks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<String>,
-    /// Device's clock.
+    /// When it failed, device's clock.
     pub at: Timestamp,
 }
 
@@ -177,17 +178,17 @@ pub struct NetworkStatus {
     pub mac_addresses: Vec<String>,
 }
 
-/// What is not as it should be.
+/// Whether all is as it should be, and if not, what is not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthStatus {
     /// `ok` unless there is an issue.
     pub state: HealthState,
-    /// The issues, oldest first.
+    /// What is wrong, oldest first.
     #[serde(default)]
     pub issues: Vec<HealthIssue>,
 }
 
-/// In one word.
+/// The health of a node in one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum HealthState {
@@ -201,12 +202,12 @@ pub enum HealthState {
     Unknown,
 }
 
-/// One issue.
+/// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthIssue {
-    /// A stable name: `supervisorApiExposed`, `clockSkew`, `serviceStopped` …
-    pub code: String,
-    /// Since when, device's clock.
+    /// What is wrong.
+    pub code: IssueCode,
+    /// Since when this run of the agent has seen it, device's clock.
     pub since: Timestamp,
     /// In words, where the code does not say it all.
     #[serde(default, skip_serializing_if = "Option::is_none")]

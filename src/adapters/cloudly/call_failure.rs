@@ -7,6 +7,7 @@
 use super::answer::{Answer, is_json};
 use crate::adapters::redact::one_line;
 use crate::lifecycle::facts::{CallFailure, CallFailureKind};
+use baseos_interfaces::codes::ProblemCode;
 use baseos_interfaces::limits::RETRY_AFTER_CAP_SECONDS;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
@@ -81,7 +82,9 @@ pub(super) fn refusal(answer: &Answer) -> CallFailure {
     let retry_after_seconds = retry_after(&answer.headers).max(problem.retry_after_seconds());
     CallFailure {
         kind,
-        code: problem.string("code").map(|code| one_line(code, &[], 64)),
+        code: problem
+            .string("code")
+            .map(|code| ProblemCode::from(one_line(code, &[], 64))),
         message,
         retry_after_seconds,
         next_heartbeat_seconds: problem.seconds("nextHeartbeatSeconds"),

@@ -4,10 +4,11 @@ use super::answer::{Answer, is_json};
 use super::call_failure::{self, failure, garbage};
 use super::settings::{ConfigError, Deadlines};
 use super::tls;
-use crate::adapters::redact::{one_line, redact};
+use crate::adapters::redact::one_line;
 use crate::lifecycle::facts::{CallFailure, CallFailureKind};
 use crate::vault::Endpoint;
 use baseos_interfaces::limits::ANSWER_MAX_BYTES;
+use baseos_interfaces::redact::redact;
 use baseos_interfaces::token::Token;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,

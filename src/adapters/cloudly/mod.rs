@@ -21,9 +21,11 @@ use crate::lifecycle::effect::{Effect, OpId};
 use crate::lifecycle::event::{Event, Registration};
 use crate::lifecycle::facts::{CallFailure, CallFailureKind};
 use crate::vault::{Endpoint, Vault};
+use baseos_interfaces::codes::Capability;
 use baseos_interfaces::heartbeat::{Heartbeat, HeartbeatAnswer};
 use baseos_interfaces::limits::{HEARTBEAT_PATH, PROTOCOL_VERSION, REGISTER_PATH};
 use baseos_interfaces::register::{NodeFacts, RegisterAnswer, RegisterRequest};
+use baseos_interfaces::registration::RegistrationId;
 use baseos_interfaces::token::{Token, TokenId, TokenKind, WireSecret};
 use settings::Deadlines;
 use std::collections::BTreeMap;
@@ -32,7 +34,11 @@ use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 /// What this agent can do, as it says at registration.
-const CAPABILITIES: [&str; 3] = ["commands", "localLocks", "directTarget"];
+const CAPABILITIES: [Capability; 3] = [
+    Capability::Commands,
+    Capability::LocalLocks,
+    Capability::DirectTarget,
+];
 
 /// The port to Cloudly.
 pub struct CloudlyPort {
@@ -121,7 +127,7 @@ impl CloudlyPort {
         &self,
         op: OpId,
         token: &TokenId,
-        registration_id: String,
+        registration_id: RegistrationId,
         node: NodeFacts,
         labels: BTreeMap<String, String>,
     ) -> Event {
@@ -137,7 +143,7 @@ impl CloudlyPort {
     async fn try_register(
         &self,
         token: &TokenId,
-        registration_id: String,
+        registration_id: RegistrationId,
         node: NodeFacts,
         labels: BTreeMap<String, String>,
     ) -> Result<Registration, CallFailure> {
@@ -153,7 +159,7 @@ impl CloudlyPort {
             registration_id,
             node,
             labels,
-            capabilities: CAPABILITIES.map(str::to_owned).to_vec(),
+            capabilities: CAPABILITIES.to_vec(),
         };
         let body = http::to_json(&request)?;
         let answer: RegisterAnswer = client.post(REGISTER_PATH, None, body).await?;
@@ -181,7 +187,7 @@ impl CloudlyPort {
                 let credentials_stored = self.store_credentials(&answer);
                 Event::HeartbeatAnswered {
                     op,
-                    orders: Box::new(answer.orders),
+                    instructions: Box::new(answer.instructions),
                     credentials_stored,
                 }
             }

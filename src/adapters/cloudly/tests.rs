@@ -14,6 +14,7 @@ use crate::lifecycle::facts::CallFailure;
 use crate::vault::{Endpoint, Vault, VaultError};
 use baseos_interfaces::heartbeat::Heartbeat;
 use baseos_interfaces::register::NodeFacts;
+use baseos_interfaces::registration::RegistrationId;
 use baseos_interfaces::token::{Token, TokenId, TokenKind};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -140,7 +141,7 @@ fn register(op: u64) -> Effect {
     Effect::Register {
         op: OpId(op),
         token: token(TokenKind::Join, 1).id().clone(),
-        registration_id: "0192f6d0-2c3e-7b61-9d55-0d8c4e8f1a20".to_owned(),
+        registration_id: RegistrationId::parse("0192f6d0-2c3e-7b61-9d55-0d8c4e8f1a20").unwrap(),
         node: Box::new(NodeFacts {
             name: "edge-berlin-04".to_owned(),
             agent_version: "0.1.0".to_owned(),

@@ -1,7 +1,5 @@
-//! The identity of the device, and ids for registrations and runs.
+//! The identity of the device, and ids for runs.
 
-use baseos_interfaces::Timestamp;
-use baseos_interfaces::registration::RegistrationId;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
@@ -75,13 +73,6 @@ fn identifier(value: &str) -> Option<String> {
     (!all_equal && !PLACEHOLDERS.contains(&value.as_str())).then_some(value)
 }
 
-/// A new registration id. `fill` fills its argument with random bytes.
-pub fn registration_id(wall: Timestamp, mut fill: impl FnMut(&mut [u8])) -> String {
-    let mut random = [0; 16];
-    fill(&mut random);
-    RegistrationId::new(wall.as_millisecond(), random).into()
-}
-
 /// A new run id, `r_` and eight hexadecimal digits. `fill` fills its argument with random bytes.
 pub fn run_id(mut fill: impl FnMut(&mut [u8])) -> String {
     let mut bytes = [0u8; 4];
@@ -149,19 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_have_their_format() {
-        let wall: Timestamp = "2026-11-22T22:41:07Z".parse().unwrap();
-        let id = registration_id(wall, |bytes| bytes.fill(0xff));
-        assert_eq!(&id[14..15], "7");
-        assert!("89ab".contains(&id[19..20]));
-        assert_eq!(id.len(), 36);
-        let millis = u64::from_str_radix(&id.replace('-', "")[..12], 16).unwrap();
-        assert_eq!(i64::try_from(millis).unwrap(), wall.as_millisecond());
-        let before_1970 = registration_id("1960-01-01T00:00:00Z".parse().unwrap(), |bytes| bytes.fill(1));
-        assert!(
-            before_1970.starts_with("00000000-0000-7101-8101-"),
-            "{before_1970}"
-        );
+    fn a_run_id_has_its_form() {
         assert_eq!(
             run_id(|bytes| bytes.copy_from_slice(&[0, 1, 0x8c, 0x1f])),
             "r_00018c1f"

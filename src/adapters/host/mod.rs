@@ -2,7 +2,7 @@
 
 mod identity;
 
-pub use identity::{architecture, boot_id, hardware_id, hostname, registration_id, run_id};
+pub use identity::{architecture, boot_id, hardware_id, hostname, run_id};
 
 use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::HostFacts;

@@ -5,7 +5,8 @@ use axum::Json;
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use baseos_interfaces::problem::{FieldError, PROBLEM_JSON, Problem, code};
+use baseos_interfaces::codes::{FieldCode, ProblemCode};
+use baseos_interfaces::problem::{FieldError, PROBLEM_JSON, Problem};
 
 /// A refusal on its way out. Its body is written by [`finish`], which knows the request's id.
 #[derive(Clone)]
@@ -13,7 +14,7 @@ pub(super) struct Refusal(Box<Problem>);
 
 impl Refusal {
     /// The problem's code, for the log.
-    pub(super) fn code(&self) -> &str {
+    pub(super) fn code(&self) -> &ProblemCode {
         &self.0.code
     }
 }
@@ -76,15 +77,15 @@ pub(super) fn finish(mut response: Response, request_id: &str) -> Response {
 /// 422: these members are wrong. `detail` says what would be right and never repeats what was sent.
 pub(super) fn invalid(detail: impl Into<String>, errors: Vec<FieldError>) -> Refusal {
     let mut problem =
-        Problem::new(422, code::INVALID_REQUEST, "The request is not understood.").detail(detail);
+        Problem::new(422, ProblemCode::InvalidRequest, "The request is not understood.").detail(detail);
     problem.errors = errors;
     problem.into()
 }
 
 /// One wrong member.
-pub(super) fn field(pointer: impl Into<String>, code: &str) -> FieldError {
+pub(super) fn field(pointer: impl Into<String>, code: FieldCode) -> FieldError {
     FieldError {
         pointer: pointer.into(),
-        code: code.to_owned(),
+        code,
     }
 }

@@ -4,6 +4,7 @@
 use super::answer::{Refusal, field, invalid};
 use super::guard::{is_json, not_json, too_large};
 use axum::extract::Request;
+use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::limits::{LEASE_MAX_SECONDS, LOCAL_MAX_BYTES};
 use baseos_interfaces::problem::FieldError;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -67,25 +68,29 @@ pub(super) async fn read<T: DeserializeOwned>(request: Request, members: &[Membe
         Err(_) => return Err(invalid("The body ended early.", Vec::new())),
     };
     let Ok(value) = serde_json::from_slice::<Value>(&bytes) else {
-        return Err(invalid("The body is not valid JSON.", vec![field("", "syntax")]));
+        return Err(invalid(
+            "The body is not valid JSON.",
+            vec![field("", FieldCode::Syntax)],
+        ));
     };
     let errors = check(&value, members);
     if !errors.is_empty() {
         return Err(invalid(describe(members), errors));
     }
     // The shape is right, so this cannot fail unless the table above and the type have drifted; a test holds them.
-    serde_json::from_value(value).map_err(|_| invalid(describe(members), vec![field("", "invalid")]))
+    serde_json::from_value(value)
+        .map_err(|_| invalid(describe(members), vec![field("", FieldCode::InvalidValue)]))
 }
 
 /// Everything that is wrong with the members of a body.
 fn check(value: &Value, members: &[Member]) -> Vec<FieldError> {
     let Value::Object(object) = value else {
-        return vec![field("", "notAnObject")];
+        return vec![field("", FieldCode::InvalidValue)];
     };
     let known = members.iter().filter_map(|(name, kind, required)| {
         let code = match object.get(*name) {
             Some(value) => wrong(value, *kind)?,
-            None if *required => "required",
+            None if *required => FieldCode::Missing,
             None => return None,
         };
         Some(field(format!("/{name}"), code))
@@ -95,24 +100,29 @@ fn check(value: &Value, members: &[Member]) -> Vec<FieldError> {
         .filter(|key| !members.iter().any(|(name, ..)| name == key))
         // A key may be anything, a token too: it is named only when it looks like a name.
         .map(|key| match key.len() <= 32 && key.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            true => field(format!("/{key}"), "unknown"),
-            false => field("", "unknown"),
+            true => field(format!("/{key}"), FieldCode::UnknownMember),
+            false => field("", FieldCode::UnknownMember),
         });
     known.chain(unknown).collect()
 }
 
-fn wrong(value: &Value, kind: Kind) -> Option<&'static str> {
+fn wrong(value: &Value, kind: Kind) -> Option<FieldCode> {
     match (kind, value) {
+        (Kind::Text { .. }, Value::String(text)) if text.trim().is_empty() => Some(FieldCode::Empty),
         (Kind::Text { max }, Value::String(text)) => {
-            (text.trim().is_empty() || text.chars().count() > max).then_some("length")
+            (text.chars().count() > max).then_some(FieldCode::TooLong)
         }
-        (Kind::Seconds { max }, Value::Number(number)) => match number.as_u64() {
-            Some(seconds) => (seconds == 0 || seconds > u64::from(max)).then_some("range"),
-            None => Some("range"),
-        },
-        (Kind::OneOf(names), Value::String(text)) => (!names.contains(&text.as_str())).then_some("value"),
+        (Kind::Seconds { max }, Value::Number(number)) => {
+            let within = number
+                .as_u64()
+                .is_some_and(|seconds| (1..=max.into()).contains(&seconds));
+            (!within).then_some(FieldCode::OutOfRange)
+        }
+        (Kind::OneOf(names), Value::String(text)) => {
+            (!names.contains(&text.as_str())).then_some(FieldCode::UnknownValue)
+        }
         (Kind::Flag, Value::Bool(_)) => None,
-        _ => Some("type"),
+        _ => Some(FieldCode::InvalidValue),
     }
 }
 
@@ -175,24 +185,24 @@ mod tests {
             .map(|e| (e.pointer, e.code))
             .collect();
         let wanted = [
-            ("/reason", "length"),
-            ("/ttlSeconds", "range"),
-            ("/scope", "value"),
-            ("/extra", "unknown"),
+            ("/reason", "empty"),
+            ("/ttlSeconds", "outOfRange"),
+            ("/scope", "unknownValue"),
+            ("/extra", "unknownMember"),
         ];
-        assert_eq!(found, wanted.map(|(p, c)| (p.to_owned(), c.to_owned())));
-        assert_eq!(check(&json!({ "ttlSeconds": "1" }), LOCK)[0].code, "required");
+        assert_eq!(found, wanted.map(|(p, c)| (p.to_owned(), FieldCode::from(c))));
+        assert_eq!(check(&json!({ "ttlSeconds": "1" }), LOCK)[0].code, "missing");
         assert_eq!(
             check(&json!({ "ttlSeconds": "1", "reason": "r" }), LOCK)[0].code,
-            "type"
+            "invalidValue"
         );
-        assert_eq!(check(&json!([]), LOCK)[0].code, "notAnObject");
+        assert_eq!(check(&json!([]), LOCK)[0].code, "invalidValue");
         assert!(check(&json!({ "ttlSeconds": 3600, "reason": "r" }), LOCK).is_empty());
     }
 
     #[test]
     fn a_secret_used_as_a_member_name_is_not_repeated() {
         let body = json!({ "joinToken": "t", "szj_0123456789_abc": true });
-        assert_eq!(check(&body, JOIN), [field("", "unknown")]);
+        assert_eq!(check(&body, JOIN), [field("", FieldCode::UnknownMember)]);
     }
 }

@@ -5,8 +5,9 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use baseos_interfaces::codes::ProblemCode;
 use baseos_interfaces::limits::LOCAL_MAX_BYTES;
-use baseos_interfaces::problem::{Problem, code};
+use baseos_interfaces::problem::Problem;
 use baseos_interfaces::token::Token;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,7 +61,11 @@ impl Guards {
         if right {
             return Ok(());
         }
-        let problem = Problem::new(421, code::MISDIRECTED, "This is not the host the request is for.");
+        let problem = Problem::new(
+            421,
+            ProblemCode::MisdirectedRequest,
+            "This is not the host the request is for.",
+        );
         let right = "Send `Host: baserunner` or `Host: localhost`; further names are configured.";
         Err(problem.detail(right).into())
     }
@@ -87,7 +92,7 @@ impl Guards {
         }
         let problem = Problem::new(
             401,
-            code::LOCAL_TOKEN_INVALID,
+            ProblemCode::LocalTokenInvalid,
             "The token is missing or not the present one.",
         );
         let right = "Send `Authorization: Bearer` and the content of the file `token` beside the socket; it is new \
@@ -103,7 +108,7 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Refusal> {
         .iter()
         .any(|site| site.as_bytes() != b"none");
     if headers.contains_key(header::ORIGIN) || from_page {
-        let problem = Problem::new(403, code::FORBIDDEN, "Web pages may not use this API.");
+        let problem = Problem::new(403, ProblemCode::Forbidden, "Web pages may not use this API.");
         return Err(problem
             .detail("Send neither `Origin` nor `Sec-Fetch-Site`.")
             .into());
@@ -139,14 +144,14 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
 pub(super) fn not_json() -> Problem {
     Problem::new(
         415,
-        code::UNSUPPORTED_MEDIA_TYPE,
+        ProblemCode::UnsupportedMediaType,
         "The body is not said to be JSON.",
     )
     .detail("Send `Content-Type: application/json`.")
 }
 
 pub(super) fn too_large() -> Problem {
-    Problem::new(413, code::PAYLOAD_TOO_LARGE, "The body is too large.")
+    Problem::new(413, ProblemCode::PayloadTooLarge, "The body is too large.")
         .detail(format!("At most {LOCAL_MAX_BYTES} bytes are read."))
 }
 
@@ -156,13 +161,13 @@ pub(super) async fn guard(State(guards): State<Arc<Guards>>, request: Request, n
     let request_id = format!("req_{}_{number}", guards.run);
     let response = match guards.check(&request) {
         Err(refusal) => {
-            tracing::debug!(request_id, code = refusal.code(), "refused a local request");
+            tracing::debug!(request_id, code = %refusal.code(), "refused a local request");
             refusal.into_response()
         }
         Ok(()) => tokio::time::timeout(REQUEST_WITHIN, next.run(request))
             .await
             .unwrap_or_else(|_| {
-                let problem = Problem::new(503, code::UNAVAILABLE, "The request took too long.");
+                let problem = Problem::new(503, ProblemCode::Unavailable, "The request took too long.");
                 Refusal::from(problem.retry_after(None)).into_response()
             }),
     };

@@ -21,6 +21,7 @@ mod routes;
 mod tests;
 
 pub use listen::BindError;
+pub use routes::NewRegistrationId;
 
 use crate::lifecycle::effect::Effect;
 use crate::lifecycle::event::Event;
@@ -62,8 +63,10 @@ pub struct LocalApiSettings {
     pub token_file: PathBuf,
     /// Names a client may call this agent by, besides `localhost`, `baserunner`, loopback addresses and `tcp`.
     pub allowed_hosts: Vec<String>,
-    /// Source of the token and of registration ids.
+    /// Source of the token.
     pub entropy: Entropy,
+    /// For join tokens that are offered.
+    pub new_registration_id: NewRegistrationId,
     /// Writes the metrics in Prometheus' text form.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
@@ -101,6 +104,7 @@ impl LocalApi {
             token_file,
             mut allowed_hosts,
             entropy,
+            new_registration_id,
             metrics,
         } = settings;
         let (sources, socket_file) = Sources::bind(&socket, tcp)?;
@@ -124,7 +128,7 @@ impl LocalApi {
             pending: pending.clone(),
             notices: notices.clone(),
             vault,
-            entropy,
+            new_registration_id,
             metrics,
             stop: stop.clone(),
         };

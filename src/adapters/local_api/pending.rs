@@ -2,7 +2,8 @@
 
 use crate::lifecycle::effect::{LocalAnswer, RequestId};
 use crate::lifecycle::event::{Event, LocalCall};
-use baseos_interfaces::problem::{Problem, code};
+use baseos_interfaces::codes::ProblemCode;
+use baseos_interfaces::problem::Problem;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -50,7 +51,7 @@ impl Pending {
         match tokio::time::timeout(ANSWER_WITHIN, asked).await {
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => Err(stopping()),
-            Err(_) => Err(Problem::new(503, code::UNAVAILABLE, "The agent did not answer in time.")
+            Err(_) => Err(Problem::new(503, ProblemCode::Unavailable, "The agent did not answer in time.")
                 .detail("It may have taken the request up all the same: look at the status before asking again.")
                 .retry_after(Some(10))),
         }
@@ -112,5 +113,5 @@ impl Drop for Entry<'_> {
 }
 
 fn stopping() -> Problem {
-    Problem::new(503, code::UNAVAILABLE, "The agent is stopping.").retry_after(Some(5))
+    Problem::new(503, ProblemCode::Unavailable, "The agent is stopping.").retry_after(Some(5))
 }

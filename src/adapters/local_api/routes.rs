@@ -1,6 +1,5 @@
 //! The calls of contract §6.
 
-use super::Entropy;
 use super::answer::{Refusal, field, from_machine, invalid};
 use super::body::{self, DEFER, JOIN, LOCK};
 use super::guard::{Guards, HEALTH_PATH, guard};
@@ -15,12 +14,17 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router, middleware};
+use baseos_interfaces::codes::{FieldCode, ProblemCode};
 use baseos_interfaces::local::JoinRequest;
-use baseos_interfaces::problem::{Problem, code};
+use baseos_interfaces::problem::Problem;
+use baseos_interfaces::registration::RegistrationId;
 use baseos_interfaces::token::{Token, TokenKind};
 use serde_json::json;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+
+/// Makes a new registration id.
+pub type NewRegistrationId = Arc<dyn Fn() -> RegistrationId + Send + Sync>;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -28,7 +32,7 @@ pub(super) struct Api {
     pub(super) pending: Arc<Pending>,
     pub(super) notices: Arc<Notices>,
     pub(super) vault: Arc<dyn Vault>,
-    pub(super) entropy: Entropy,
+    pub(super) new_registration_id: NewRegistrationId,
     pub(super) metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub(super) stop: CancellationToken,
 }
@@ -118,7 +122,7 @@ async fn events(State(api): State<Api>, headers: HeaderMap) -> Answer {
         Some(stream) => Ok(stream.into_response()),
         None => Err(Problem::new(
             503,
-            code::UNAVAILABLE,
+            ProblemCode::Unavailable,
             "Too many clients listen to events already.",
         )
         .retry_after(Some(30))
@@ -129,8 +133,12 @@ async fn events(State(api): State<Api>, headers: HeaderMap) -> Answer {
 /// The secret goes to the vault; the machine hears of an offer with a public id.
 async fn join(State(api): State<Api>, request: Request) -> Answer {
     let request: JoinRequest = body::read(request, JOIN).await?;
-    let token = Token::parse(TokenKind::Join, request.join_token.expose())
-        .map_err(|error| invalid(format!("{error}."), vec![field("/joinToken", "invalid")]))?;
+    let token = Token::parse(TokenKind::Join, request.join_token.expose()).map_err(|error| {
+        invalid(
+            format!("{error}."),
+            vec![field("/joinToken", FieldCode::InvalidValue)],
+        )
+    })?;
     let id = token.id().clone();
     let vault = api.vault.clone();
     // The vault writes and fsyncs, which on a device's flash may take long: not on the loop's thread.
@@ -140,13 +148,12 @@ async fn join(State(api): State<Api>, request: Request) -> Answer {
         .and_then(|r| r.map_err(|e| e.to_string()))
     {
         tracing::error!(error, "cannot keep the join token that was offered");
-        let problem = Problem::new(503, code::UNAVAILABLE, "The join token cannot be kept.");
+        let problem = Problem::new(503, ProblemCode::Unavailable, "The join token cannot be kept.");
         return Err(problem.detail(error).retry_after(Some(30)).into());
     }
-    let registration_id = uuid(&api.entropy);
     api.ask(LocalCall::Join(JoinOffer {
         token: Ok(id),
-        registration_id,
+        registration_id: (api.new_registration_id)(),
         replace: request.replace,
     }))
     .await
@@ -158,13 +165,13 @@ async fn metrics(State(api): State<Api>) -> Response {
 }
 
 async fn not_found() -> Refusal {
-    Problem::new(404, code::NOT_FOUND, "There is no such call.").into()
+    Problem::new(404, ProblemCode::NotFound, "There is no such call.").into()
 }
 
 async fn method_not_allowed() -> Refusal {
     Problem::new(
         405,
-        code::METHOD_NOT_ALLOWED,
+        ProblemCode::MethodNotAllowed,
         "This call has another method; the header Allow names it.",
     )
     .into()
@@ -176,7 +183,7 @@ fn lock_name(name: Result<Path<String>, PathRejection>) -> Result<String, Refusa
         Ok(Path(name)) if (1..=64).contains(&name.len()) && name.bytes().all(allowed) => Ok(name),
         _ => Err(invalid(
             "A lock's name has 1 to 64 characters of a-z, 0-9, `.`, `_` and `-`.",
-            vec![field("/name", "invalid")],
+            vec![field("/name", FieldCode::NotAName)],
         )),
     }
 }
@@ -198,23 +205,6 @@ fn owner(headers: &HeaderMap) -> String {
     if name.is_empty() { "local".to_owned() } else { name }
 }
 
-/// A random UUID (RFC 9562, version 4).
-fn uuid(entropy: &Entropy) -> String {
-    let mut bytes = [0; 16];
-    entropy(&mut bytes);
-    bytes[6] = (bytes[6] & 0x0f) | 0x40;
-    bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,11 +221,5 @@ mod tests {
         assert_eq!(named("\"{}\""), "local");
         assert_eq!(named(&"x".repeat(100)), "x".repeat(32));
         assert_eq!(owner(&HeaderMap::new()), "local");
-    }
-
-    #[test]
-    fn a_registration_id_is_a_random_uuid() {
-        let zeros: Entropy = Arc::new(|bytes: &mut [u8]| bytes.fill(0xff));
-        assert_eq!(uuid(&zeros), "ffffffff-ffff-4fff-bfff-ffffffffffff");
     }
 }

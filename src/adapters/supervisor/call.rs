@@ -3,11 +3,11 @@
 use super::client::{SupervisorClient, error};
 use super::inspect::inspect;
 use super::request::Request;
-use crate::adapters::redact::redact;
 use crate::lifecycle::effect::SupervisorCall;
 use crate::lifecycle::event::SupervisorAnswer;
 use crate::lifecycle::facts::{SupervisorError, SupervisorErrorKind};
 use crate::lifecycle::supervisor_target::LocalTarget;
+use baseos_interfaces::redact::redact;
 use serde_json::{Value, json};
 
 /// How much of the log is passed on, bytes.

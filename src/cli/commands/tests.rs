@@ -3,8 +3,10 @@ use crate::adapters::local_api::{LocalApi, LocalApiSettings};
 use crate::lifecycle::effect::{Effect, LocalAnswer};
 use crate::lifecycle::event::{Event, LocalCall};
 use crate::vault::test::{EmptyVault, token};
+use baseos_interfaces::codes::ProblemCode;
 use baseos_interfaces::local::Lock;
 use baseos_interfaces::problem::Problem;
+use baseos_interfaces::registration::RegistrationId;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -42,6 +44,7 @@ impl Agent {
             token_file: dir.path().join("token"),
             allowed_hosts: Vec::new(),
             entropy: Arc::new(|bytes| bytes.fill(1)),
+            new_registration_id: Arc::new(|| RegistrationId::new(0, [7; 16])),
             metrics: Arc::new(String::new),
         };
         let api = LocalApi::bind(settings, Arc::new(EmptyVault)).unwrap();
@@ -225,7 +228,7 @@ async fn join_reports_a_mistyped_token_a_missing_agent_and_a_refusal() {
     );
     assert!(printed.texts().1.contains("BASEOS_JOIN_TOKEN"));
 
-    let refusal = Problem::new(409, "conflict", "This node is enrolled.").detail("Add --replace.");
+    let refusal = Problem::new(409, ProblemCode::Conflict, "This node is enrolled.").detail("Add --replace.");
     let agent = Agent::answering(LocalAnswer::Problem(refusal));
     let mut printed = Printed::default();
     let code = join(&agent.run_dir(), &token, false, &b""[..], &mut printed.console()).await;

@@ -1,4 +1,5 @@
 use super::*;
+use baseos_interfaces::codes::{ErrorCode, IssueCode};
 use baseos_interfaces::local::{CloudlyStatus, Lock};
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::{BlockerKind, HealthIssue, SupervisorStatus, UpdateError};
@@ -44,7 +45,7 @@ fn waiting() -> LocalStatus {
             ..UpdateStatus::default()
         },
         issues: vec![HealthIssue {
-            code: "supervisorApiExposed".to_owned(),
+            code: IssueCode::SupervisorApiExposed,
             since: time("2026-11-22T20:00:00.123Z"),
             detail: None,
         }],
@@ -80,7 +81,7 @@ fn status_of_an_unenrolled_node_and_of_a_failed_update() {
     };
     facts.update.blocked_by.clear();
     facts.update.error = Some(UpdateError {
-        code: "healthCheckFailed".to_owned(),
+        code: ErrorCode::HealthCheckFailed,
         message: "onebox did not stay up".to_owned(),
         evidence: vec!["onebox: exited".to_owned()],
         at: time("2026-11-22T22:00:00Z"),

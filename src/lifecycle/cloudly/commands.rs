@@ -10,7 +10,7 @@ use crate::lifecycle::signal::Signal;
 use crate::lifecycle::time::Stamp;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::command::{self as wire, Command, CommandAction, CommandState};
-use baseos_interfaces::heartbeat::Orders;
+use baseos_interfaces::heartbeat::Instructions;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -75,13 +75,13 @@ impl Commands {
     /// Takes up the commands of an answer that are new. True: there is a result that Cloudly should hear.
     pub(crate) fn take_up(
         &mut self,
-        orders: &Orders,
+        instructions: &Instructions,
         circumstances: Circumstances<'_>,
         in_flight: &mut InFlight,
         cx: &mut Context,
     ) -> bool {
         let before = self.results.len();
-        for command in &orders.commands {
+        for command in &instructions.commands {
             if self.executed.contains(&command.id) {
                 continue;
             }
@@ -93,7 +93,7 @@ impl Commands {
                 self.executed.pop_front();
             }
             self.executed.push_back(command.id.clone());
-            if command.expires_at.is_some_and(|at| at < orders.server_time) {
+            if command.expires_at.is_some_and(|at| at < instructions.server_time) {
                 self.finish(command.id.clone(), CommandState::Expired, None, cx.now);
             } else {
                 self.execute(command, circumstances, in_flight, cx);

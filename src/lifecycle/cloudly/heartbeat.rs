@@ -4,7 +4,7 @@ use crate::lifecycle::backoff::{self, jittered};
 use crate::lifecycle::facts::{CallFailure, CallFailureKind};
 use crate::lifecycle::time::{Millis, Moment, Stamp};
 use baseos_interfaces::Timestamp;
-use baseos_interfaces::heartbeat::Orders;
+use baseos_interfaces::heartbeat::Instructions;
 use baseos_interfaces::limits::{BACKOFF_CAP_SECONDS, CLOCK_SKEW_SECONDS, MIN_HEARTBEAT_SECONDS};
 use std::time::Duration;
 
@@ -125,18 +125,18 @@ impl Heartbeats {
     }
 
     /// Cloudly accepted; returns when the next regular heartbeat is due.
-    pub(crate) fn accepted(&mut self, orders: &Orders, node_id: &str, now: Stamp) -> Millis {
+    pub(crate) fn accepted(&mut self, instructions: &Instructions, node_id: &str, now: Stamp) -> Millis {
         self.failures = 0;
         self.last_failure = None;
         self.last_contact = Some(now.into());
-        self.clone_suspected = orders.clone_suspected;
-        self.hear_clock(orders.server_time, now);
-        self.set_interval(orders.next_heartbeat_seconds);
+        self.clone_suspected = instructions.clone_suspected;
+        self.hear_clock(instructions.server_time, now);
+        self.set_interval(instructions.next_heartbeat_seconds);
         self.known_hash = match self.sent.take() {
-            Some(sent) if !orders.resend_full_status => Some(sent.hash),
+            Some(sent) if !instructions.resend_full_status => Some(sent.hash),
             _ => None,
         };
-        if orders.resend_full_status {
+        if instructions.resend_full_status {
             self.urgent = true;
         }
         if self.phased {

@@ -2,6 +2,7 @@
 
 use crate::lifecycle::facts::JoinOffer;
 use baseos_interfaces::Timestamp;
+use baseos_interfaces::registration::RegistrationId;
 use baseos_interfaces::token::TokenId;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,7 @@ pub(crate) struct PendingRegistration {
     /// The join token's public id.
     pub(crate) token: TokenId,
     /// The registration's own id.
-    pub(crate) id: String,
+    pub(crate) id: RegistrationId,
 }
 
 /// A join token Cloudly refused: final until another one comes.
@@ -72,11 +73,11 @@ impl Join {
     }
 
     /// Begins a registration. The same token keeps the id it has, so repeating it after a crash spends nothing.
-    pub(crate) fn begin(&mut self, token: TokenId, fresh_id: &str) {
+    pub(crate) fn begin(&mut self, token: TokenId, fresh_id: &RegistrationId) {
         if !self.is_registering_with(&token) {
             self.registration = Some(PendingRegistration {
                 token,
-                id: fresh_id.to_owned(),
+                id: fresh_id.clone(),
             });
         }
     }

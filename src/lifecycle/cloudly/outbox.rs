@@ -2,6 +2,7 @@
 
 use crate::lifecycle::time::Stamp;
 use baseos_interfaces::Timestamp;
+use baseos_interfaces::codes::EventKind;
 use baseos_interfaces::heartbeat::NodeEvent;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -22,12 +23,12 @@ struct Event {
     id: String,
     /// Device's clock.
     at: Timestamp,
-    kind: String,
+    kind: EventKind,
     data: serde_json::Value,
 }
 
 impl Outbox {
-    pub(crate) fn push(&mut self, epoch: u64, now: Stamp, kind: &str, data: serde_json::Value) {
+    pub(crate) fn push(&mut self, epoch: u64, now: Stamp, kind: EventKind, data: serde_json::Value) {
         self.last += 1;
         if self.events.len() >= CAPACITY {
             self.events.pop_front();
@@ -35,7 +36,7 @@ impl Outbox {
         self.events.push_back(Event {
             id: format!("e_{epoch}_{}", self.last),
             at: now.wall,
-            kind: kind.to_owned(),
+            kind,
             data,
         });
     }

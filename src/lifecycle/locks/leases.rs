@@ -2,15 +2,18 @@
 
 use crate::lifecycle::time::{Millis, Stamp};
 use baseos_interfaces::Timestamp;
+use baseos_interfaces::codes::{FieldCode, ProblemCode};
 use baseos_interfaces::limits::LEASE_MAX_SECONDS;
 use baseos_interfaces::local::{Lock, LockRequest, LockScope};
-use baseos_interfaces::problem::{FieldError, Problem, code};
+use baseos_interfaces::problem::{FieldError, Problem};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Leases that may be held at once.
 const MOST: usize = 32;
+/// The longest reason for a lease, characters.
+const REASON_MAX_LEN: usize = 200;
 
 /// All leases. In the checkpoint: granted only when on disk, kept over a restart, dropped by a reboot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,34 +187,40 @@ impl Leases {
 }
 
 fn check(request: &LockRequest) -> Result<(), Problem> {
-    let mut errors = Vec::new();
-    let length = request.reason.chars().count();
-    if length == 0 || length > 200 {
-        errors.push(FieldError {
-            pointer: "/reason".into(),
-            code: "use 1 to 200 characters".into(),
-        });
-    }
-    if request.ttl_seconds == 0 || request.ttl_seconds > LEASE_MAX_SECONDS {
-        let code = format!("use 1 to {LEASE_MAX_SECONDS} seconds");
-        errors.push(FieldError {
-            pointer: "/ttlSeconds".into(),
-            code,
-        });
-    }
+    let reason = match request.reason.chars().count() {
+        0 => Some(FieldCode::Empty),
+        length if length > REASON_MAX_LEN => Some(FieldCode::TooLong),
+        _ => None,
+    };
+    let ttl = (1..=LEASE_MAX_SECONDS).contains(&request.ttl_seconds);
+    let ttl = (!ttl).then_some(FieldCode::OutOfRange);
+    let errors: Vec<_> = [("/reason", reason), ("/ttlSeconds", ttl)]
+        .into_iter()
+        .filter_map(|(pointer, code)| {
+            Some(FieldError {
+                pointer: pointer.to_owned(),
+                code: code?,
+            })
+        })
+        .collect();
     if errors.is_empty() {
         return Ok(());
     }
-    let mut problem = Problem::new(422, code::INVALID_REQUEST, "the lock request is not valid");
-    problem.errors = errors;
-    Err(problem)
+    let detail = format!(
+        "reason has 1 to {REASON_MAX_LEN} characters, ttlSeconds is 1 to {LEASE_MAX_SECONDS} seconds"
+    );
+    let problem = Problem::new(422, ProblemCode::InvalidRequest, "the lock request is not valid");
+    Err(Problem {
+        errors,
+        ..problem.detail(detail)
+    })
 }
 
 fn locked(title: String, wait: Duration) -> Problem {
     let seconds = u32::try_from(wait.as_secs())
         .unwrap_or(u32::MAX)
         .clamp(1, LEASE_MAX_SECONDS);
-    Problem::new(423, code::LOCKED, title).retry_after(Some(seconds))
+    Problem::new(423, ProblemCode::Locked, title).retry_after(Some(seconds))
 }
 
 #[cfg(test)]

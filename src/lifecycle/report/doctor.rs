@@ -2,6 +2,7 @@
 
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::time::Stamp;
+use baseos_interfaces::codes::IssueCode;
 use baseos_interfaces::local::{Check, Doctor};
 
 /// Closes the Supervisor's port to the LAN; observed to survive Supervisor restarts.
@@ -128,7 +129,7 @@ fn supervisor(l: &Shared) -> Check {
 }
 
 fn exposure(l: &Shared) -> Check {
-    if l.issues.has("supervisorApiExposed") {
+    if l.issues.has(&IssueCode::SupervisorApiExposed) {
         return check(
             "supervisor API",
             false,

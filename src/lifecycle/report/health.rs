@@ -3,16 +3,17 @@
 use crate::lifecycle::report::issues::Found;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::time::Stamp;
+use baseos_interfaces::codes::IssueCode;
 
 /// The issues that hold. `at_rest`: no services are being changed, so all of them should run.
 pub(crate) fn examine(l: &Shared, at_rest: bool, now: Stamp) -> Found {
     let mut found = Found::new();
     if let Some(view) = l.view() {
         if !view.managed {
-            found.insert("supervisorApiExposed", None);
+            found.insert(IssueCode::SupervisorApiExposed, None);
         }
         if at_rest && let Some(stopped) = stopped_services(l) {
-            found.insert("serviceStopped", Some(stopped));
+            found.insert(IssueCode::ServiceStopped, Some(stopped));
         }
         if at_rest
             && !view.managed
@@ -20,7 +21,7 @@ pub(crate) fn examine(l: &Shared, at_rest: bool, now: Stamp) -> Found {
             && posted != running
         {
             let detail = format!("{running} runs, which this agent did not hand over");
-            found.insert("foreignTarget", Some(detail));
+            found.insert(IssueCode::ForeignTarget, Some(detail));
         }
     }
     if let Some(off) = l.heartbeats.skew_seconds(now) {
@@ -28,21 +29,21 @@ pub(crate) fn examine(l: &Shared, at_rest: bool, now: Stamp) -> Found {
         let minutes = off.unsigned_abs() / 60;
         let side = if off > 0 { "ahead" } else { "behind" };
         found.insert(
-            "clockSkew",
+            IssueCode::ClockSkew,
             Some(format!("the device's clock is {minutes} min {side}")),
         );
     }
     if let Some(problem) = &l.state_problem {
-        found.insert("stateNotWritable", Some(problem.clone()));
+        found.insert(IssueCode::StateNotWritable, Some(problem.clone()));
     }
     if let Some(problem) = l.lock_files.problem() {
-        found.insert("lockFilesNotHeld", Some(problem.to_owned()));
+        found.insert(IssueCode::LockFilesNotHeld, Some(problem.to_owned()));
     }
     if l.host.free_bytes.is_some_and(|free| free < l.run.reserve_bytes) {
-        found.insert("diskLow", None);
+        found.insert(IssueCode::DiskLow, None);
     }
     if l.heartbeats.clone_suspected() {
-        found.insert("cloneSuspected", None);
+        found.insert(IssueCode::CloneSuspected, None);
     }
     found
 }

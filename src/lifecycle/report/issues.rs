@@ -1,11 +1,12 @@
 //! Health issues that hold now, and since when. A new run begins its own count of since when.
 
 use baseos_interfaces::Timestamp;
+use baseos_interfaces::codes::IssueCode;
 use baseos_interfaces::status::{HealthIssue, HealthState, HealthStatus};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Issues(BTreeMap<&'static str, Issue>);
+pub(crate) struct Issues(BTreeMap<IssueCode, Issue>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Issue {
@@ -15,7 +16,7 @@ struct Issue {
 }
 
 /// What a look found: codes and, where the code does not say it all, details.
-pub(crate) type Found = BTreeMap<&'static str, Option<String>>;
+pub(crate) type Found = BTreeMap<IssueCode, Option<String>>;
 
 impl Issues {
     /// As reported, oldest first.
@@ -24,7 +25,7 @@ impl Issues {
             .0
             .iter()
             .map(|(code, issue)| HealthIssue {
-                code: (*code).to_owned(),
+                code: code.clone(),
                 since: issue.since,
                 detail: issue.detail.clone(),
             })
@@ -38,7 +39,7 @@ impl Issues {
         HealthStatus { state, issues }
     }
 
-    pub(crate) fn has(&self, code: &str) -> bool {
+    pub(crate) fn has(&self, code: &IssueCode) -> bool {
         self.0.contains_key(code)
     }
 
@@ -51,11 +52,11 @@ impl Issues {
             return;
         }
         let before = std::mem::take(&mut self.0);
-        let since = |code| before.get(code).map_or(now, |issue| issue.since);
+        let since = |code: &IssueCode| before.get(code).map_or(now, |issue| issue.since);
         self.0 = found
             .into_iter()
             .map(|(code, detail)| {
-                let since = since(code);
+                let since = since(&code);
                 (code, Issue { since, detail })
             })
             .collect();

@@ -8,10 +8,16 @@ use crate::lifecycle::report::summary::summary;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::states::State;
 use crate::lifecycle::time::Stamp;
+use baseos_interfaces::codes::Capability;
 use baseos_interfaces::local::{CloudlyStatus, Handshake, LocalStatus, Locks, UpdateAnswer};
 
 /// What the local API of this agent can do.
-const CAPABILITIES: [&str; 4] = ["locks", "updateConsent", "events", "join"];
+const CAPABILITIES: [Capability; 4] = [
+    Capability::Locks,
+    Capability::UpdateConsent,
+    Capability::Events,
+    Capability::Join,
+];
 
 /// Writes an answer from the state a step ended in.
 pub(crate) fn answer(query: Query, l: &Shared, state: &State, cx: &Context) -> LocalAnswer {
@@ -31,7 +37,7 @@ fn handshake(l: &Shared) -> Handshake {
         runtime: "baseos".to_owned(),
         agent_version: l.run.node.agent_version.clone(),
         node_id: l.durable.node.as_ref().map(|node| node.id.clone()),
-        capabilities: CAPABILITIES.map(str::to_owned).to_vec(),
+        capabilities: CAPABILITIES.to_vec(),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::lifecycle::update::gate::{foreign_lock, gate};
 use crate::lifecycle::update::handover::{Handover, Progress};
 use crate::lifecycle::update::judgement::{Judgement, judge};
 use crate::lifecycle::update::record::{Blocker, Update, UpdateError};
+use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::status::BlockerKind;
 use serde::{Deserialize, Serialize};
 use statig::Outcome;
@@ -84,8 +85,8 @@ impl Applying {
                 self.observe(l, cx)
             }
             Progress::Locked(message) => self.locked(l, message, cx),
-            Progress::Refused(message) => {
-                let error = UpdateError::new("releaseRefused", message, Vec::new(), cx.now);
+            Progress::Refused { message, evidence } => {
+                let error = UpdateError::new(ErrorCode::ReleaseRefused, message, evidence, cx.now);
                 Outcome::Transition(State::Failed(Failed::give_up(l, &self.update, error, cx)))
             }
             Progress::Unavailable(error) => {
@@ -170,7 +171,7 @@ impl Applying {
             evidence.push(format!("download at {percent} %"));
         }
         let message = format!("not in place after {} s", policy.apply_timeout().as_secs());
-        let error = UpdateError::new("applyTimeout", message, evidence, cx.now);
+        let error = UpdateError::new(ErrorCode::ApplyTimeout, message, evidence, cx.now);
         let Some(not_before) = next_attempt(&policy, &self.update, cx.now) else {
             return Outcome::Transition(State::RollbackNeeded(RollbackNeeded::bad(
                 l,

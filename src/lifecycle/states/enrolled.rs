@@ -13,7 +13,7 @@ use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::update::consent::nothing_offered;
 use crate::lifecycle::update::target::Desired;
-use baseos_interfaces::heartbeat::Orders;
+use baseos_interfaces::heartbeat::Instructions;
 use baseos_interfaces::local::{DeferRequest, LockScope};
 use baseos_interfaces::register::Approval;
 use statig::Outcome;
@@ -36,10 +36,10 @@ pub(super) fn handle(l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outc
             cx.send_heartbeat(HeartbeatKind::Regular);
         }
         Event::HeartbeatAnswered {
-            orders,
+            instructions,
             credentials_stored,
             ..
-        } => answered(l, orders, *credentials_stored, cx),
+        } => answered(l, instructions, *credentials_stored, cx),
         Event::HeartbeatFailed { failure, .. } => return failed(l, failure, cx),
         Event::StopRequested => {
             l.stopping = true;
@@ -54,15 +54,15 @@ pub(super) fn handle(l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outc
     Outcome::Handled
 }
 
-fn answered(l: &mut Shared, orders: &Orders, credentials_stored: bool, cx: &mut Context) {
+fn answered(l: &mut Shared, instructions: &Instructions, credentials_stored: bool, cx: &mut Context) {
     let said_goodbye = tick_off(l);
     let node_id = l.durable.node.as_ref().map(|node| node.id.clone());
     let clock_is_new = l.heartbeats.server_now(cx.now.boot).is_none();
     let next = l
         .heartbeats
-        .accepted(orders, node_id.as_deref().unwrap_or_default(), cx.now);
+        .accepted(instructions, node_id.as_deref().unwrap_or_default(), cx.now);
     l.timers.arm(Timer::Heartbeat, next);
-    confirm(l, orders, cx);
+    confirm(l, instructions, cx);
     if l.stopping {
         if said_goodbye {
             stop(l, cx);
@@ -71,12 +71,12 @@ fn answered(l: &mut Shared, orders: &Orders, credentials_stored: bool, cx: &mut 
         }
         return;
     }
-    if !orders.clone_suspected {
+    if !instructions.clone_suspected {
         // Before anything may begin: an update that has been superseded must not, least of all under the new policy.
-        if let Some(desired) = &orders.desired {
+        if let Some(desired) = &instructions.desired {
             take_desired(l, desired.into(), desired.reset, cx);
         }
-        take_commands(l, orders, credentials_stored, cx);
+        take_commands(l, instructions, credentials_stored, cx);
     }
     if clock_is_new {
         // Windows and slots are judged by Cloudly's clock, which is heard now for the first time in this run.
@@ -99,11 +99,13 @@ fn tick_off(l: &mut Shared) -> bool {
 }
 
 /// The first accepted heartbeat confirms the identity: the join token is spent.
-fn confirm(l: &mut Shared, orders: &Orders, cx: &mut Context) {
+fn confirm(l: &mut Shared, instructions: &Instructions, cx: &mut Context) {
     let Some(node) = l.durable.node.clone() else {
         return;
     };
-    let approval = orders.approval.filter(|approval| *approval != Approval::Unknown);
+    let approval = instructions
+        .approval
+        .filter(|approval| *approval != Approval::Unknown);
     let mut confirmed = node.clone();
     confirmed.confirmed = true;
     confirmed.approval = approval.unwrap_or(node.approval);
@@ -153,8 +155,8 @@ fn refresh_slot(l: &mut Shared, desired: &Desired, cx: &mut Context) {
     }
 }
 
-fn take_commands(l: &mut Shared, orders: &Orders, token_rotated: bool, cx: &mut Context) {
-    if orders.commands.is_empty() {
+fn take_commands(l: &mut Shared, instructions: &Instructions, token_rotated: bool, cx: &mut Context) {
+    if instructions.commands.is_empty() {
         return;
     }
     let durable = &mut *l.durable;
@@ -165,7 +167,7 @@ fn take_commands(l: &mut Shared, orders: &Orders, token_rotated: bool, cx: &mut 
     };
     if durable
         .commands
-        .take_up(orders, circumstances, &mut l.in_flight, cx)
+        .take_up(instructions, circumstances, &mut l.in_flight, cx)
     {
         l.heartbeats.urge();
     }

@@ -10,6 +10,7 @@ use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::update::decide::{Decision, decide};
 use crate::lifecycle::update::judgement::{Judgement, judge};
 use crate::lifecycle::update::record::{Finished, Update, UpdateError};
+use baseos_interfaces::codes::EventKind;
 use baseos_interfaces::states::UpdateState;
 use serde::{Deserialize, Serialize};
 use statig::Outcome;
@@ -101,6 +102,6 @@ fn record_foreign_target(l: &mut Shared, update: &Update, cx: &Context) {
     let other = l.running().filter(|running| *running != commit);
     if let Some(running) = other.map(str::to_owned).filter(|_| ours) {
         let data = serde_json::json!({ "running": running, "desired": commit });
-        l.record_event(cx.now, "foreignTarget", data);
+        l.record_event(cx.now, EventKind::ForeignTarget, data);
     }
 }

@@ -15,6 +15,7 @@ use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::time::{Millis, Reboot, Stamp};
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::unsaved::Unsaved;
+use baseos_interfaces::registration::RegistrationId;
 use baseos_interfaces::token::TokenId;
 use serde::{Deserialize, Serialize};
 use statig::Outcome;
@@ -35,7 +36,7 @@ pub(crate) struct Registering {
 
 impl Registering {
     /// Begins a registration. Its id goes into the checkpoint, and so to disk, before the first call.
-    pub(super) fn with(l: &mut Shared, token: TokenId, fresh_id: &str) -> State {
+    pub(super) fn with(l: &mut Shared, token: TokenId, fresh_id: &RegistrationId) -> State {
         l.durable.join.begin(token, fresh_id);
         State::Registering(Self::default())
     }

@@ -16,6 +16,7 @@ use crate::lifecycle::update::judgement::judge;
 use crate::lifecycle::update::record::{Blocker, Update, UpdateError, short};
 use crate::lifecycle::update::target::Release;
 use crate::lifecycle::update::verification::{Outlook, Verification, extend_deadline};
+use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::states::UpdateState;
 use serde::{Deserialize, Serialize};
 use statig::Outcome;
@@ -32,7 +33,7 @@ pub(crate) struct RollbackNeeded {
     /// Why.
     pub(crate) error: UpdateError,
     /// The way back; `None`: the operator decides.
-    restore: Option<Restore>,
+    restore: Option<Box<Restore>>,
     /// It was not bad but withdrawn.
     withdrawn: bool,
 }
@@ -63,10 +64,12 @@ impl RollbackNeeded {
         let managed = l.view().is_some_and(|view| view.managed);
         let proven = l.durable.proven.as_ref();
         let proven = proven.filter(|proven| goes_back && !managed && proven.commit != update.release.commit);
-        let restore = proven.map(|release| Restore {
-            release: release.clone(),
-            handover: Handover::default(),
-            verification: Verification::default(),
+        let restore = proven.map(|release| {
+            Box::new(Restore {
+                release: release.clone(),
+                handover: Handover::default(),
+                verification: Verification::default(),
+            })
         });
         Self {
             update: update.next_phase(cx.now.into()),
@@ -154,7 +157,8 @@ impl RollbackNeeded {
             Progress::NotMine => Outcome::Super,
             Progress::Going => Outcome::Handled,
             Progress::HandedOver => self.observe(l, cx),
-            Progress::Locked(message) | Progress::Refused(message) => self.not_restored(l, message, cx),
+            Progress::Locked(message) => self.not_restored(l, message, Vec::new(), cx),
+            Progress::Refused { message, evidence } => self.not_restored(l, message, evidence, cx),
             Progress::Unavailable(error) => {
                 let blocker =
                     Blocker::supervisor_unavailable(&error, cx.now).continuing(self.update.blocked());
@@ -198,6 +202,7 @@ impl RollbackNeeded {
             Outlook::Bad => self.not_restored(
                 l,
                 "the previous release does not stay healthy either".to_owned(),
+                Vec::new(),
                 cx,
             ),
         }
@@ -224,16 +229,24 @@ impl RollbackNeeded {
         if extend_deadline(l) {
             return Outcome::Handled;
         }
-        self.not_restored(l, "the previous release was not in place in time".to_owned(), cx)
+        let why = "the previous release was not in place in time".to_owned();
+        self.not_restored(l, why, Vec::new(), cx)
     }
 
-    fn not_restored(&mut self, l: &mut Shared, why: String, cx: &Context) -> Outcome<State> {
+    fn not_restored(
+        &mut self,
+        l: &mut Shared,
+        why: String,
+        seen: Vec<String>,
+        cx: &Context,
+    ) -> Outcome<State> {
         let mut evidence = vec![format!("{}: {}", self.error.code, self.error.message)];
         evidence.append(&mut self.error.evidence.clone());
         if let Some(restore) = &self.restore {
             evidence.extend(restore.verification.evidence.iter().cloned());
         }
-        let error = UpdateError::new("rollbackFailed", why, evidence, cx.now);
+        evidence.extend(seen);
+        let error = UpdateError::new(ErrorCode::RollbackFailed, why, evidence, cx.now);
         Outcome::Transition(State::Failed(Failed::give_up(l, &self.update, error, cx)))
     }
 

@@ -8,8 +8,9 @@ use crate::lifecycle::facts::{JoinOffer, SupervisorError};
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
+use baseos_interfaces::codes::{EventKind, ProblemCode};
 use baseos_interfaces::local::LockRequest;
-use baseos_interfaces::problem::{Problem, code};
+use baseos_interfaces::problem::Problem;
 use statig::Outcome;
 
 /// Takes in the fact an event brings, whatever state the agent is in. False: a result nobody waits for.
@@ -136,7 +137,7 @@ fn answer_local(l: &mut Shared, request: RequestId, call: &LocalCall, cx: &mut C
         LocalCall::Join(offer) => offer_join_token(l, request, offer, cx),
         // Only an enrolled node has an update to speak of.
         LocalCall::Check | LocalCall::Approve | LocalCall::Defer(_) => {
-            let problem = Problem::new(409, code::CONFLICT, "this node is not enrolled")
+            let problem = Problem::new(409, ProblemCode::Conflict, "this node is not enrolled")
                 .detail("enrol it first: `baserunner join TOKEN`");
             cx.refuse(request, problem);
         }
@@ -176,7 +177,7 @@ fn take_back_lease(l: &mut Shared, request: RequestId, cx: &mut Context) {
 fn expire_leases(l: &mut Shared, cx: &mut Context) {
     for lease in l.durable.leases.expire(cx.now.boot) {
         let data = serde_json::json!({ "name": lease.name, "owner": lease.owner, "reason": lease.reason });
-        l.record_event(cx.now, "leaseExpired", data);
+        l.record_event(cx.now, EventKind::LeaseExpired, data);
     }
     cx.raise(Signal::GateChanged);
 }
@@ -185,12 +186,12 @@ fn offer_join_token(l: &mut Shared, request: RequestId, offer: &JoinOffer, cx: &
     let keeps_identity = !offer.replace && !l.heartbeats.is_disowned();
     if let Some(node) = l.durable.node.as_ref().filter(|_| keeps_identity) {
         let title = format!("this node is enrolled as {}", node.id);
-        let problem = Problem::new(409, code::CONFLICT, title)
+        let problem = Problem::new(409, ProblemCode::Conflict, title)
             .detail("give it another identity with `replace`: true (`baserunner join --replace`)");
         return turn_down(l, request, offer, problem, cx);
     }
     if let Err(problem) = l.durable.join.may_use(offer) {
-        let problem = Problem::new(409, code::CONFLICT, problem).detail("make a new join token");
+        let problem = Problem::new(409, ProblemCode::Conflict, problem).detail("make a new join token");
         return turn_down(l, request, offer, problem, cx);
     }
     l.offer = Some(offer.clone());

@@ -16,6 +16,7 @@ use crate::lifecycle::timer::Timer;
 use crate::lifecycle::unsaved::Unsaved;
 use crate::lifecycle::update::gate::gate;
 use crate::lifecycle::update::record::{Blocker, Update, UpdateError};
+use baseos_interfaces::codes::ErrorCode;
 use serde::{Deserialize, Serialize};
 use statig::Outcome;
 
@@ -81,7 +82,12 @@ impl Staging {
         if !inspection.view.managed
             && let Err(refusal) = builder::check(&l.durable.target, &self.update.release, &l.run.own_service)
         {
-            let error = UpdateError::new("releaseRefused", refusal.to_string(), Vec::new(), cx.now);
+            let error = UpdateError::new(
+                ErrorCode::ReleaseRefused,
+                refusal.to_string(),
+                refusal.evidence(),
+                cx.now,
+            );
             return Outcome::Transition(State::Failed(Failed::give_up(l, &self.update, error, cx)));
         }
         begin_or_wait(&self.update, l, cx)

@@ -7,6 +7,7 @@ use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::step_end::end_step;
 use crate::lifecycle::transition::Transition;
+use baseos_interfaces::codes::EventKind;
 use baseos_interfaces::local::Notice;
 use statig::blocking::{self, IntoStateMachine};
 use statig::{Outcome, StateOrSuperstate};
@@ -46,7 +47,7 @@ impl IntoStateMachine for Shared {
         let data = serde_json::json!({
             "from": moved.from, "to": moved.to, "cause": moved.cause, "target": moved.target,
         });
-        self.record_event(cx.now, "transition", data);
+        self.record_event(cx.now, EventKind::Transition, data);
         self.heartbeats.urge();
         cx.raise(Signal::Entered);
         cx.publish(Notice::Transition {

@@ -10,6 +10,7 @@ use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::update::decide::{Decision, decide};
 use crate::lifecycle::update::record::{Update, UpdateError};
+use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::states::UpdateState;
 use statig::Outcome;
 
@@ -68,7 +69,7 @@ fn go_back(update: &Update, l: &mut Shared, cx: &Context) -> Outcome<State> {
         return cancelled(update, l, cx);
     }
     let why = "the operator withdrew the release while it was being applied".to_owned();
-    let error = UpdateError::new("withdrawn", why, Vec::new(), cx.now);
+    let error = UpdateError::new(ErrorCode::Withdrawn, why, Vec::new(), cx.now);
     Outcome::Transition(State::RollbackNeeded(RollbackNeeded::withdrawn(
         l, update, error, cx,
     )))

@@ -11,6 +11,7 @@ use crate::lifecycle::timer::Timer;
 use crate::lifecycle::update::judgement::{Judgement, judge};
 use crate::lifecycle::update::record::{Update, UpdateError};
 use crate::lifecycle::update::verification::{Outlook, Verification, extend_deadline};
+use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::states::UpdateState;
 use serde::{Deserialize, Serialize};
 use statig::Outcome;
@@ -104,7 +105,7 @@ impl Verifying {
 
     fn failed(&mut self, l: &mut Shared, why: &str, cx: &Context) -> Outcome<State> {
         let evidence = std::mem::take(&mut self.verification.evidence);
-        let error = UpdateError::new("healthCheckFailed", why, evidence, cx.now);
+        let error = UpdateError::new(ErrorCode::HealthCheckFailed, why, evidence, cx.now);
         Outcome::Transition(State::RollbackNeeded(RollbackNeeded::bad(
             l,
             &self.update,

@@ -8,31 +8,16 @@
 
 use crate::lifecycle::supervisor_target::ids::TargetRecord;
 use crate::lifecycle::update::target::Release;
+use baseos_interfaces::rules::{Violation, VolumeDefinition, check_release};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::fmt;
 
-/// Where the agent's state lives unless its release's environment says otherwise.
-const DEFAULT_STATE_DIR: &str = "/data/baseos";
-/// Without this label the Supervisor does not give the container its address and key.
-const SUPERVISOR_API_LABEL: &str = "io.balena.features.supervisor-api";
 /// What keeps the data when the device joins a backend later (observed: cases J3b and J5).
 const LOCAL_MODE: &str = "SUPERVISOR_LOCAL_MODE";
 /// Would make every later update ignore update locks, so it is never carried over.
 const OVERRIDE_LOCK: &str = "SUPERVISOR_OVERRIDE_LOCK";
-/// Members of a service that are not compose keys.
-const RESERVED: [&str; 10] = [
-    "image",
-    "environment",
-    "labels",
-    "serviceName",
-    "serviceId",
-    "imageId",
-    "releaseId",
-    "appId",
-    "commit",
-    "imageName",
-];
 
 /// The body of `POST /v2/local/target-state`, in the form the Supervisor takes (v2, compose keys flat).
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -78,112 +63,82 @@ impl LocalTarget {
     }
 }
 
-/// Why a release is not handed to the Supervisor. Final: trying again changes nothing.
+/// Why a release is not handed to the Supervisor: every reason, at least one. Final: trying again changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    reasons: Vec<Reason>,
+    /// Broken rules that are only counted.
+    unlisted: usize,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refusal {
-    #[error("the release has no services: applying it would remove every app on the device")]
-    NoServices,
-    #[error("the release lacks the service `{0}`, which is this agent: applying it would lose the device")]
-    NoOwnService(String),
+pub(crate) enum Reason {
+    #[error(transparent)]
+    Rule(#[from] Violation),
     #[error(
-        "the service `{0}` (this agent) lacks the label {SUPERVISOR_API_LABEL}=1: it could not reach the Supervisor any more"
+        "this agent runs as the service `{0}`, which is not the one that the release says is the agent: applying it would \
+         lose the device; name `{0}` in its agentService"
     )]
-    OwnServiceWithoutSupervisor(String),
-    #[error("the service `{0}` (this agent) mounts no volume at {1}: the node's identity would be lost")]
-    OwnServiceWithoutState(String, String),
+    AnotherAgent(String),
     #[error(
-        "the commit `{0}` is not lower-case hex with at least one of a-f: the Supervisor cannot work with it"
+        "the volume `{0}` exists with another definition: the Supervisor would delete it with its data; keep the \
+         definition, or use a volume with another name"
     )]
-    Commit(String),
-    #[error(
-        "the service `{service}` has no usable image reference (1 to 255 ASCII characters, no white space)"
-    )]
-    Image { service: String },
-    #[error("the service name `{0}` is not one the Supervisor accepts (letters, digits, `-`, `_`)")]
-    ServiceName(String),
-    #[error("the service `{service}` sets `{key}` in its composition, where it does not belong")]
-    ReservedKey { service: String, key: String },
-    #[error("the service `{service}` mounts the volume `{volume}`, which the release does not declare")]
-    UndeclaredVolume { service: String, volume: String },
-    #[error("the volume `{0}` exists with another definition: the Supervisor would delete it with its data")]
     VolumeChanged(String),
-    #[error("the Supervisor also runs app {0}, which applying this release would remove")]
+    #[error(
+        "the Supervisor also runs app {0}, which applying this release would remove: remove that app first, or move its \
+         services into the release"
+    )]
     OtherApp(u64),
 }
 
-/// Checks a release without changing anything.
+impl Refusal {
+    /// One line a reason.
+    pub(crate) fn evidence(&self) -> Vec<String> {
+        let mut lines: Vec<_> = self.reasons.iter().map(Reason::to_string).collect();
+        if self.unlisted > 0 {
+            lines.push(format!("and {} more", self.unlisted));
+        }
+        lines
+    }
+}
+
+/// The first reason, and how many more there are.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((first, more)) = self.reasons.split_first() else {
+            return Ok(());
+        };
+        match more.len() + self.unlisted {
+            0 => write!(f, "{first}"),
+            more => write!(f, "{first} (and {more} more)"),
+        }
+    }
+}
+
+/// Checks a release without changing anything: the rules that Cloudly holds too, and what only this device knows.
 ///
 /// # Errors
-/// The reason why it must not reach the Supervisor.
+/// Every reason why it must not reach the Supervisor.
 pub(crate) fn check(record: &TargetRecord, release: &Release, own_service: &str) -> Result<(), Refusal> {
-    if release.services.is_empty() {
-        return Err(Refusal::NoServices);
+    let (mut reasons, mut unlisted) = (Vec::new(), 0);
+    if let Err(violations) = check_release(release) {
+        unlisted = violations.count() - violations.iter().count();
+        reasons.extend(violations.into_iter().map(Reason::Rule));
     }
-    let hex = release
-        .commit
-        .bytes()
-        .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if !hex || !release.commit.bytes().any(|b| b.is_ascii_alphabetic()) {
-        return Err(Refusal::Commit(release.commit.clone()));
-    }
-    let Some(own) = release.services.get(own_service) else {
-        return Err(Refusal::NoOwnService(own_service.to_owned()));
-    };
-    if own.labels.get(SUPERVISOR_API_LABEL).map(String::as_str) != Some("1") {
-        return Err(Refusal::OwnServiceWithoutSupervisor(own_service.to_owned()));
-    }
-    let state_dir = own
-        .environment
-        .get("BASEOS_STATE_DIR")
-        .map_or(DEFAULT_STATE_DIR, String::as_str);
-    if !mounts(&own.composition).any(|(_, path)| path.is_some_and(|path| covers(path, state_dir))) {
-        return Err(Refusal::OwnServiceWithoutState(
-            own_service.to_owned(),
-            state_dir.to_owned(),
-        ));
-    }
-    for (name, service) in &release.services {
-        let named = !name.is_empty()
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        if !named {
-            return Err(Refusal::ServiceName(name.clone()));
-        }
-        let image = &service.image;
-        if image.is_empty() || image.len() > 255 || !image.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Refusal::Image {
-                service: name.clone(),
-            });
-        }
-        if let Some(key) = RESERVED
-            .iter()
-            .find(|key| service.composition.contains_key(**key))
-        {
-            return Err(Refusal::ReservedKey {
-                service: name.clone(),
-                key: (*key).to_owned(),
-            });
-        }
-        let undeclared = mounts(&service.composition)
-            .map(|(source, _)| source)
-            .find(|source| !source.starts_with('/') && !release.volumes.contains_key(*source));
-        if let Some(volume) = undeclared {
-            return Err(Refusal::UndeclaredVolume {
-                service: name.clone(),
-                volume: volume.to_owned(),
-            });
-        }
+    if release.agent_service() != own_service {
+        reasons.push(Reason::AnotherAgent(own_service.to_owned()));
     }
     for (name, definition) in &release.volumes {
-        if record.volume_differs(name, definition) {
-            return Err(Refusal::VolumeChanged(name.clone()));
+        if record.volume_differs(name, &VolumeDefinition::from_compose(definition)) {
+            reasons.push(Reason::VolumeChanged(name.clone()));
         }
     }
-    if let Some(other) = record.other_app() {
-        return Err(Refusal::OtherApp(other));
+    reasons.extend(record.other_app().map(Reason::OtherApp));
+    if reasons.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    Err(Refusal { reasons, unlisted })
 }
 
 /// Builds the target for a release and remembers its ids and volumes.
@@ -226,31 +181,6 @@ pub(crate) fn plan(
         apps: BTreeMap::from([(claimed.app_id, app)]),
     };
     Ok(LocalTarget { local })
-}
-
-/// The mounts of a service: source, and the path in the container.
-fn mounts(composition: &Map<String, Value>) -> impl Iterator<Item = (&str, Option<&str>)> {
-    composition
-        .get("volumes")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| match entry {
-            Value::String(short) => {
-                let mut parts = short.split(':');
-                Some((parts.next()?, parts.next()))
-            }
-            Value::Object(long) => Some((
-                long.get("source")?.as_str()?,
-                long.get("target").and_then(Value::as_str),
-            )),
-            _ => None,
-        })
-}
-
-fn covers(mount: &str, path: &str) -> bool {
-    let mount = mount.trim_end_matches('/');
-    path == mount || path.strip_prefix(mount).is_some_and(|rest| rest.starts_with('/'))
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 
 use crate::lifecycle::facts::Inspection;
 use crate::lifecycle::update::target::Release;
+use baseos_interfaces::rules::VolumeDefinition;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Releases whose ids are remembered.
@@ -24,8 +24,8 @@ pub(crate) struct TargetRecord {
     services: BTreeMap<String, u64>,
     /// By commit; a commit keeps its ids, so posting it again is the same target.
     releases: BTreeMap<String, ReleaseIds>,
-    /// Every volume that exists, by the definition it was made with; normalised.
-    volumes: BTreeMap<String, Map<String, Value>>,
+    /// Every volume that exists, with the definition it was made with.
+    volumes: BTreeMap<String, VolumeDefinition>,
     /// An app of somebody else in the Supervisor's target.
     other_app: Option<u64>,
     last_id: u64,
@@ -91,7 +91,8 @@ impl TargetRecord {
             self.releases.insert(commit.clone(), ids);
         }
         for (name, definition) in &app.volumes {
-            self.volumes.insert(name.clone(), normalised(definition));
+            let definition = VolumeDefinition::from_supervisor(definition);
+            self.volumes.insert(name.clone(), definition);
         }
     }
 
@@ -115,10 +116,8 @@ impl TargetRecord {
     }
 
     /// Whether a volume exists with another definition than this one.
-    pub(super) fn volume_differs(&self, name: &str, definition: &Map<String, Value>) -> bool {
-        self.volumes
-            .get(name)
-            .is_some_and(|known| *known != normalised(definition))
+    pub(super) fn volume_differs(&self, name: &str, definition: &VolumeDefinition) -> bool {
+        self.volumes.get(name).is_some_and(|known| known != definition)
     }
 
     /// Takes the ids for a release's target and remembers its volumes and that it is posted.
@@ -131,7 +130,8 @@ impl TargetRecord {
             services.insert(name.clone(), ServiceIds { service_id, image_id });
         }
         for (name, definition) in &release.volumes {
-            self.volumes.insert(name.clone(), normalised(definition));
+            let definition = VolumeDefinition::from_compose(definition);
+            self.volumes.insert(name.clone(), definition);
         }
         self.posted = Some(release.commit.clone());
         Claimed {
@@ -178,25 +178,4 @@ impl TargetRecord {
         self.last_id += 1;
         self.last_id
     }
-}
-
-/// A volume's definition in one form, whether it comes from a release (compose) or from the Supervisor's GET.
-pub(super) fn normalised(definition: &Map<String, Value>) -> Map<String, Value> {
-    let labels = definition.get("labels").and_then(Value::as_object);
-    let mut labels = labels.cloned().unwrap_or_default();
-    labels.retain(|key, _| !key.starts_with("io.balena."));
-    let options = definition
-        .get("driver_opts")
-        .or_else(|| definition.get("driverOpts"))
-        .cloned()
-        .unwrap_or_else(|| Value::Object(Map::new()));
-    let driver = definition
-        .get("driver")
-        .cloned()
-        .unwrap_or_else(|| "local".into());
-    Map::from_iter([
-        ("driver".to_owned(), driver),
-        ("driverOpts".to_owned(), options),
-        ("labels".to_owned(), Value::Object(labels)),
-    ])
 }

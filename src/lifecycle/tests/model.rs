@@ -114,8 +114,8 @@ impl Model {
                 self.node = Some(node.node_id.clone());
                 (self.revision, self.desired) = (0, None);
             }
-            Event::HeartbeatAnswered { orders, .. } => {
-                if let Some(desired) = orders
+            Event::HeartbeatAnswered { instructions, .. } => {
+                if let Some(desired) = instructions
                     .desired
                     .as_ref()
                     .filter(|desired| desired.revision > self.revision)

@@ -3,8 +3,9 @@
 
 use crate::lifecycle::time::{Millis, Moment, Reboot, Stamp};
 use baseos_interfaces::Timestamp;
+use baseos_interfaces::codes::ProblemCode;
 use baseos_interfaces::local::DeferRequest;
-use baseos_interfaces::problem::{Problem, code};
+use baseos_interfaces::problem::Problem;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ impl Consent {
         if wanted > allowed {
             let title = "the policy does not allow so long a deferral";
             let detail = format!("untilSeconds may be at most {} now", allowed.as_secs());
-            return Err(Problem::new(422, code::INVALID_REQUEST, title).detail(detail));
+            return Err(Problem::new(422, ProblemCode::InvalidRequest, title).detail(detail));
         }
         let until = now.boot + wanted;
         self.approved = false;
@@ -114,6 +115,6 @@ impl Consent {
 
 /// The answer to `approve` and `defer` when there is nothing to consent to.
 pub(crate) fn nothing_offered() -> Problem {
-    Problem::new(409, code::CONFLICT, "no update is waiting")
+    Problem::new(409, ProblemCode::Conflict, "no update is waiting")
         .detail("ask again when GET /v1/status shows one")
 }

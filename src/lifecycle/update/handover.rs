@@ -46,8 +46,8 @@ pub(crate) enum Progress {
     HandedOver,
     /// A lock that is not ours is in the way.
     Locked(String),
-    /// The Supervisor will not take this release.
-    Refused(String),
+    /// The release must not reach the Supervisor, or the Supervisor will not take it.
+    Refused { message: String, evidence: Vec<String> },
     /// The Supervisor is not in order; another try is due.
     Unavailable(SupervisorError),
 }
@@ -115,7 +115,10 @@ impl Handover {
                             *self.phase = Phase::Pausing;
                             Progress::Locked(error.message.clone())
                         }
-                        SupervisorErrorKind::Refused => Progress::Refused(error.message.clone()),
+                        SupervisorErrorKind::Refused => Progress::Refused {
+                            message: error.message.clone(),
+                            evidence: Vec::new(),
+                        },
                         _ => self.pause(error, l, cx),
                     },
                 }
@@ -161,7 +164,12 @@ impl Handover {
                     target: Box::new(target),
                     force,
                 },
-                Err(refusal) => return Progress::Refused(refusal.to_string()),
+                Err(refusal) => {
+                    return Progress::Refused {
+                        message: refusal.to_string(),
+                        evidence: refusal.evidence(),
+                    };
+                }
             }
         };
         *self.phase = Phase::HandingOver(l.in_flight.ask_supervisor(call, cx));

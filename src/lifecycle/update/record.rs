@@ -5,6 +5,7 @@ use crate::lifecycle::time::{Millis, Moment, Reboot, Stamp};
 use crate::lifecycle::unsaved::Unsaved;
 use crate::lifecycle::update::target::{AppTarget, Release};
 use baseos_interfaces::Timestamp;
+use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::{self as wire, BlockerKind};
 use serde::{Deserialize, Serialize};
@@ -46,7 +47,7 @@ pub(crate) struct Blocker {
 /// Why an update failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UpdateError {
-    pub(crate) code: String,
+    pub(crate) code: ErrorCode,
     pub(crate) message: String,
     /// What was seen: container states, the Supervisor's words.
     pub(crate) evidence: Vec<String>,
@@ -136,9 +137,14 @@ impl Update {
 }
 
 impl UpdateError {
-    pub(crate) fn new(code: &str, message: impl Into<String>, evidence: Vec<String>, now: Stamp) -> Self {
+    pub(crate) fn new(
+        code: ErrorCode,
+        message: impl Into<String>,
+        evidence: Vec<String>,
+        now: Stamp,
+    ) -> Self {
         Self {
-            code: code.to_owned(),
+            code,
             message: message.into(),
             evidence,
             at: now.wall,
@@ -178,13 +184,15 @@ impl Blocker {
         self
     }
 
-    /// The same reason keeps its beginning, so an operator sees for how long it has held.
+    /// The same reason keeps its beginning, so an operator sees for how long it has held. It is the same when kind and
+    /// holder are; where only one of the two names a holder (a Supervisor's 423 does not), the kind alone decides.
     pub(crate) fn continuing(mut self, before: &[Self]) -> Self {
-        let same = before
-            .iter()
-            .find(|earlier| earlier.kind == self.kind && earlier.holder == self.holder);
-        if let Some(earlier) = same {
-            self.since = earlier.since;
+        let same_kind = || before.iter().filter(|earlier| earlier.kind == self.kind);
+        let earlier = same_kind()
+            .find(|earlier| earlier.holder == self.holder)
+            .or_else(|| same_kind().find(|earlier| earlier.holder.is_none() || self.holder.is_none()));
+        if let Some(since) = earlier.map(|earlier| earlier.since) {
+            self.since = since;
         }
         self
     }
@@ -228,3 +236,6 @@ impl From<&UpdateError> for wire::UpdateError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,8 @@
 //! Cloudly's words come in here and are never sent back.
 
 use baseos_interfaces::Timestamp;
-use baseos_interfaces::desired as wire;
+use baseos_interfaces::desired::{self as wire, DEFAULT_AGENT_SERVICE};
+use baseos_interfaces::rules::{ReleaseParts, ServiceParts};
 use baseos_interfaces::window::Window as WireWindow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -40,6 +41,8 @@ pub(crate) struct Release {
     pub(crate) id: String,
     pub(crate) commit: String,
     pub(crate) version: Option<String>,
+    /// Which service is the agent; `None`: [`DEFAULT_AGENT_SERVICE`].
+    pub(crate) agent_service: Option<String>,
     /// By service name.
     pub(crate) services: BTreeMap<String, Service>,
     /// Compose definitions by volume name.
@@ -106,6 +109,13 @@ pub(crate) struct Window {
     duration_seconds: u32,
     /// IANA name.
     time_zone: String,
+}
+
+impl Release {
+    /// The name of the service that is the agent.
+    pub(crate) fn agent_service(&self) -> &str {
+        self.agent_service.as_deref().unwrap_or(DEFAULT_AGENT_SERVICE)
+    }
 }
 
 impl Policy {
@@ -193,6 +203,7 @@ impl From<&wire::Release> for Release {
             id: release.release_id.clone(),
             commit: release.commit.clone(),
             version: release.version.clone(),
+            agent_service: release.agent_service.clone(),
             services: release
                 .services
                 .iter()
@@ -200,6 +211,28 @@ impl From<&wire::Release> for Release {
                 .collect(),
             volumes: release.volumes.clone(),
             networks: release.networks.clone(),
+        }
+    }
+}
+
+impl<'a> From<&'a Release> for ReleaseParts<'a> {
+    fn from(release: &'a Release) -> Self {
+        let service = |(name, service): (&'a String, &'a Service)| {
+            let parts = ServiceParts {
+                image: &service.image,
+                environment: &service.environment,
+                labels: &service.labels,
+                composition: &service.composition,
+            };
+            (name.as_str(), parts)
+        };
+        Self {
+            commit: &release.commit,
+            version: release.version.as_deref(),
+            services: release.services.iter().map(service).collect(),
+            volumes: &release.volumes,
+            networks: &release.networks,
+            agent_service: release.agent_service(),
         }
     }
 }
@@ -244,3 +277,6 @@ impl From<&Window> for WireWindow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

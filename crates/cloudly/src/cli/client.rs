@@ -1,8 +1,9 @@
 //! A client of the admin API.
 
 use super::arguments::Global;
+use super::output::plain;
 use baseos_interfaces::admin::{NodeRecord, Page};
-use baseos_interfaces::problem::Problem;
+use baseos_interfaces::problem::{FieldError, Problem};
 use baseos_interfaces::token::Token;
 use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
@@ -155,6 +156,13 @@ impl Client {
         }
         if let Some(id) = problem.request_id {
             text = format!("{text} ({}, request {id})", problem.code);
+        }
+        // One is told by the title.
+        if problem.errors.len() > 1 {
+            for FieldError { pointer, code } in &problem.errors {
+                let line = plain(&format!("{pointer}: {code}"));
+                text.push_str(&format!("\n  {line}"));
+            }
         }
         Err(ClientError::Refused(text))
     }

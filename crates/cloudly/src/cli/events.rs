@@ -12,7 +12,7 @@ pub(super) async fn list(client: &Client, node: &str, limit: u32) -> Outcome {
         [
             time(record.received_at),
             time(event.at),
-            event.kind.clone(),
+            event.kind.to_string(),
             event.data.to_string(),
         ]
     };

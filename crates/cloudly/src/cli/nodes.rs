@@ -231,7 +231,7 @@ fn outcome(status: &NodeStatus) -> String {
             let error = update
                 .error
                 .as_ref()
-                .map(|e| format!(", {}: {}", plain(&e.code), plain(&e.message)));
+                .map(|e| format!(", {}: {}", plain(e.code.as_str()), plain(&e.message)));
             format!("{target} {state}{since}{}", error.unwrap_or_default())
         }
     }

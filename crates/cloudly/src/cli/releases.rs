@@ -4,10 +4,15 @@ use super::arguments::{pair, read_json};
 use super::client::Client;
 use super::output::{self, Outcome, dash, time};
 use baseos_interfaces::admin::{CreateRelease, ReleaseRecord};
-use baseos_interfaces::desired::Service;
+use baseos_interfaces::desired::{DEFAULT_AGENT_SERVICE, Service};
+use baseos_interfaces::rules::{AGENT_STATE_DIR, SUPERVISOR_API_LABEL};
 use clap::{ArgGroup, Args, Subcommand};
+use serde_json::{Map, json};
 use std::error::Error;
 use std::path::PathBuf;
+
+/// The named volume that an agent given by `--service` keeps its state in.
+const AGENT_VOLUME: &str = "baseos";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ReleaseCommand {
@@ -26,7 +31,7 @@ pub(super) struct CreateArgs {
     /// The version, for people
     #[arg(long)]
     version: Option<String>,
-    /// A service, name=image; may be repeated
+    /// A service, name=image; may be repeated. `baserunner`, the agent, gets the label and the volume it needs
     #[arg(long, value_parser = pair)]
     service: Vec<(String, String)>,
     /// A named volume; may be repeated
@@ -78,26 +83,40 @@ fn request(args: CreateArgs) -> Result<CreateRelease, Box<dyn Error>> {
             }
             serde_json::from_value(value).map_err(|error| format!("{}: {error}", file.display()))?
         }
-        None => CreateRelease {
-            commit: args.commit.unwrap_or_default(),
-            version: None,
-            services: args
-                .service
-                .into_iter()
-                .map(|(name, image)| (name, service(image)))
-                .collect(),
-            volumes: args
-                .volume
-                .into_iter()
-                .map(|name| (name, serde_json::Map::new()))
-                .collect(),
-            networks: Default::default(),
-        },
+        None => {
+            let mut request = CreateRelease {
+                commit: args.commit.unwrap_or_default(),
+                version: None,
+                agent_service: None,
+                services: args
+                    .service
+                    .into_iter()
+                    .map(|(name, image)| (name, service(image)))
+                    .collect(),
+                volumes: args.volume.into_iter().map(|name| (name, Map::new())).collect(),
+                networks: Default::default(),
+            };
+            equip_agent(&mut request);
+            request
+        }
     };
     if args.version.is_some() {
         request.version = args.version;
     }
     Ok(request)
+}
+
+/// Gives the agent's service what the rules of a release ask for.
+fn equip_agent(release: &mut CreateRelease) {
+    let Some(agent) = release.services.get_mut(DEFAULT_AGENT_SERVICE) else {
+        return;
+    };
+    agent
+        .labels
+        .insert(SUPERVISOR_API_LABEL.to_owned(), "1".to_owned());
+    let mount = format!("{AGENT_VOLUME}:{AGENT_STATE_DIR}");
+    agent.composition.insert("volumes".to_owned(), json!([mount]));
+    release.volumes.entry(AGENT_VOLUME.to_owned()).or_default();
 }
 
 fn service(image: String) -> Service {

@@ -3,6 +3,8 @@
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
+use baseos_interfaces::codes::FieldCode;
+use baseos_interfaces::problem;
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -31,7 +33,7 @@ pub(super) enum BodyError {
     #[error("{message}")]
     Member {
         pointer: String,
-        code: &'static str,
+        code: FieldCode,
         message: String,
     },
 }
@@ -110,34 +112,32 @@ fn syntax(error: &serde_json::Error) -> BodyError {
 }
 
 /// The code of serde's message, and what is safe to repeat of it: names of members and what was expected.
-fn reason(message: &str) -> (&'static str, String) {
+fn reason(message: &str) -> (FieldCode, String) {
     let message = message
         .rsplit_once(" at line ")
         .map_or(message, |(reason, _)| reason);
     if message.starts_with("missing field") {
-        ("missing", message.to_owned())
+        (FieldCode::Missing, message.to_owned())
     } else if message.starts_with("unknown field") {
         let expected = message
             .rsplit_once(", expected ")
             .map_or("", |(_, expected)| expected);
         (
-            "unknownMember",
+            FieldCode::UnknownMember,
             format!("a member it does not have; expected {expected}"),
         )
     } else if let Some((_, expected)) = message.rsplit_once(", expected ") {
-        ("invalidValue", format!("expected {expected}"))
+        (FieldCode::InvalidValue, format!("expected {expected}"))
     } else {
-        ("invalidValue", "a value it cannot have".to_owned())
+        (FieldCode::InvalidValue, "a value it cannot have".to_owned())
     }
 }
 
 fn pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
-    path.iter()
-        .map(|segment| match segment {
-            Segment::Seq { index } => format!("/{index}"),
-            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
-            Segment::Enum { .. } | Segment::Unknown => String::new(),
-        })
-        .collect()
+    problem::pointer(path.iter().filter_map(|segment| match segment {
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    }))
 }

@@ -4,7 +4,8 @@ use super::body::BodyError;
 use crate::service::error::Error;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use baseos_interfaces::problem::{FieldError, Problem, code};
+use baseos_interfaces::codes::{FieldCode, ProblemCode};
+use baseos_interfaces::problem::{FieldError, Problem};
 
 /// When to try again after a failure of the database or of the random number generator.
 const UNAVAILABLE_SECONDS: u32 = 15;
@@ -32,36 +33,37 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let title = error.to_string();
         let problem = match error {
-            Error::NotFound { .. } => Problem::new(404, code::NOT_FOUND, title),
-            Error::Conflict(_) => Problem::new(409, code::CONFLICT, title),
+            Error::NotFound { .. } => Problem::new(404, ProblemCode::NotFound, title),
+            Error::Conflict(_) => Problem::new(409, ProblemCode::Conflict, title),
             Error::Invalid { fields, .. } => {
                 let fields = fields
                     .into_iter()
                     .map(|field| field_error(field.pointer, field.code));
                 Problem {
                     errors: fields.collect(),
-                    ..Problem::new(422, code::INVALID_REQUEST, title)
+                    ..Problem::new(422, ProblemCode::InvalidRequest, title)
                 }
             }
+            Error::ReleaseRefused(violations) => Problem::from(&violations),
             Error::RateLimited { retry_after_seconds } => {
-                Problem::new(429, code::RATE_LIMITED, title).retry_after(Some(retry_after_seconds))
+                Problem::new(429, ProblemCode::RateLimited, title).retry_after(Some(retry_after_seconds))
             }
-            Error::AdminTokenInvalid => Problem::new(401, code::ADMIN_TOKEN_INVALID, title),
-            Error::JoinTokenInvalid => Problem::new(401, code::JOIN_TOKEN_INVALID, title),
-            Error::NodeTokenInvalid => Problem::new(401, code::NODE_TOKEN_INVALID, title),
+            Error::AdminTokenInvalid => Problem::new(401, ProblemCode::AdminTokenInvalid, title),
+            Error::JoinTokenInvalid => Problem::new(401, ProblemCode::JoinTokenInvalid, title),
+            Error::NodeTokenInvalid => Problem::new(401, ProblemCode::NodeTokenInvalid, title),
             Error::NodeSuspended {
                 next_heartbeat_seconds,
             } => Problem {
                 next_heartbeat_seconds: Some(next_heartbeat_seconds),
-                ..Problem::new(403, code::NODE_SUSPENDED, title)
+                ..Problem::new(403, ProblemCode::NodeSuspended, title)
             },
             Error::NodeRemoved {
                 next_heartbeat_seconds,
             } => Problem {
                 next_heartbeat_seconds: Some(next_heartbeat_seconds),
-                ..Problem::new(410, code::NODE_REMOVED, title)
+                ..Problem::new(410, ProblemCode::NodeRemoved, title)
             },
-            Error::ProtocolTooOld(_) => Problem::new(426, code::PROTOCOL_TOO_OLD, title),
+            Error::ProtocolTooOld(_) => Problem::new(426, ProblemCode::ProtocolTooOld, title),
             Error::Storage(error) => {
                 tracing::error!(%error, "a database operation failed");
                 unavailable(title)
@@ -76,33 +78,30 @@ impl From<Error> for Failure {
 }
 
 fn unavailable(title: String) -> Problem {
-    Problem::new(503, code::UNAVAILABLE, title).retry_after(Some(UNAVAILABLE_SECONDS))
+    Problem::new(503, ProblemCode::Unavailable, title).retry_after(Some(UNAVAILABLE_SECONDS))
 }
 
 impl From<BodyError> for Failure {
     fn from(error: BodyError) -> Self {
         let title = error.to_string();
         let problem = match error {
-            BodyError::NotJson => Problem::new(415, code::UNSUPPORTED_MEDIA_TYPE, title),
-            BodyError::TimedOut => Problem::new(408, code::INVALID_REQUEST, title).retry_after(None),
-            BodyError::TooLarge { .. } => Problem::new(413, code::PAYLOAD_TOO_LARGE, title),
+            BodyError::NotJson => Problem::new(415, ProblemCode::UnsupportedMediaType, title),
+            BodyError::TimedOut => Problem::new(408, ProblemCode::InvalidRequest, title).retry_after(None),
+            BodyError::TooLarge { .. } => Problem::new(413, ProblemCode::PayloadTooLarge, title),
             BodyError::CutOff | BodyError::Syntax { .. } | BodyError::NotACommand => {
-                Problem::new(422, code::INVALID_REQUEST, title)
+                Problem::new(422, ProblemCode::InvalidRequest, title)
             }
             BodyError::Member { pointer, code, .. } => Problem {
                 errors: vec![field_error(pointer, code)],
-                ..Problem::new(422, code::INVALID_REQUEST, title)
+                ..Problem::new(422, ProblemCode::InvalidRequest, title)
             },
         };
         problem.into()
     }
 }
 
-fn field_error(pointer: String, code: &str) -> FieldError {
-    FieldError {
-        pointer,
-        code: code.to_owned(),
-    }
+fn field_error(pointer: String, code: FieldCode) -> FieldError {
+    FieldError { pointer, code }
 }
 
 impl IntoResponse for Failure {
@@ -115,23 +114,23 @@ impl IntoResponse for Failure {
 }
 
 pub(super) async fn no_such_path() -> Failure {
-    Problem::new(404, code::NOT_FOUND, "there is nothing at this path").into()
+    Problem::new(404, ProblemCode::NotFound, "there is nothing at this path").into()
 }
 
 pub(super) async fn no_such_method() -> Failure {
     let title = "this path is not used with this method";
-    Problem::new(405, code::METHOD_NOT_ALLOWED, title).into()
+    Problem::new(405, ProblemCode::MethodNotAllowed, title).into()
 }
 
 /// Of an answer with which the framework refused a request before any handler ran.
 pub(super) fn refused_by_framework(status: StatusCode) -> Problem {
     let code = match status.as_u16() {
-        404 => code::NOT_FOUND,
-        405 => code::METHOD_NOT_ALLOWED,
-        413 => code::PAYLOAD_TOO_LARGE,
-        415 => code::UNSUPPORTED_MEDIA_TYPE,
-        500.. => code::INTERNAL,
-        _ => code::INVALID_REQUEST,
+        404 => ProblemCode::NotFound,
+        405 => ProblemCode::MethodNotAllowed,
+        413 => ProblemCode::PayloadTooLarge,
+        415 => ProblemCode::UnsupportedMediaType,
+        500.. => ProblemCode::Internal,
+        _ => ProblemCode::InvalidRequest,
     };
     let title = status
         .canonical_reason()

@@ -12,6 +12,7 @@ use crate::storage::database::{self, Connection};
 use crate::storage::nodes::Lifecycle;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::{CommandRecord, CreateCommand, Page};
+use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::command::{CommandAction, CommandResult};
 use serde_json::json;
 
@@ -57,12 +58,12 @@ fn check_action(action: &CommandAction) -> Result<()> {
     match action {
         CommandAction::Unknown(_) => {
             let message = "type is checkNow, restartService (params.service), reboot, collectLogs (params.lines) or rotateToken";
-            Err(Error::field("/type", "unknownCommand", message))
+            Err(Error::field("/type", FieldCode::UnknownCommand, message))
         }
         CommandAction::RestartService { service } => validate::text("/params/service", service, 1, 63),
         CommandAction::CollectLogs { lines } if !(1..=LOG_LINES_MAX).contains(lines) => {
             let message = format!("lines is 1 to {LOG_LINES_MAX}");
-            Err(Error::field("/params/lines", "outOfRange", message))
+            Err(Error::field("/params/lines", FieldCode::OutOfRange, message))
         }
         CommandAction::CollectLogs { .. }
         | CommandAction::CheckNow {}

@@ -2,7 +2,9 @@
 
 use crate::random::NoRandomness;
 use crate::storage::database;
+use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::limits::PROTOCOL_VERSION;
+use baseos_interfaces::rules::Violations;
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
@@ -15,6 +17,8 @@ pub(crate) enum Error {
     Conflict(String),
     #[error("{message}")]
     Invalid { message: String, fields: Vec<Field> },
+    #[error("{0}")]
+    ReleaseRefused(Violations),
     #[error("too many requests")]
     RateLimited { retry_after_seconds: u32 },
     #[error("the admin token is missing or not accepted")]
@@ -40,7 +44,7 @@ pub(crate) enum Error {
 pub(crate) struct Field {
     /// JSON pointer (RFC 6901).
     pub(crate) pointer: String,
-    pub(crate) code: &'static str,
+    pub(crate) code: FieldCode,
 }
 
 impl Error {
@@ -53,7 +57,7 @@ impl Error {
     }
 
     /// One member of the request is wrong.
-    pub(super) fn field(pointer: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn field(pointer: impl Into<String>, code: FieldCode, message: impl Into<String>) -> Self {
         let pointer = pointer.into();
         Self::Invalid {
             message: message.into(),

@@ -9,7 +9,8 @@ use crate::presence::judge::Sequence;
 use crate::storage::node_tokens::NodeSession;
 use crate::storage::{commands, events, node_status, nodes, targets};
 use baseos_interfaces::Timestamp;
-use baseos_interfaces::heartbeat::{Heartbeat, HeartbeatAnswer, Orders};
+use baseos_interfaces::codes::FieldCode;
+use baseos_interfaces::heartbeat::{Heartbeat, HeartbeatAnswer, Instructions};
 use baseos_interfaces::register::Approval;
 use baseos_interfaces::states::RolloutState;
 use baseos_interfaces::status::NodeStatus;
@@ -36,7 +37,7 @@ pub(crate) async fn receive(
         Sequence::Gap => true,
         Sequence::Stale | Sequence::CloneSuspected => false,
     };
-    let mut orders = Orders {
+    let mut instructions = Instructions {
         server_time: now,
         next_heartbeat_seconds: app.settings.heartbeat_seconds,
         resend_full_status: status_needed && heartbeat.status.is_none() && !clone_suspected,
@@ -50,12 +51,15 @@ pub(crate) async fn receive(
     let status = store_report(app, session, heartbeat, sequence, now).await?;
     let mut credentials = None;
     if !clone_suspected && session.approval == Approval::Approved {
-        give_orders(app, session, status.as_ref(), observed, &mut orders).await?;
-        credentials = node_tokens::rotate(app, session, &orders.commands, now).await?;
+        add_instructions(app, session, status.as_ref(), observed, &mut instructions).await?;
+        credentials = node_tokens::rotate(app, session, &instructions.commands, now).await?;
     }
     app.presence
-        .set_next_due(node, orders.next_heartbeat_seconds, now);
-    Ok(HeartbeatAnswer { orders, credentials })
+        .set_next_due(node, instructions.next_heartbeat_seconds, now);
+    Ok(HeartbeatAnswer {
+        instructions,
+        credentials,
+    })
 }
 
 fn check(heartbeat: &Heartbeat) -> Result<()> {
@@ -66,33 +70,37 @@ fn check(heartbeat: &Heartbeat) -> Result<()> {
         ("/observedRevision", heartbeat.observed_revision),
     ] {
         if number > NUMBER_MAX {
-            return Err(Error::field(pointer, "tooLarge", "numbers stay below 2^53"));
+            return Err(Error::field(
+                pointer,
+                FieldCode::TooLarge,
+                "numbers stay below 2^53",
+            ));
         }
     }
     for (index, event) in heartbeat.events.iter().enumerate() {
         text(&format!("/events/{index}/id"), &event.id, 1, 128)?;
-        text(&format!("/events/{index}/type"), &event.kind, 1, 64)?;
-        depth(&format!("/events/{index}/data"), [&event.data])?;
+        text(&format!("/events/{index}/type"), event.kind.as_str(), 1, 64)?;
+        depth(&format!("/events/{index}/data"), &event.data)?;
     }
     Ok(())
 }
 
 /// Adds the desired state if the node is not on it, the commands that wait, and the interval that fits them.
-async fn give_orders(
+async fn add_instructions(
     app: &App,
     session: &NodeSession,
     status: Option<&NodeStatus>,
     observed: u64,
-    orders: &mut Orders,
+    instructions: &mut Instructions,
 ) -> Result<()> {
     let node = session.node_id.as_str();
-    let now = orders.server_time;
+    let now = instructions.server_time;
     let mut connection = app.storage.read().await?;
     let target = targets::effective(&mut connection, node).await?;
     let revision = desired_state::revision(target.as_ref(), session.desired_floor);
     let progress = status.map_or_else(|| Progress::stored(session), Progress::reported);
     let commit = target.as_ref().and_then(|target| target.commit.as_deref());
-    orders.next_heartbeat_seconds = heartbeat_interval::seconds(&app.settings, commit, progress);
+    instructions.next_heartbeat_seconds = heartbeat_interval::seconds(&app.settings, commit, progress);
     if observed > revision {
         tracing::warn!(
             node,
@@ -101,9 +109,9 @@ async fn give_orders(
             "the node has seen a newer revision than this database knows"
         );
     } else if observed < revision {
-        orders.desired = Some(desired_state::document(&mut connection, target, revision, now).await?);
+        instructions.desired = Some(desired_state::document(&mut connection, target, revision, now).await?);
     }
-    orders.commands = commands::list_open(&mut connection, node, now).await?;
+    instructions.commands = commands::list_open(&mut connection, node, now).await?;
     Ok(())
 }
 

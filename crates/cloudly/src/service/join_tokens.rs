@@ -11,6 +11,7 @@ use crate::storage::database;
 use crate::storage::join_tokens::JoinToken;
 use crate::storage::{join_token_uses, join_tokens};
 use baseos_interfaces::admin::{CreateJoinToken, CreatedJoinToken, JoinTokenRecord, Page};
+use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::token::{Token, TokenKind, WireSecret};
 use serde_json::json;
 
@@ -26,7 +27,7 @@ pub(crate) async fn create(
     let max_uses = request.max_uses.unwrap_or(1);
     if !(1..=MAX_USES).contains(&max_uses) {
         let message = format!("maxUses is 1 to {MAX_USES}");
-        return Err(Error::field("/maxUses", "outOfRange", message));
+        return Err(Error::field("/maxUses", FieldCode::OutOfRange, message));
     }
     let ttl = validate::ttl(request.ttl_seconds)?;
     validate::labels(&request.labels)?;

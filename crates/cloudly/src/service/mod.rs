@@ -19,7 +19,6 @@ pub(crate) mod page;
 mod policy_rules;
 pub(crate) mod presence;
 pub(crate) mod registrations;
-mod release_rules;
 pub(crate) mod releases;
 pub(crate) mod targets;
 mod validate;

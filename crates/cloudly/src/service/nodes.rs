@@ -10,6 +10,7 @@ use crate::storage::database::{self, Connection};
 use crate::storage::nodes::{self, Lifecycle, Node};
 use crate::storage::targets;
 use baseos_interfaces::admin::{NodeRecord, Page, PresenceState};
+use baseos_interfaces::codes::IssueCode;
 use baseos_interfaces::status::{HealthIssue, HealthState};
 use serde_json::json;
 
@@ -109,11 +110,15 @@ async fn record(app: &App, c: &mut Connection, node: Node) -> database::Result<N
     let mut status = node.status;
     if let (Some(status), Some(presence)) = (&mut status, &presence)
         && let Some(since) = presence.skew_since
-        && !status.health.issues.iter().any(|issue| issue.code == "clockSkew")
+        && !status
+            .health
+            .issues
+            .iter()
+            .any(|issue| issue.code == IssueCode::ClockSkew)
     {
         let detail = Some(format!("its clock is {} s off Cloudly's", presence.skew_seconds));
         status.health.issues.push(HealthIssue {
-            code: "clockSkew".to_owned(),
+            code: IssueCode::ClockSkew,
             since,
             detail,
         });

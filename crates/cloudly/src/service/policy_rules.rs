@@ -2,19 +2,24 @@
 
 use super::error::{Error, Result};
 use super::validate::text;
+use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::desired::{OnFailure, Policy};
 
 const DAY_SECONDS: u32 = 86_400;
 
 pub(super) fn check(policy: &Policy) -> Result<()> {
     if policy.windows.len() > 32 {
-        return Err(Error::field("/policy/windows", "tooMany", "at most 32 windows"));
+        return Err(Error::field(
+            "/policy/windows",
+            FieldCode::TooMany,
+            "at most 32 windows",
+        ));
     }
     for (index, window) in policy.windows.iter().enumerate() {
         window.check().map_err(|error| {
             Error::field(
                 format!("/policy/windows/{index}"),
-                "notAWindow",
+                FieldCode::NotAWindow,
                 error.to_string(),
             )
         })?;
@@ -32,13 +37,17 @@ pub(super) fn check(policy: &Policy) -> Result<()> {
     ] {
         if !(least..=most).contains(&value) {
             let message = format!("{member} is {value}: use {least} to {most}");
-            return Err(Error::field(format!("/policy/{member}"), "outOfRange", message));
+            return Err(Error::field(
+                format!("/policy/{member}"),
+                FieldCode::OutOfRange,
+                message,
+            ));
         }
     }
     if policy.on_failure == OnFailure::Unknown {
         return Err(Error::field(
             "/policy/onFailure",
-            "unknownValue",
+            FieldCode::UnknownValue,
             "onFailure is rollback or report",
         ));
     }

@@ -10,6 +10,7 @@ use crate::storage::node_tokens::{self, NewToken};
 use crate::storage::nodes::{self, Node};
 use crate::storage::{join_token_uses, join_tokens};
 use baseos_interfaces::Timestamp;
+use baseos_interfaces::codes::{Capability, FieldCode};
 use baseos_interfaces::limits::HEARTBEAT_MAX_BYTES;
 use baseos_interfaces::register::{Fleet, RegisterAnswer, RegisterRequest, ServerLimits};
 use baseos_interfaces::token::{Token, TokenKind, WireSecret};
@@ -61,14 +62,13 @@ pub(crate) async fn register(
             min_heartbeat_seconds: settings.min_heartbeat_seconds,
             max_body_bytes: HEARTBEAT_MAX_BYTES as u64,
         },
-        capabilities: vec!["resendFullStatus".to_owned(), "commands".to_owned()],
+        capabilities: vec![Capability::ResendFullStatus, Capability::Commands],
         server_time: now,
     };
     Ok((repeated, answer))
 }
 
 fn check(request: &RegisterRequest) -> Result<()> {
-    text("/registrationId", &request.registration_id, 1, 128)?;
     text("/node/name", &request.node.name, 1, 255)?;
     text("/node/agentVersion", &request.node.agent_version, 1, 64)?;
     let facts = &request.node;
@@ -90,14 +90,14 @@ fn check(request: &RegisterRequest) -> Result<()> {
     if request.capabilities.len() > 64 {
         return Err(Error::field(
             "/capabilities",
-            "tooMany",
+            FieldCode::TooMany,
             "at most 64 capabilities",
         ));
     }
     request
         .capabilities
         .iter()
-        .try_for_each(|capability| text("/capabilities", capability, 1, 64))
+        .try_for_each(|capability| text("/capabilities", capability.as_str(), 1, 64))
 }
 
 async fn enrol(app: &App, request: &RegisterRequest, now: Timestamp) -> Result<Outcome> {

@@ -1,14 +1,15 @@
 //! Releases.
 
 use super::app::App;
+use super::audit;
 use super::error::{Error, Result};
 use super::page::PageRequest;
-use super::{audit, release_rules};
 use crate::auth::operators::Operator;
 use crate::random;
 use crate::storage::releases;
 use baseos_interfaces::admin::{CreateRelease, Page, ReleaseRecord};
 use baseos_interfaces::desired::Release;
+use baseos_interfaces::rules::check_release;
 use serde_json::json;
 
 /// Whether [`create`] stored a release or found the same one.
@@ -24,24 +25,10 @@ pub(crate) async fn create(
     operator: &Operator,
     request: CreateRelease,
 ) -> Result<(Created, ReleaseRecord)> {
-    release_rules::check(&request)?;
+    check_release(&request).map_err(Error::ReleaseRefused)?;
     let now = app.clock.now();
-    let CreateRelease {
-        commit,
-        version,
-        services,
-        volumes,
-        networks,
-    } = request;
     let record = ReleaseRecord {
-        release: Release {
-            release_id: random::id("rel_", now)?,
-            commit,
-            version,
-            services,
-            volumes,
-            networks,
-        },
+        release: request.into_release(random::id("rel_", now)?),
         created_at: now,
     };
     let release = &record.release;
@@ -58,9 +45,11 @@ pub(crate) async fn create(
     let same = |known: &ReleaseRecord| {
         let with_known_id = Release {
             release_id: known.release.release_id.clone(),
+            // Named or left out, the default is the same.
+            agent_service: known.release.agent_service.clone(),
             ..release.clone()
         };
-        with_known_id == known.release
+        with_known_id == known.release && release.agent_service() == known.release.agent_service()
     };
     match known.filter(same) {
         Some(known) => Ok((Created::Known, known)),

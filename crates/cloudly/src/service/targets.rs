@@ -9,6 +9,7 @@ use crate::storage::nodes::set_desired_floor;
 use crate::storage::releases;
 use crate::storage::targets::{self, ALL, Target};
 use baseos_interfaces::admin::{DesiredRecord, DesiredSet, SetDesired};
+use baseos_interfaces::codes::FieldCode;
 use serde_json::json;
 
 /// An observed revision that is further ahead of the last issued one is not believed, so that a node cannot use up
@@ -32,7 +33,7 @@ pub(crate) async fn set(
         && releases::find(&mut tx, commit).await?.is_none()
     {
         let message = format!("there is no release with commit `{commit}`: create it first");
-        return Err(Error::field("/commit", "unknownRelease", message));
+        return Err(Error::field("/commit", FieldCode::UnknownRelease, message));
     }
     let revision = next_revision(app, &mut tx, node).await?;
     let scope = node.unwrap_or(ALL);

@@ -1,12 +1,12 @@
 //! Checks that several nouns share. An error names the member and says what would be right.
 
 use super::error::{Error, Result};
+use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::limits::PROTOCOL_VERSION;
+use baseos_interfaces::rules::{DEPTH_MAX, is_shallow};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// How deep free-form JSON may be nested: it comes back inside other documents, and every parser has a limit.
-const DEPTH_MAX: usize = 32;
 const TTL_DEFAULT_SECONDS: u32 = 3600;
 const TTL_MAX_SECONDS: u32 = 30 * 86_400;
 
@@ -25,13 +25,13 @@ pub(super) fn ttl(seconds: Option<u32>) -> Result<u32> {
         return Ok(seconds);
     }
     let message = "ttlSeconds is 1 to 2592000 (30 days)";
-    Err(Error::field("/ttlSeconds", "outOfRange", message))
+    Err(Error::field("/ttlSeconds", FieldCode::OutOfRange, message))
 }
 
 /// Labels of a node or a join token.
 pub(super) fn labels(labels: &BTreeMap<String, String>) -> Result<()> {
     if labels.len() > 64 {
-        return Err(Error::field("/labels", "tooMany", "at most 64 labels"));
+        return Err(Error::field("/labels", FieldCode::TooMany, "at most 64 labels"));
     }
     labels.iter().try_for_each(|(key, value)| {
         text("/labels", key, 1, 64)?;
@@ -45,21 +45,21 @@ pub(super) fn text(pointer: &str, value: &str, least: usize, most: usize) -> Res
     if length < least {
         return Err(Error::field(
             pointer,
-            "empty",
+            FieldCode::Empty,
             format!("{pointer} must not be empty"),
         ));
     }
     if length > most {
         return Err(Error::field(
             pointer,
-            "tooLong",
+            FieldCode::TooLong,
             format!("{pointer} has more than {most} characters"),
         ));
     }
     if value.chars().any(char::is_control) {
         return Err(Error::field(
             pointer,
-            "controlCharacter",
+            FieldCode::ControlCharacter,
             format!("{pointer} has a control character"),
         ));
     }
@@ -67,23 +67,10 @@ pub(super) fn text(pointer: &str, value: &str, least: usize, most: usize) -> Res
 }
 
 /// Refuses free-form JSON that is nested too deep.
-pub(super) fn depth<'a>(pointer: &str, values: impl IntoIterator<Item = &'a Value>) -> Result<()> {
-    if values.into_iter().all(|value| is_within(value, DEPTH_MAX)) {
+pub(super) fn depth(pointer: &str, value: &Value) -> Result<()> {
+    if is_shallow(value, DEPTH_MAX) {
         return Ok(());
     }
     let message = format!("{pointer} is nested more than {DEPTH_MAX} deep");
-    Err(Error::field(pointer, "tooDeep", message))
-}
-
-fn is_within(value: &Value, depth: usize) -> bool {
-    match value {
-        Value::Array(items) => depth > 0 && items.iter().all(|item| is_within(item, depth - 1)),
-        Value::Object(members) => depth > 0 && members.values().all(|member| is_within(member, depth - 1)),
-        _ => true,
-    }
-}
-
-/// A member's name within a JSON pointer.
-pub(super) fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
+    Err(Error::field(pointer, FieldCode::TooDeep, message))
 }

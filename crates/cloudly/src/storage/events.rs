@@ -5,6 +5,7 @@ use super::database::{Connection, Result};
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::EventRecord;
+use baseos_interfaces::codes::EventKind;
 use baseos_interfaces::heartbeat::NodeEvent;
 use sqlx::Row as _;
 
@@ -18,7 +19,7 @@ pub(crate) async fn append(c: &mut Connection, node: &str, event: &NodeEvent, no
     .bind(&event.id)
     .bind(millis(now))
     .bind(millis(event.at))
-    .bind(&event.kind)
+    .bind(event.kind.as_str())
     .bind(to_json(&event.data)?)
     .execute(c)
     .await?;
@@ -48,7 +49,7 @@ pub(crate) async fn list(
                 event: NodeEvent {
                     id: row.try_get("event_id")?,
                     at: timestamp(row.try_get("at")?),
-                    kind: row.try_get("kind")?,
+                    kind: EventKind::from(row.try_get::<&str, _>("kind")?),
                     data: from_json(row.try_get("data")?)?,
                 },
             })

@@ -4,6 +4,7 @@
 use super::database::{Connection, Result};
 use crate::clock::millis;
 use baseos_interfaces::Timestamp;
+use baseos_interfaces::registration::RegistrationId;
 use sqlx::Row as _;
 
 /// How long a use waits for the node's first heartbeat before it is given back, seconds.
@@ -66,12 +67,16 @@ pub(crate) async fn give_back(c: &mut Connection, now: Timestamp) -> Result<u64>
     Ok(unconfirmed.len() as u64)
 }
 
-pub(crate) async fn find(c: &mut Connection, token: &str, registration: &str) -> Result<Option<Use>> {
+pub(crate) async fn find(
+    c: &mut Connection,
+    token: &str,
+    registration: &RegistrationId,
+) -> Result<Option<Use>> {
     let row = sqlx::query(
         "SELECT node_id, confirmed_at, released_at FROM join_uses WHERE token_id = $1 AND registration_id = $2",
     )
     .bind(token)
-    .bind(registration)
+    .bind(registration.as_str())
     .fetch_optional(c)
     .await?;
     row.map(|row| {
@@ -88,7 +93,7 @@ pub(crate) async fn find(c: &mut Connection, token: &str, registration: &str) ->
 pub(crate) async fn bind(
     c: &mut Connection,
     token: &str,
-    registration: &str,
+    registration: &RegistrationId,
     node: &str,
     now: Timestamp,
 ) -> Result<()> {
@@ -98,7 +103,7 @@ pub(crate) async fn bind(
          SET taken_at = excluded.taken_at, released_at = NULL",
     )
     .bind(token)
-    .bind(registration)
+    .bind(registration.as_str())
     .bind(node)
     .bind(millis(now))
     .execute(c)

@@ -4,6 +4,7 @@ use super::columns::{from_json, signed, to_json, unsigned};
 use super::database::{Connection, Result};
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::Timestamp;
+use baseos_interfaces::codes::Capability;
 use baseos_interfaces::register::{Approval, NodeFacts};
 use baseos_interfaces::status::NodeStatus;
 use sqlx::Row as _;
@@ -61,7 +62,7 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) facts: NodeFacts,
     pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) capabilities: Vec<String>,
+    pub(crate) capabilities: Vec<Capability>,
     pub(crate) fleet: Option<String>,
     pub(crate) approval: Approval,
     pub(crate) approval_reason: Option<String>,

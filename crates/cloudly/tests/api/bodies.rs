@@ -1,6 +1,6 @@
 //! Refused bodies. Each is answered with a problem that names the place (checked by `problem`).
 
-use crate::support::{Cloudly, problem, send_refused};
+use crate::support::{Cloudly, problem, release, send_refused};
 use baseos_interfaces::limits::{HEARTBEAT_MAX_BYTES, REGISTER_MAX_BYTES};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -62,14 +62,17 @@ async fn a_missing_member_is_named() {
 #[tokio::test]
 async fn members_out_of_bounds_are_named() {
     let cloudly = Cloudly::start().await;
-    for (pointer, value) in [
-        ("/registrationId", json!("")),
-        ("/registrationId", json!("x".repeat(129))),
-        ("/node/name", json!("")),
-        ("/node/name", json!("two\nlines")),
-        ("/node/hardwareId", json!("x".repeat(256))),
-        ("/labels", json!({ "x".repeat(65): "y" })),
-        ("/capabilities", json!(vec!["c"; 65])),
+    for (pointer, value, code) in [
+        ("/registrationId", json!(""), "empty"),
+        ("/registrationId", json!("x".repeat(129)), "tooLong"),
+        ("/registrationId", json!("two\nlines"), "controlCharacter"),
+        ("/registrationId", json!(["szj_secret"]), "invalidValue"),
+        ("/node/name", json!(""), "empty"),
+        ("/node/name", json!("two\nlines"), "controlCharacter"),
+        ("/node/hardwareId", json!("x".repeat(256)), "tooLong"),
+        ("/labels", json!({ "x".repeat(65): "y" }), "tooLong"),
+        ("/capabilities", json!(vec!["c"; 65]), "tooMany"),
+        ("/capabilities", json!(["c".repeat(65)]), "tooLong"),
     ] {
         let mut body = registration();
         match pointer.rsplit_once('/').unwrap() {
@@ -77,10 +80,12 @@ async fn members_out_of_bounds_are_named() {
             (parent, member) => body[&parent[1..]][member] = value,
         }
         let refused = send_refused(register(&cloudly).json(&body)).await;
+        let error = &refused.errors[0];
         assert_eq!(
-            (refused.status, refused.errors[0].pointer.as_str()),
-            (422, pointer)
+            (refused.status, error.pointer.as_str(), error.code.as_str()),
+            (422, pointer, code)
         );
+        assert!(!refused.title.contains("secret"), "{}", refused.title);
     }
 }
 
@@ -157,9 +162,10 @@ async fn a_deeply_nested_body_is_refused() {
             "{depth} deep"
         );
     }
-    let request = json!({ "commit": "1f0a9be", "services": { "a": { "image": "i", "composition": { "x": nested(40) } } } });
+    let mut request = release("1f0a9be");
+    request["services"]["onebox"]["composition"] = json!({ "x": nested(40) });
     let refused = cloudly.refused(Method::POST, "releases", request).await;
-    assert_eq!(refused.errors[0].pointer, "/services/a/composition");
+    assert_eq!(refused.errors[0].pointer, "/services/onebox/composition/x");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The real program: serving, and operated from its command line.
 
-use crate::support::{COMMIT, Program, cloudly, output, status};
+use crate::support::{COMMIT, Program, cloudly, output, release, status};
 use baseos_interfaces::token::{Token, TokenKind};
 use cloudly_baseos::mint;
 use serde_json::{Value, json};
@@ -12,7 +12,6 @@ async fn a_node_is_operated_from_the_command_line() {
     let program = Program::start().await;
     let token = program.run_ok(&["token", "create", "--quiet"]).await;
     let mut device = program.enrol_with(token.trim(), "edge-1").await;
-    let image = "onebox=registry.example/onebox:1";
     program
         .run_ok(&[
             "release",
@@ -22,7 +21,9 @@ async fn a_node_is_operated_from_the_command_line() {
             "--version",
             "1.0.0",
             "--service",
-            image,
+            "baserunner=registry.example/baserunner:1",
+            "--service",
+            "onebox=registry.example/onebox:1",
         ])
         .await;
     let set = [
@@ -138,6 +139,23 @@ async fn token_generate_makes_a_token_without_a_server() {
 }
 
 #[tokio::test]
+async fn a_release_is_created_from_a_file_with_all_its_members() {
+    let program = Program::start().await;
+    let mut release = release(COMMIT);
+    let agent = release["services"]["baserunner"].take();
+    release["services"] = json!({ "edge": agent });
+    release["agentService"] = json!("edge");
+    let file = program.dir.path().join("release.json");
+    std::fs::write(file, release.to_string()).unwrap();
+    let created = program
+        .run_ok(&["release", "create", "--file", "release.json", "--json"])
+        .await;
+    let created: Value = serde_json::from_str(&created).unwrap();
+    assert_eq!(created["agentService"], "edge");
+    assert_eq!(created["volumes"], json!({ "baseos": {} }));
+}
+
+#[tokio::test]
 async fn lists_print_json_or_say_that_they_are_empty() {
     let program = Program::start().await;
     for list in [
@@ -171,6 +189,22 @@ async fn failures_print_a_sentence_and_exit_with_an_error() {
         error.starts_with("cloudly: a commit needs at least one of the letters"),
         "{error}"
     );
+    let errors: Vec<_> = error.lines().skip(1).collect();
+    assert_eq!(
+        errors,
+        ["  /commit: noLetter", "  /services: agentServiceMissing"]
+    );
+    let error = program
+        .run_err(&[
+            "release",
+            "create",
+            "--commit",
+            "1234567",
+            "--service",
+            "baserunner=b",
+        ])
+        .await;
+    assert_eq!(error.lines().count(), 1, "{error}");
     let error = program.run_err(&["node", "show", "nobody"]).await;
     assert_eq!(error, "cloudly: there is no node with the id or name `nobody`\n");
     let error = program.run_err(&["desired", "set", "--commit", COMMIT]).await;

@@ -17,7 +17,7 @@ async fn a_command_is_sent_until_its_result_arrives_and_the_first_result_counts(
     let request = json!({ "type": "restartService", "params": { "service": "onebox" } });
     let sent = cloudly.command(&device, request).await;
     for _ in 0..2 {
-        let commands = device.heartbeat(&cloudly).await.orders.commands;
+        let commands = device.heartbeat(&cloudly).await.instructions.commands;
         assert_eq!(commands.len(), 1);
         assert_eq!(commands[0].id, sent.id);
         assert_eq!(
@@ -33,7 +33,7 @@ async fn a_command_is_sent_until_its_result_arrives_and_the_first_result_counts(
             json!({ "commandResults": [result(&sent.id, "failed")] }),
         )
         .await;
-    assert!(answer.orders.commands.is_empty());
+    assert!(answer.instructions.commands.is_empty());
     device
         .heartbeat_with(
             &cloudly,
@@ -52,7 +52,7 @@ async fn an_expired_command_is_not_sent() {
         .command(&device, json!({ "type": "reboot", "ttlSeconds": 60 }))
         .await;
     cloudly.clock.advance(60);
-    assert!(device.heartbeat(&cloudly).await.orders.commands.is_empty());
+    assert!(device.heartbeat(&cloudly).await.instructions.commands.is_empty());
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn a_result_from_another_node_is_ignored() {
             json!({ "commandResults": [result(&sent.id, "succeeded")] }),
         )
         .await;
-    assert_eq!(one.heartbeat(&cloudly).await.orders.commands.len(), 1);
+    assert_eq!(one.heartbeat(&cloudly).await.instructions.commands.len(), 1);
 }
 
 #[tokio::test]
@@ -82,7 +82,11 @@ async fn rotation_sends_one_new_token_until_its_use_invalidates_the_old_one() {
     device.token = first.node_token.expose().to_owned();
     let answer = device.heartbeat(&cloudly).await;
     assert!(answer.credentials.is_none(), "the device has it");
-    assert_eq!(answer.orders.commands.len(), 1, "the result has not arrived yet");
+    assert_eq!(
+        answer.instructions.commands.len(),
+        1,
+        "the result has not arrived yet"
+    );
     assert_eq!(old.refused(&cloudly).await.code, "nodeTokenInvalid");
     device
         .heartbeat_with(
@@ -90,7 +94,7 @@ async fn rotation_sends_one_new_token_until_its_use_invalidates_the_old_one() {
             json!({ "commandResults": [result(&sent.id, "succeeded")] }),
         )
         .await;
-    assert!(device.heartbeat(&cloudly).await.orders.commands.is_empty());
+    assert!(device.heartbeat(&cloudly).await.instructions.commands.is_empty());
 }
 
 #[tokio::test]

@@ -22,13 +22,13 @@ async fn a_restart_keeps_everything() {
     assert_ne!(cloudly.url, address, "another port, so it is another server");
     assert_eq!(cloudly.node(&device).await, before);
     assert_eq!(cloudly.audit().await, audit);
-    let orders = device.heartbeat(&cloudly).await.orders;
+    let instructions = device.heartbeat(&cloudly).await.instructions;
     assert!(
-        !orders.resend_full_status,
+        !instructions.resend_full_status,
         "the sequence goes on and the status is known"
     );
-    assert_eq!(orders.desired.unwrap().app.unwrap().release.commit, COMMIT);
-    assert_eq!(orders.commands.len(), 1);
+    assert_eq!(instructions.desired.unwrap().app.unwrap().release.commit, COMMIT);
+    assert_eq!(instructions.commands.len(), 1);
     assert_eq!(cloudly.register(&token, "reg-2").await.status(), 201);
 }
 
@@ -100,9 +100,14 @@ async fn concurrent_heartbeats_of_two_hundred_nodes_are_all_stored() {
             let mut device = cloudly.register_ok(&token, &format!("reg-{n}")).await;
             device.report(&cloudly, status("idle", None, None)).await;
             for heartbeat in 0..10 {
-                let orders = device.heartbeat(&cloudly).await.orders;
-                assert!(!orders.resend_full_status, "node {n}, heartbeat {heartbeat}");
-                device.observed = orders.desired.map_or(device.observed, |desired| desired.revision);
+                let instructions = device.heartbeat(&cloudly).await.instructions;
+                assert!(
+                    !instructions.resend_full_status,
+                    "node {n}, heartbeat {heartbeat}"
+                );
+                device.observed = instructions
+                    .desired
+                    .map_or(device.observed, |desired| desired.revision);
             }
             device.id
         })

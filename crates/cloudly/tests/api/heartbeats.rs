@@ -2,6 +2,7 @@
 
 use crate::support::{COMMIT, Cloudly, ok, problem, status};
 use baseos_interfaces::admin::NodeRecord;
+use baseos_interfaces::codes::IssueCode;
 use baseos_interfaces::token::TokenKind;
 use cloudly_baseos::{Rate, mint};
 use serde_json::{Value, json};
@@ -10,15 +11,15 @@ use serde_json::{Value, json};
 async fn the_full_status_is_requested_once_at_first() {
     let cloudly = Cloudly::start().await;
     let mut device = cloudly.enrol("edge").await;
-    assert!(device.heartbeat(&cloudly).await.orders.resend_full_status);
+    assert!(device.heartbeat(&cloudly).await.instructions.resend_full_status);
     assert!(
         !device
             .report(&cloudly, status("idle", None, None))
             .await
-            .orders
+            .instructions
             .resend_full_status
     );
-    assert!(!device.heartbeat(&cloudly).await.orders.resend_full_status);
+    assert!(!device.heartbeat(&cloudly).await.instructions.resend_full_status);
 }
 
 #[tokio::test]
@@ -27,8 +28,8 @@ async fn a_gap_in_the_sequence_requests_the_full_status() {
     let mut device = cloudly.enrol("edge").await;
     device.report(&cloudly, status("idle", None, None)).await;
     device.sequence += 1;
-    assert!(device.heartbeat(&cloudly).await.orders.resend_full_status);
-    assert!(!device.heartbeat(&cloudly).await.orders.resend_full_status);
+    assert!(device.heartbeat(&cloudly).await.instructions.resend_full_status);
+    assert!(!device.heartbeat(&cloudly).await.instructions.resend_full_status);
 }
 
 #[tokio::test]
@@ -38,7 +39,7 @@ async fn a_new_run_without_a_status_requests_it() {
     device.report(&cloudly, status("idle", None, None)).await;
     device.run = "r_2".to_owned();
     device.sequence = 0;
-    assert!(device.heartbeat(&cloudly).await.orders.resend_full_status);
+    assert!(device.heartbeat(&cloudly).await.instructions.resend_full_status);
 }
 
 #[tokio::test]
@@ -47,9 +48,9 @@ async fn an_unknown_status_hash_requests_the_full_status_until_it_arrives() {
     let mut device = cloudly.enrol("edge").await;
     device.report(&cloudly, status("idle", None, None)).await;
     device.hash = "another".to_owned();
-    assert!(device.heartbeat(&cloudly).await.orders.resend_full_status);
+    assert!(device.heartbeat(&cloudly).await.instructions.resend_full_status);
     assert!(
-        device.heartbeat(&cloudly).await.orders.resend_full_status,
+        device.heartbeat(&cloudly).await.instructions.resend_full_status,
         "until it comes"
     );
 }
@@ -91,7 +92,7 @@ async fn the_interval_is_short_while_an_update_is_under_way() {
         let answer = device
             .report(&cloudly, status(state, Some(COMMIT), running))
             .await;
-        intervals.push(answer.orders.next_heartbeat_seconds);
+        intervals.push(answer.instructions.next_heartbeat_seconds);
     }
     assert_eq!(intervals, [15, 15, 60]);
 }
@@ -100,7 +101,7 @@ async fn the_interval_is_short_while_an_update_is_under_way() {
 async fn clock_skew_is_a_health_issue_of_the_node() {
     let cloudly = Cloudly::start().await;
     let mut device = cloudly.enrol("edge").await;
-    let codes = |node: NodeRecord| -> Vec<String> {
+    let codes = |node: NodeRecord| -> Vec<IssueCode> {
         node.status
             .unwrap()
             .health

@@ -5,7 +5,7 @@ use baseos_interfaces::admin::PresenceState;
 use serde_json::json;
 
 #[tokio::test]
-async fn two_alternating_runs_are_a_clone_and_get_no_orders_until_cleared() {
+async fn two_alternating_runs_are_a_clone_and_get_no_instructions_until_cleared() {
     let cloudly = Cloudly::start().await;
     let mut one = cloudly.enrol("edge").await;
     cloudly.set_target(COMMIT).await;
@@ -13,14 +13,14 @@ async fn two_alternating_runs_are_a_clone_and_get_no_orders_until_cleared() {
     two.run = "r_2".to_owned();
     let mut suspected = false;
     for _ in 0..3 {
-        suspected |= one.heartbeat(&cloudly).await.orders.clone_suspected;
-        suspected |= two.heartbeat(&cloudly).await.orders.clone_suspected;
+        suspected |= one.heartbeat(&cloudly).await.instructions.clone_suspected;
+        suspected |= two.heartbeat(&cloudly).await.instructions.clone_suspected;
     }
     assert!(suspected);
     cloudly.command(&one, json!({ "type": "reboot" })).await;
-    let orders = two.heartbeat(&cloudly).await.orders;
-    assert!(orders.clone_suspected);
-    assert!(orders.desired.is_none() && orders.commands.is_empty());
+    let instructions = two.heartbeat(&cloudly).await.instructions;
+    assert!(instructions.clone_suspected);
+    assert!(instructions.desired.is_none() && instructions.commands.is_empty());
     assert!(cloudly.node(&one).await.clone_suspected);
     assert_eq!(
         cloudly
@@ -33,9 +33,9 @@ async fn two_alternating_runs_are_a_clone_and_get_no_orders_until_cleared() {
     );
 
     cloudly.decide(&one, "clear-clone").await;
-    let orders = two.heartbeat(&cloudly).await.orders;
-    assert!(!orders.clone_suspected);
-    assert!(orders.desired.is_some());
+    let instructions = two.heartbeat(&cloudly).await.instructions;
+    assert!(!instructions.clone_suspected);
+    assert!(instructions.desired.is_some());
 }
 
 #[tokio::test]
@@ -47,9 +47,9 @@ async fn restarts_and_a_delayed_request_are_no_clone() {
         let mut earlier = device.clone();
         device.run = run.to_owned();
         device.sequence = 0;
-        assert!(!device.heartbeat(&cloudly).await.orders.clone_suspected);
-        assert!(!earlier.heartbeat(&cloudly).await.orders.clone_suspected);
-        assert!(!device.heartbeat(&cloudly).await.orders.clone_suspected);
+        assert!(!device.heartbeat(&cloudly).await.instructions.clone_suspected);
+        assert!(!earlier.heartbeat(&cloudly).await.instructions.clone_suspected);
+        assert!(!device.heartbeat(&cloudly).await.instructions.clone_suspected);
     }
 }
 
@@ -79,7 +79,11 @@ async fn presence_goes_from_online_to_late_to_offline() {
     let cloudly = Cloudly::start().await;
     let mut device = cloudly.enrol("edge").await;
     assert_eq!(cloudly.node(&device).await.last_seen_at, None);
-    let interval = device.heartbeat(&cloudly).await.orders.next_heartbeat_seconds;
+    let interval = device
+        .heartbeat(&cloudly)
+        .await
+        .instructions
+        .next_heartbeat_seconds;
     assert_eq!(interval, 60);
     assert_eq!(cloudly.node(&device).await.presence, PresenceState::Online);
     assert_eq!(cloudly.node(&device).await.last_seen_at, Some(start_time()));

@@ -137,15 +137,15 @@ async fn a_pending_node_gets_no_desired_state_and_no_commands_until_approved() {
     assert_eq!(answer.approval_reason.as_deref(), Some("approvalRequired"));
     let mut device = Device::new(answer);
     cloudly.command(&device, json!({ "type": "checkNow" })).await;
-    let orders = device.heartbeat(&cloudly).await.orders;
-    assert_eq!(orders.approval, Some(Approval::Pending));
-    assert!(orders.desired.is_none() && orders.commands.is_empty());
+    let instructions = device.heartbeat(&cloudly).await.instructions;
+    assert_eq!(instructions.approval, Some(Approval::Pending));
+    assert!(instructions.desired.is_none() && instructions.commands.is_empty());
 
     cloudly.decide(&device, "approve").await;
-    let orders = device.heartbeat(&cloudly).await.orders;
-    assert_eq!(orders.approval, Some(Approval::Approved));
-    assert_eq!(orders.desired.unwrap().app.unwrap().release.commit, COMMIT);
-    assert_eq!(orders.commands.len(), 1);
+    let instructions = device.heartbeat(&cloudly).await.instructions;
+    assert_eq!(instructions.approval, Some(Approval::Approved));
+    assert_eq!(instructions.desired.unwrap().app.unwrap().release.commit, COMMIT);
+    assert_eq!(instructions.commands.len(), 1);
 }
 
 #[tokio::test]

@@ -1,20 +1,24 @@
 //! Releases.
 
-use crate::support::{COMMIT, Cloudly, ok};
+use crate::support::{COMMIT, Cloudly, ok, release};
 use baseos_interfaces::admin::{Page, ReleaseRecord};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-fn release(commit: &str) -> Value {
-    json!({ "commit": commit, "version": "1.0.0", "services": { "onebox": { "image": "registry.example/onebox:1" } } })
+/// A release with this value at a pointer.
+fn release_with(pointer: &str, value: Value) -> Value {
+    let (parent, member) = pointer.rsplit_once('/').unwrap();
+    let mut request = release(COMMIT);
+    request.pointer_mut(parent).unwrap()[member] = value;
+    request
 }
 
 #[tokio::test]
 async fn a_release_is_stored_with_all_its_members() {
     let cloudly = Cloudly::start().await;
     let request = json!({
-        "commit": COMMIT, "version": "1.13.0",
-        "services": { "baserunner": {
+        "commit": COMMIT, "version": "1.13.0", "agentService": "edge",
+        "services": { "edge": {
             "image": "registry.example/baserunner@sha256:ab", "environment": { "A": "b" },
             "labels": { "io.balena.features.supervisor-api": "1" }, "composition": { "volumes": ["baseos:/data/baseos"] },
         } },
@@ -31,9 +35,10 @@ async fn a_release_is_stored_with_all_its_members() {
     assert!(record.release.release_id.starts_with("rel_"));
     let listed: Page<ReleaseRecord> = cloudly.get("releases").await;
     assert_eq!(listed.items, std::slice::from_ref(&record));
-    assert_eq!(record.release.services["baserunner"].environment["A"], "b");
+    assert_eq!(record.release.agent_service(), "edge");
+    assert_eq!(record.release.services["edge"].environment["A"], "b");
     assert_eq!(
-        record.release.services["baserunner"].composition["volumes"][0],
+        record.release.services["edge"].composition["volumes"][0],
         "baseos:/data/baseos"
     );
 }
@@ -50,60 +55,101 @@ async fn the_same_release_is_accepted_again_and_other_contents_conflict() {
         .unwrap();
     assert_eq!(again.status(), StatusCode::OK);
     assert_eq!(ok::<ReleaseRecord>(again).await, first);
-    let mut other = release(COMMIT);
-    other["services"]["onebox"]["image"] = json!("registry.example/onebox:2");
-    let refused = cloudly.refused(Method::POST, "releases", other).await;
-    assert_eq!((refused.status, refused.code.as_str()), (409, "conflict"));
+    let mut spelled_out = release(COMMIT);
+    spelled_out["agentService"] = json!("baserunner");
+    assert_eq!(
+        cloudly.post::<ReleaseRecord>("releases", spelled_out).await,
+        first
+    );
+    for (pointer, value) in [
+        ("/services/onebox/image", json!("registry.example/onebox:2")),
+        ("/version", json!("1.0.1")),
+    ] {
+        let other = release_with(pointer, value);
+        let refused = cloudly.refused(Method::POST, "releases", other).await;
+        assert_eq!((refused.status, refused.code.as_str()), (409, "conflict"));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_release_names_every_member_that_breaks_a_rule() {
+    let cloudly = Cloudly::start().await;
+    let mut request = release("1234567");
+    request["services"]["web.1"] = json!({ "image": "a b" });
+    request["services"]["baserunner"]["labels"] = json!({});
+    let refused = cloudly.refused(Method::POST, "releases", request).await;
+    assert_eq!((refused.status, refused.code.as_str()), (422, "invalidRequest"));
+    assert!(refused.title.ends_with("(and 3 more)"), "{}", refused.title);
+    let errors = refused.errors.iter();
+    let errors: Vec<_> = errors.map(|e| (e.pointer.as_str(), e.code.as_str())).collect();
+    let expected = [
+        ("/commit", "noLetter"),
+        ("/services/web.1", "notAName"),
+        ("/services/web.1/image", "notAnImage"),
+        ("/services/baserunner/labels", "supervisorApiMissing"),
+    ];
+    assert_eq!(errors, expected);
+}
+
+/// Such releases were stored and sent, and every agent refused them.
+#[tokio::test]
+async fn a_release_that_no_agent_would_take_is_refused() {
+    let cloudly = Cloudly::start().await;
+    for (code, pointer, value) in [
+        (
+            "agentServiceMissing",
+            "/services",
+            json!({ "onebox": { "image": "i" } }),
+        ),
+        ("agentServiceMissing", "/agentService", json!("edge")),
+        (
+            "stateVolumeMissing",
+            "/services/baserunner/composition",
+            json!({}),
+        ),
+        ("undeclaredVolume", "/volumes", json!({})),
+    ] {
+        let request = release_with(pointer, value);
+        let refused = cloudly.refused(Method::POST, "releases", request.clone()).await;
+        let codes: Vec<_> = refused.errors.iter().map(|error| error.code.as_str()).collect();
+        assert_eq!(codes, [code], "{request}");
+    }
+    let listed: Page<ReleaseRecord> = cloudly.get("releases").await;
+    assert_eq!(listed.items, []);
 }
 
 #[tokio::test]
 async fn an_invalid_release_is_refused_with_pointer_and_reason() {
     let cloudly = Cloudly::start().await;
-    let long = format!("registry.example/{}", "x".repeat(255));
+    let image = |image: &str| release_with("/services/onebox/image", json!(image));
     let cases = [
-        (
-            json!({ "commit": "1234567", "services": { "a": { "image": "i" } } }),
-            "/commit",
-            "letters a to f",
-        ),
-        (
-            json!({ "commit": "1f0a9bG", "services": { "a": { "image": "i" } } }),
-            "/commit",
-            "hex digits",
-        ),
-        (
-            json!({ "commit": "1F0A9BE", "services": { "a": { "image": "i" } } }),
-            "/commit",
-            "lower case",
-        ),
-        (
-            json!({ "commit": "1f0a9b", "services": { "a": { "image": "i" } } }),
-            "/commit",
-            "7 to 64",
-        ),
+        (release("1234567"), "/commit", "letters a to f"),
+        (release("1f0a9bG"), "/commit", "hex digits"),
+        (release("1F0A9BE"), "/commit", "lower case"),
+        (release("1f0a9b"), "/commit", "7 to 64"),
         (
             json!({ "commit": COMMIT, "services": {} }),
             "/services",
             "at least one service",
         ),
+        (image(""), "/services/onebox/image", "empty"),
+        (image(&"x".repeat(256)), "/services/onebox/image", "255"),
         (
-            json!({ "commit": COMMIT, "services": { "a": { "image": "" } } }),
-            "/services/a/image",
-            "empty",
-        ),
-        (
-            json!({ "commit": COMMIT, "services": { "a": { "image": long } } }),
-            "/services/a/image",
-            "255",
-        ),
-        (
-            json!({ "commit": COMMIT, "services": { "a": {} } }),
-            "/services/a",
+            release_with("/services/onebox", json!({})),
+            "/services/onebox",
             "missing field `image`",
         ),
         (
-            json!({ "commit": COMMIT, "services": { "a/b": { "image": "i" } } }),
-            "/services/a~1b",
+            release_with(
+                "/services/onebox",
+                json!({ "image": "i", "composition": { "image": "j" } }),
+            ),
+            "/services/onebox/composition/image",
+            "does not belong there",
+        ),
+        (
+            release_with("/volumes", json!({ "baseos": {}, "a/b": {} })),
+            "/volumes/a~1b",
             "name",
         ),
         (json!({ "commit": COMMIT }), "", "missing field `services`"),

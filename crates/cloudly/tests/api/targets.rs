@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// The commit in the answer to the next heartbeat, which the device observes.
 async fn desired_commit(device: &mut Device, cloudly: &Cloudly) -> Option<String> {
-    let desired = device.heartbeat(cloudly).await.orders.desired.unwrap();
+    let desired = device.heartbeat(cloudly).await.instructions.desired.unwrap();
     device.observed = desired.revision;
     desired.app.map(|app| app.release.commit)
 }
@@ -17,22 +17,22 @@ async fn the_desired_state_is_sent_until_the_node_has_observed_it() {
     let cloudly = Cloudly::start().await;
     let mut device = cloudly.enrol("edge").await;
     assert!(
-        device.heartbeat(&cloudly).await.orders.desired.is_none(),
+        device.heartbeat(&cloudly).await.instructions.desired.is_none(),
         "nothing was ever desired"
     );
     let revision = cloudly.set_target(COMMIT).await;
-    let desired = device.heartbeat(&cloudly).await.orders.desired.unwrap();
+    let desired = device.heartbeat(&cloudly).await.instructions.desired.unwrap();
     assert_eq!(desired.revision, revision);
     assert_eq!(
         desired.app.unwrap().release.services["onebox"].image,
         "registry.example/onebox:1"
     );
     assert!(
-        device.heartbeat(&cloudly).await.orders.desired.is_some(),
+        device.heartbeat(&cloudly).await.instructions.desired.is_some(),
         "the answer may have been lost"
     );
     device.observed = revision;
-    assert!(device.heartbeat(&cloudly).await.orders.desired.is_none());
+    assert!(device.heartbeat(&cloudly).await.instructions.desired.is_none());
     let record = cloudly.node(&device).await;
     assert_eq!(
         (record.desired_revision, record.observed_revision),
@@ -63,7 +63,7 @@ async fn a_nodes_own_target_wins_and_unsetting_it_raises_the_revision() {
     assert_eq!(desired_commit(&mut one, &cloudly).await.as_deref(), Some(COMMIT));
     assert!(one.observed > before);
     assert!(
-        other.heartbeat(&cloudly).await.orders.desired.is_none(),
+        other.heartbeat(&cloudly).await.instructions.desired.is_none(),
         "nothing changed for the other node"
     );
 }
@@ -75,7 +75,7 @@ async fn a_target_without_a_release_is_sent_explicitly() {
     cloudly.set_target(COMMIT).await;
     desired_commit(&mut device, &cloudly).await;
     let _: Value = cloudly.put("desired", json!({ "commit": null })).await;
-    let desired = device.heartbeat(&cloudly).await.orders.desired.unwrap();
+    let desired = device.heartbeat(&cloudly).await.instructions.desired.unwrap();
     assert!(desired.revision > device.observed);
     assert!(desired.app.is_none());
 }
@@ -86,7 +86,7 @@ async fn a_higher_observed_revision_gets_nothing_lower_and_raises_the_next_one()
     let mut device = cloudly.enrol("edge").await;
     cloudly.set_target(COMMIT).await;
     device.observed = 500;
-    assert!(device.heartbeat(&cloudly).await.orders.desired.is_none());
+    assert!(device.heartbeat(&cloudly).await.instructions.desired.is_none());
     let revision = cloudly.set_target(OTHER_COMMIT).await;
     assert_eq!(revision, 501);
     assert_eq!(

@@ -3,6 +3,8 @@
 super::table::wire_names! {
     /// The code of a [`crate::problem::FieldError`] and of a [`crate::rules::Violation`].
     pub enum FieldCode {
+        /// The body is not JSON.
+        Syntax = "syntax",
         /// It must be there.
         Missing = "missing",
         /// The request has no such member.
@@ -35,7 +37,7 @@ super::table::wire_names! {
         NotACommit = "notACommit",
         /// A commit of decimal digits only.
         NoLetter = "noLetter",
-        /// Not a name of a service, volume or network.
+        /// Not a name of a service, volume, network or lock.
         NotAName = "notAName",
         /// Not an image reference.
         NotAnImage = "notAnImage",
@@ -59,23 +61,5 @@ super::table::wire_names! {
         SupervisorApiMissing = "supervisorApiMissing",
         /// The agent's own service mounts no named volume for its state.
         StateVolumeMissing = "stateVolumeMissing",
-        /// Local API: the body is not JSON.
-        Syntax = "syntax",
-        /// Local API: the body is not an object.
-        NotAnObject = "notAnObject",
-        /// Local API: it must be there.
-        Required = "required",
-        /// Local API: the request has no such member.
-        Unrecognised = "unknown",
-        /// Local API: too short or too long a text.
-        Length = "length",
-        /// Local API: a number outside its range.
-        Range = "range",
-        /// Local API: not one of the values it may have.
-        Value = "value",
-        /// Local API: another type.
-        Type = "type",
-        /// Local API: wrong in another way, which the title says.
-        Invalid = "invalid",
     }
 }

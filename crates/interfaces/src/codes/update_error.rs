@@ -5,9 +5,9 @@ super::table::wire_names! {
     pub enum ErrorCode {
         /// The release breaks a rule of [`crate::rules`], a rule of this device, or the Supervisor answered 4xx to it.
         ReleaseRefused = "releaseRefused",
-        /// It was not in place within [`crate::desired::Policy::apply_timeout`].
+        /// It was not in place within [`crate::desired::Policy::apply_timeout_seconds`].
         ApplyTimeout = "applyTimeout",
-        /// It was in place and did not stay healthy for [`crate::desired::Policy::health`].
+        /// It was in place and did not stay healthy for [`crate::desired::Policy::health_seconds`].
         HealthCheckFailed = "healthCheckFailed",
         /// The previous release could not be put back, or is not healthy either.
         RollbackFailed = "rollbackFailed",

@@ -1,27 +1,16 @@
 //! What the agent itself needs of a release, to live on and to keep its identity.
 
-use super::ReleaseParts;
 use super::mounts::mounts;
+use super::parts::ReleaseParts;
 use super::violation::{Found, shown};
 use crate::codes::FieldCode;
-use crate::desired::Service;
 
-/// The agent's service when a release does not name it.
-pub const DEFAULT_AGENT_SERVICE: &str = "baserunner";
 /// Without this label, at `1`, the Supervisor does not give the container its address and key.
 pub const SUPERVISOR_API_LABEL: &str = "io.balena.features.supervisor-api";
 /// The variable in the agent's environment that says where its state lives.
 pub const AGENT_STATE_DIR_VARIABLE: &str = "BASEOS_STATE_DIR";
 /// Where the agent's state lives unless its environment says otherwise.
 pub const AGENT_STATE_DIR: &str = "/data/baseos";
-
-/// Where the agent's state lives in this service.
-pub fn agent_state_dir(service: &Service) -> &str {
-    service
-        .environment
-        .get(AGENT_STATE_DIR_VARIABLE)
-        .map_or(AGENT_STATE_DIR, String::as_str)
-}
 
 /// The agent's own service is in the release, reaches the Supervisor, and keeps its state in a named volume. A path of
 /// the host does not count: the Supervisor leaves such mounts out (source).
@@ -47,8 +36,9 @@ pub(super) fn check(parts: &ReleaseParts<'_>, found: &mut Found) {
             message,
         );
     }
-    let state_dir = agent_state_dir(service);
-    if !mounts(&service.composition).any(|mount| mount.keeps(state_dir)) {
+    let state_dir = service.environment.get(AGENT_STATE_DIR_VARIABLE);
+    let state_dir = state_dir.map_or(AGENT_STATE_DIR, String::as_str);
+    if !mounts(service.composition).any(|mount| mount.keeps(state_dir)) {
         let message = format!(
             "the service `{name}` (the agent) mounts no named volume at {}: the node's identity would be lost; add e.g. \
              \"baseos:{AGENT_STATE_DIR}\" to its volumes (a path of the host does not count, the Supervisor leaves it out)",

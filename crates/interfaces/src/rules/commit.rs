@@ -8,22 +8,18 @@ pub const COMMIT_MIN_LEN: usize = 7;
 /// The longest commit, digits.
 pub const COMMIT_MAX_LEN: usize = 64;
 
-/// Whether a text is a commit: 7 to 64 hex digits in lower case, at least one of them a letter.
+/// 7 to 64 hex digits in lower case, at least one of them a letter.
 ///
 /// - A letter, because the Supervisor reads image and release id back out of `service_imageId_releaseId_commit`, which
 ///   a commit of decimal digits breaks for ever (observed).
 /// - 7 to 64, because Cloudly always required it and the agent took any length: this is what both accepted. 7 is the
 ///   shortest that people write, 64 a SHA-256; balena's own have 32 (recordings).
-pub fn is_commit(text: &str) -> bool {
-    (COMMIT_MIN_LEN..=COMMIT_MAX_LEN).contains(&text.len()) && is_lower_hex(text) && has_letter(text)
-}
-
 pub(super) fn check(commit: &str, found: &mut Found) {
     let path = ["commit"];
     if !(COMMIT_MIN_LEN..=COMMIT_MAX_LEN).contains(&commit.len()) || !is_lower_hex(commit) {
         let message = "a commit is 7 to 64 hex digits in lower case, e.g. 1f0a9be";
         found.add(&path, FieldCode::NotACommit, message);
-    } else if !has_letter(commit) {
+    } else if !commit.bytes().any(|byte| byte.is_ascii_alphabetic()) {
         let message = "a commit needs at least one of the letters a to f: one of decimal digits only breaks the \
                        Supervisor's container names";
         found.add(&path, FieldCode::NoLetter, message);
@@ -34,38 +30,35 @@ fn is_lower_hex(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-fn has_letter(text: &str) -> bool {
-    text.bytes().any(|byte| byte.is_ascii_alphabetic())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::violation::found_by;
     use super::*;
 
+    fn codes(commit: &str) -> Vec<String> {
+        found_by(|found| check(commit, found))
+    }
+
     #[test]
     fn a_commit_is_7_to_64_lower_case_hex_digits_with_a_letter() {
         for good in ["1f0a9be", "a000000", &"b2".repeat(16), &"0f".repeat(32)] {
-            assert!(is_commit(good), "{good}");
+            assert_eq!(codes(good), [""; 0], "{good}");
         }
         for bad in [
             "",
             "1f0a9b",
             "1F0A9BE",
             "1f0a9bg",
-            "1234567",
+            "123",
             " 1f0a9be",
             &"0f".repeat(33),
         ] {
-            assert!(!is_commit(bad), "{bad}");
+            assert_eq!(codes(bad), ["/commit notACommit"], "{bad}");
         }
     }
 
     #[test]
     fn a_commit_of_digits_only_is_told_from_one_of_another_form() {
-        let codes = |commit: &str| found_by(|found| check(commit, found));
-        assert_eq!(codes("1f0a9be"), [""; 0]);
         assert_eq!(codes("12345678"), ["/commit noLetter"]);
-        assert_eq!(codes("123"), ["/commit notACommit"]);
     }
 }

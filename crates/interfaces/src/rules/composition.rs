@@ -1,8 +1,10 @@
 //! The compose keys of a service.
 
+use super::json;
 use super::mounts::mounts;
+use super::names::canonical_key;
+use super::parts::ReleaseParts;
 use super::violation::{Found, shown};
-use super::{ReleaseParts, json};
 use crate::codes::FieldCode;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -28,15 +30,6 @@ pub const RESERVED_KEYS: [&str; 13] = [
 /// The longest compose key, characters; the longest that means anything has less than half of it.
 const KEY_MAX_LEN: usize = 64;
 
-/// A key as far as the Supervisor tells keys apart: it turns each into camelCase, so `image_id`, `Image-Id` and
-/// `imageId` are one (source). Letters and digits in lower case are at least as coarse as that.
-pub(super) fn canonical(key: &str) -> String {
-    key.bytes()
-        .filter(u8::is_ascii_alphanumeric)
-        .map(|byte| char::from(byte.to_ascii_lowercase()))
-        .collect()
-}
-
 /// Every key is one, none is reserved, no two are the same to the Supervisor, and every volume is declared.
 pub(super) fn check(
     service: &str,
@@ -49,7 +42,7 @@ pub(super) fn check(
     for (key, value) in composition {
         let path = ["services", service, "composition", key];
         let shown_key = shown(key);
-        let canonical = canonical(key);
+        let canonical = canonical_key(key);
         if canonical.is_empty() || key.len() > KEY_MAX_LEN || !key.bytes().all(|byte| byte.is_ascii_graphic())
         {
             let message = format!(
@@ -59,7 +52,7 @@ pub(super) fn check(
             found.add(&path, FieldCode::NotAKey, message);
         } else if RESERVED_KEYS
             .iter()
-            .any(|reserved| self::canonical(reserved) == canonical)
+            .any(|reserved| canonical_key(reserved) == canonical)
         {
             let message = format!(
                 "the composition of `{name}` sets `{shown_key}`, which does not belong there: image, environment and \
@@ -97,12 +90,12 @@ mod tests {
     use serde_json::json;
 
     fn found(composition: Value) -> Vec<String> {
-        let (services, networks) = (BTreeMap::new(), BTreeMap::new());
+        let networks = BTreeMap::new();
         let volumes = BTreeMap::from([("data".to_owned(), Map::new())]);
         let parts = ReleaseParts {
             commit: "",
             version: None,
-            services: &services,
+            services: BTreeMap::new(),
             volumes: &volumes,
             networks: &networks,
             agent_service: "baserunner",

@@ -1,8 +1,7 @@
 //! Free-form JSON: compose keys, definitions of volumes and networks.
 
-use super::violation::{Found, shown};
+use super::violation::{Found, short_pointer, shown};
 use crate::codes::FieldCode;
-use crate::problem::pointer;
 use serde_json::Value;
 
 /// How deep free-form JSON may be nested below its member: it comes back inside other documents, and every parser on
@@ -21,7 +20,10 @@ pub fn is_shallow(value: &Value, depth: usize) -> bool {
 /// A member's value: not nested too deep, no U+0000 in it, no control character in its keys.
 pub(super) fn check(path: &[&str], value: &Value, found: &mut Found) {
     if !is_shallow(value, DEPTH_MAX) {
-        let message = format!("{} is nested more than {DEPTH_MAX} deep", shown(&pointer(path)));
+        let message = format!(
+            "{} is nested more than {DEPTH_MAX} deep",
+            shown(&short_pointer(path))
+        );
         found.add(path, FieldCode::TooDeep, message);
         return;
     }
@@ -55,7 +57,7 @@ pub(super) fn no_nul(path: &[&str], text: &str, found: &mut Found) {
     if text.contains('\0') {
         let message = format!(
             "{} holds the character U+0000, which no process and no database takes: leave it out",
-            shown(&pointer(path))
+            shown(&short_pointer(path))
         );
         found.add(path, FieldCode::ControlCharacter, message);
     }

@@ -2,7 +2,7 @@
 //! still read the answer, and the agent before it touches anything. What one accepts the other accepts.
 //!
 //! [`check_release`] holds every rule that needs no device to check. What only a device knows (its volumes, its other
-//! apps, the service it runs as) the agent checks besides, with [`mounts`], [`covers`] and [`VolumeDefinition`].
+//! apps, the service it runs as) the agent checks besides; [`VolumeDefinition`] tells whether a volume would change.
 //!
 //! Where the two ends differed before there was one rule, it is what both accepted, so that Cloudly sends nothing that
 //! an older agent refuses. What the Supervisor answers 400 to, or would read otherwise than it is written, is refused
@@ -18,19 +18,18 @@ mod image;
 mod json;
 mod mounts;
 mod names;
+mod parts;
 mod release;
 mod violation;
 mod volumes;
 
-pub use agent::{
-    AGENT_STATE_DIR, AGENT_STATE_DIR_VARIABLE, DEFAULT_AGENT_SERVICE, SUPERVISOR_API_LABEL, agent_state_dir,
-};
-pub use commit::{COMMIT_MAX_LEN, COMMIT_MIN_LEN, is_commit};
+pub use agent::{AGENT_STATE_DIR, AGENT_STATE_DIR_VARIABLE, SUPERVISOR_API_LABEL};
+pub use commit::{COMMIT_MAX_LEN, COMMIT_MIN_LEN};
 pub use composition::RESERVED_KEYS;
 pub use image::IMAGE_MAX_LEN;
 pub use json::{DEPTH_MAX, is_shallow};
-pub use mounts::{Mount, MountSource, covers, mounts};
 pub use names::NAME_MAX_LEN;
-pub use release::{ReleaseParts, VERSION_MAX_LEN, check_release};
-pub use violation::{Violation, Violations};
+pub use parts::{ReleaseParts, ServiceParts};
+pub use release::{VERSION_MAX_LEN, check_release};
+pub use violation::{LISTED_MAX, Violation, Violations};
 pub use volumes::VolumeDefinition;

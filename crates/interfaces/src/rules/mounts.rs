@@ -1,22 +1,22 @@
 //! What a service mounts: the `volumes` of its composition.
 
-use super::composition::canonical;
+use super::names::canonical_key;
 use serde_json::{Map, Value};
 
 /// One mount of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mount<'a> {
+pub(super) struct Mount<'a> {
     /// What is mounted.
-    pub source: MountSource<'a>,
+    pub(super) source: MountSource<'a>,
     /// Where in the container; `None`: it does not say.
-    pub target: Option<&'a str>,
+    pub(super) target: Option<&'a str>,
     /// Whether the Supervisor takes it: the long form must say `"type": "volume"` for a named volume (source).
-    pub honoured: bool,
+    pub(super) honoured: bool,
 }
 
 /// What is mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MountSource<'a> {
+pub(super) enum MountSource<'a> {
     /// A named volume of the release.
     Volume(&'a str),
     /// A path of the host. The Supervisor leaves such mounts out and says so only in its log (source).
@@ -27,7 +27,7 @@ pub enum MountSource<'a> {
 
 impl<'a> Mount<'a> {
     /// The named volume, if it is one.
-    pub fn volume(&self) -> Option<&'a str> {
+    pub(super) fn volume(&self) -> Option<&'a str> {
         match self.source {
             MountSource::Volume(name) => Some(name),
             MountSource::HostPath(_) | MountSource::Nothing => None,
@@ -35,17 +35,17 @@ impl<'a> Mount<'a> {
     }
 
     /// Whether what the service writes at this path outlives its container through this mount.
-    pub fn keeps(&self, path: &str) -> bool {
+    pub(super) fn keeps(&self, path: &str) -> bool {
         self.honoured && self.volume().is_some() && self.target.is_some_and(|target| covers(target, path))
     }
 }
 
 /// The mounts of a composition: of the short form `source:target[:mode]` and the long form with `source` and `target`.
 /// What is neither is passed over, as the Supervisor does (source).
-pub fn mounts(composition: &Map<String, Value>) -> impl Iterator<Item = Mount<'_>> {
+pub(super) fn mounts(composition: &Map<String, Value>) -> impl Iterator<Item = Mount<'_>> {
     composition
         .iter()
-        .filter(|(key, _)| canonical(key) == "volumes")
+        .filter(|(key, _)| canonical_key(key) == "volumes")
         .filter_map(|(_, value)| value.as_array())
         .flatten()
         .filter_map(|entry| match entry {
@@ -57,7 +57,7 @@ pub fn mounts(composition: &Map<String, Value>) -> impl Iterator<Item = Mount<'_
 
 /// Whether a mount at `target` holds `path`: the same place or one above it. Both are absolute; a path with `..` is
 /// held by nothing, and nothing can be mounted at `/`.
-pub fn covers(target: &str, path: &str) -> bool {
+fn covers(target: &str, path: &str) -> bool {
     let (Some(above), Some(below)) = (components(target), components(path)) else {
         return false;
     };

@@ -1,4 +1,4 @@
-//! The form of names: services, volumes, networks, environment variables, labels.
+//! The form of names: services, volumes, networks, environment variables, labels, compose keys.
 
 use super::violation::{Found, shown};
 use crate::codes::FieldCode;
@@ -78,6 +78,15 @@ pub(super) fn label(service: &str, name: &str, found: &mut Found) {
             message,
         );
     }
+}
+
+/// A compose key as far as the Supervisor tells keys apart: it turns each into camelCase, so `image_id`, `Image-Id` and
+/// `imageId` are one (source). Letters and digits in lower case are at least as coarse as that.
+pub(super) fn canonical_key(key: &str) -> String {
+    key.bytes()
+        .filter(u8::is_ascii_alphanumeric)
+        .map(|byte| char::from(byte.to_ascii_lowercase()))
+        .collect()
 }
 
 fn is_name(name: &str, others: &[u8]) -> bool {

@@ -1,73 +1,18 @@
 //! Every rule, in order.
 
+use super::parts::ReleaseParts;
 use super::violation::{Found, Violations, shown};
-use super::{DEFAULT_AGENT_SERVICE, agent, commit, composition, image, json, names, volumes};
-use crate::admin::CreateRelease;
+use super::{agent, commit, composition, image, json, names, volumes};
 use crate::codes::FieldCode;
-use crate::desired::{Release, Service};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 
 /// The longest version, characters.
 pub const VERSION_MAX_LEN: usize = 64;
 
-/// What the rules are about: the contents of a release, whoever holds it.
-#[derive(Clone, Copy, Debug)]
-pub struct ReleaseParts<'a> {
-    /// The balena commit.
-    pub commit: &'a str,
-    /// For people.
-    pub version: Option<&'a str>,
-    /// By service name.
-    pub services: &'a BTreeMap<String, Service>,
-    /// Named volumes and their definitions (compose form).
-    pub volumes: &'a BTreeMap<String, Map<String, Value>>,
-    /// Networks and their definitions (compose form).
-    pub networks: &'a BTreeMap<String, Map<String, Value>>,
-    /// Which service is the agent. Cloudly does not know a node's configuration, so the release says it; the agent
-    /// checks besides that it is the name it runs under.
-    pub agent_service: &'a str,
-}
-
-impl<'a> ReleaseParts<'a> {
-    /// With another service as the agent.
-    #[must_use]
-    pub const fn with_agent_service(mut self, name: &'a str) -> Self {
-        self.agent_service = name;
-        self
-    }
-}
-
-impl<'a> From<&'a Release> for ReleaseParts<'a> {
-    fn from(release: &'a Release) -> Self {
-        Self {
-            commit: &release.commit,
-            version: release.version.as_deref(),
-            services: &release.services,
-            volumes: &release.volumes,
-            networks: &release.networks,
-            agent_service: DEFAULT_AGENT_SERVICE,
-        }
-    }
-}
-
-impl<'a> From<&'a CreateRelease> for ReleaseParts<'a> {
-    fn from(release: &'a CreateRelease) -> Self {
-        Self {
-            commit: &release.commit,
-            version: release.version.as_deref(),
-            services: &release.services,
-            volumes: &release.volumes,
-            networks: &release.networks,
-            agent_service: DEFAULT_AGENT_SERVICE,
-        }
-    }
-}
-
 /// Whether a release may reach a Supervisor, as far as can be told without the device.
 ///
 /// # Errors
-/// Every rule it breaks, each with the place, a code and a sentence.
+/// Every rule it breaks, up to [`LISTED_MAX`](super::LISTED_MAX), each with the place, a code and a sentence.
 pub fn check_release<'a>(release: impl Into<ReleaseParts<'a>>) -> Result<(), Violations> {
     let parts = release.into();
     let mut found = Found::default();
@@ -75,18 +20,18 @@ pub fn check_release<'a>(release: impl Into<ReleaseParts<'a>>) -> Result<(), Vio
     if let Some(version) = parts.version {
         check_version(version, &mut found);
     }
-    for (name, service) in parts.services {
+    for (name, service) in &parts.services {
         names::service(name, &mut found);
-        image::check(name, &service.image, &mut found);
-        for (variable, value) in &service.environment {
+        image::check(name, service.image, &mut found);
+        for (variable, value) in service.environment {
             names::variable(name, variable, &mut found);
             json::no_nul(&["services", name, "environment", variable], value, &mut found);
         }
-        for (label, value) in &service.labels {
+        for (label, value) in service.labels {
             names::label(name, label, &mut found);
             json::no_nul(&["services", name, "labels", label], value, &mut found);
         }
-        composition::check(name, &service.composition, &parts, &mut found);
+        composition::check(name, service.composition, &parts, &mut found);
     }
     for (name, definition) in parts.volumes {
         names::named("volumes", "volume", name, &mut found);

@@ -4,10 +4,17 @@ use crate::codes::{FieldCode, ProblemCode};
 use crate::problem::{FieldError, Problem, pointer};
 use std::fmt;
 
+/// Violations that are listed. The others are only counted: a release made to be large in every part breaks thousands,
+/// and each repeats names of it.
+pub const LISTED_MAX: usize = 32;
+/// The longest name in a pointer, bytes; none that is right is longer.
+const NAME_IN_POINTER_MAX: usize = 256;
+
 /// One rule that a release breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// JSON pointer (RFC 6901) to the member, from the release's root: `/services/onebox/image`.
+    /// JSON pointer (RFC 6901) to the member, from the release's root: `/services/onebox/image`. It ends above a member
+    /// with an absurdly long name.
     pub pointer: String,
     /// What is wrong with it.
     pub code: FieldCode,
@@ -26,7 +33,7 @@ impl From<&Violation> for FieldError {
     fn from(violation: &Violation) -> Self {
         Self {
             pointer: violation.pointer.clone(),
-            code: violation.code.to_string(),
+            code: violation.code.clone(),
         }
     }
 }
@@ -37,33 +44,27 @@ impl From<&Violation> for FieldError {
 pub struct Violations {
     first: Violation,
     more: Vec<Violation>,
+    /// How many there are beyond [`LISTED_MAX`].
+    unlisted: usize,
 }
 
 impl Violations {
-    pub(super) fn new(found: Vec<Violation>) -> Option<Self> {
-        let mut found = found.into_iter();
-        found.next().map(|first| Self {
-            first,
-            more: found.collect(),
-        })
-    }
-
     /// The first one.
     pub fn first(&self) -> &Violation {
         &self.first
     }
 
-    /// All of them.
+    /// All of them, up to [`LISTED_MAX`].
     pub fn iter(&self) -> impl Iterator<Item = &Violation> {
         std::iter::once(&self.first).chain(&self.more)
     }
 
-    /// How many there are.
+    /// How many there are, those that are not listed too.
     pub fn count(&self) -> usize {
-        1 + self.more.len()
+        1 + self.more.len() + self.unlisted
     }
 
-    /// Whether one of them has this code.
+    /// Whether one of those listed has this code.
     pub fn has(&self, code: &FieldCode) -> bool {
         self.iter().any(|violation| violation.code == *code)
     }
@@ -72,7 +73,7 @@ impl Violations {
 /// The first one, and how many more there are.
 impl fmt::Display for Violations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.more.len() {
+        match self.count() - 1 {
             0 => write!(f, "{}", self.first),
             more => write!(f, "{} (and {more} more)", self.first),
         }
@@ -81,11 +82,21 @@ impl fmt::Display for Violations {
 
 impl std::error::Error for Violations {}
 
+impl std::error::Error for Violation {}
+
+impl IntoIterator for Violations {
+    type Item = Violation;
+    type IntoIter = std::iter::Chain<std::iter::Once<Violation>, std::vec::IntoIter<Violation>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        std::iter::once(self.first).chain(self.more)
+    }
+}
+
 /// 422 with every pointer and code.
 impl From<&Violations> for Problem {
     fn from(violations: &Violations) -> Self {
-        let code = ProblemCode::InvalidRequest;
-        let mut problem = Self::new(422, code.as_str(), violations.to_string());
+        let mut problem = Self::new(422, ProblemCode::InvalidRequest, violations.to_string());
         problem.errors = violations.iter().map(FieldError::from).collect();
         problem
     }
@@ -93,20 +104,40 @@ impl From<&Violations> for Problem {
 
 /// Gathers violations.
 #[derive(Debug, Default)]
-pub(super) struct Found(Vec<Violation>);
+pub(super) struct Found {
+    listed: Vec<Violation>,
+    unlisted: usize,
+}
 
 impl Found {
     pub(super) fn add(&mut self, path: &[&str], code: FieldCode, message: impl Into<String>) {
-        self.0.push(Violation {
-            pointer: pointer(path),
+        if self.listed.len() == LISTED_MAX {
+            self.unlisted += 1;
+            return;
+        }
+        self.listed.push(Violation {
+            pointer: short_pointer(path),
             code,
             message: message.into(),
         });
     }
 
     pub(super) fn into_result(self) -> Result<(), Violations> {
-        Violations::new(self.0).map_or(Ok(()), Err)
+        let unlisted = self.unlisted;
+        let mut listed = self.listed.into_iter();
+        listed.next().map_or(Ok(()), |first| {
+            Err(Violations {
+                first,
+                more: listed.collect(),
+                unlisted,
+            })
+        })
     }
+}
+
+/// The pointer to a member, or to the one above an absurdly long name.
+pub(super) fn short_pointer(path: &[&str]) -> String {
+    pointer(path.iter().take_while(|name| name.len() <= NAME_IN_POINTER_MAX))
 }
 
 /// A name as a sentence repeats it: without control characters, and not longer than a line.
@@ -125,7 +156,7 @@ pub(super) fn found_by(check: impl FnOnce(&mut Found)) -> Vec<String> {
     let mut found = Found::default();
     check(&mut found);
     let line = |violation: &Violation| format!("{} {}", violation.pointer, violation.code);
-    found.0.iter().map(line).collect()
+    found.listed.iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -147,6 +178,30 @@ mod tests {
             .map(|e| (e.pointer.as_str(), e.code.as_str()))
             .collect();
         assert_eq!(errors, [("/commit", "noLetter"), ("/services/a~1b", "notAName")]);
+    }
+
+    #[test]
+    fn more_violations_than_are_listed_are_counted() {
+        let mut found = Found::default();
+        let long = "x".repeat(100_000);
+        for _ in 0..1000 {
+            found.add(
+                &["services", &long, "image"],
+                FieldCode::Empty,
+                "the image is empty",
+            );
+        }
+        let violations = found.into_result().unwrap_err();
+        assert_eq!(
+            (violations.iter().count(), violations.count()),
+            (LISTED_MAX, 1000)
+        );
+        assert_eq!(violations.to_string(), "the image is empty (and 999 more)");
+        assert!(
+            violations
+                .iter()
+                .all(|violation| violation.pointer == "/services")
+        );
     }
 
     #[test]

@@ -85,10 +85,12 @@ fn recorded() -> Vec<Posted> {
 
 /// The rules a release breaks beside those that only the agent's service has to keep: the recorded releases have none.
 fn violations(posted: &Posted) -> Vec<Violation> {
+    let services = posted.services.iter();
+    let services = services.map(|(name, service)| (name.as_str(), service.into()));
     let parts = ReleaseParts {
         commit: &posted.commit,
         version: None,
-        services: &posted.services,
+        services: services.collect(),
         volumes: &posted.volumes,
         networks: &posted.networks,
         agent_service: "baserunner",

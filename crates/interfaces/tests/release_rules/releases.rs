@@ -1,7 +1,7 @@
 //! Releases to check, as Cloudly takes them and as the agent gets them.
 
 use baseos_interfaces::admin::CreateRelease;
-use baseos_interfaces::desired::{Release, Service};
+use baseos_interfaces::desired::Service;
 use baseos_interfaces::rules::{SUPERVISOR_API_LABEL, Violations, check_release};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -38,28 +38,21 @@ pub(crate) fn least() -> CreateRelease {
     CreateRelease {
         commit: "1f0a9be".to_owned(),
         version: None,
+        agent_service: None,
         services: BTreeMap::from([(AGENT.to_owned(), agent)]),
         volumes: BTreeMap::from([("baseos".to_owned(), Map::new())]),
         networks: BTreeMap::new(),
     }
 }
 
-/// The same contents as the agent gets them.
-pub(crate) fn delivered(release: &CreateRelease) -> Release {
-    Release {
-        release_id: "rel_1".to_owned(),
-        commit: release.commit.clone(),
-        version: release.version.clone(),
-        services: release.services.clone(),
-        volumes: release.volumes.clone(),
-        networks: release.networks.clone(),
-    }
-}
-
 /// What both ends say, which has to be the same.
 pub(crate) fn verdict(release: &CreateRelease) -> Result<(), Violations> {
     let cloudly = check_release(release);
-    assert_eq!(check_release(&delivered(release)), cloudly, "{release:?}");
+    assert_eq!(
+        check_release(&release.clone().into_release("rel_1".to_owned())),
+        cloudly,
+        "{release:?}"
+    );
     cloudly
 }
 

@@ -70,6 +70,7 @@ impl TestRelease {
         CreateRelease {
             commit: self.commit.clone(),
             version: Some(self.version.clone()),
+            agent_service: None,
             services: BTreeMap::from([("baserunner".to_owned(), agent), ("onebox".to_owned(), onebox)]),
             volumes: BTreeMap::from([("baseos".to_owned(), Map::new())]),
             networks: BTreeMap::new(),

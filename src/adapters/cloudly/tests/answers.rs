@@ -3,6 +3,7 @@
 use super::*;
 use crate::adapters::fake::{Fake, Reply, json};
 use crate::lifecycle::facts::CallFailureKind;
+use baseos_interfaces::codes::EventKind;
 use baseos_interfaces::command::{CommandResult, CommandState};
 use baseos_interfaces::heartbeat::NodeEvent;
 use baseos_interfaces::limits::HEARTBEAT_MAX_BYTES;
@@ -106,7 +107,7 @@ async fn an_idle_beat_is_small_and_all_of_them_share_a_connection() {
     assert_eq!(events.len(), 20);
     let [
         Event::HeartbeatAnswered {
-            orders,
+            instructions,
             credentials_stored: false,
             ..
         },
@@ -115,7 +116,7 @@ async fn an_idle_beat_is_small_and_all_of_them_share_a_connection() {
     else {
         panic!("{events:?}")
     };
-    assert_eq!(orders.next_heartbeat_seconds, 60);
+    assert_eq!(instructions.next_heartbeat_seconds, 60);
     assert_eq!(fake.connections(), 1);
     assert_eq!(
         store.calls()[0],
@@ -171,7 +172,7 @@ async fn new_credentials_are_kept_beside_the_present_ones() {
         let [
             Event::HeartbeatAnswered {
                 credentials_stored,
-                orders,
+                instructions,
                 ..
             },
         ] = &events[..]
@@ -179,7 +180,7 @@ async fn new_credentials_are_kept_beside_the_present_ones() {
             panic!("{events:?}")
         };
         assert_eq!(*credentials_stored, stored);
-        assert_eq!(orders.commands.len(), 1);
+        assert_eq!(instructions.commands.len(), 1);
         assert_eq!(
             store.calls().contains(&format!("store next {}", new.id())),
             stored
@@ -200,7 +201,7 @@ async fn a_beat_with_too_much_to_say_still_arrives() {
     let event = |n: usize| NodeEvent {
         id: format!("e_{n}"),
         at: Timestamp::UNIX_EPOCH,
-        kind: "transition".to_owned(),
+        kind: EventKind::Transition,
         data: "x".repeat(1000).into(),
     };
     let result = |n: usize| CommandResult {

@@ -135,7 +135,7 @@ async fn each_status_has_its_kind() {
     ] {
         let failure = answered(status, &problem, body).await;
         assert_eq!(failure.kind, kind, "{status}");
-        assert_eq!(failure.code.as_deref(), Some("someCode"));
+        assert_eq!(failure.code, Some("someCode".into()));
         assert_eq!(failure.next_heartbeat_seconds, Some(120));
         let number = &status[..3];
         assert_eq!(

@@ -1,5 +1,6 @@
 use super::*;
 use crate::adapters::local_api::pending::ANSWER_WITHIN;
+use baseos_interfaces::codes::ProblemCode;
 use baseos_interfaces::local::{CloudlyStatus, Doctor, Handshake, LockScope, Locks, UpdateAnswer};
 use baseos_interfaces::problem::Problem;
 use baseos_interfaces::states::UpdateState;
@@ -42,7 +43,7 @@ async fn every_call_reaches_the_machine_and_its_answer_comes_back() {
         (
             "GET /v1/status",
             LocalCall::Status,
-            LocalAnswer::Problem(Problem::new(500, "internal", "x")),
+            LocalAnswer::Problem(Problem::new(500, ProblemCode::Internal, "x")),
             500,
         ),
     ];
@@ -67,7 +68,7 @@ async fn a_lock_has_the_clients_name_and_unlocking_has_no_body() {
     let mut agent = Agent::start();
     let headers = "Content-Type: application/json\r\nUser-Agent: Onebox/2.1\r\n";
     let body = r#"{"reason":"backup","ttlSeconds":60,"scope":"hostOs"}"#;
-    let draining = Problem::new(423, "locked", "An update is draining.").retry_after(Some(90));
+    let draining = Problem::new(423, ProblemCode::Locked, "An update is draining.").retry_after(Some(90));
     let request = agent.request("PUT /v1/locks/nightly.backup-1", headers, body);
     let (asked, reply) = agent.exchange(request, LocalAnswer::Problem(draining)).await;
     let LocalCall::Lock { name, owner, request } = asked else {
@@ -137,7 +138,7 @@ async fn a_join_tokens_secret_goes_to_the_vault_and_nowhere_else() {
         panic!("{event}")
     };
     assert_eq!((offer.token.as_ref(), offer.replace), (Ok(token.id()), true));
-    assert_eq!(offer.registration_id.len(), 36);
+    assert_eq!(offer.registration_id, RegistrationId::new(0, [7; 16]));
 }
 
 #[tokio::test(start_paused = true)]

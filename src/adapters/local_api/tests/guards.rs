@@ -196,7 +196,7 @@ async fn what_is_wrong_with_a_body_is_named() {
         .await;
     assert_problem(&agent, &reply, 422, "invalidRequest");
     let errors = reply.json()["errors"].to_string();
-    let wanted = r#"[{"code":"type","pointer":"/reason"},{"code":"range","pointer":"/ttlSeconds"},{"code":"unknown","pointer":"/x"}]"#;
+    let wanted = r#"[{"code":"invalidValue","pointer":"/reason"},{"code":"outOfRange","pointer":"/ttlSeconds"},{"code":"unknownMember","pointer":"/x"}]"#;
     assert_eq!(errors, wanted);
     for broken in ["{", "[]", "", "\u{0}"] {
         let reply = agent.json_call("POST /v1/update/defer", broken).await;

@@ -10,6 +10,7 @@ use super::*;
 use crate::lifecycle::effect::{LocalAnswer, RequestId};
 use crate::lifecycle::event::LocalCall;
 use crate::vault::VaultError;
+use baseos_interfaces::registration::RegistrationId;
 use baseos_interfaces::token::TokenId;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -80,6 +81,7 @@ fn settings(dir: &Path) -> LocalApiSettings {
         token_file: dir.join("run/token"),
         allowed_hosts: vec!["edge.example".to_owned()],
         entropy: entropy(),
+        new_registration_id: Arc::new(|| RegistrationId::new(0, [7; 16])),
         metrics: Arc::new(|| "# EOF\n".to_owned()),
     }
 }

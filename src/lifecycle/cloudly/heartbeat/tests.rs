@@ -9,8 +9,8 @@ fn at(seconds: u64) -> Stamp {
     }
 }
 
-fn orders(now: Stamp, interval: u32) -> Orders {
-    Orders {
+fn instructions(now: Stamp, interval: u32) -> Instructions {
+    Instructions {
         server_time: now.wall,
         next_heartbeat_seconds: interval,
         resend_full_status: false,
@@ -49,10 +49,10 @@ fn failure(retry_after_seconds: Option<u32>) -> CallFailure {
 #[test]
 fn the_interval_is_cloudly_s_with_a_fifth_of_jitter() {
     let mut heartbeats = heartbeats();
-    heartbeats.accepted(&orders(at(0), 100), "node_1", at(0));
+    heartbeats.accepted(&instructions(at(0), 100), "node_1", at(0));
     for second in 1..50 {
         let due = heartbeats
-            .accepted(&orders(at(second), 100), "node_1", at(second))
+            .accepted(&instructions(at(second), 100), "node_1", at(second))
             .since(at(second).boot);
         assert!((80..=120).contains(&due.as_secs()), "{due:?}");
     }
@@ -61,13 +61,13 @@ fn the_interval_is_cloudly_s_with_a_fifth_of_jitter() {
 #[test]
 fn an_absurd_interval_neither_stops_nor_floods() {
     let mut heartbeats = heartbeats();
-    heartbeats.accepted(&orders(at(0), 0), "node_1", at(0));
+    heartbeats.accepted(&instructions(at(0), 0), "node_1", at(0));
     let hurried = heartbeats
-        .accepted(&orders(at(1), 0), "node_1", at(1))
+        .accepted(&instructions(at(1), 0), "node_1", at(1))
         .since(at(1).boot);
     assert!(hurried >= Duration::from_millis(800));
     let lazy = heartbeats
-        .accepted(&orders(at(2), u32::MAX), "node_1", at(2))
+        .accepted(&instructions(at(2), u32::MAX), "node_1", at(2))
         .since(at(2).boot);
     assert!(lazy <= Duration::from_secs(86_400 * 6 / 5));
 }
@@ -83,7 +83,7 @@ fn retry_after_wins_over_the_back_off_and_an_accepted_call_resets_it() {
         assert!(heartbeats.failed(&failure(None), at(0)).since(at(0).boot) <= Duration::from_secs(900));
     }
     assert_eq!(heartbeats.failures(), 31);
-    heartbeats.accepted(&orders(at(9), 60), "node_1", at(9));
+    heartbeats.accepted(&instructions(at(9), 60), "node_1", at(9));
     assert_eq!((heartbeats.failures(), heartbeats.last_failure()), (0, None));
 }
 

@@ -71,7 +71,7 @@ fn renewals_end_at_the_longest_time_the_policy_allows() {
 }
 
 #[test]
-fn bad_requests_are_told_which_member_is_wrong() {
+fn bad_requests_are_answered_with_each_member_and_what_is_right() {
     let mut leases = Leases::default();
     let bad = LockRequest {
         reason: String::new(),
@@ -81,10 +81,15 @@ fn bad_requests_are_told_which_member_is_wrong() {
     let problem = leases
         .acquire("backup", "onebox", &bad, false, HOUR, at(0))
         .unwrap_err();
-    let pointers: Vec<_> = problem
+    let errors: Vec<_> = problem
         .errors
         .iter()
-        .map(|error| error.pointer.as_str())
+        .map(|error| (error.pointer.as_str(), error.code.as_str()))
         .collect();
-    assert_eq!((problem.status, pointers), (422, vec!["/reason", "/ttlSeconds"]));
+    assert_eq!(
+        (problem.status, errors),
+        (422, vec![("/reason", "empty"), ("/ttlSeconds", "outOfRange")])
+    );
+    let right = "reason has 1 to 200 characters, ttlSeconds is 1 to 3600 seconds";
+    assert_eq!(problem.detail.as_deref(), Some(right));
 }

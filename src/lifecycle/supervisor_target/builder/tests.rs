@@ -1,40 +1,17 @@
+mod releases;
+mod same_rules;
+
 use super::*;
 use crate::lifecycle::facts::{AppState, Inspection, SupervisorView, TargetApp, TargetService};
-use crate::lifecycle::supervisor_target::ids::normalised;
-use crate::lifecycle::update::target::Service as Spec;
+use baseos_interfaces::rules::LISTED_MAX;
 use baseos_interfaces::status::OsStatus;
-use proptest::collection::btree_map;
 use proptest::prelude::*;
+use releases::{BAD, OWN, any_release, created, delivered, object};
 use serde_json::json;
 
-const OWN: &str = "baserunner";
-
-fn own_service() -> Spec {
-    Spec {
-        image: "registry.example/baserunner@sha256:0".into(),
-        environment: BTreeMap::new(),
-        labels: BTreeMap::from([(SUPERVISOR_API_LABEL.to_owned(), "1".to_owned())]),
-        composition: object(json!({"volumes": ["baseos:/data/baseos"]})),
-        size_bytes: None,
-    }
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(members) => members,
-        other => panic!("{other}"),
-    }
-}
-
+/// The least release, as the agent has it.
 fn release(commit: &str) -> Release {
-    Release {
-        id: "rel_1".into(),
-        commit: commit.into(),
-        version: None,
-        services: BTreeMap::from([(OWN.to_owned(), own_service())]),
-        volumes: BTreeMap::from([("baseos".to_owned(), Map::new())]),
-        networks: BTreeMap::new(),
-    }
+    delivered(created(commit))
 }
 
 fn inspection() -> Inspection {
@@ -82,12 +59,12 @@ fn adopted() -> TargetRecord {
 
 #[test]
 fn a_target_is_the_whole_truth_in_the_form_the_supervisor_takes() {
-    let target = plan(&mut adopted(), &release("b2b2"), OWN).unwrap();
+    let target = plan(&mut adopted(), &release("b2b2b2b2"), OWN).unwrap();
     let json = serde_json::to_value(&target).unwrap();
     let app = &json["local"]["apps"]["7"];
     assert_eq!(json["local"]["name"], "edge");
     assert_eq!(app["name"], "fleet");
-    assert_eq!(app["commit"], "b2b2");
+    assert_eq!(app["commit"], "b2b2b2b2");
     assert_eq!(
         app["services"]["4"]["serviceName"], OWN,
         "the service keeps its id"
@@ -98,12 +75,12 @@ fn a_target_is_the_whole_truth_in_the_form_the_supervisor_takes() {
         "compose keys are flat"
     );
     assert!(app["services"]["4"]["imageId"].as_u64() > Some(9), "ids rise");
-    assert_eq!(target.commit(), "b2b2");
+    assert_eq!(target.commit(), "b2b2b2b2");
 }
 
 #[test]
 fn configuration_is_kept_but_for_local_mode_and_the_lock_override() {
-    let json = serde_json::to_value(plan(&mut adopted(), &release("b2b2"), OWN).unwrap()).unwrap();
+    let json = serde_json::to_value(plan(&mut adopted(), &release("b2b2b2b2"), OWN).unwrap()).unwrap();
     assert_eq!(
         json["local"]["config"],
         json!({"HOST_CONFIG_gpu_mem": "16", "SUPERVISOR_LOCAL_MODE": "true"})
@@ -113,83 +90,98 @@ fn configuration_is_kept_but_for_local_mode_and_the_lock_override() {
 #[test]
 fn the_same_commit_is_the_same_target_and_a_newer_one_has_higher_ids() {
     let mut record = adopted();
-    let first = plan(&mut record, &release("b2b2"), OWN).unwrap();
-    let newer = plan(&mut record, &release("c3c3"), OWN).unwrap();
-    assert_eq!(plan(&mut record, &release("b2b2"), OWN).unwrap(), first);
+    let first = plan(&mut record, &release("b2b2b2b2"), OWN).unwrap();
+    let newer = plan(&mut record, &release("c3c3c3c3"), OWN).unwrap();
+    assert_eq!(plan(&mut record, &release("b2b2b2b2"), OWN).unwrap(), first);
     let id = |target: &LocalTarget| {
         serde_json::to_value(target).unwrap()["local"]["apps"]["7"]["releaseId"].as_u64()
     };
     assert!(id(&newer) > id(&first));
 }
 
+/// The reasons why a release is refused on a device that has a volume `baseos`.
+fn refused(change: impl Fn(&mut Release)) -> Vec<Reason> {
+    let mut release = release("b2b2b2b2");
+    change(&mut release);
+    check(&adopted(), &release, OWN).unwrap_err().reasons
+}
+
 #[test]
-fn each_harmful_release_is_refused_with_its_reason() {
-    let record = adopted();
-    let refused = |change: &dyn Fn(&mut Release)| {
-        let mut release = release("b2b2");
-        change(&mut release);
-        check(&record, &release, OWN).unwrap_err()
-    };
-    assert_eq!(refused(&|r| r.services.clear()), Refusal::NoServices);
-    assert_eq!(
-        refused(&|r| r.commit = "1234567".into()),
-        Refusal::Commit("1234567".into())
-    );
-    assert_eq!(refused(&|r| r.commit = "B2".into()), Refusal::Commit("B2".into()));
-    assert_eq!(
-        refused(&|r| r.commit = String::new()),
-        Refusal::Commit(String::new())
-    );
-    let renamed = |r: &mut Release| {
-        let service = r.services.remove(OWN).unwrap();
-        r.services.insert("other".into(), service);
-    };
-    assert_eq!(refused(&renamed), Refusal::NoOwnService(OWN.into()));
-    let own =
-        |change: &'static dyn Fn(&mut Spec)| move |r: &mut Release| change(r.services.get_mut(OWN).unwrap());
-    assert_eq!(
-        refused(&own(&|s| s.labels.clear())),
-        Refusal::OwnServiceWithoutSupervisor(OWN.into())
-    );
-    assert_eq!(
-        refused(&own(&|s| s.composition.clear())),
-        Refusal::OwnServiceWithoutState(OWN.into(), "/data/baseos".into())
-    );
-    assert_eq!(
-        refused(&own(&|s| s.image = String::new())),
-        Refusal::Image { service: OWN.into() }
-    );
-    assert_eq!(
-        refused(&own(&|s| s.image = "x".repeat(256))),
-        Refusal::Image { service: OWN.into() }
-    );
-    let reserved = own(&|s| {
-        s.composition.insert("imageId".into(), 1.into());
+fn a_release_that_names_another_service_as_the_agent_is_refused() {
+    let reasons = refused(|release| {
+        let agent = release.services[OWN].clone();
+        release.services.insert("edge".into(), agent);
+        release.agent_service = Some("edge".into());
     });
-    assert_eq!(
-        refused(&reserved),
-        Refusal::ReservedKey {
-            service: OWN.into(),
-            key: "imageId".into()
-        }
+    assert_eq!(reasons, [Reason::AnotherAgent(OWN.into())]);
+    let default = check(&adopted(), &release("b2b2b2b2"), "edge").unwrap_err();
+    assert_eq!(default.reasons, [Reason::AnotherAgent("edge".into())]);
+    assert!(
+        default.to_string().contains("name `edge` in its agentService"),
+        "{default}"
     );
-    assert_eq!(
-        refused(&|r| r.volumes.clear()),
-        Refusal::UndeclaredVolume {
-            service: OWN.into(),
-            volume: "baseos".into()
-        }
-    );
-    let changed = |r: &mut Release| {
-        r.volumes
-            .insert("baseos".into(), object(json!({"labels": {"x": "y"}})));
-    };
-    assert_eq!(refused(&changed), Refusal::VolumeChanged("baseos".into()));
+}
+
+#[test]
+fn a_release_that_changes_the_definition_of_a_volume_is_refused() {
+    let reasons = refused(|release| {
+        let changed = object(json!({ "labels": { "x": "y" } }));
+        release.volumes.insert("baseos".into(), changed);
+    });
+    assert_eq!(reasons, [Reason::VolumeChanged("baseos".into())]);
+}
+
+#[test]
+fn every_reason_of_a_refusal_is_evidence() {
+    let mut release = release("b2b2b2b2");
+    release.commit = "12345678".into();
+    release
+        .volumes
+        .insert("baseos".into(), object(json!({ "driver": "nfs" })));
+    let refusal = check(&adopted(), &release, OWN).unwrap_err();
+    let evidence = refusal.evidence();
+    assert_eq!(evidence.len(), 2, "{evidence:?}");
+    assert!(evidence[0].contains("letters a to f"), "{evidence:?}");
+    assert!(evidence[1].contains("another definition"), "{evidence:?}");
+    assert_eq!(refusal.to_string(), format!("{} (and 1 more)", evidence[0]));
+}
+
+#[test]
+fn a_release_with_thousands_of_faults_is_refused_with_short_evidence() {
+    let mut release = release("b2b2b2b2");
+    let bad = release.services[OWN].clone();
+    let name = |number: usize| format!("{number}{}", ".".repeat(200));
+    release
+        .services
+        .extend((0..2000).map(|number| (name(number), bad.clone())));
+    let evidence = check(&adopted(), &release, OWN).unwrap_err().evidence();
+    assert_eq!(evidence.len(), LISTED_MAX + 1);
+    assert_eq!(evidence.last().unwrap(), "and 1968 more");
+    assert!(evidence.iter().all(|line| line.len() < 500));
+}
+
+#[test]
+fn every_broken_rule_is_refused_with_its_violation() {
+    for (name, change) in BAD {
+        let mut broken = created("b2b2b2b2");
+        change(&mut broken);
+        let violations = check_release(&broken).unwrap_err();
+        let refusal = check(&adopted(), &delivered(broken), OWN).unwrap_err();
+        let rules = |reason: &Reason| matches!(reason, Reason::Rule(_));
+        let found: Vec<_> = refusal
+            .reasons
+            .iter()
+            .filter(|reason| rules(reason))
+            .cloned()
+            .collect();
+        let expected: Vec<_> = violations.into_iter().map(Reason::Rule).collect();
+        assert_eq!(found, expected, "{name}");
+    }
 }
 
 #[test]
 fn a_volume_defined_alike_in_compose_form_is_no_change() {
-    let mut release = release("b2b2");
+    let mut release = release("b2b2b2b2");
     release.volumes.insert(
         "baseos".into(),
         object(json!({"driver": "local", "driver_opts": {}, "labels": {}})),
@@ -204,61 +196,8 @@ fn another_app_on_the_device_is_never_removed() {
     seen.apps.insert(8, other);
     let mut record = TargetRecord::default();
     record.adopt(&seen, Some(7));
-    assert_eq!(
-        plan(&mut record, &release("b2b2"), OWN),
-        Err(Refusal::OtherApp(8))
-    );
-}
-
-fn any_service() -> impl Strategy<Value = Spec> {
-    let keys = prop_oneof![
-        Just("volumes".to_owned()),
-        Just("command".to_owned()),
-        Just("imageId".to_owned()),
-        "[a-z_]{1,8}"
-    ];
-    let value = prop_oneof![
-        Just(json!(["baseos:/data/baseos"])),
-        Just(json!(["data:/data/baseos", "x"])),
-        Just(json!([{"source": "baseos", "target": "/data"}])),
-        Just(json!(null)),
-        Just(json!({"a": 1})),
-        "\\PC{0,10}".prop_map(Value::from),
-    ];
-    let labels = prop_oneof![
-        Just(BTreeMap::from([(
-            SUPERVISOR_API_LABEL.to_owned(),
-            "1".to_owned()
-        )])),
-        Just(BTreeMap::new()),
-    ];
-    ("\\PC{0,20}", labels, btree_map(keys, value, 0..4)).prop_map(|(image, labels, composition)| Spec {
-        image,
-        environment: BTreeMap::new(),
-        labels,
-        composition: composition.into_iter().collect(),
-        size_bytes: None,
-    })
-}
-
-fn any_release() -> impl Strategy<Value = Release> {
-    let name = prop_oneof![Just(OWN.to_owned()), Just("onebox".to_owned()), "\\PC{0,6}"];
-    let volume = prop_oneof![
-        Just(json!({})),
-        Just(json!({"labels": {"x": "y"}})),
-        Just(json!({"driver": "nfs"}))
-    ];
-    let volumes = btree_map(
-        prop_oneof![Just("baseos".to_owned()), "[a-z]{1,4}"],
-        volume.prop_map(object),
-        0..3,
-    );
-    let commit = prop_oneof!["[0-9a-f]{2,40}", "[0-9]{2,10}", "\\PC{0,8}"];
-    (commit, btree_map(name, any_service(), 0..4), volumes).prop_map(|(commit, services, volumes)| Release {
-        services,
-        volumes,
-        ..release(&commit)
-    })
+    let refusal = plan(&mut record, &release("b2b2b2b2"), OWN).unwrap_err();
+    assert_eq!(refusal.reasons, [Reason::OtherApp(8)]);
 }
 
 proptest! {
@@ -269,8 +208,9 @@ proptest! {
     #[test]
     fn no_release_whatever_becomes_a_harmful_target(first in any_release(), second in any_release(), blank: bool) {
         let mut record = if blank { TargetRecord::default() } else { adopted() };
-        let mut volumes = BTreeMap::<String, Value>::new();
+        let mut volumes = BTreeMap::new();
         for release in [first, second] {
+            let release = delivered(release);
             let Ok(target) = plan(&mut record, &release, OWN) else { continue };
             let json = serde_json::to_value(&target).unwrap();
             let apps = json["local"]["apps"].as_object().unwrap();
@@ -288,7 +228,7 @@ proptest! {
                 }
                 prop_assert!(app["commit"].as_str().unwrap().contains(|c: char| c.is_ascii_lowercase()));
                 for (name, definition) in app["volumes"].as_object().unwrap() {
-                    let now = Value::Object(normalised(definition.as_object().unwrap()));
+                    let now = VolumeDefinition::from_compose(definition.as_object().unwrap());
                     let before = volumes.insert(name.clone(), now.clone());
                     prop_assert!(before.is_none_or(|before| before == now), "volume {name} changed");
                 }

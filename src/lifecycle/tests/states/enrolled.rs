@@ -90,7 +90,7 @@ fn refusals_keep_the_identity_and_only_a_new_token_makes_it_enrol_anew() {
 fn a_lower_revision_is_ignored_and_the_same_one_changes_nothing() {
     let mut world = proven(2);
     let revision = world.machine.shared().durable.revision();
-    let Some((_, Event::HeartbeatAnswered { orders, .. })) = world
+    let Some((_, Event::HeartbeatAnswered { instructions, .. })) = world
         .log
         .iter()
         .rev()
@@ -98,7 +98,7 @@ fn a_lower_revision_is_ignored_and_the_same_one_changes_nothing() {
     else {
         panic!()
     };
-    let mut stale = orders.clone();
+    let mut stale = instructions.clone();
     stale.desired = Some(Desired {
         revision: revision - 1,
         issued_at: world.now().wall,
@@ -112,7 +112,7 @@ fn a_lower_revision_is_ignored_and_the_same_one_changes_nothing() {
     let (op, _) = world.pending.remove(&Port::Cloudly).unwrap();
     world.feed(Event::HeartbeatAnswered {
         op,
-        orders: stale,
+        instructions: stale,
         credentials_stored: false,
     });
     assert_eq!(world.machine.shared().durable.revision(), revision);

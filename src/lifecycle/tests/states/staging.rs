@@ -8,7 +8,9 @@ fn a_release_without_the_agent_is_refused_before_anything_is_touched() {
     assert_eq!(wire(&world), UpdateState::Failed);
     assert_eq!(left(&world, "ApplyTarget"), 0);
     let update = report::status::update_status(world.machine.shared(), world.machine.state());
-    assert_eq!(update.error.unwrap().code, "releaseRefused");
+    let error = update.error.unwrap();
+    assert_eq!(error.code, "releaseRefused");
+    assert_eq!(error.evidence, [error.message]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::lifecycle::{Checkpoint, Effect, Event, Machine, Step};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::command::{Command, CommandAction};
 use baseos_interfaces::desired::{Desired, Release};
-use baseos_interfaces::heartbeat::{Heartbeat, Orders};
+use baseos_interfaces::heartbeat::{Heartbeat, Instructions};
 use baseos_interfaces::register::{Approval, NodeFacts, ServerLimits};
 use baseos_interfaces::token::TokenId;
 use statig::blocking::{State as _, Superstate as _};
@@ -451,7 +451,7 @@ impl World {
                 .iter()
                 .all(|result| result.id != command.id)
         });
-        let orders = Box::new(Orders {
+        let instructions = Box::new(Instructions {
             server_time: self.clock.wall,
             next_heartbeat_seconds: 60,
             resend_full_status: false,
@@ -465,7 +465,7 @@ impl World {
         });
         Event::HeartbeatAnswered {
             op,
-            orders,
+            instructions,
             credentials_stored: false,
         }
     }

@@ -29,6 +29,7 @@ pub(crate) fn release(number: u8) -> Release {
         release_id: format!("rel_{number}"),
         commit: commit(number),
         version: Some(format!("1.{number}.0")),
+        agent_service: None,
         services,
         volumes: BTreeMap::from([("baseos".to_owned(), serde_json::Map::new())]),
         networks: BTreeMap::new(),

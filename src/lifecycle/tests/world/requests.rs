@@ -4,6 +4,7 @@ use super::{LocalRequest, Reply};
 use crate::lifecycle::event::LocalCall;
 use crate::lifecycle::facts::{CallFailure, CallFailureKind, JoinOffer};
 use baseos_interfaces::local::{DeferRequest, LockRequest, LockScope};
+use baseos_interfaces::registration::RegistrationId;
 use baseos_interfaces::token::TokenId;
 
 pub(super) fn call_failure(reply: Reply) -> Option<CallFailure> {
@@ -31,7 +32,7 @@ pub(super) fn join_offer(token: u8, replace: bool) -> JoinOffer {
     };
     JoinOffer {
         token,
-        registration_id: "0192f6d0-2c3e-7b61-9d55-0d8c4e8f1a20".into(),
+        registration_id: RegistrationId::parse("0192f6d0-2c3e-7b61-9d55-0d8c4e8f1a20").unwrap(),
         replace,
     }
 }

@@ -7,6 +7,7 @@ use crate::service::targets;
 use axum::extract::{Path, Request, State};
 use axum::{Extension, Json};
 use baseos_interfaces::admin::{DesiredRecord, DesiredSet, SetDesired};
+use baseos_interfaces::codes::FieldCode;
 use serde_json::Value;
 
 pub(super) async fn set_for_all(
@@ -38,7 +39,7 @@ async fn read(request: Request) -> Result<SetDesired, BodyError> {
     {
         return Err(BodyError::Member {
             pointer: "/commit".to_owned(),
-            code: "missing",
+            code: FieldCode::Missing,
             message: "`/commit` is missing: a commit, or null for nothing".to_owned(),
         });
     }

@@ -123,9 +123,7 @@ impl Api {
     }
 
     pub(crate) async fn create_release(&self, commit: &str) {
-        let services = json!({ "onebox": { "image": "registry.example/onebox:1" } });
-        let release = json!({ "commit": commit, "services": services });
-        let _: Value = self.post("releases", release).await;
+        let _: Value = self.post("releases", super::release(commit)).await;
     }
 
     /// Creates a release and makes it the target of all nodes.

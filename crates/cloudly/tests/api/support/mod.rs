@@ -13,9 +13,25 @@ pub(crate) use process::output;
 pub(crate) use program::{Program, cloudly};
 
 use baseos_interfaces::token::{Token, TokenKind};
+use serde_json::{Value, json};
 
 pub(crate) const COMMIT: &str = "1f0a9be";
 pub(crate) const OTHER_COMMIT: &str = "77c2d01";
+
+/// A release with the agent and a service beside it.
+pub(crate) fn release(commit: &str) -> Value {
+    json!({
+        "commit": commit, "version": "1.0.0",
+        "services": {
+            "baserunner": {
+                "image": "registry.example/baserunner:1", "labels": { "io.balena.features.supervisor-api": "1" },
+                "composition": { "volumes": ["baseos:/data/baseos"] },
+            },
+            "onebox": { "image": "registry.example/onebox:1" },
+        },
+        "volumes": { "baseos": {} },
+    })
+}
 
 /// A well-formed token with a known id and another secret, since anybody can compute the checksum.
 pub(crate) fn forged(kind: TokenKind, id: &str) -> Token {
