@@ -49,7 +49,10 @@ struct Example {
 fn examples() -> Vec<Example> {
     let mut documents = vec![root().join("README.md")];
     files(&root().join("docs"), "md", &mut documents);
-    documents.iter().flat_map(|document| examples_of(document)).collect()
+    documents
+        .iter()
+        .flat_map(|document| examples_of(document))
+        .collect()
 }
 
 fn examples_of(document: &Path) -> Vec<Example> {
@@ -172,7 +175,9 @@ fn every_code_of_the_wire_has_a_row_in_the_contract() {
         .into_iter()
         .filter(|name| {
             let cell = format!("`{name}`");
-            !contract.lines().any(|line| line.starts_with('|') && line.contains(&cell))
+            !contract
+                .lines()
+                .any(|line| line.starts_with('|') && line.contains(&cell))
         })
         .collect();
     assert!(missing.is_empty(), "without a row: {missing:?}");
@@ -190,7 +195,10 @@ fn what_comments_point_to_in_the_documents_is_there() {
         ("architecture", read("docs/architecture.md")),
     ];
     let (mut found, mut wrong) = (0, Vec::new());
-    for source in sources.iter().filter(|source| !source.ends_with("tests/documents.rs")) {
+    for source in sources
+        .iter()
+        .filter(|source| !source.ends_with("tests/documents.rs"))
+    {
         let text = std::fs::read_to_string(source).unwrap();
         for (at, line) in text.lines().enumerate() {
             for (name, document) in &documents {
@@ -215,7 +223,9 @@ fn references(line: &str, name: &str) -> Vec<String> {
         for (at, _) in line.match_indices(&start) {
             let rest = &line[at + start.len() - "§".len()..];
             for part in rest.split(", ").flat_map(|part| part.split(" and ")) {
-                let Some(place) = part.strip_prefix('§') else { break };
+                let Some(place) = part.strip_prefix('§') else {
+                    break;
+                };
                 let digits = place.chars().take_while(|c| c.is_ascii_digit() || *c == '.');
                 places.push(digits.collect::<String>().trim_end_matches('.').to_owned());
             }
@@ -246,6 +256,9 @@ fn a_reference_to_a_place_that_is_missing_is_noticed() {
     let document = "## 4. Heartbeat\n\n1. one\n11. eleven\n\n## 5. States\n2. two\n";
     assert!(has_place(document, "4") && has_place(document, "4.11") && has_place(document, "5.2"));
     assert!(!has_place(document, "4.2") && !has_place(document, "6") && !has_place(document, "5.1"));
-    assert_eq!(references("see contract §1, §4.11 and §6 (why)", "contract"), ["1", "4.11", "6"]);
+    assert_eq!(
+        references("see contract §1, §4.11 and §6 (why)", "contract"),
+        ["1", "4.11", "6"]
+    );
     assert_eq!(references("(docs/architecture.md §1)", "architecture"), ["1"]);
 }

@@ -1,4 +1,4 @@
-//! The house keeps itself: the workspace's imports are read and held to architecture.md §1 and cloudly.md §1. A failure
+//! The house keeps itself: the workspace's imports are read and held to docs/architecture.md §1 and §6. A failure
 //! names the line and the rule.
 
 #![allow(

@@ -1,4 +1,4 @@
-//! The rules of architecture.md §1 and cloudly.md §1: who may use whom, and what must stay pure.
+//! The rules of docs/architecture.md §1 and §6: who may use whom, and what must stay pure.
 
 use crate::modules::{Arrow, Modules};
 use std::path::Path;
@@ -86,12 +86,12 @@ const CLOUDLY: &[Room] = &[
             "crates/cloudly/src/clock.rs",
             "crates/cloudly/src/auth/operators.rs",
         ],
-        "http calls services and never opens storage (cloudly §1)",
+        "http calls services and never opens storage (architecture §6)",
     ),
     room(
         "crates/cloudly/src/jobs",
         &["crates/cloudly/src/service", "crates/cloudly/src/clock.rs"],
-        "jobs call services (cloudly §1)",
+        "jobs call services (architecture §6)",
     ),
     room(
         "crates/cloudly/src/service",
@@ -103,7 +103,7 @@ const CLOUDLY: &[Room] = &[
             "crates/cloudly/src/settings.rs",
             "crates/cloudly/src/storage",
         ],
-        "services call storage; nothing calls upwards (cloudly §1)",
+        "services call storage; nothing calls upwards (architecture §6)",
     ),
     room(
         "crates/cloudly/src/storage",
@@ -111,17 +111,17 @@ const CLOUDLY: &[Room] = &[
             "crates/cloudly/src/clock.rs",
             "crates/cloudly/src/presence/judge.rs",
         ],
-        "nothing calls upwards (cloudly §1)",
+        "nothing calls upwards (architecture §6)",
     ),
     room(
         "crates/cloudly/src/presence",
         &["crates/cloudly/src/clock.rs"],
-        "nothing calls upwards (cloudly §1)",
+        "nothing calls upwards (architecture §6)",
     ),
     room(
         "crates/cloudly/src/auth",
         &["crates/cloudly/src/random.rs", "crates/cloudly/src/settings.rs"],
-        "nothing calls upwards (cloudly §1)",
+        "nothing calls upwards (architecture §6)",
     ),
 ];
 
@@ -165,7 +165,7 @@ const PURE: &[Pure] = &[
     Pure {
         place: "crates/cloudly/src/presence/judge.rs",
         crates: &["baseos_interfaces", "jiff"],
-        rule: "presence is judged without clock or IO (cloudly §1)",
+        rule: "presence is judged without clock or IO (architecture §6)",
     },
     Pure {
         place: "crates/interfaces/src",
