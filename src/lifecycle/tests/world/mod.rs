@@ -2,29 +2,26 @@
 //! when told. Actions say what happens next; the world turns them into events that could really come.
 
 mod actions;
+mod cloudly;
+mod faults;
 mod releases;
 mod requests;
 mod supervisor;
 
 pub(crate) use actions::{Action, CommandKind, LocalRequest, PolicyKind, Reply, View};
 pub(crate) use releases::{commit, desired_app, release};
-use requests::{call_failure, join_offer, local_call};
+use requests::{join_offer, local_call};
 
 use super::model::Model;
 use crate::lifecycle::effect::{LocalAnswer, OpId, Port, RequestId};
-use crate::lifecycle::event::{LocalCall, Registration};
+use crate::lifecycle::event::LocalCall;
 use crate::lifecycle::facts::{HostFacts, JoinOffer, Run};
-use crate::lifecycle::states::State;
 use crate::lifecycle::time::{Millis, Stamp};
-use crate::lifecycle::timer::Timer;
 use crate::lifecycle::{Checkpoint, Effect, Event, Machine, Step};
 use baseos_interfaces::Timestamp;
-use baseos_interfaces::command::{Command, CommandAction};
+use baseos_interfaces::command::Command;
 use baseos_interfaces::desired::{Desired, Release};
-use baseos_interfaces::heartbeat::{Heartbeat, Instructions};
-use baseos_interfaces::register::{Approval, NodeFacts, ServerLimits};
-use baseos_interfaces::token::TokenId;
-use statig::blocking::{State as _, Superstate as _};
+use baseos_interfaces::register::NodeFacts;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -183,33 +180,8 @@ impl World {
             Action::Exit => self.feed(Event::ServiceExited {
                 service: "onebox".into(),
             }),
-            Action::Desire(number, rule) => {
-                self.revision += 1;
-                let app = (number > 0).then(|| desired_app(number, rule));
-                self.desired = Some(Desired {
-                    revision: self.revision,
-                    issued_at: self.clock.wall,
-                    reset: false,
-                    app,
-                    host_os: None,
-                });
-            }
-            Action::Command(command) => {
-                self.next_command += 1;
-                let action = match command {
-                    CommandKind::Check => CommandAction::CheckNow {},
-                    CommandKind::RestartService => CommandAction::RestartService {
-                        service: "onebox".into(),
-                    },
-                    CommandKind::Reboot => CommandAction::Reboot {},
-                };
-                self.commands.push(Command {
-                    id: format!("cmd_{}", self.next_command),
-                    action,
-                    issued_at: self.clock.wall,
-                    expires_at: None,
-                });
-            }
+            Action::Desire(number, policy) => self.desire(number, policy),
+            Action::Command(command) => self.command(command),
             Action::Request(request) => {
                 self.request(local_call(request));
             }
@@ -362,46 +334,6 @@ impl World {
         assert_eq!(held, None, "a lock that was refused holds nothing");
     }
 
-    fn leave(&mut self, effect: &Effect) {
-        let enrolled = self.machine.shared().durable.node.is_some();
-        let talks = matches!(effect.port(), Port::Cloudly | Port::Supervisor) && effect.op().is_some();
-        if talks && !enrolled && !matches!(effect, Effect::Register { .. }) {
-            self.faults.push(format!("{} before enrolment", effect.name()));
-        }
-        if let Some(op) = effect.op()
-            && let Some((before, _)) = self.pending.insert(effect.port(), (op, effect.clone()))
-        {
-            self.faults
-                .push(format!("{} {op} while {before} is under way", effect.name()));
-        }
-        self.effects.push(effect.clone());
-    }
-
-    fn check(&mut self) {
-        let state = self.machine.state();
-        let mut leaf = state.clone();
-        let mut allowed = leaf.timers().to_vec();
-        allowed.extend(superstate_timers(&mut leaf));
-        for timer in self.machine.shared().timers.armed() {
-            if !allowed.contains(&timer) {
-                self.faults
-                    .push(format!("{timer:?} is armed in {}", state.name()));
-            }
-        }
-        if let Some(update) = state.update()
-            && update.attempt > MAX_ATTEMPTS
-        {
-            self.faults
-                .push(format!("attempt {} of {MAX_ATTEMPTS}", update.attempt));
-        }
-        if let Some(update) = state.update()
-            && matches!(state.name(), baseos_interfaces::states::AgentState::Waiting)
-            && update.blocked().is_empty()
-        {
-            self.faults.push("waiting for nothing".to_owned());
-        }
-    }
-
     fn answer(&mut self, port: Port, reply: Reply) -> bool {
         let Some((op, effect)) = self.pending.remove(&port) else {
             return false;
@@ -423,75 +355,8 @@ impl World {
         true
     }
 
-    fn registered(&mut self, op: OpId, token: &TokenId, reply: Reply) -> Event {
-        match call_failure(reply) {
-            Some(failure) => Event::RegisterFailed { op, failure },
-            None => {
-                let node = Box::new(Registration {
-                    node_id: format!("node_{token}"),
-                    approval: Approval::Approved,
-                    approval_reason: None,
-                    fleet: None,
-                    next_heartbeat_seconds: 15,
-                    limits: ServerLimits::default(),
-                    server_time: self.clock.wall,
-                });
-                Event::Registered { op, node }
-            }
-        }
-    }
-
-    fn heartbeat_answered(&mut self, op: OpId, heartbeat: &Heartbeat, reply: Reply) -> Event {
-        if let Some(failure) = call_failure(reply) {
-            return Event::HeartbeatFailed { op, failure };
-        }
-        self.commands.retain(|command| {
-            heartbeat
-                .command_results
-                .iter()
-                .all(|result| result.id != command.id)
-        });
-        let instructions = Box::new(Instructions {
-            server_time: self.clock.wall,
-            next_heartbeat_seconds: 60,
-            resend_full_status: false,
-            desired: self
-                .desired
-                .clone()
-                .filter(|desired| desired.revision != heartbeat.observed_revision),
-            commands: self.commands.clone(),
-            approval: None,
-            clone_suspected: false,
-        });
-        Event::HeartbeatAnswered {
-            op,
-            instructions,
-            credentials_stored: false,
-        }
-    }
-
     /// The commit the modelled Supervisor has as its target.
     pub(crate) fn target_commit(&self) -> Option<String> {
         self.target.as_ref().map(|release| release.commit.clone())
     }
-
-    /// What Cloudly would send with its next answer.
-    pub(crate) fn undelivered(&self) -> Option<&Desired> {
-        self.desired
-            .as_ref()
-            .filter(|desired| desired.revision > self.machine.shared().durable.revision())
-    }
-}
-
-/// The timers of the superstates above a leaf.
-fn superstate_timers(leaf: &mut State) -> Vec<Timer> {
-    let Some(mut first) = leaf.superstate() else {
-        return Vec::new();
-    };
-    let mut timers = first.timers().to_vec();
-    if let Some(mut second) = first.superstate() {
-        timers.extend(second.timers());
-        timers.extend(second.superstate().iter().flat_map(|third| third.timers()));
-    }
-    timers
 }

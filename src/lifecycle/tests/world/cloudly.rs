@@ -1,0 +1,99 @@
+//! The modelled Cloudly.
+
+use super::requests::call_failure;
+use super::{CommandKind, PolicyKind, Reply, World, desired_app};
+use crate::lifecycle::Event;
+use crate::lifecycle::effect::OpId;
+use crate::lifecycle::event::Registration;
+use baseos_interfaces::command::{Command, CommandAction};
+use baseos_interfaces::desired::Desired;
+use baseos_interfaces::heartbeat::{Heartbeat, Instructions};
+use baseos_interfaces::register::{Approval, ServerLimits};
+use baseos_interfaces::token::TokenId;
+
+impl World {
+    /// An operator desires a release (0: none).
+    pub(super) fn desire(&mut self, number: u8, policy: PolicyKind) {
+        self.revision += 1;
+        let app = (number > 0).then(|| desired_app(number, policy));
+        self.desired = Some(Desired {
+            revision: self.revision,
+            issued_at: self.clock.wall,
+            reset: false,
+            app,
+            host_os: None,
+        });
+    }
+
+    /// An operator sends a command.
+    pub(super) fn command(&mut self, command: CommandKind) {
+        self.next_command += 1;
+        let action = match command {
+            CommandKind::Check => CommandAction::CheckNow {},
+            CommandKind::RestartService => CommandAction::RestartService {
+                service: "onebox".into(),
+            },
+            CommandKind::Reboot => CommandAction::Reboot {},
+        };
+        self.commands.push(Command {
+            id: format!("cmd_{}", self.next_command),
+            action,
+            issued_at: self.clock.wall,
+            expires_at: None,
+        });
+    }
+
+    pub(super) fn registered(&mut self, op: OpId, token: &TokenId, reply: Reply) -> Event {
+        match call_failure(reply) {
+            Some(failure) => Event::RegisterFailed { op, failure },
+            None => {
+                let node = Box::new(Registration {
+                    node_id: format!("node_{token}"),
+                    approval: Approval::Approved,
+                    approval_reason: None,
+                    fleet: None,
+                    next_heartbeat_seconds: 15,
+                    limits: ServerLimits::default(),
+                    server_time: self.clock.wall,
+                });
+                Event::Registered { op, node }
+            }
+        }
+    }
+
+    pub(super) fn heartbeat_answered(&mut self, op: OpId, heartbeat: &Heartbeat, reply: Reply) -> Event {
+        if let Some(failure) = call_failure(reply) {
+            return Event::HeartbeatFailed { op, failure };
+        }
+        self.commands.retain(|command| {
+            heartbeat
+                .command_results
+                .iter()
+                .all(|result| result.id != command.id)
+        });
+        let instructions = Box::new(Instructions {
+            server_time: self.clock.wall,
+            next_heartbeat_seconds: 60,
+            resend_full_status: false,
+            desired: self
+                .desired
+                .clone()
+                .filter(|desired| desired.revision != heartbeat.observed_revision),
+            commands: self.commands.clone(),
+            approval: None,
+            clone_suspected: false,
+        });
+        Event::HeartbeatAnswered {
+            op,
+            instructions,
+            credentials_stored: false,
+        }
+    }
+
+    /// What Cloudly would send with its next answer.
+    pub(crate) fn undelivered(&self) -> Option<&Desired> {
+        self.desired
+            .as_ref()
+            .filter(|desired| desired.revision > self.machine.shared().durable.revision())
+    }
+}
