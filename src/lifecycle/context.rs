@@ -21,7 +21,7 @@ pub(crate) struct Context {
     pub(crate) asked: &'static str,
     /// The event or signal that is being handled.
     pub(crate) cause: &'static str,
-    /// Nobody was interested in the event.
+    /// No state handled the event.
     pub(crate) ignored: bool,
     /// Whether the state at the start of the step grants no new lock.
     pub(crate) draining: bool,

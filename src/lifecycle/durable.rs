@@ -99,7 +99,7 @@ impl Durable {
     }
 }
 
-/// A value that counts how often somebody asked to change it, so that nobody compares what nobody touched.
+/// A value that counts how often it may have been changed, so that an untouched one need not be compared.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tracked<T> {
     value: T,

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// Names one operation. Rises for ever: the upper half counts starts of the agent (and is in the checkpoint),
-/// the lower half counts within the run. Results echo it, so a stale one is told by comparison.
+/// the lower half counts within the run. Results echo it, so a stale one is found by comparison.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OpId(pub u64);
@@ -106,7 +106,7 @@ pub enum Effect {
     /// Create and flock both update-lock files, or adopt those that are ours already.
     HoldLockFiles {
         op: OpId,
-        /// Who holds leases, for whoever reads the files.
+        /// Who holds leases; written into the files for people.
         holders: Vec<String>,
     },
     /// Remove the update-lock files that are ours.

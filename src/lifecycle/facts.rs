@@ -1,4 +1,4 @@
-//! Facts: what adapters have observed, in the machine's own words.
+//! Facts: what adapters have observed, in the machine's own types.
 
 use baseos_interfaces::codes::ProblemCode;
 use baseos_interfaces::register::NodeFacts;
@@ -158,7 +158,7 @@ pub struct HostFacts {
 pub struct SupervisorError {
     /// What kind.
     pub kind: SupervisorErrorKind,
-    /// In words; no URL, no key.
+    /// A sentence without URL and key.
     pub message: String,
 }
 
@@ -202,7 +202,7 @@ pub struct CallFailure {
     pub kind: CallFailureKind,
     /// The problem's code, if it brought one.
     pub code: Option<ProblemCode>,
-    /// In words; no token.
+    /// A sentence without token.
     pub message: String,
     /// `Retry-After` or `retryAfterSeconds`, already capped, seconds.
     pub retry_after_seconds: Option<u32>,

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 /// Calls that may wait for the Supervisor; more is a bug, so the oldest is dropped and its caller times out.
 const QUEUE: usize = 16;
 
-/// The operations under way. Not in the checkpoint: a restart ends them all, and whoever still wants one asks again.
+/// The operations under way. Not in the checkpoint: a restart ends them all, and the state asks again.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InFlight {
     epoch: u64,

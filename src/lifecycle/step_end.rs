@@ -29,7 +29,7 @@ pub(crate) fn end_step(l: &mut Shared, state: &State, cx: &mut Context) {
     }
 }
 
-/// A Supervisor that is at work on its own account (after its start, say) is watched until it is at rest.
+/// A Supervisor that applies something by itself (after its start, say) is polled fast until it has finished.
 fn set_poll_rate(l: &mut Shared, state: &State, cx: &mut Context) {
     let at_work = l.view().is_some_and(|view| view.app_state != AppState::Applied);
     let rate = if state.update().is_some() || l.durable.commands.is_busy() || at_work {

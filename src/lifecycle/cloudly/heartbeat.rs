@@ -93,7 +93,7 @@ impl Heartbeats {
         }
     }
 
-    /// When an urgent heartbeat may leave: at once if it is the last word of an update, else no sooner than
+    /// When an urgent heartbeat may leave: at once if an update has ended, else no sooner than
     /// Cloudly's minimum after the last one. While calls fail, the back-off decides.
     pub(crate) fn urgent_at(&self, terminal: bool, now: Millis) -> Option<Millis> {
         if !self.urgent || self.failures > 0 {

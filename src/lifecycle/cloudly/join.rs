@@ -29,7 +29,7 @@ pub(crate) struct PendingRegistration {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RefusedToken {
     pub(crate) token: TokenId,
-    /// Cloudly's words.
+    /// Cloudly's reason.
     pub(crate) reason: String,
     /// Device's clock.
     at: Timestamp,
@@ -39,7 +39,7 @@ impl Join {
     /// Whether an offered token may be used.
     ///
     /// # Errors
-    /// Why not, in words.
+    /// The reason.
     pub(crate) fn may_use(&self, offer: &JoinOffer) -> Result<TokenId, String> {
         let token = offer
             .token

@@ -129,7 +129,7 @@ impl Leases {
         Ok(shown)
     }
 
-    /// Gives a lease up. Giving up what is not held is fine; what another holds is not given up.
+    /// Releases a lease. A lease that is not held is no error; one that another owner holds stays.
     ///
     /// # Errors
     /// 423 when somebody else holds it.

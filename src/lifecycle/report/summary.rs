@@ -104,7 +104,7 @@ fn idle_sentence(l: &Shared, idle: &Idle) -> String {
     }
 }
 
-/// A reason to wait, in words.
+/// A reason to wait as part of a sentence.
 fn in_words(blocker: &Blocker) -> String {
     let kind = blocker.kind.as_str();
     match (&blocker.holder, &blocker.reason) {

@@ -102,7 +102,7 @@ impl Registering {
     }
 
     fn failed(&mut self, l: &mut Shared, failure: &CallFailure, cx: &mut Context) -> Outcome<State> {
-        // 401 is the server's last word on this token; everything else may pass.
+        // 401 is final for this token; every other failure may pass.
         if !matches!(
             failure.kind,
             CallFailureKind::Unauthorized | CallFailureKind::NoCredentials

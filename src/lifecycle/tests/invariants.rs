@@ -88,7 +88,7 @@ proptest! {
     /// At most one operation a port, nothing but Register before enrolment, timers only where they belong, attempts
     /// within the budget, and nobody waits without a reason.
     #[test]
-    fn nothing_forbidden_happens(actions in vec(action(), 0..120), enrolled: bool) {
+    fn keeps_to_the_invariants_over_any_sequence_of_events(actions in vec(action(), 0..120), enrolled: bool) {
         let world = played(&actions, enrolled);
         prop_assert!(world.faults.is_empty(), "{:#?}", world.faults);
     }
@@ -112,7 +112,7 @@ proptest! {
 
     /// A checkpoint reads back as what it was, and resuming from it enters the very state it was taken in.
     #[test]
-    fn a_checkpoint_is_the_whole_truth(actions in vec(action(), 0..80)) {
+    fn a_checkpoint_reads_back_as_it_was_written(actions in vec(action(), 0..80)) {
         let world = played(&actions, true);
         let json = serde_json::to_value(&world.disk).unwrap();
         let back = crate::lifecycle::migrate::migrate(json).unwrap();
@@ -171,7 +171,7 @@ proptest! {
 
     /// From wherever it is, a new good release brings the agent back to rest, with that release in place.
     #[test]
-    fn from_everywhere_there_is_a_way_back_to_idle(actions in vec(action(), 0..100), enrolled: bool) {
+    fn a_new_good_release_brings_every_state_back_to_idle(actions in vec(action(), 0..100), enrolled: bool) {
         let mut world = played(&actions, enrolled);
         world.act(Action::Disk { works: true });
         // A new token gets every node in, whatever became of the ones before.

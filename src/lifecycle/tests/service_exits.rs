@@ -54,7 +54,7 @@ fn a_service_that_exits_again_and_again_makes_its_release_bad() {
 
 /// The healthy time is a time without an exit: one exit makes it begin again, and no more.
 #[test]
-fn one_exit_costs_time_only() {
+fn one_exit_restarts_the_healthy_time() {
     let mut world = watching();
     let health = |world: &World| world.machine.shared().timers.get(Timer::Health);
     let before = health(&world);
@@ -72,7 +72,7 @@ fn one_exit_costs_time_only() {
 
 /// Nobody watches: nothing happens, and it is not counted as an event nobody knew what to do with.
 #[test]
-fn an_exit_at_rest_is_nobodys_business() {
+fn an_exit_without_an_update_changes_nothing() {
     let mut world = World::enrolled();
     world.act(Action::Exit);
     let (_, step) = world.steps.last().unwrap();

@@ -10,7 +10,7 @@ use crate::lifecycle::update::target::Policy;
 
 /// What the desired state asks for.
 pub(crate) enum Decision {
-    /// Nothing, or nothing that can be told yet.
+    /// Nothing, or the facts to decide are not there yet.
     Nothing,
     /// What is desired runs.
     Running,
@@ -43,7 +43,7 @@ pub(crate) fn decide(l: &mut Shared, cx: &Context) -> Decision {
             }
         }
         // A proven release while the Supervisor is silent or at work (after a reboot, say): wait and see, unless it
-        // is another release that it was told to work at.
+        // was told to apply another release.
         Some(seen)
             if proven
                 && (is_handed_over || handed_over.is_none())

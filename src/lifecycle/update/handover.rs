@@ -1,7 +1,7 @@
 //! Handing a release over to the Supervisor: look, hand it over if it is not its target already, then watch.
 //!
-//! It always looks first. After a crash nobody knows whether the target was handed over; the Supervisor does, so
-//! nothing is handed over twice.
+//! It always looks first: after a crash only the Supervisor knows whether the target was handed over, and nothing is
+//! handed over twice.
 
 use crate::lifecycle::backoff;
 use crate::lifecycle::context::Context;

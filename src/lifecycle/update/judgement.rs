@@ -13,7 +13,7 @@ pub(crate) enum Judgement {
     Unhealthy(Vec<String>),
     /// The Supervisor is still at it: what was seen.
     Pending(Vec<String>),
-    /// Another release is applied, and the Supervisor is at rest.
+    /// Another release is applied, and the Supervisor has finished.
     Elsewhere(Option<String>),
 }
 

@@ -49,7 +49,7 @@ pub(crate) struct Blocker {
 pub(crate) struct UpdateError {
     pub(crate) code: ErrorCode,
     pub(crate) message: String,
-    /// What was seen: container states, the Supervisor's words.
+    /// What was seen: container states, lines of the Supervisor's log.
     pub(crate) evidence: Vec<String>,
     /// Device's clock.
     pub(crate) at: Timestamp,

@@ -1,6 +1,6 @@
 //! What is desired of this node, in the machine's own types: they are part of the checkpoint, so they change when
 //! the checkpoint's version does, not when the wire contract does. `From` converts at the edge, in one direction:
-//! Cloudly's words come in here and are never sent back.
+//! what Cloudly sends comes in here and is never sent back.
 
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::desired::{self as wire, DEFAULT_AGENT_SERVICE};

@@ -26,7 +26,7 @@ pub(crate) struct Verification {
     ill_since: Unsaved<Option<Millis>>,
     #[serde(skip)]
     containers: Unsaved<Vec<String>>,
-    /// A service has ended since the last look: a look that shows it ended tells nothing new.
+    /// A service has ended since the last look: a look that shows it as ended counts no second break.
     #[serde(skip)]
     exited: Unsaved<bool>,
     breaks: u32,

@@ -47,7 +47,7 @@ fn failure(retry_after_seconds: Option<u32>) -> CallFailure {
 }
 
 #[test]
-fn the_interval_is_cloudly_s_with_a_fifth_of_jitter() {
+fn spreads_cloudlys_interval_by_a_fifth() {
     let mut heartbeats = heartbeats();
     heartbeats.accepted(&instructions(at(0), 100), "node_1", at(0));
     for second in 1..50 {
@@ -59,7 +59,7 @@ fn the_interval_is_cloudly_s_with_a_fifth_of_jitter() {
 }
 
 #[test]
-fn an_absurd_interval_neither_stops_nor_floods() {
+fn an_absurd_interval_is_clamped() {
     let mut heartbeats = heartbeats();
     heartbeats.accepted(&instructions(at(0), 0), "node_1", at(0));
     let hurried = heartbeats
@@ -88,7 +88,7 @@ fn retry_after_wins_over_the_back_off_and_an_accepted_call_resets_it() {
 }
 
 #[test]
-fn an_urgent_heartbeat_waits_for_the_minimum_but_the_last_word_of_an_update_does_not() {
+fn an_urgent_heartbeat_waits_for_the_minimum_unless_an_update_ended() {
     let mut heartbeats = heartbeats();
     heartbeats.begin(sent(), at(100).boot);
     heartbeats.urge();
@@ -103,7 +103,7 @@ fn an_urgent_heartbeat_waits_for_the_minimum_but_the_last_word_of_an_update_does
 }
 
 #[test]
-fn skew_is_reported_from_five_minutes_on_and_the_server_s_clock_goes_on() {
+fn reports_skew_from_five_minutes_on_and_keeps_cloudlys_clock() {
     let mut heartbeats = heartbeats();
     let ten_years = Timestamp::from_second(at(0).wall.as_second() + 315_360_000).unwrap();
     heartbeats.hear_clock(

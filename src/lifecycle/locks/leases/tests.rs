@@ -36,7 +36,7 @@ fn a_renewal_keeps_the_fencing_number_and_a_new_holder_gets_a_higher_one() {
 }
 
 #[test]
-fn what_another_holds_is_neither_taken_nor_released() {
+fn another_owners_lease_is_neither_taken_nor_released() {
     let mut leases = Leases::default();
     acquire(&mut leases, "onebox", false, 0).unwrap();
     let refused = acquire(&mut leases, "other", false, 100).unwrap_err();

@@ -58,7 +58,7 @@ fn adopted() -> TargetRecord {
 }
 
 #[test]
-fn a_target_is_the_whole_truth_in_the_form_the_supervisor_takes() {
+fn a_target_is_complete_and_in_the_form_the_supervisor_takes() {
     let target = plan(&mut adopted(), &release("b2b2b2b2"), OWN).unwrap();
     let json = serde_json::to_value(&target).unwrap();
     let app = &json["local"]["apps"]["7"];
@@ -206,7 +206,7 @@ proptest! {
     /// No input makes a target empty, drops our service, changes a volume's definition or uses a key that is not
     /// a decimal number: it is a harmless target or a refusal.
     #[test]
-    fn no_release_whatever_becomes_a_harmful_target(first in any_release(), second in any_release(), blank: bool) {
+    fn no_release_becomes_a_harmful_target(first in any_release(), second in any_release(), blank: bool) {
         let mut record = if blank { TargetRecord::default() } else { adopted() };
         let mut volumes = BTreeMap::new();
         for release in [first, second] {

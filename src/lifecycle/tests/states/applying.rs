@@ -15,7 +15,7 @@ fn after_a_crash_it_looks_before_it_hands_over_again() {
 }
 
 #[test]
-fn progress_is_what_is_observed() {
+fn reports_progress_only_as_observed() {
     let mut world = World::enrolled();
     handed_over(&mut world, 2, PolicyKind::Plain);
     assert_eq!(world.machine.agent_state(), AgentState::Applying);
@@ -65,7 +65,7 @@ fn an_agent_that_was_away_for_long_looks_before_it_counts_an_attempt_as_failed()
 }
 
 #[test]
-fn a_supervisor_that_falls_silent_at_work_is_named_and_costs_no_attempt() {
+fn a_supervisor_silent_while_applying_is_reported_and_costs_no_attempt() {
     let mut world = proven(2);
     handed_over(&mut world, 4, PolicyKind::Plain);
     world.act(Action::Observe(View::Silent));

@@ -192,7 +192,7 @@ fn a_stop_does_not_wait_for_a_silent_cloudly() {
 }
 
 #[test]
-fn many_commands_at_once_are_all_answered_and_crowd_out_no_update() {
+fn many_commands_are_all_answered_and_delay_no_update() {
     let mut world = proven(2);
     for _ in 0..40 {
         world.act(Action::Command(CommandKind::RestartService));

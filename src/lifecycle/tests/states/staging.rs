@@ -14,7 +14,7 @@ fn a_release_without_the_agent_is_refused_before_anything_is_touched() {
 }
 
 #[test]
-fn a_silent_supervisor_holds_it_up_and_is_named() {
+fn a_silent_supervisor_is_reported_as_the_blocker() {
     let mut world = World::enrolled();
     heard(&mut world, 2, PolicyKind::Plain);
     play(

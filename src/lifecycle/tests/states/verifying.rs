@@ -20,7 +20,7 @@ fn it_must_stay_healthy_and_interruptions_begin_the_time_anew() {
 }
 
 #[test]
-fn three_breaks_are_no_health_and_the_evidence_is_kept() {
+fn three_breaks_make_a_release_bad_and_are_kept_as_evidence() {
     let mut world = proven(2);
     handed_over(&mut world, 4, PolicyKind::ReportOnly);
     for _ in 0..3 {
@@ -46,7 +46,7 @@ fn three_breaks_are_no_health_and_the_evidence_is_kept() {
 }
 
 #[test]
-fn a_silent_supervisor_proves_nothing_against_the_release() {
+fn a_silent_supervisor_does_not_count_against_the_release() {
     let mut world = proven(2);
     handed_over(&mut world, 4, PolicyKind::Plain);
     play(
@@ -74,7 +74,7 @@ fn an_agent_that_was_away_for_long_watches_before_it_judges() {
 }
 
 #[test]
-fn a_release_in_watch_that_gave_way_is_watched_again_when_it_is_wanted_again() {
+fn a_superseded_release_is_verified_again_when_desired_again() {
     let mut world = proven(2);
     handed_over(&mut world, 4, PolicyKind::Plain);
     play(&mut world, &[Action::Observe(View::Actual)]);

@@ -62,7 +62,7 @@ fn only_applied_with_our_commit_and_our_image_running_is_healthy() {
 }
 
 #[test]
-fn applied_with_a_container_that_does_not_run_is_ill_and_says_which() {
+fn applied_with_a_container_that_does_not_run_is_unhealthy_and_says_which() {
     let seen = |text: &str| Judgement::Unhealthy(vec![text.to_owned()]);
     assert_eq!(
         judgement(AppState::Applied, Some("b2"), &[("exited", 2)]),

@@ -26,7 +26,7 @@ fn the_default_policy_is_the_documented_one() {
 }
 
 #[test]
-fn an_unknown_way_to_treat_failure_is_the_one_that_touches_nothing() {
+fn an_unknown_failure_policy_counts_as_report() {
     let json = r#"{"onFailure":"reformat"}"#;
     let policy: wire::Policy = serde_json::from_str(json).unwrap();
     assert!(!Policy::from(&policy).rolls_back);
