@@ -47,6 +47,20 @@ pub struct FieldError {
     pub pointer: String,
     /// What is wrong with it.
     pub code: FieldCode,
+    /// The same as a sentence that also says what would be right; missing where the problem's title says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl FieldError {
+    /// A member and what is wrong with it.
+    pub fn new(pointer: impl Into<String>, code: FieldCode) -> Self {
+        Self {
+            pointer: pointer.into(),
+            code,
+            detail: None,
+        }
+    }
 }
 
 impl Problem {

@@ -84,8 +84,5 @@ pub(super) fn invalid(detail: impl Into<String>, errors: Vec<FieldError>) -> Ref
 
 /// One wrong member.
 pub(super) fn field(pointer: impl Into<String>, code: FieldCode) -> FieldError {
-    FieldError {
-        pointer: pointer.into(),
-        code,
-    }
+    FieldError::new(pointer, code)
 }

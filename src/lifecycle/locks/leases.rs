@@ -196,12 +196,7 @@ fn check(request: &LockRequest) -> Result<(), Problem> {
     let ttl = (!ttl).then_some(FieldCode::OutOfRange);
     let errors: Vec<_> = [("/reason", reason), ("/ttlSeconds", ttl)]
         .into_iter()
-        .filter_map(|(pointer, code)| {
-            Some(FieldError {
-                pointer: pointer.to_owned(),
-                code: code?,
-            })
-        })
+        .filter_map(|(pointer, code)| Some(FieldError::new(pointer, code?)))
         .collect();
     if errors.is_empty() {
         return Ok(());

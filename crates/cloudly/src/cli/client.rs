@@ -159,8 +159,14 @@ impl Client {
         }
         // One is told by the title.
         if problem.errors.len() > 1 {
-            for FieldError { pointer, code } in &problem.errors {
-                let line = plain(&format!("{pointer}: {code}"));
+            for FieldError {
+                pointer,
+                code,
+                detail,
+            } in &problem.errors
+            {
+                let what = detail.as_deref().unwrap_or(code.as_str());
+                let line = plain(&format!("{pointer}: {what}"));
                 text.push_str(&format!("\n  {line}"));
             }
         }

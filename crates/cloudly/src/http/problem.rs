@@ -4,7 +4,7 @@ use super::body::BodyError;
 use crate::service::error::Error;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use baseos_interfaces::codes::{FieldCode, ProblemCode};
+use baseos_interfaces::codes::ProblemCode;
 use baseos_interfaces::problem::{FieldError, Problem};
 
 /// When to try again after a failure of the database or of the random number generator.
@@ -38,7 +38,7 @@ impl From<Error> for Failure {
             Error::Invalid { fields, .. } => {
                 let fields = fields
                     .into_iter()
-                    .map(|field| field_error(field.pointer, field.code));
+                    .map(|field| FieldError::new(field.pointer, field.code));
                 Problem {
                     errors: fields.collect(),
                     ..Problem::new(422, ProblemCode::InvalidRequest, title)
@@ -92,16 +92,12 @@ impl From<BodyError> for Failure {
                 Problem::new(422, ProblemCode::InvalidRequest, title)
             }
             BodyError::Member { pointer, code, .. } => Problem {
-                errors: vec![field_error(pointer, code)],
+                errors: vec![FieldError::new(pointer, code)],
                 ..Problem::new(422, ProblemCode::InvalidRequest, title)
             },
         };
         problem.into()
     }
-}
-
-fn field_error(pointer: String, code: FieldCode) -> FieldError {
-    FieldError { pointer, code }
 }
 
 impl IntoResponse for Failure {

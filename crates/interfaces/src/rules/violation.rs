@@ -34,6 +34,7 @@ impl From<&Violation> for FieldError {
         Self {
             pointer: violation.pointer.clone(),
             code: violation.code.clone(),
+            detail: Some(violation.message.clone()),
         }
     }
 }
