@@ -118,7 +118,8 @@ impl Journal {
             .mode(0o600)
             .open(&path)?;
         self.out = Some(BufWriter::with_capacity(4096, file));
-        let header = serde_json::to_vec(&self.header)?;
+        // Through a value, as the state file is: the checkpoint is compiled for one serializer alone.
+        let header = serde_json::to_vec(&serde_json::to_value(&self.header)?)?;
         self.write(&header)?;
         self.flush();
         Ok(())

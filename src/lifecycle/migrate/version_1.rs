@@ -1,135 +1,145 @@
-//! Upgrades a checkpoint of version 1, which stored wire types. The wire contract only grows, so they still read it.
+//! Upgrades a checkpoint of version 1, which stored the wire contract's documents: their members are renamed to those
+//! of the machine's own types. Working on JSON alone keeps this independent of what both become later.
 
 use crate::lifecycle::checkpoint::{Checkpoint, CheckpointError, VERSION};
-use crate::lifecycle::update::record::UpdateError;
-use crate::lifecycle::update::target::{Desired, Policy, Release};
-use baseos_interfaces::{command, desired, heartbeat, status};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 type Document = Map<String, Value>;
-type Upgraded = Result<(), serde_json::Error>;
 
-pub(super) fn upgrade(mut old: Value) -> Result<Checkpoint, CheckpointError> {
-    let mut state = old["state"].take();
-    let mut durable = old["book"].take();
-    if let Some(state) = state.as_object_mut() {
-        upgrade_state(state)?;
+pub(super) fn upgrade(mut checkpoint: Value) -> Result<Checkpoint, CheckpointError> {
+    if let Some(checkpoint) = checkpoint.as_object_mut() {
+        checkpoint.insert("version".to_owned(), VERSION.into());
+        rename(checkpoint, &[("book", "durable")]);
+        upgrade_durable(member(checkpoint, "durable"));
+        upgrade_state(member(checkpoint, "state"));
     }
-    if let Some(durable) = durable.as_object_mut() {
-        upgrade_durable(durable)?;
-    }
-    let new = json!({ "version": VERSION, "saved": old["saved"], "state": state, "durable": durable });
-    Ok(serde_json::from_value(new)?)
+    Ok(serde_json::from_value(checkpoint)?)
 }
 
-fn upgrade_durable(durable: &mut Document) -> Upgraded {
-    rename(durable, "good", "proven");
-    convert::<desired::Desired, Desired>(durable, "desired")?;
-    convert::<desired::Policy, Policy>(durable, "last_policy")?;
-    convert::<desired::Release, Release>(durable, "proven")?;
-    convert::<desired::Release, Release>(durable, "previous")?;
-    let mut memory = durable.remove("memory").unwrap_or_default();
-    for release in memory.as_object_mut().into_iter().flat_map(Map::values_mut) {
-        convert_member::<status::UpdateError, UpdateError>(release, "known_bad")?;
+fn upgrade_durable(durable: Option<&mut Document>) {
+    let Some(durable) = durable else { return };
+    rename(durable, &[("good", "proven")]);
+    upgrade_desired(member(durable, "desired"));
+    upgrade_policy(member(durable, "last_policy"));
+    upgrade_release(member(durable, "proven"));
+    upgrade_release(member(durable, "previous"));
+    nest(durable, "memory", "releases");
+    nest(durable, "outbox", "events");
+    let last_event = durable.remove("last_event").unwrap_or_default();
+    if let Some(outbox) = member(durable, "outbox") {
+        outbox.insert("last".to_owned(), last_event);
+        each(outbox, "events", |event| rename(event, &[("type", "kind")]));
     }
-    durable.insert("memory".to_owned(), json!({ "releases": memory }));
-    let events: Vec<heartbeat::NodeEvent> = take(durable, "outbox")?.unwrap_or_default();
-    let events: Vec<_> = events
-        .into_iter()
-        .map(|event| json!({ "id": event.id, "at": event.at, "kind": event.kind, "data": event.data }))
-        .collect();
-    let last = durable.remove("last_event").unwrap_or_else(|| json!(0));
-    durable.insert("outbox".to_owned(), json!({ "events": events, "last": last }));
-    if let Some(commands) = durable.get_mut("commands").and_then(Value::as_object_mut) {
-        let results: Vec<command::CommandResult> = take(commands, "results")?.unwrap_or_default();
-        let results: Vec<_> = results
-            .into_iter()
-            .map(|result| {
-                json!({
-                    "id": result.id, "state": result.state, "finished_at": result.finished_at,
-                    "message": result.message,
-                })
-            })
-            .collect();
-        commands.insert("results".to_owned(), json!(results));
+    if let Some(commands) = member(durable, "commands") {
+        each(commands, "results", |result| {
+            rename(result, &[("finishedAt", "finished_at")]);
+        });
     }
-    Ok(())
 }
 
-fn upgrade_state(state: &mut Document) -> Upgraded {
-    let Some((old_name, mut content)) = std::mem::take(state).into_iter().next() else {
-        return Ok(());
+/// In version 1 a state's name began with a capital letter.
+fn upgrade_state(state: Option<&mut Document>) {
+    let Some(state) = state else { return };
+    let Some((mut name, mut content)) = std::mem::take(state).into_iter().next() else {
+        return;
     };
-    if let Some(content) = content.as_object_mut() {
-        upgrade_state_content(content)?;
-    }
-    let mut name = old_name;
     if let Some(first) = name.get_mut(..1) {
         first.make_ascii_lowercase();
     }
+    if let Some(content) = content.as_object_mut() {
+        rename(content, &[("application", "handover"), ("vigil", "verification")]);
+        if let Some(update) = member(content, "update") {
+            upgrade_release(member(update, "release"));
+            each(update, "blocked", |blocker| {
+                rename(blocker, &[("expiresAt", "expires_at")]);
+            });
+        }
+        if let Some(restore) = member(content, "restore") {
+            rename(restore, &[("application", "handover"), ("vigil", "verification")]);
+            upgrade_release(member(restore, "release"));
+        }
+    }
     state.insert(name, content);
-    Ok(())
 }
 
-fn upgrade_state_content(content: &mut Document) -> Upgraded {
-    rename(content, "application", "handover");
-    rename(content, "vigil", "verification");
-    convert::<status::UpdateError, UpdateError>(content, "error")?;
-    if let Some(last) = content.get_mut("last") {
-        convert_member::<status::UpdateError, UpdateError>(last, "error")?;
+/// The release's members stood among those of the desired app.
+fn upgrade_desired(desired: Option<&mut Document>) {
+    let Some(app) = desired.and_then(|desired| member(desired, "app")) else {
+        return;
+    };
+    let mut release = std::mem::take(app);
+    for (old, new) in [("rolloutId", "rollout"), ("slot", "slot"), ("policy", "policy")] {
+        if let Some(value) = release.remove(old) {
+            app.insert(new.to_owned(), value);
+        }
     }
-    if let Some(update) = content.get_mut("update").and_then(Value::as_object_mut) {
-        convert::<desired::Release, Release>(update, "release")?;
-        convert::<status::UpdateError, UpdateError>(update, "last_error")?;
-        let blocked: Vec<status::Blocker> = take(update, "blocked")?.unwrap_or_default();
-        let blocked: Vec<_> = blocked
-            .into_iter()
-            .map(|blocker| {
-                json!({
-                    "kind": blocker.kind, "holder": blocker.holder, "reason": blocker.reason,
-                    "since": blocker.since, "expires_at": blocker.expires_at,
-                })
-            })
-            .collect();
-        update.insert("blocked".to_owned(), json!(blocked));
+    if let Some(slot) = member(app, "slot") {
+        rename(slot, &[("leaseExpiresAt", "expires_at")]);
     }
-    if let Some(restore) = content.get_mut("restore").and_then(Value::as_object_mut) {
-        rename(restore, "application", "handover");
-        rename(restore, "vigil", "verification");
-        convert::<desired::Release, Release>(restore, "release")?;
-    }
-    Ok(())
+    upgrade_policy(member(app, "policy"));
+    upgrade_release(Some(&mut release));
+    app.insert("release".to_owned(), Value::Object(release));
 }
 
-fn rename(document: &mut Document, from: &str, to: &str) {
-    if let Some(value) = document.remove(from) {
-        document.insert(to.to_owned(), value);
+fn upgrade_release(release: Option<&mut Document>) {
+    let Some(release) = release else { return };
+    rename(release, &[("releaseId", "id")]);
+    let services = member(release, "services");
+    for service in services.into_iter().flat_map(Map::values_mut) {
+        if let Some(service) = service.as_object_mut() {
+            rename(service, &[("sizeBytes", "size_bytes")]);
+        }
     }
 }
 
-/// Takes a member out as what it was written as; `None`: it is missing or `null`.
-fn take<T: DeserializeOwned>(document: &mut Document, member: &str) -> Result<Option<T>, serde_json::Error> {
-    document.remove(member).map_or(Ok(None), serde_json::from_value)
+fn upgrade_policy(policy: Option<&mut Document>) {
+    let Some(policy) = policy else { return };
+    let names = [
+        ("maxDeferSeconds", "max_defer_seconds"),
+        ("maxAttempts", "max_attempts"),
+        ("healthSeconds", "health_seconds"),
+        ("applyTimeoutSeconds", "apply_timeout_seconds"),
+        ("requireLocalApproval", "requires_local_approval"),
+    ];
+    rename(policy, &names);
+    let on_failure = policy.remove("onFailure");
+    let rolls_back = on_failure.is_none_or(|on_failure| on_failure == "rollback");
+    policy.insert("rolls_back".to_owned(), rolls_back.into());
+    each(policy, "windows", |window| {
+        rename(
+            window,
+            &[("durationSeconds", "duration_seconds"), ("timeZone", "time_zone")],
+        );
+    });
 }
 
-/// Replaces a member that was written as `Old` by the same as `New`.
-fn convert<Old: DeserializeOwned, New: Serialize + for<'a> From<&'a Old>>(
-    document: &mut Document,
-    member: &str,
-) -> Upgraded {
-    if let Some(old) = take::<Old>(document, member)? {
-        document.insert(member.to_owned(), serde_json::to_value(New::from(&old))?);
+/// A member that is an object; `None`: it is missing or `null`.
+fn member<'a>(document: &'a mut Document, name: &str) -> Option<&'a mut Document> {
+    document.get_mut(name)?.as_object_mut()
+}
+
+/// Every object in a list.
+fn each(document: &mut Document, list: &str, change: fn(&mut Document)) {
+    let items = document.get_mut(list).and_then(Value::as_array_mut);
+    items
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
+        .for_each(change);
+}
+
+fn rename(document: &mut Document, names: &[(&str, &str)]) {
+    for (old, new) in names {
+        if let Some(value) = document.remove(*old) {
+            document.insert((*new).to_owned(), value);
+        }
     }
-    Ok(())
 }
 
-fn convert_member<Old: DeserializeOwned, New: Serialize + for<'a> From<&'a Old>>(
-    document: &mut Value,
-    member: &str,
-) -> Upgraded {
-    document
-        .as_object_mut()
-        .map_or(Ok(()), |document| convert::<Old, New>(document, member))
+/// Moves a member's value one level down.
+fn nest(document: &mut Document, name: &str, inner: &str) {
+    if let Some(value) = document.remove(name) {
+        let nested = Map::from_iter([(inner.to_owned(), value)]);
+        document.insert(name.to_owned(), Value::Object(nested));
+    }
 }

@@ -50,6 +50,7 @@ pub(crate) struct UpdateError {
     pub(crate) code: ErrorCode,
     pub(crate) message: String,
     /// What was seen: container states, lines of the Supervisor's log.
+    #[serde(default)]
     pub(crate) evidence: Vec<String>,
     /// Device's clock.
     pub(crate) at: Timestamp,
@@ -211,17 +212,6 @@ impl From<&Blocker> for wire::Blocker {
             reason: blocker.reason.clone(),
             since: blocker.since,
             expires_at: blocker.expires_at,
-        }
-    }
-}
-
-impl From<&wire::UpdateError> for UpdateError {
-    fn from(error: &wire::UpdateError) -> Self {
-        Self {
-            code: error.code.clone(),
-            message: error.message.clone(),
-            evidence: error.evidence.clone(),
-            at: error.at,
         }
     }
 }
