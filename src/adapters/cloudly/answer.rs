@@ -1,20 +1,23 @@
-//! An answer of Cloudly, or of whoever answers in its place.
+//! HTTP answers, of Cloudly or of a proxy or captive portal in between.
 
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 
-/// An answer, read to its end.
+/// An answer with its complete body.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
 }
 
-/// Whether the content type says that the body is JSON, a problem or not.
+/// Whether the content type is `application/json` or `application/problem+json`.
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
-    kind.is_some_and(|kind| {
-        kind.eq_ignore_ascii_case("application/json") || kind.eq_ignore_ascii_case("application/problem+json")
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = media_type
+        .and_then(|value| value.split(';').next())
+        .map(str::trim);
+    media_type.is_some_and(|media_type| {
+        media_type.eq_ignore_ascii_case("application/json")
+            || media_type.eq_ignore_ascii_case("application/problem+json")
     })
 }

@@ -1,8 +1,7 @@
-//! What a call that brought no good answer means: one place where errors and statuses become a [`CallFailure`].
+//! Converts errors and statuses of failed calls to [`CallFailure`]s.
 //!
-//! A status that says something about this node (401, 403, 409, 410, 426) counts only with a JSON body: proxies
-//! and captive portals answer with such statuses too, and they are not Cloudly. 429 and 5xx count however they
-//! come, since all they do is make the agent wait.
+//! A status about this node (401, 403, 409, 410, 426) counts only with a JSON body, because proxies and captive portals
+//! answer with such statuses too. 408, 425, 429 and 5xx count with any body, because they only make the agent wait.
 
 use super::answer::{Answer, is_json};
 use crate::adapters::redact::one_line;
@@ -18,12 +17,12 @@ use serde_json::Value;
 use std::error::Error;
 use std::io;
 
-/// A `Retry-After` beyond this is not believed, seconds.
-const ABSURD_SECONDS: u64 = 30 * 24 * 3600;
-/// How much of a problem's text is passed on, characters.
+/// A longer wait is not plausible and is ignored, seconds.
+const PLAUSIBLE_MAX_SECONDS: u64 = 30 * 24 * 3600;
+/// Length limit of text from an answer or an error in a message, characters.
 const TEXT_MAX: usize = 300;
 
-/// A failure without a word of Cloudly's own.
+/// A failure that was not reported by Cloudly.
 pub(super) fn failure(kind: CallFailureKind, message: String) -> CallFailure {
     CallFailure {
         kind,
@@ -34,12 +33,12 @@ pub(super) fn failure(kind: CallFailureKind, message: String) -> CallFailure {
     }
 }
 
-/// It answered something that is no answer.
+/// A failure of an answer that is not valid.
 pub(super) fn garbage(message: String) -> CallFailure {
     failure(CallFailureKind::Garbage, message)
 }
 
-/// The client library's error, in words for people and without the URL.
+/// Converts an error of the HTTP library. The message does not contain the URL.
 #[expect(clippy::needless_pass_by_value, reason = "the error ends here")]
 pub(super) fn unreachable(error: reqwest::Error) -> CallFailure {
     let message = if let Some(tls) = find::<rustls::Error>(&error) {
@@ -56,19 +55,19 @@ pub(super) fn unreachable(error: reqwest::Error) -> CallFailure {
     failure(CallFailureKind::Unreachable, message)
 }
 
-/// An answer other than 2xx.
+/// Converts an answer with a status other than 2xx.
 pub(super) fn refusal(answer: &Answer) -> CallFailure {
     let status = answer.status;
     if status.is_redirection() {
         return garbage(format!(
-            "Cloudly answered with a redirect ({}), which is never followed: set its final URL",
+            "Cloudly answered with a redirect ({}), which is never followed: configure the final URL",
             status.as_u16()
         ));
     }
     let problem = Problem::read(answer);
-    let Some(kind) = kind(status, problem.as_ref()) else {
+    let Some(kind) = failure_kind(status, problem.as_ref()) else {
         return garbage(format!(
-            "{} without a problem in JSON: that was not Cloudly, is there a proxy or a captive portal in between?",
+            "{} without a problem in JSON, so not from Cloudly: is there a proxy or a captive portal in between?",
             status.as_u16()
         ));
     };
@@ -78,7 +77,7 @@ pub(super) fn refusal(answer: &Answer) -> CallFailure {
         message.push_str(": ");
         message.push_str(&text);
     }
-    // The longer of the two satisfies both.
+    // The longer wait satisfies both.
     let retry_after_seconds = retry_after(&answer.headers).max(problem.retry_after_seconds());
     CallFailure {
         kind,
@@ -91,8 +90,8 @@ pub(super) fn refusal(answer: &Answer) -> CallFailure {
     }
 }
 
-/// `None`: the status says something about this node, and it is not Cloudly who says it.
-fn kind(status: StatusCode, problem: Option<&Problem>) -> Option<CallFailureKind> {
+/// `None`: not an answer of Cloudly, e.g. a status about this node without a problem in JSON.
+fn failure_kind(status: StatusCode, problem: Option<&Problem>) -> Option<CallFailureKind> {
     let retryable = problem.is_some_and(|problem| problem.0.get("retryable") == Some(&Value::Bool(true)));
     match status.as_u16() {
         408 | 425 | 429 | 500..=599 => return Some(CallFailureKind::Unavailable),
@@ -111,7 +110,7 @@ fn kind(status: StatusCode, problem: Option<&Problem>) -> Option<CallFailureKind
     })
 }
 
-/// A problem as leniently as possible: one odd member must not make the others unreadable.
+/// The members of a problem. They are read one by one, so that an invalid one does not affect the others.
 #[derive(Default)]
 struct Problem(serde_json::Map<String, Value>);
 
@@ -135,7 +134,7 @@ impl Problem {
     }
 
     fn retry_after_seconds(&self) -> Option<u32> {
-        believable(self.0.get("retryAfterSeconds")?.as_u64()?)
+        plausible(self.0.get("retryAfterSeconds")?.as_u64()?)
     }
 
     fn text(&self) -> Option<String> {
@@ -149,16 +148,16 @@ impl Problem {
     }
 }
 
-/// `Retry-After` in seconds, or as a date, which is measured against the answer's own `Date`: the device's clock
-/// may lie by years.
+/// `Retry-After` in seconds. A date is compared with the answer's own `Date`, because the device's clock may be wrong by
+/// years.
 fn retry_after(headers: &HeaderMap) -> Option<u32> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return believable(value.parse().ok()?);
+        return plausible(value.parse().ok()?);
     }
     let now = http_date(headers.get(DATE)?.to_str().ok()?)?;
     let wait = http_date(value)?.as_second().checked_sub(now.as_second())?;
-    believable(u64::try_from(wait).ok()?)
+    plausible(u64::try_from(wait).ok()?)
 }
 
 fn http_date(text: &str) -> Option<Timestamp> {
@@ -166,8 +165,9 @@ fn http_date(text: &str) -> Option<Timestamp> {
     PARSER.parse_timestamp(text.trim()).ok()
 }
 
-fn believable(seconds: u64) -> Option<u32> {
-    if seconds > ABSURD_SECONDS {
+/// A wait, at most `RETRY_AFTER_CAP_SECONDS`; `None` if it is not plausible.
+fn plausible(seconds: u64) -> Option<u32> {
+    if seconds > PLAUSIBLE_MAX_SECONDS {
         return None;
     }
     Some(u32::try_from(seconds).map_or(RETRY_AFTER_CAP_SECONDS, |s| s.min(RETRY_AFTER_CAP_SECONDS)))
@@ -175,7 +175,7 @@ fn believable(seconds: u64) -> Option<u32> {
 
 fn tls_message(error: &rustls::Error) -> String {
     match error {
-        rustls::Error::InvalidCertificate(why) => match why {
+        rustls::Error::InvalidCertificate(error) => match error {
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 "Cloudly's certificate is not yet valid: is this device's clock behind?".to_owned()
             }
@@ -189,13 +189,13 @@ fn tls_message(error: &rustls::Error) -> String {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 "Cloudly's certificate is for another name than the one in its URL".to_owned()
             }
-            other => format!("Cloudly's certificate is not good: {}", one_line(&other.to_string(), &[], TEXT_MAX)),
+            other => format!("Cloudly's certificate is invalid: {}", one_line(&other.to_string(), &[], TEXT_MAX)),
         },
-        other => format!("no TLS with Cloudly: {}", one_line(&other.to_string(), &[], TEXT_MAX)),
+        other => format!("the TLS handshake with Cloudly failed: {}", one_line(&other.to_string(), &[], TEXT_MAX)),
     }
 }
 
-/// Looks for a cause of type `E`. An `io::Error` hides what it wraps from `source()`, so it is asked itself.
+/// Finds a cause of type `E`. `source()` skips the error that an `io::Error` wraps, so that one is checked explicitly.
 fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -211,14 +211,14 @@ fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
     None
 }
 
-/// The last cause: the one that says something. It knows of addresses, never of the URL.
+/// The message of the last cause, which is the most specific one. It may contain an address, never the URL.
 fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(next) = last.source() {
-        last = next;
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
     }
-    if std::ptr::eq(last, error) {
+    if std::ptr::eq(cause, error) {
         return "no reason given".to_owned();
     }
-    one_line(&last.to_string(), &[], TEXT_MAX)
+    one_line(&cause.to_string(), &[], TEXT_MAX)
 }

@@ -1,8 +1,8 @@
-//! One POST to Cloudly and what came of it.
+//! Single POST requests to Cloudly.
 
 use super::answer::{Answer, is_json};
 use super::call_failure::{self, failure, garbage};
-use super::settings::{ConfigError, Deadlines};
+use super::settings::{ConfigError, Timeouts};
 use super::tls;
 use crate::adapters::redact::one_line;
 use crate::lifecycle::facts::{CallFailure, CallFailureKind};
@@ -18,21 +18,20 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
-/// Longer than the longest usual heartbeat interval, so that a beat finds its connection open.
-const IDLE_CONNECTION: Duration = Duration::from_secs(300);
+/// Longer than usual heartbeat intervals, so that heartbeats share a connection.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// What a registration says it comes from; heartbeats have no such header.
+/// Sent with registrations only: heartbeats save the bytes, because their status contains the version.
 const USER_AGENT_VALUE: HeaderValue =
     HeaderValue::from_static(concat!("baserunner/", env!("CARGO_PKG_VERSION")));
 
-/// A client for one Cloudly.
 pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
 }
 
 impl Client {
-    pub(super) fn new(endpoint: &Endpoint, deadlines: Deadlines) -> Result<Self, ConfigError> {
+    pub(super) fn new(endpoint: &Endpoint, timeouts: Timeouts) -> Result<Self, ConfigError> {
         let base = base(&endpoint.url, endpoint.allow_http)?;
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::config(endpoint.ca_pem.as_deref())?)
@@ -40,25 +39,25 @@ impl Client {
             .no_proxy()
             .referer(false)
             .redirect(redirect::Policy::none())
-            // The machine owns every retry; the library's own would be invisible to it.
+            // Retries are up to the machine.
             .retry(retry::never())
             .pool_max_idle_per_host(1)
-            .pool_idle_timeout(IDLE_CONNECTION)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             .tcp_nodelay(true)
-            // A probe every 15 s, which is the library's default, costs more than the heartbeats themselves.
+            // The library's default of a probe every 15 s would cost more than the heartbeats.
             .tcp_keepalive(None)
-            .connect_timeout(deadlines.connect)
-            .read_timeout(deadlines.progress)
-            .timeout(deadlines.call)
+            .connect_timeout(timeouts.connect)
+            .read_timeout(timeouts.progress)
+            .timeout(timeouts.call)
             .build()
-            .map_err(|why| ConfigError::Client(why.without_url().to_string()))?;
+            .map_err(|error| ConfigError::Client(error.without_url().to_string()))?;
         Ok(Self { http, base })
     }
 
-    /// Posts a JSON body once and reads the answer as `T`.
+    /// Posts a JSON body once and reads the answer as JSON.
     ///
     /// # Errors
-    /// Why there is no such answer; see [`call_failure`].
+    /// See [`call_failure`].
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -72,7 +71,6 @@ impl Client {
             .post(url)
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .body(body);
-        // A heartbeat is paid for by the byte, and its status says which agent sent it.
         request = match token {
             Some(token) => request.header(AUTHORIZATION, bearer(token)?),
             None => request.header(USER_AGENT, USER_AGENT_VALUE),
@@ -84,25 +82,23 @@ impl Client {
         }
         if !is_json(&answer.headers) {
             return Err(garbage(format!(
-                "{} with the content type {}, where JSON belongs: is there a captive portal or a proxy in between?",
+                "{} with the content type {} instead of JSON: is there a captive portal or a proxy in between?",
                 answer.status.as_u16(),
-                shown(&answer.headers, CONTENT_TYPE)
+                quoted(&answer.headers, CONTENT_TYPE)
             )));
         }
-        serde_json::from_slice(&answer.body).map_err(|why| {
-            // serde repeats what it did not expect, and that may be the token.
+        serde_json::from_slice(&answer.body).map_err(|error| {
+            // serde's messages quote unexpected values, which may be a token.
             garbage(format!(
                 "the answer cannot be read: {}",
-                redact(&why.to_string(), &[])
+                redact(&error.to_string(), &[])
             ))
         })
     }
 }
 
-/// Serialises a body.
-///
 /// # Errors
-/// `Garbage`; the wire types cannot fail to serialise, so nobody will see it.
+/// `Garbage`; never, because the wire types can always be serialised.
 pub(super) fn to_json<T: Serialize>(body: &T) -> Result<Vec<u8>, CallFailure> {
     serde_json::to_vec(body).map_err(|_| garbage("the request cannot be written as JSON".to_owned()))
 }
@@ -111,7 +107,7 @@ fn base(url: &str, allow_http: bool) -> Result<Url, ConfigError> {
     let url: Url = url
         .trim()
         .parse()
-        .map_err(|why| ConfigError::Url(format!("{why}")))?;
+        .map_err(|error| ConfigError::Url(format!("{error}")))?;
     match url.scheme() {
         "https" => {}
         "http" if allow_http => {}
@@ -130,15 +126,15 @@ fn bearer(token: &Token) -> Result<HeaderValue, CallFailure> {
     let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_| {
         failure(
             CallFailureKind::NoCredentials,
-            "the stored token cannot stand in a header".to_owned(),
+            "the stored token has characters that a header cannot have".to_owned(),
         )
     })?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// Reads an answer in pieces and stops at the limit. A body in another encoding is not read at all: the agent
-/// asked for none, and a small body may unpack into a large one.
+/// Reads an answer up to the size limit. An encoded body is not read: the agent accepts no encoding, and a small body
+/// may decompress to a large one.
 async fn read(mut response: Response) -> Result<Answer, CallFailure> {
     let status = response.status();
     let headers = std::mem::take(response.headers_mut());
@@ -149,7 +145,7 @@ async fn read(mut response: Response) -> Result<Answer, CallFailure> {
         return Err(garbage(format!(
             "{} in the encoding {}, which was not asked for",
             status.as_u16(),
-            shown(&headers, CONTENT_ENCODING)
+            quoted(&headers, CONTENT_ENCODING)
         )));
     }
     let too_large = || {
@@ -176,8 +172,8 @@ async fn read(mut response: Response) -> Result<Answer, CallFailure> {
     })
 }
 
-/// A header for a message: printable, short, quoted.
-fn shown(headers: &HeaderMap, name: HeaderName) -> String {
+/// The value of a header for a message: quoted, short and printable.
+fn quoted(headers: &HeaderMap, name: HeaderName) -> String {
     let value = headers
         .get(name)
         .map_or("(none)", |value| value.to_str().unwrap_or("(unreadable)"));

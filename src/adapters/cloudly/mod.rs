@@ -1,12 +1,12 @@
 //! Cloudly, over HTTPS (contract §1, §3, §4).
 //!
-//! [`CloudlyPort`] performs `Effect::Register` and `Effect::Heartbeat`, one at a time, and reports each result as
-//! one event. It adds the secrets on the way out and keeps them back on the way in: no event, error or log line
-//! has one. It never retries, follows no redirect, reads no proxy from the environment and reads no answer past
-//! `ANSWER_MAX_BYTES`.
+//! [`CloudlyPort`] performs [`Effect::Register`] and [`Effect::Heartbeat`], one at a time, and reports each result as
+//! one event. It adds secrets to requests and takes them out of answers, so that no event, error or log line contains
+//! one. It never retries, follows no redirect, ignores proxies of the environment and reads at most `ANSWER_MAX_BYTES`
+//! of an answer.
 //!
-//! Traffic is part of the design: one connection is kept open between heartbeats (no TCP keep-alive probes; they
-//! would cost more than the heartbeats), and a request carries only the headers HTTP needs.
+//! To save traffic, heartbeats share one connection without TCP keep-alive probes (which would cost more than the
+//! heartbeats), and a request has only the headers that HTTP needs.
 
 mod answer;
 mod call_failure;
@@ -27,41 +27,40 @@ use baseos_interfaces::limits::{HEARTBEAT_PATH, PROTOCOL_VERSION, REGISTER_PATH}
 use baseos_interfaces::register::{NodeFacts, RegisterAnswer, RegisterRequest};
 use baseos_interfaces::registration::RegistrationId;
 use baseos_interfaces::token::{Token, TokenId, TokenKind, WireSecret};
-use settings::Deadlines;
+use settings::Timeouts;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
-/// What this agent can do, as it says at registration.
+/// The capabilities that a registration reports.
 const CAPABILITIES: [Capability; 3] = [
     Capability::Commands,
     Capability::LocalLocks,
     Capability::DirectTarget,
 ];
 
-/// The port to Cloudly.
 pub struct CloudlyPort {
-    /// `None`: nobody has said where Cloudly is.
+    /// `None`: no endpoint is configured or stored.
     client: Option<http::Client>,
     vault: Arc<dyn Vault>,
 }
 
 impl CloudlyPort {
-    /// Sets up the client; connects to nothing yet. Without an endpoint every call fails and says so.
+    /// Does not connect yet. Without an endpoint every call fails with the name of the missing setting.
     ///
     /// # Errors
-    /// Says which setting is wrong and what would be right.
+    /// When the endpoint is invalid.
     pub fn new(endpoint: Option<&Endpoint>, vault: Arc<dyn Vault>) -> Result<Self, ConfigError> {
-        Self::with_deadlines(endpoint, vault, Deadlines::default())
+        Self::with_timeouts(endpoint, vault, Timeouts::default())
     }
 
-    pub(crate) fn with_deadlines(
+    pub(crate) fn with_timeouts(
         endpoint: Option<&Endpoint>,
         vault: Arc<dyn Vault>,
-        deadlines: Deadlines,
+        timeouts: Timeouts,
     ) -> Result<Self, ConfigError> {
-        let client = endpoint.map(|endpoint| http::Client::new(endpoint, deadlines));
+        let client = endpoint.map(|endpoint| http::Client::new(endpoint, timeouts));
         Ok(Self {
             client: client.transpose()?,
             vault,
@@ -70,16 +69,16 @@ impl CloudlyPort {
 
     fn client(&self) -> Result<&http::Client, CallFailure> {
         self.client.as_ref().ok_or_else(|| {
-            let message = "BASEOS_CLOUDLY_URL is not set, and the state file knows no Cloudly either";
+            let message = "BASEOS_CLOUDLY_URL is not set, and the state file has no URL of Cloudly either";
             call_failure::failure(CallFailureKind::Unreachable, message.to_owned())
         })
     }
 
-    /// Whether Cloudly is there: an empty heartbeat without a token, which it must refuse. Says nothing about this
-    /// node's token and changes nothing.
+    /// Checks whether Cloudly answers, by an empty heartbeat without a token, which it must refuse. The node's own
+    /// token is not checked, and nothing changes.
     ///
     /// # Errors
-    /// Why no Cloudly was reached.
+    /// When Cloudly is not reached.
     pub async fn reach(&self) -> Result<(), CallFailure> {
         let client = self.client()?;
         match client
@@ -94,13 +93,13 @@ impl CloudlyPort {
             {
                 Err(failure)
             }
-            // An answer without a problem's code comes from something else than Cloudly.
+            // An answer without a problem code is not from Cloudly.
             Err(failure) if failure.code.is_none() => Err(failure),
             Ok(_) | Err(_) => Ok(()),
         }
     }
 
-    /// Performs effects until the mailbox closes or nobody takes results any more.
+    /// Performs effects until the mailbox or `events` is closed.
     pub async fn serve(self, mut mailbox: mpsc::Receiver<Effect>, events: mpsc::Sender<Event>) {
         while let Some(effect) = mailbox.recv().await {
             let event = match effect {
@@ -113,7 +112,7 @@ impl CloudlyPort {
                 } => self.register(op, &token, registration_id, *node, labels).await,
                 Effect::Heartbeat { op, heartbeat } => self.heartbeat(op, *heartbeat).await,
                 other => {
-                    error!(effect = other.name(), port = ?other.port(), "this effect is not for the Cloudly port: a bug in the dispatcher");
+                    error!(effect = other.name(), port = ?other.port(), "bug: the Cloudly port received an effect of another port");
                     continue;
                 }
             };
@@ -150,7 +149,7 @@ impl CloudlyPort {
         let client = self.client()?;
         let Some(join_token) = self.vault.join_token(token) else {
             return Err(no_credentials(format!(
-                "the join token {token} is not in the store any more: offer a new one"
+                "the join token {token} is no longer in the store: offer a new one"
             )));
         };
         let request = RegisterRequest {
@@ -163,13 +162,13 @@ impl CloudlyPort {
         };
         let body = http::to_json(&request)?;
         let answer: RegisterAnswer = client.post(REGISTER_PATH, None, body).await?;
-        let node_token = Token::parse(TokenKind::Node, answer.node_token.expose()).map_err(|why| {
-            call_failure::garbage(format!("Cloudly's answer brought no usable node token: {why}"))
+        let node_token = Token::parse(TokenKind::Node, answer.node_token.expose()).map_err(|error| {
+            call_failure::garbage(format!("Cloudly's answer has no valid node token: {error}"))
         })?;
-        // On disk before the machine hears of it: a node that believes to be enrolled must be able to prove it.
+        // Stored before the machine knows of it: an enrolled node must have its token, also after a power cut.
         self.vault
             .store_node_token(&node_token)
-            .map_err(|why| call_failure::failure(CallFailureKind::Unavailable, why.to_string()))?;
+            .map_err(|error| call_failure::failure(CallFailureKind::Unavailable, error.to_string()))?;
         Ok(Registration {
             node_id: answer.node_id,
             approval: answer.approval,
@@ -204,8 +203,8 @@ impl CloudlyPort {
         let answer = client.post(HEARTBEAT_PATH, Some(&token), body).await;
         match &answer {
             Ok(_) => {
-                if let Err(why) = self.vault.token_accepted(token.id()) {
-                    warn!(token = %token.id(), %why, "older node tokens could not be forgotten; the next heartbeat tries again");
+                if let Err(error) = self.vault.token_accepted(token.id()) {
+                    warn!(token = %token.id(), %error, "cannot delete older node tokens; the next heartbeat tries again");
                 }
             }
             Err(failure) if failure.kind == CallFailureKind::Unauthorized => {
@@ -216,18 +215,22 @@ impl CloudlyPort {
         answer
     }
 
-    /// Whether the answer brought a new token and it is on disk now.
+    /// Stores a new node token of the answer; true if there was one and it is on disk.
     fn store_credentials(&self, answer: &HeartbeatAnswer) -> bool {
         let Some(credentials) = &answer.credentials else {
             return false;
         };
         let stored = Token::parse(TokenKind::Node, credentials.node_token.expose())
-            .map_err(|why| why.to_string())
-            .and_then(|token| self.vault.store_next_token(&token).map_err(|why| why.to_string()));
-        if let Err(why) = &stored {
+            .map_err(|error| error.to_string())
+            .and_then(|token| {
+                self.vault
+                    .store_next_token(&token)
+                    .map_err(|error| error.to_string())
+            });
+        if let Err(error) = &stored {
             warn!(
-                why,
-                "Cloudly sent a new node token, which is not used; the present one stays"
+                error,
+                "the new node token from Cloudly is not used; the current one stays in use"
             );
         }
         stored.is_ok()

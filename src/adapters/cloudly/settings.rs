@@ -1,8 +1,8 @@
-//! What can be wrong with the settings for Cloudly, and how long calls may take.
+//! Errors of the settings for Cloudly, and timeouts.
 
 use std::time::Duration;
 
-/// Why the settings cannot be used. Never repeats the URL: it may hold credentials.
+/// Invalid settings. The messages do not contain the URL, which may include credentials.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     #[error("the Cloudly URL cannot be read ({0}): use one like https://cloudly.example")]
@@ -12,7 +12,7 @@ pub enum ConfigError {
     )]
     Scheme(String),
     #[error(
-        "the Cloudly URL holds a user name or a password: leave them out, the node's token is all it needs"
+        "the Cloudly URL contains a user name or a password: leave them out, the node's token is all it needs"
     )]
     Credentials,
     #[error("the Cloudly URL has a query or a fragment: leave out everything from `?` or `#` on")]
@@ -25,18 +25,17 @@ pub enum ConfigError {
     Client(String),
 }
 
-/// How long things may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadlines {
-    /// Until the connection stands, TLS included.
+pub(crate) struct Timeouts {
+    /// Including the TLS handshake.
     pub(crate) connect: Duration,
     /// Between two pieces of an answer.
     pub(crate) progress: Duration,
-    /// The whole call.
+    /// The whole call, from connecting to the end of the answer.
     pub(crate) call: Duration,
 }
 
-impl Default for Deadlines {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),

@@ -1,4 +1,4 @@
-//! The size limit of a heartbeat: one that is too large is cut, so that it always gets through.
+//! The size limit of heartbeats: parts of a larger one are left out.
 
 use super::http::to_json;
 use crate::lifecycle::facts::CallFailure;
@@ -6,23 +6,23 @@ use baseos_interfaces::heartbeat::Heartbeat;
 use baseos_interfaces::limits::HEARTBEAT_MAX_BYTES;
 use tracing::warn;
 
-/// What a command's message is cut to, step by step, bytes.
+/// The lengths that command messages are cut to in turn, bytes.
 const MESSAGE_STEPS: [usize; 4] = [4096, 1024, 256, 0];
 
-/// The body of a heartbeat, at most `HEARTBEAT_MAX_BYTES`.
+/// Serialises a heartbeat to at most `HEARTBEAT_MAX_BYTES`.
 ///
-/// What is too large is given up in this order: events (the older half, again and again), command messages (their
-/// beginnings), the status. Cloudly notices a missing status by its hash and asks again; a device that is silent
-/// because it has too much to say would be taken for dead.
+/// Left out, as far as necessary, are in this order: events (the older half, repeatedly), command messages (from their
+/// beginning), the status. Cloudly notices a missing status by its hash and requests it again. If
+/// the heartbeat were rejected for its size, the device would look offline.
 ///
 /// # Errors
-/// `Garbage` when it cannot be serialised, which its types rule out.
+/// `Garbage`; never, because the types can always be serialised.
 pub(super) fn encode(mut heartbeat: Heartbeat) -> Result<Vec<u8>, CallFailure> {
     let mut body = to_json(&heartbeat)?;
     if body.len() <= HEARTBEAT_MAX_BYTES {
         return Ok(body);
     }
-    let (before, events) = (body.len(), heartbeat.events.len());
+    let (full_size, all_events) = (body.len(), heartbeat.events.len());
     while body.len() > HEARTBEAT_MAX_BYTES && !heartbeat.events.is_empty() {
         heartbeat.events.drain(..heartbeat.events.len().div_ceil(2));
         body = to_json(&heartbeat)?;
@@ -45,17 +45,17 @@ pub(super) fn encode(mut heartbeat: Heartbeat) -> Result<Vec<u8>, CallFailure> {
         body = to_json(&heartbeat)?;
     }
     warn!(
-        before,
+        before = full_size,
         after = body.len(),
         limit = HEARTBEAT_MAX_BYTES,
-        events_dropped = events - heartbeat.events.len(),
+        events_dropped = all_events - heartbeat.events.len(),
         status_kept = heartbeat.status.is_some(),
         "a heartbeat was too large and was cut"
     );
     Ok(body)
 }
 
-/// Keeps the last `keep` bytes or fewer: in a log, the end is what matters.
+/// Keeps at most the last `keep` bytes, because the end of a log is its most relevant part.
 fn keep_end(message: &mut String, keep: usize) {
     if message.len() <= keep {
         return;

@@ -1,4 +1,4 @@
-//! Whom the agent trusts to be Cloudly.
+//! The certificates that are trusted for Cloudly.
 
 use super::settings::ConfigError;
 use rustls::crypto::ring;
@@ -7,34 +7,33 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
 
-/// TLS 1.2 and 1.3 with ring. A custom CA takes the place of the public ones: who names one does not want a
-/// certificate from anybody else to be good.
+/// TLS 1.2 and 1.3 with ring. A configured CA replaces the public ones, so that only its certificates are accepted.
 ///
 /// # Errors
-/// When the CA holds no usable certificate.
+/// When the CA contains no valid certificate.
 pub(super) fn config(ca_pem: Option<&str>) -> Result<ClientConfig, ConfigError> {
     let roots = match ca_pem {
-        Some(pem) => custom(pem)?,
+        Some(pem) => configured_roots(pem)?,
         None => RootCertStore {
             roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
         },
     };
-    // The provider is named here rather than installed for the process: nothing else decides for this client.
+    // The provider is passed explicitly, so that no process-wide default affects this client.
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|why| ConfigError::Client(why.to_string()))?
+        .map_err(|error| ConfigError::Client(error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(config)
 }
 
-fn custom(pem: &str) -> Result<RootCertStore, ConfigError> {
+fn configured_roots(pem: &str) -> Result<RootCertStore, ConfigError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        let certificate = certificate.map_err(|why| ConfigError::Ca(why.to_string()))?;
+        let certificate = certificate.map_err(|error| ConfigError::Ca(error.to_string()))?;
         roots
             .add(certificate)
-            .map_err(|why| ConfigError::Ca(why.to_string()))?;
+            .map_err(|error| ConfigError::Ca(error.to_string()))?;
     }
     if roots.is_empty() {
         return Err(ConfigError::Ca("no certificate in it".to_owned()));

@@ -1,6 +1,7 @@
-//! Each call of the machine as one request (`Inspect`: a few).
+//! Performs each [`SupervisorCall`] as one request (`Inspect` as several).
 
-use super::client::{SupervisorClient, error};
+use super::client::SupervisorClient;
+use super::http::supervisor_error;
 use super::inspect::inspect;
 use super::request::Request;
 use crate::lifecycle::effect::SupervisorCall;
@@ -10,13 +11,11 @@ use crate::lifecycle::supervisor_target::LocalTarget;
 use baseos_interfaces::redact::redact;
 use serde_json::{Value, json};
 
-/// How much of the log is passed on, bytes.
+/// Size limit of a collected log, bytes; its beginning is cut off.
 const LOG_MAX_BYTES: usize = 16 * 1024;
 
-/// Performs a call once.
-///
 /// # Errors
-/// Why it was not done or not accepted.
+/// When the Supervisor cannot be reached or does not accept the call.
 pub(super) async fn perform(
     client: &SupervisorClient,
     call: SupervisorCall,
@@ -30,49 +29,53 @@ pub(super) async fn perform(
         SupervisorCall::ApplyTarget { target, force } => {
             let body = target_body(&target, force)?;
             client
-                .work(Request::post("/v2/local/target-state", body))
+                .execute(Request::post("/v2/local/target-state", body))
                 .await
                 .map(accepted)
         }
         SupervisorCall::TriggerUpdate { force } => {
             let body = json!({ "force": force, "cancel": force });
             client
-                .order(Request::post("/v1/update", body))
+                .submit(Request::post("/v1/update", body))
                 .await
                 .map(accepted)
         }
         SupervisorCall::RestartApp { app_id } => {
             let path = format!("/v2/applications/{app_id}/restart");
             client
-                .work(Request::post(&path, json!({ "force": true })))
+                .execute(Request::post(&path, json!({ "force": true })))
                 .await
                 .map(accepted)
         }
         SupervisorCall::RestartService { app_id, service } => {
             let path = format!("/v2/applications/{app_id}/restart-service");
             client
-                .work(Request::post(&path, json!({ "serviceName": service })))
+                .execute(Request::post(&path, json!({ "serviceName": service })))
                 .await
                 .map(accepted)
         }
         SupervisorCall::Reboot => client
-            .order(Request::post("/v1/reboot", json!({})))
+            .submit(Request::post("/v1/reboot", json!({})))
             .await
             .map(accepted),
         SupervisorCall::CollectLogs { lines } => {
             let body = json!({ "count": lines, "all": true, "follow": false, "format": "short" });
             let request = Request::post("/v2/journal-logs", body);
-            let (tail, cut) = client.tail(request, 2 * LOG_MAX_BYTES).await?;
-            Ok(SupervisorAnswer::Logs(log(&tail, cut, client.secret())))
+            let (tail, truncated) = client.tail(request, 2 * LOG_MAX_BYTES).await?;
+            Ok(SupervisorAnswer::Logs(log_text(
+                &tail,
+                truncated,
+                client.api_key(),
+            )))
         }
     }
 }
 
-/// The target as it travels. `force` stands beside it, and only when it is meant.
+/// The body of a target post. `force` is a member beside the target and absent when false.
 fn target_body(target: &LocalTarget, force: bool) -> Result<Value, SupervisorError> {
-    // An empty body would remove every app on the device, so one that is no object is not sent at all.
+    // An empty body would remove every app on the device, so only an object is sent.
     let Ok(Value::Object(mut body)) = serde_json::to_value(target) else {
-        return Err(error(
+        return Err(supervisor_error(
             SupervisorErrorKind::Refused,
             "the target cannot be written as JSON; nothing was sent".to_owned(),
         ));
@@ -83,15 +86,15 @@ fn target_body(target: &LocalTarget, force: bool) -> Result<Value, SupervisorErr
     Ok(Value::Object(body))
 }
 
-/// The end of a log as text without secrets. A word that was cut off at the beginning goes first: it may be the
-/// end of a token, which nothing would recognise any more.
-fn log(tail: &[u8], cut: bool, key: &str) -> String {
-    let whole = match tail.iter().position(u8::is_ascii_whitespace) {
-        Some(at) if cut => &tail[at..],
-        None if cut => &[],
+/// The end of a log as text without secrets. If the beginning is missing, the first word is dropped too: it may be the
+/// end of a token, which the redaction would not recognise.
+fn log_text(tail: &[u8], truncated: bool, key: &str) -> String {
+    let complete = match tail.iter().position(u8::is_ascii_whitespace) {
+        Some(at) if truncated => &tail[at..],
+        None if truncated => &[],
         _ => tail,
     };
-    let text = String::from_utf8_lossy(whole);
+    let text = String::from_utf8_lossy(complete);
     let text: String = text
         .chars()
         .filter(|c| matches!(c, '\n' | '\t') || !c.is_control())

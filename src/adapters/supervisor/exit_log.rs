@@ -1,10 +1,9 @@
-//! Listening to the Supervisor's log for services that end.
+//! Finds exits of services in the Supervisor's log.
 //!
-//! The state it reports does not show a container that ends again and again under `restart: always`: it stays
-//! `Running`, with the same id (observed). Its log does: `Service exited '<service> <image>'`, then `Restarting
-//! service …`. `GET /v2/local/logs` streams it line by line as JSON, from the moment of attaching on; the lines of
-//! containers come too (`isSystem` is missing or false) and are dropped unread: they are none of the agent's
-//! business, and never logged.
+//! In the state that the Supervisor reports, a container that exits repeatedly under `restart: always` stays `Running`
+//! with the same id (observed). Its log shows the exits: `Service exited '<service> <image>'`, then `Restarting
+//! service …`. `GET /v2/local/logs` streams the log as lines of JSON, beginning at the time of the request. Lines of
+//! containers (`isSystem` missing or false) are ignored and never logged.
 
 use super::client::SupervisorClient;
 use super::lines::Lines;
@@ -22,49 +21,49 @@ use tokio::sync::watch;
 use tokio::time::Interval;
 use tracing::debug;
 
-/// From one try to attach to the next. How a source comes by its facts decides nothing, so this is not the machine's.
-const PAUSE: Duration = Duration::from_secs(2);
-/// Services that are being stopped, remembered at most.
-const STOPPING: usize = 64;
+/// Interval between attempts to open the log. No decision depends on it, so it is no timer of the machine.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
+/// How many services that are being stopped are remembered.
+const STOPPING_MAX: usize = 64;
 
-/// Yields `Event::ServiceExited` for each service whose process ended by itself, while the poll rate is fast; while it
-/// is slow there is no connection. A Supervisor that has no such log (a managed one) or does not answer yields
-/// nothing; it is tried again after a pause. The stream never ends.
+/// Yields [`Event::ServiceExited`] for each service whose process ended by itself, while the poll rate is fast; while
+/// it is slow there is no connection. If the Supervisor has no such log (a managed one) or does not answer, opening it
+/// is retried at intervals. The stream never ends.
 pub fn service_exits(
     client: SupervisorClient,
     poll_rate: watch::Receiver<PollRate>,
 ) -> impl Stream<Item = Event> + Send {
-    listen(client, poll_rate, PAUSE)
+    service_exits_with(client, poll_rate, RETRY_INTERVAL)
 }
 
-pub(super) fn listen(
+pub(super) fn service_exits_with(
     client: SupervisorClient,
     poll_rate: watch::Receiver<PollRate>,
-    pause: Duration,
+    retry_interval: Duration,
 ) -> impl Stream<Item = Event> + Send {
-    let listener = Listener {
+    let reader = LogReader {
         client,
         poll_rate,
-        pause,
+        retry_interval,
         interval: None,
         log: None,
-        logged: false,
+        error_logged: false,
     };
-    stream::unfold(listener, |mut listener| async {
-        let service = listener.next().await;
-        Some((Event::ServiceExited { service }, listener))
+    stream::unfold(reader, |mut reader| async {
+        let service = reader.next().await;
+        Some((Event::ServiceExited { service }, reader))
     })
 }
 
-struct Listener {
+struct LogReader {
     client: SupervisorClient,
     poll_rate: watch::Receiver<PollRate>,
-    pause: Duration,
-    /// Made at the first try, inside the runtime.
+    retry_interval: Duration,
+    /// Created at the first attempt, because it needs the runtime.
     interval: Option<Interval>,
     log: Option<Log>,
-    /// Why there is no log has been logged.
-    logged: bool,
+    /// Whether the error of the last attempt was logged; repeated errors are not.
+    error_logged: bool,
 }
 
 /// The open log.
@@ -74,15 +73,17 @@ struct Log {
     stopping: VecDeque<String>,
 }
 
-enum Chosen {
+/// What the reader has to handle next.
+enum Next {
+    /// The poll rate has changed; false: its sender is gone.
     PollRate(bool),
     Opened(Result<Response, SupervisorError>),
-    /// Whether there is more.
+    /// A piece was read; false: the log has ended.
     Read(bool),
 }
 
-impl Listener {
-    /// The next service that ended.
+impl LogReader {
+    /// The next service that exited by itself.
     async fn next(&mut self) -> String {
         loop {
             if let Some(service) = self.log.as_mut().and_then(Log::exit) {
@@ -98,37 +99,34 @@ impl Listener {
                 }
                 continue;
             }
-            let interval = self.interval.get_or_insert_with(|| every(self.pause));
+            let interval = self.interval.get_or_insert_with(|| every(self.retry_interval));
             let client = &self.client;
-            let work = async {
+            let open_or_read = async {
                 match &mut self.log {
-                    Some(log) => Chosen::Read(log.read().await),
+                    Some(log) => Next::Read(log.read().await),
                     None => {
                         interval.tick().await;
-                        Chosen::Opened(client.open(Request::get("/v2/local/logs")).await)
+                        Next::Opened(client.open(Request::get("/v2/local/logs")).await)
                     }
                 }
             };
-            let chosen = tokio::select! {
+            let next = tokio::select! {
                 biased;
-                set = self.poll_rate.changed() => Chosen::PollRate(set.is_ok()),
-                chosen = work => chosen,
+                changed = self.poll_rate.changed() => Next::PollRate(changed.is_ok()),
+                next = open_or_read => next,
             };
-            match chosen {
-                Chosen::PollRate(true) | Chosen::Read(true) => {}
-                // Nobody sets the poll rate any more: the agent is ending.
-                Chosen::PollRate(false) => return std::future::pending().await,
-                Chosen::Read(false) => self.log = None,
-                Chosen::Opened(Ok(response)) => {
-                    self.logged = false;
+            match next {
+                Next::PollRate(true) | Next::Read(true) => {}
+                // Without a sender of the poll rate the agent is stopping.
+                Next::PollRate(false) => return std::future::pending().await,
+                Next::Read(false) => self.log = None,
+                Next::Opened(Ok(response)) => {
+                    self.error_logged = false;
                     self.log = Some(Log::new(response));
                 }
-                Chosen::Opened(Err(error)) => {
-                    if !std::mem::replace(&mut self.logged, true) {
-                        debug!(
-                            error = error.message,
-                            "the Supervisor's log cannot be listened to"
-                        );
+                Next::Opened(Err(error)) => {
+                    if !std::mem::replace(&mut self.error_logged, true) {
+                        debug!(error = error.message, "cannot open the Supervisor's log");
                     }
                 }
             }
@@ -145,7 +143,7 @@ impl Log {
         }
     }
 
-    /// Reads on; `false`: that was all, or it is no log.
+    /// Reads the next piece; false if the log has ended or consists of no lines.
     async fn read(&mut self) -> bool {
         match self.response.chunk().await {
             Ok(Some(piece)) => self.lines.push(&piece).is_ok(),
@@ -153,11 +151,11 @@ impl Log {
         }
     }
 
-    /// The next service that ended by itself, in what has been read.
+    /// The next service that exited by itself, according to the lines read so far.
     fn exit(&mut self) -> Option<String> {
         while let Some(line) = self.lines.next() {
-            if let Some(SystemLine { what, object }) = system_line(&line)
-                && let Some(service) = self.take_in(&what, object)
+            if let Some(SystemLine { message, object }) = system_line(&line)
+                && let Some(service) = self.process(&message, object)
             {
                 return Some(service);
             }
@@ -165,11 +163,12 @@ impl Log {
         None
     }
 
-    /// An exit between `Killing` and the next `Starting` is the Supervisor's own doing.
-    fn take_in(&mut self, what: &str, object: String) -> Option<String> {
-        match what {
+    /// Returns the service if the line is an exit that the Supervisor did not cause: one outside the time from `Killing
+    /// service` to `Starting service`.
+    fn process(&mut self, message: &str, object: String) -> Option<String> {
+        match message {
             "Killing service" => {
-                self.stopping.truncate(STOPPING - 1);
+                self.stopping.truncate(STOPPING_MAX - 1);
                 self.stopping.push_front(object);
                 None
             }
@@ -185,9 +184,9 @@ impl Log {
     }
 }
 
-/// What the Supervisor says of which object: `Service exited 'main sha256:…'`.
+/// A message of the Supervisor and the object it is about: `Service exited 'main sha256:…'`.
 struct SystemLine {
-    what: String,
+    message: String,
     object: String,
 }
 
@@ -201,9 +200,9 @@ struct Line {
 
 fn system_line(line: &[u8]) -> Option<SystemLine> {
     let line: Line = serde_json::from_slice(line).ok()?;
-    let (what, object) = line.message.strip_suffix('\'')?.split_once(" '")?;
+    let (message, object) = line.message.strip_suffix('\'')?.split_once(" '")?;
     line.is_system.then(|| SystemLine {
-        what: what.to_owned(),
+        message: message.to_owned(),
         object: object.to_owned(),
     })
 }

@@ -1,8 +1,9 @@
-//! A thorough look: the view, and the target the Supervisor works on.
+//! Inspections: the view and the target that the Supervisor works on.
 
-use super::client::{SupervisorClient, error};
+use super::client::SupervisorClient;
+use super::http::supervisor_error;
 use super::request::Request;
-use super::view::{Known, look};
+use super::view::{Cache, read_view};
 use super::wire::{App, TargetState};
 use crate::lifecycle::facts::{Inspection, SupervisorError, SupervisorErrorKind, TargetApp, TargetService};
 use serde_json::Value;
@@ -10,19 +11,19 @@ use std::collections::BTreeMap;
 
 const TARGET: &str = "/v2/local/target-state";
 
-/// Inspects. Nothing is taken from memory: an update is built on what comes of this.
+/// Reads everything anew, without a cache, because the next update is built on the result.
 ///
 /// # Errors
-/// That of the first request that failed; `Garbage` when the target has an app without a numeric id, because
-/// what cannot be named would be removed by the next post.
+/// The error of the first request that failed. `Garbage` if an app of the target has no numeric id: the next post could
+/// not name it and would thereby remove it.
 pub(super) async fn inspect(client: &SupervisorClient) -> Result<Inspection, SupervisorError> {
-    let view = look(client, &mut Known::default()).await?;
+    let view = read_view(client, &mut Cache::default()).await?;
     let target: TargetState = client.read(Request::get(TARGET)).await?;
     let local = target.state.local;
     let mut apps = BTreeMap::new();
     for (id, app) in local.apps {
         let Ok(id) = id.parse() else {
-            return Err(error(
+            return Err(supervisor_error(
                 SupervisorErrorKind::Garbage,
                 format!("GET {TARGET}: an app's id is not a number"),
             ));
@@ -38,7 +39,7 @@ pub(super) async fn inspect(client: &SupervisorClient) -> Result<Inspection, Sup
 }
 
 fn target_app(app: App) -> TargetApp {
-    // One without ids has none to keep: the next post gives it new ones.
+    // A service without ids is left out; the next post gives it new ones.
     let services = app.services.into_iter().filter_map(|service| {
         let target = TargetService {
             service_id: service.service_id?,
@@ -57,7 +58,7 @@ fn target_app(app: App) -> TargetApp {
     }
 }
 
-/// The Supervisor takes strings only; `null` is no setting.
+/// A configuration value as the string that the Supervisor requires; none for `null`.
 fn setting((name, value): (String, Value)) -> Option<(String, String)> {
     match value {
         Value::Null => None,

@@ -1,15 +1,16 @@
 //! The local Supervisor, over HTTP (architecture §4).
 //!
-//! [`SupervisorPort`] performs `Effect::Supervisor` calls and `Effect::SetPollRate`; [`poll`] looks at the Supervisor at
-//! that rate and emits what it sees when it differs; [`service_exits`] reads its log while the rate is fast. All share
-//! a [`SupervisorClient`], which has the API key and never shows it: the key stands in the URL (`?apikey=`), so no URL
-//! reaches an error, an event or a log.
+//! [`SupervisorPort`] performs [`Effect::Supervisor`] and [`Effect::SetPollRate`]; [`poll`] polls the Supervisor at
+//! that rate and yields changed observations; [`service_exits`] reads its log while the rate is fast. All share a
+//! [`SupervisorClient`], which has the API key. The key is a part of each URL (`?apikey=`), so no URL reaches an error,
+//! an event or a log.
 //!
-//! Source of what is sent and understood: observed behaviour of Supervisor 19.0.5.
+//! Requests and answers follow the observed behaviour of Supervisor 19.0.5.
 
 mod call;
 mod client;
 mod exit_log;
+mod http;
 mod inspect;
 mod lines;
 mod poll;
@@ -31,19 +32,19 @@ use std::collections::VecDeque;
 use tokio::sync::{mpsc, watch};
 use tracing::error;
 
-/// The port to the Supervisor.
 pub struct SupervisorPort {
     client: SupervisorClient,
     poll_rate: watch::Sender<PollRate>,
 }
 
 impl SupervisorPort {
-    /// A port whose `Effect::SetPollRate` sets `poll_rate`; the other end of it goes to [`poll`].
+    /// The rates of [`Effect::SetPollRate`] are sent to `poll_rate`; its receivers are for [`poll`] and
+    /// [`service_exits`].
     pub fn new(client: SupervisorClient, poll_rate: watch::Sender<PollRate>) -> Self {
         Self { client, poll_rate }
     }
 
-    /// Performs effects until the mailbox closes (and what was begun is done) or nobody takes results any more.
+    /// Performs effects until the mailbox is closed and all received calls are done, or until `events` is closed.
     ///
     /// Calls run one at a time, in order; a change of the poll rate does not wait for them.
     pub async fn serve(self, mut mailbox: mpsc::Receiver<Effect>, events: mpsc::Sender<Event>) {
@@ -51,20 +52,20 @@ impl SupervisorPort {
         let mut running: Option<BoxFuture<'_, Event>> = None;
         let mut open = true;
         while open || running.is_some() {
-            let chosen = tokio::select! {
-                effect = mailbox.recv(), if open => Chosen::Effect(effect),
-                event = finished(&mut running) => Chosen::Finished(event),
+            let next = tokio::select! {
+                effect = mailbox.recv(), if open => Next::Effect(effect),
+                event = finished(&mut running) => Next::Finished(event),
             };
-            match chosen {
-                Chosen::Effect(None) => open = false,
-                Chosen::Effect(Some(Effect::Supervisor { op, call })) => queue.push_back((op, call)),
-                Chosen::Effect(Some(Effect::SetPollRate { rate })) => {
+            match next {
+                Next::Effect(None) => open = false,
+                Next::Effect(Some(Effect::Supervisor { op, call })) => queue.push_back((op, call)),
+                Next::Effect(Some(Effect::SetPollRate { rate })) => {
                     self.poll_rate.send_replace(rate);
                 }
-                Chosen::Effect(Some(other)) => {
-                    error!(effect = other.name(), port = ?other.port(), "this effect is not for the Supervisor port: a bug in the dispatcher");
+                Next::Effect(Some(other)) => {
+                    error!(effect = other.name(), port = ?other.port(), "bug: the Supervisor port received an effect of another port");
                 }
-                Chosen::Finished(event) => {
+                Next::Finished(event) => {
                     running = None;
                     if events.send(event).await.is_err() {
                         return;
@@ -83,12 +84,13 @@ impl SupervisorPort {
     }
 }
 
-enum Chosen {
+/// What the port has to handle next.
+enum Next {
     Effect(Option<Effect>),
     Finished(Event),
 }
 
-/// The result of the call under way; never, when none is.
+/// Waits for the running call; forever if there is none.
 async fn finished(running: &mut Option<BoxFuture<'_, Event>>) -> Event {
     match running {
         Some(call) => call.await,

@@ -1,7 +1,8 @@
-//! Looking at the Supervisor again and again.
+//! Polls the Supervisor.
 
-use super::client::{SupervisorClient, error};
-use super::view::{Known, look};
+use super::client::SupervisorClient;
+use super::http::supervisor_error;
+use super::view::{Cache, read_view};
 use crate::lifecycle::effect::PollRate;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::{SupervisorError, SupervisorErrorKind, SupervisorView};
@@ -10,10 +11,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
-/// How often it is asked again whether the Supervisor wants a key.
-const DOUBT_MANAGED: Duration = Duration::from_secs(600);
+/// How often it is checked again whether the Supervisor requires a key.
+const MANAGED_CHECK_INTERVAL: Duration = Duration::from_secs(600);
 
-/// From one look to the next, by poll rate.
+/// The interval of each poll rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PollIntervals {
     pub slow: Duration,
@@ -29,9 +30,9 @@ impl Default for PollIntervals {
     }
 }
 
-/// Looks at the Supervisor, at once and then at the rate that was last set, and yields `Event::Observed` whenever
-/// the view, or the kind of the error, differs from what was yielded last. A new rate takes effect at once and
-/// brings a look with it. The stream never ends; without a Supervisor it says so once.
+/// Polls the Supervisor, at once and then at the rate that was last set, and yields [`Event::SupervisorObserved`] when
+/// the view or the kind of error differs from the last one. A new rate takes effect at once, with a poll. The stream
+/// never ends; if no Supervisor is configured, it yields that error once.
 pub fn poll(
     client: SupervisorClient,
     intervals: PollIntervals,
@@ -42,8 +43,8 @@ pub fn poll(
         intervals,
         rate,
         interval: None,
-        doubt: None,
-        known: Known::default(),
+        managed_check: None,
+        cache: Cache::default(),
         last: None,
     };
     stream::unfold(poller, |mut poller| async {
@@ -56,22 +57,24 @@ struct Poller {
     client: SupervisorClient,
     intervals: PollIntervals,
     rate: watch::Receiver<PollRate>,
-    /// Made at the first look, inside the runtime.
+    /// Created at the first poll, because it needs the runtime.
     interval: Option<(PollRate, Interval)>,
-    doubt: Option<Interval>,
-    known: Known,
+    managed_check: Option<Interval>,
+    cache: Cache,
     last: Option<Result<SupervisorView, SupervisorErrorKind>>,
 }
 
-enum Chosen {
-    Look,
+/// What the poller does next.
+enum Next {
+    Poll,
+    /// The rate has changed; false: it will not change any more.
     Rate(bool),
-    Doubt,
+    CheckManaged,
 }
 
 impl Poller {
     async fn next(&mut self) -> Event {
-        let mut rate_is_set = true;
+        let mut rate_can_change = true;
         loop {
             let rate = *self.rate.borrow_and_update();
             if !self.client.is_configured() && self.last.is_some() {
@@ -81,18 +84,20 @@ impl Poller {
                 Some((of, interval)) if *of == rate => interval,
                 other => &mut other.insert((rate, self.intervals.interval(rate))).1,
             };
-            let doubt = self.doubt.get_or_insert_with(|| every(DOUBT_MANAGED));
-            let chosen = tokio::select! {
+            let managed_check = self
+                .managed_check
+                .get_or_insert_with(|| every(MANAGED_CHECK_INTERVAL));
+            let next = tokio::select! {
                 biased;
-                set = self.rate.changed(), if rate_is_set => Chosen::Rate(set.is_ok()),
-                _ = doubt.tick() => Chosen::Doubt,
-                _ = interval.tick() => Chosen::Look,
+                changed = self.rate.changed(), if rate_can_change => Next::Rate(changed.is_ok()),
+                _ = managed_check.tick() => Next::CheckManaged,
+                _ = interval.tick() => Next::Poll,
             };
-            match chosen {
-                Chosen::Rate(still) => rate_is_set = still,
-                Chosen::Doubt => self.known.doubt_managed(),
-                Chosen::Look => {
-                    if let Some(event) = self.look().await {
+            match next {
+                Next::Rate(can_change) => rate_can_change = can_change,
+                Next::CheckManaged => self.cache.forget_managed(),
+                Next::Poll => {
+                    if let Some(event) = self.poll().await {
                         return event;
                     }
                 }
@@ -100,30 +105,30 @@ impl Poller {
         }
     }
 
-    /// What it saw, if that is something else than what it said last.
-    async fn look(&mut self) -> Option<Event> {
-        let seen = self.look_in_time().await;
-        let news = seen.clone().map_err(|error| error.kind);
-        if self.last.as_ref() == Some(&news) {
+    /// The observation as an event, if it differs from the last one.
+    async fn poll(&mut self) -> Option<Event> {
+        let observed = self.observe().await;
+        let current = observed.clone().map_err(|error| error.kind);
+        if self.last.as_ref() == Some(&current) {
             return None;
         }
-        self.last = Some(news);
-        Some(Event::SupervisorObserved(Box::new(seen)))
+        self.last = Some(current);
+        Some(Event::SupervisorObserved(Box::new(observed)))
     }
 
-    /// A look is several requests, each with a deadline; this one is for all of them.
-    async fn look_in_time(&mut self) -> Result<SupervisorView, SupervisorError> {
-        let all = self.client.call_deadline() * 2;
+    /// Reads the view. Each of its requests has a timeout, and all of them together have another one.
+    async fn observe(&mut self) -> Result<SupervisorView, SupervisorError> {
         if !self.client.is_configured() {
-            return look(&self.client, &mut self.known).await;
+            return read_view(&self.client, &mut self.cache).await;
         }
-        match timeout(all, look(&self.client, &mut self.known)).await {
-            Ok(seen) => seen,
+        let limit = self.client.call_timeout() * 2;
+        match timeout(limit, read_view(&self.client, &mut self.cache)).await {
+            Ok(observed) => observed,
             Err(_) => {
-                self.known = Known::default();
-                Err(error(
+                self.cache = Cache::default();
+                Err(supervisor_error(
                     SupervisorErrorKind::Unavailable,
-                    "looking at the Supervisor took too long".to_owned(),
+                    "the poll of the Supervisor took too long".to_owned(),
                 ))
             }
         }
@@ -139,8 +144,8 @@ impl PollIntervals {
     }
 }
 
-/// The first tick comes at once; a late one does not bring the next ones closer. A period of zero, which tokio
-/// does not take, becomes one millisecond.
+/// The first tick comes at once, and a late tick delays the following ones. A period of zero, which tokio rejects,
+/// becomes one millisecond.
 pub(super) fn every(period: Duration) -> Interval {
     let mut interval = interval(period.max(Duration::from_millis(1)));
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,18 +1,16 @@
-//! A request before it gets its URL.
+//! A request without the Supervisor's address and key.
 
 use reqwest::Method;
 use serde_json::Value;
 
-/// Which key a request carries.
+/// The API key that a request carries.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
-    /// The real one.
-    Right,
-    /// One that cannot be right: who accepts it asks for none.
-    Wrong,
+    Valid,
+    /// A Supervisor that accepts an invalid key requires none.
+    Invalid,
 }
 
-/// A request, without its deadline.
 pub(super) struct Request<'a> {
     pub(super) method: Method,
     pub(super) path: &'a str,
@@ -25,7 +23,7 @@ impl<'a> Request<'a> {
         Self {
             method: Method::GET,
             path,
-            key: Key::Right,
+            key: Key::Valid,
             body: None,
         }
     }
@@ -34,17 +32,17 @@ impl<'a> Request<'a> {
         Self {
             method: Method::POST,
             path,
-            key: Key::Right,
+            key: Key::Valid,
             body: Some(body),
         }
     }
 
-    /// How messages name it.
+    /// The request's name in messages: method and path, without the key.
     pub(super) fn name(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
 
-    pub(super) fn with(self, key: Key) -> Self {
+    pub(super) fn with_key(self, key: Key) -> Self {
         Self { key, ..self }
     }
 }

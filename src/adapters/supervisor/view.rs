@@ -1,4 +1,4 @@
-//! One look at the Supervisor, put together from several answers.
+//! The view of the Supervisor, assembled from several answers.
 
 use super::client::SupervisorClient;
 use super::request::{Key, Request};
@@ -9,57 +9,60 @@ use serde::de::IgnoredAny;
 
 const DEVICE: &str = "/v1/device";
 
-/// What need not be asked again at every look.
+/// Facts that rarely change and are not read for every view.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Known {
+pub(super) struct Cache {
     version: Option<String>,
     managed: Option<bool>,
 }
 
-impl Known {
-    /// Asks again at the next look whether the Supervisor wants a key: it changes when a backend is set, and a
-    /// Supervisor restarts then, which may fall between two looks.
-    pub(super) fn doubt_managed(&mut self) {
+impl Cache {
+    /// Makes the next view check again whether the Supervisor requires a key. This changes when a backend is
+    /// configured; the Supervisor then restarts, possibly unnoticed between two views.
+    pub(super) fn forget_managed(&mut self) {
         self.managed = None;
     }
 }
 
-/// Looks once. What is found out for good is kept in `known`; a failure forgets all of it.
+/// Reads the view; fills `cache`, and empties it on an error.
 ///
 /// # Errors
-/// That of the first request that failed.
-pub(super) async fn look(
+/// The error of the first request that failed.
+pub(super) async fn read_view(
     client: &SupervisorClient,
-    known: &mut Known,
+    cache: &mut Cache,
 ) -> Result<SupervisorView, SupervisorError> {
-    let seen = try_look(client, known).await;
-    if seen.is_err() {
-        *known = Known::default();
+    let view = try_read_view(client, cache).await;
+    if view.is_err() {
+        *cache = Cache::default();
     }
-    seen
+    view
 }
 
-async fn try_look(client: &SupervisorClient, known: &mut Known) -> Result<SupervisorView, SupervisorError> {
+async fn try_read_view(
+    client: &SupervisorClient,
+    cache: &mut Cache,
+) -> Result<SupervisorView, SupervisorError> {
     let device: Device = client.read(Request::get(DEVICE)).await?;
     let status: Status = client.read(Request::get("/v2/state/status")).await?;
-    let managed = match known.managed {
+    let managed = match cache.managed {
         Some(managed) => managed,
-        None => asks_for_a_key(client).await?,
+        None => requires_key(client).await?,
     };
-    known.managed = Some(managed);
-    // Most Supervisors say their version with every answer; the others are asked once.
-    let version = match (&device.supervisor_version, &known.version) {
+    cache.managed = Some(managed);
+    // Most Supervisors include their version in this answer; the others are asked for it once.
+    let version = match (&device.supervisor_version, &cache.version) {
         (Some(version), _) | (None, Some(version)) => version.clone(),
         (None, None) => client.read::<Version>(Request::get("/v2/version")).await?.version,
     };
-    known.version = Some(version.clone());
+    cache.version = Some(version.clone());
     Ok(view(&device, status, managed, version))
 }
 
-/// Whether a key that cannot be right is refused.
-async fn asks_for_a_key(client: &SupervisorClient) -> Result<bool, SupervisorError> {
+/// Whether an invalid key is refused.
+async fn requires_key(client: &SupervisorClient) -> Result<bool, SupervisorError> {
     match client
-        .read::<IgnoredAny>(Request::get(DEVICE).with(Key::Wrong))
+        .read::<IgnoredAny>(Request::get(DEVICE).with_key(Key::Invalid))
         .await
     {
         Ok(_) => Ok(false),
@@ -81,8 +84,8 @@ fn view(device: &Device, status: Status, managed: bool, version: String) -> Supe
         download_percent: status.overall_download_progress.map(percent),
         containers: status.containers.into_iter().map(container).collect(),
         update_failed: device.update_failed.unwrap_or(false),
-        ip_addresses: words(device.ip_address.as_deref()),
-        mac_addresses: words(device.mac_address.as_deref()),
+        ip_addresses: split_addresses(device.ip_address.as_deref()),
+        mac_addresses: split_addresses(device.mac_address.as_deref()),
         os: os(device.os_version.as_deref()),
     }
 }
@@ -106,14 +109,14 @@ fn percent(progress: f64) -> u8 {
     progress.clamp(0.0, 100.0) as u8
 }
 
-fn words(text: Option<&str>) -> Vec<String> {
+fn split_addresses(text: Option<&str>) -> Vec<String> {
     text.unwrap_or_default()
         .split_whitespace()
         .map(str::to_owned)
         .collect()
 }
 
-/// `balenaOS 6.5.24`: the last word is the version.
+/// Splits a text like `balenaOS 6.5.24` into name and version.
 fn os(text: Option<&str>) -> OsStatus {
     let text = text.map(str::trim).filter(|text| !text.is_empty());
     let (name, version) = match text.map(|text| text.rsplit_once(' ').ok_or(text)) {

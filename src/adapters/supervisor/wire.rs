@@ -1,11 +1,11 @@
-//! What the Supervisor answers, as leniently as it varies: members may be missing or `null`, unknown ones are
-//! ignored, and a number may be none.
+//! The Supervisor's answers. They vary between versions, so members may be missing or `null`, and unknown ones are
+//! ignored.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// `GET /v1/device`. Its `status` and `download_progress` go stale during an update and are not read.
+/// `GET /v1/device`. Its `status` and `download_progress` are outdated during an update and are not read.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Device {
@@ -26,7 +26,7 @@ pub(super) struct Version {
     pub(super) version: String,
 }
 
-/// `GET /v2/state/status`. Its `images` keep rows of images long gone and are not read.
+/// `GET /v2/state/status`. Its `images` also list images that no longer exist and are not read.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Status {
@@ -38,7 +38,6 @@ pub(super) struct Status {
     pub(super) release: Option<String>,
 }
 
-/// One of its containers.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ContainerStatus {
@@ -49,20 +48,18 @@ pub(super) struct ContainerStatus {
     pub(super) created_at: Option<String>,
 }
 
-/// `GET /v2/local/target-state`. It holds every service's environment, secrets included, so only what is needed
-/// is read and nothing here is ever printed.
+/// `GET /v2/local/target-state`. It contains the environments of the services, including secrets, so only the members
+/// that are needed are read, and its types have no `Debug`.
 #[derive(Deserialize)]
 pub(super) struct TargetState {
     pub(super) state: State,
 }
 
-/// Its envelope.
 #[derive(Deserialize)]
 pub(super) struct State {
     pub(super) local: Local,
 }
 
-/// The target.
 #[derive(Deserialize)]
 pub(super) struct Local {
     #[serde(default)]
@@ -73,7 +70,7 @@ pub(super) struct Local {
     pub(super) apps: BTreeMap<String, App>,
 }
 
-/// One app of the target, in the Supervisor's internal form.
+/// An app of the target, in the Supervisor's internal form.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct App {
@@ -87,7 +84,6 @@ pub(super) struct App {
     pub(super) volumes: Vec<Volume>,
 }
 
-/// One service of it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Service {
@@ -102,7 +98,6 @@ pub(super) struct Service {
     pub(super) image_name: Option<String>,
 }
 
-/// One volume of it.
 #[derive(Deserialize)]
 pub(super) struct Volume {
     pub(super) name: String,
@@ -110,7 +105,7 @@ pub(super) struct Volume {
     pub(super) config: Map<String, Value>,
 }
 
-/// `null` is as good as missing.
+/// Reads `null` as the default, like a missing member.
 fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
     Option::deserialize(from).map(Option::unwrap_or_default)
 }

@@ -1,83 +1,87 @@
-//! Everything a network and a server can do wrong becomes one failure of the right kind.
+//! Failed calls: network faults, invalid answers and refusals.
 
 use super::*;
-use crate::adapters::fake::{Fake, Reply, http, json};
+use crate::adapters::fake::{Reply, http, json};
 use crate::lifecycle::facts::CallFailureKind as Kind;
 use baseos_interfaces::limits::ANSWER_MAX_BYTES;
 
-async fn fails(reply: impl Fn() -> Reply + Send + Sync + 'static) -> CallFailure {
+async fn failure_of(reply: impl Fn() -> Reply + Send + Sync + 'static) -> CallFailure {
     let fake = Fake::start(move |_| reply()).await;
-    let store = Store::enrolled();
-    let failure = failed_heartbeat(format!("http://{}", fake.address), store.clone()).await;
-    assert_eq!(fake.seen().len(), 1, "never a retry");
+    let vault = RecordingVault::enrolled();
+    let failure = failed_heartbeat(url(&fake), vault.clone()).await;
+    assert_eq!(fake.seen().len(), 1, "no retry");
     if failure.kind != Kind::Unauthorized {
-        assert!(store.calls().is_empty(), "{:?}", store.calls());
+        assert!(vault.calls().is_empty(), "{:?}", vault.calls());
     }
     failure
 }
 
-async fn answered(status: &str, headers: &[(&str, &str)], body: &str) -> CallFailure {
+async fn failure_of_answer(status: &str, headers: &[(&str, &str)], body: &str) -> CallFailure {
     let answer = http(status, headers, body);
-    fails(move || Reply::Bytes(answer.clone())).await
+    failure_of(move || Reply::Bytes(answer.clone())).await
 }
 
 #[tokio::test]
-async fn a_network_that_does_not_work_is_unreachable() {
+async fn a_network_fault_is_unreachable() {
     let gone = format!("http://{}", Fake::nobody().await);
-    let refused = failed_heartbeat(gone, Store::enrolled()).await;
+    let refused = failed_heartbeat(gone, RecordingVault::enrolled()).await;
     assert_eq!(refused.kind, Kind::Unreachable);
     assert!(
         refused.message.starts_with("no connection to Cloudly: "),
         "{refused:?}"
     );
-    let reset = failed_heartbeat(format!("http://{}", Fake::resetting().await), Store::enrolled()).await;
+    let reset = failed_heartbeat(
+        format!("http://{}", Fake::resetting().await),
+        RecordingVault::enrolled(),
+    )
+    .await;
     assert_eq!(reset.kind, Kind::Unreachable);
     assert!(reset.message.contains("broke off"), "{reset:?}");
 
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9999\r\n\r\n{";
     for (name, failure) in [
-        ("silence", fails(|| Reply::Silence).await),
-        ("no answer", fails(|| Reply::Cut(Vec::new())).await),
-        ("half a body", fails(move || Reply::Cut(head.into())).await),
+        ("silence", failure_of(|| Reply::Silence).await),
+        ("no answer", failure_of(|| Reply::Cut(Vec::new())).await),
+        ("half a body", failure_of(move || Reply::Cut(head.into())).await),
         (
             "a stalled body",
-            fails(move || Reply::Drip(head.into(), Duration::from_secs(9))).await,
+            failure_of(move || Reply::Drip(head.into(), Duration::from_secs(9))).await,
         ),
         (
             "a body without end",
-            fails(move || Reply::Drip(head.into(), Duration::from_millis(50))).await,
+            failure_of(move || Reply::Drip(head.into(), Duration::from_millis(50))).await,
         ),
     ] {
         assert_eq!(failure.kind, Kind::Unreachable, "{name}: {failure:?}");
         assert!(!failure.message.contains("http://"), "{name}: {failure:?}");
     }
-    assert!(fails(|| Reply::Silence).await.message.contains("in time"));
+    assert!(failure_of(|| Reply::Silence).await.message.contains("in time"));
 }
 
 #[tokio::test]
-async fn an_answer_that_is_none_is_garbage() {
-    let of = |body: &str| json("200 OK", body);
+async fn an_invalid_answer_is_garbage() {
+    let ok = |body: &str| json("200 OK", body);
     let deep = format!(r#"{{"commands":{}"#, "[".repeat(200_000));
-    let odd = r#"{"serverTime":"yesterday","nextHeartbeatSeconds":60}"#;
+    let wrong_type = r#"{"serverTime":"yesterday","nextHeartbeatSeconds":60}"#;
     let portal = http(
         "200 OK",
         &[("content-type", "text/html")],
         "<html>Welcome to our WLAN</html>",
     );
     let gzip = [("content-type", "application/json"), ("content-encoding", "gzip")];
-    for (name, answer, says) in [
-        ("truncated", of(&QUIET[..30]), "cannot be read"),
-        ("empty", of(""), "cannot be read"),
-        ("deep nesting", of(&deep), "cannot be read"),
-        ("wrong type", of(odd), "cannot be read"),
+    for (name, answer, text) in [
+        ("truncated", ok(&EMPTY_ANSWER[..30]), "cannot be read"),
+        ("empty", ok(""), "cannot be read"),
+        ("deep nesting", ok(&deep), "cannot be read"),
+        ("wrong type", ok(wrong_type), "cannot be read"),
         ("captive portal", portal, "captive portal"),
-        ("no content type", http("200 OK", &[], QUIET), "(none)"),
+        ("no content type", http("200 OK", &[], EMPTY_ANSWER), "(none)"),
         (
             "no content",
             b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(),
             "(none)",
         ),
-        ("packed", http("200 OK", &gzip, QUIET), "gzip"),
+        ("compressed", http("200 OK", &gzip, EMPTY_ANSWER), "gzip"),
         (
             "redirect",
             http("307 Temporary Redirect", &[("location", "/elsewhere")], ""),
@@ -89,22 +93,22 @@ async fn an_answer_that_is_none_is_garbage() {
             "redirect",
         ),
     ] {
-        let failure = fails(move || Reply::Bytes(answer.clone())).await;
+        let failure = failure_of(move || Reply::Bytes(answer.clone())).await;
         assert_eq!(failure.kind, Kind::Garbage, "{name}: {failure:?}");
-        assert!(failure.message.contains(says), "{name}: {failure:?}");
+        assert!(failure.message.contains(text), "{name}: {failure:?}");
     }
 }
 
 #[tokio::test]
-async fn reading_stops_at_the_limit() {
+async fn an_answer_is_read_up_to_its_size_limit() {
     let announced = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000000\r\n\r\n";
     let chunked = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
     let mut piece = b"8000\r\n".to_vec();
     piece.extend([b' '; 0x8000]);
     piece.extend(b"\r\n");
     let failures = [
-        fails(move || Reply::Endless(announced.into(), vec![b' '; 1 << 16])).await,
-        fails(move || Reply::Endless(chunked.into(), piece.clone())).await,
+        failure_of(move || Reply::Endless(announced.into(), vec![b' '; 1 << 16])).await,
+        failure_of(move || Reply::Endless(chunked.into(), piece.clone())).await,
     ];
     for failure in failures {
         assert_eq!(failure.kind, Kind::Garbage, "{failure:?}");
@@ -116,7 +120,7 @@ async fn reading_stops_at_the_limit() {
 }
 
 #[tokio::test]
-async fn each_status_has_its_kind() {
+async fn each_status_has_its_failure_kind() {
     let problem = [("content-type", "application/problem+json")];
     let body = r#"{"status":0,"code":"someCode","title":"That was wrong","detail":"do it right","nextHeartbeatSeconds":120}"#;
     for (status, kind) in [
@@ -133,7 +137,7 @@ async fn each_status_has_its_kind() {
         ("500 Internal Server Error", Kind::Unavailable),
         ("503 Service Unavailable", Kind::Unavailable),
     ] {
-        let failure = answered(status, &problem, body).await;
+        let failure = failure_of_answer(status, &problem, body).await;
         assert_eq!(failure.kind, kind, "{status}");
         assert_eq!(failure.code, Some("someCode".into()));
         assert_eq!(failure.next_heartbeat_seconds, Some(120));
@@ -143,12 +147,12 @@ async fn each_status_has_its_kind() {
             format!("Cloudly answered {number}: That was wrong: do it right")
         );
     }
-    let retryable = answered("423 Locked", &problem, r#"{"retryable":true,"code":7}"#).await;
+    let retryable = failure_of_answer("423 Locked", &problem, r#"{"retryable":true,"code":7}"#).await;
     assert_eq!((retryable.kind, retryable.code), (Kind::Unavailable, None));
 }
 
 #[tokio::test]
-async fn a_middlebox_cannot_speak_for_cloudly() {
+async fn a_status_about_the_node_counts_only_with_json() {
     let html = [("content-type", "text/html")];
     for status in [
         "401 Unauthorized",
@@ -158,11 +162,11 @@ async fn a_middlebox_cannot_speak_for_cloudly() {
         "426 Upgrade Required",
         "404 Not Found",
     ] {
-        let failure = answered(status, &html, "<h1>proxy authentication</h1>").await;
+        let failure = failure_of_answer(status, &html, "<h1>proxy authentication</h1>").await;
         assert_eq!(failure.kind, Kind::Garbage, "{status}: {failure:?}");
     }
     let headers = [("content-type", "text/html"), ("retry-after", "17")];
-    let failure = answered("502 Bad Gateway", &headers, "<h1>nginx</h1>").await;
+    let failure = failure_of_answer("502 Bad Gateway", &headers, "<h1>nginx</h1>").await;
     assert_eq!(
         (failure.kind, failure.retry_after_seconds),
         (Kind::Unavailable, Some(17))
@@ -171,25 +175,25 @@ async fn a_middlebox_cannot_speak_for_cloudly() {
 
 #[tokio::test]
 async fn a_refused_token_is_reported_to_the_vault() {
-    let store = Store::enrolled();
+    let vault = RecordingVault::enrolled();
     let answer = http(
         "401 Unauthorized",
         &[("content-type", "application/problem+json")],
         "{}",
     );
     let fake = Fake::start(move |_| Reply::Bytes(answer.clone())).await;
-    let failure = failed_heartbeat(format!("http://{}", fake.address), store.clone()).await;
+    let failure = failed_heartbeat(url(&fake), vault.clone()).await;
     assert_eq!(failure.kind, Kind::Unauthorized);
     assert_eq!(
-        store.calls(),
+        vault.calls(),
         [format!("refused {}", token(TokenKind::Node, 2).id())]
     );
 }
 
 #[tokio::test]
-async fn retry_after_is_believed_within_reason() {
+async fn retry_after_is_used_when_it_is_plausible() {
     let date = "Sun, 22 Nov 2026 22:41:07 GMT";
-    for (retry_after, body, wanted) in [
+    for (retry_after, body, expected) in [
         ("17", "{}", Some(17)),
         ("0", "{}", Some(0)),
         ("86400", "{}", Some(3600)),
@@ -214,9 +218,14 @@ async fn retry_after_is_believed_within_reason() {
             ("date", date),
             ("retry-after", retry_after),
         ];
-        let failure = answered("429 Too Many Requests", &headers, body).await;
-        assert_eq!(failure.retry_after_seconds, wanted, "{retry_after} {body}");
+        let failure = failure_of_answer("429 Too Many Requests", &headers, body).await;
+        assert_eq!(failure.retry_after_seconds, expected, "{retry_after} {body}");
     }
     let undated = [("retry-after", "Sun, 22 Nov 2026 22:43:07 GMT")];
-    assert_eq!(answered("503 Busy", &undated, "").await.retry_after_seconds, None);
+    assert_eq!(
+        failure_of_answer("503 Busy", &undated, "")
+            .await
+            .retry_after_seconds,
+        None
+    );
 }

@@ -1,12 +1,13 @@
-//! Settings that cannot be used are refused with what would be right.
+//! Invalid settings are refused with a message that says what is valid.
 
 use super::*;
 
-fn refused(change: impl FnOnce(&mut Endpoint)) -> String {
+/// The message with which a changed valid endpoint is refused.
+fn refusal(change: impl FnOnce(&mut Endpoint)) -> String {
     let mut endpoint = endpoint("https://cloudly.example");
     endpoint.allow_http = false;
     change(&mut endpoint);
-    match CloudlyPort::new(Some(&endpoint), Arc::<Store>::default()) {
+    match CloudlyPort::new(Some(&endpoint), Arc::new(EmptyVault)) {
         Ok(_) => panic!("accepted"),
         Err(error) => {
             assert!(!format!("{error:?}").contains("s3cret"));
@@ -16,7 +17,7 @@ fn refused(change: impl FnOnce(&mut Endpoint)) -> String {
 }
 
 #[test]
-fn a_url_is_https_and_nothing_but_an_address() {
+fn refuses_a_url_that_is_not_https_or_is_more_than_an_address() {
     let urls = [
         ("http://cloudly.example", "BASEOS_ALLOW_HTTP"),
         ("ftp://cloudly.example", "use https"),
@@ -28,37 +29,37 @@ fn a_url_is_https_and_nothing_but_an_address() {
         ("https://cloudly.example/?token=s3cret", "query"),
         ("https://cloudly.example/#s3cret", "fragment"),
     ];
-    for (url, says) in urls {
-        let error = refused(|endpoint| url.clone_into(&mut endpoint.url));
-        assert!(error.contains(says), "{url}: {error}");
+    for (url, text) in urls {
+        let error = refusal(|endpoint| url.clone_into(&mut endpoint.url));
+        assert!(error.contains(text), "{url}: {error}");
         assert!(!error.contains("s3cret"), "{error}");
     }
 }
 
 #[test]
-fn a_ca_is_a_certificate() {
+fn refuses_a_ca_that_is_not_a_certificate() {
     for pem in [
         "",
-        "rubbish",
+        "not PEM",
         "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
     ] {
-        let error = refused(|endpoint| endpoint.ca_pem = Some(pem.into()));
+        let error = refusal(|endpoint| endpoint.ca_pem = Some(pem.into()));
         assert!(error.contains("BEGIN CERTIFICATE"), "{error}");
     }
 }
 
 #[test]
-fn the_public_authorities_are_compiled_in() {
+fn an_endpoint_without_a_ca_is_accepted() {
     let endpoint = Endpoint {
         allow_http: false,
         ..endpoint("https://cloudly.example/base/")
     };
-    assert!(CloudlyPort::new(Some(&endpoint), Arc::<Store>::default()).is_ok());
+    assert!(CloudlyPort::new(Some(&endpoint), Arc::new(EmptyVault)).is_ok());
 }
 
 #[tokio::test]
-async fn without_an_endpoint_every_call_fails_and_says_which_setting_is_missing() {
-    let port = CloudlyPort::new(None, Store::enrolled()).unwrap();
+async fn without_an_endpoint_every_call_fails_with_the_missing_setting() {
+    let port = CloudlyPort::new(None, RecordingVault::enrolled()).unwrap();
     for event in perform(port, vec![register(1), heartbeat(2)]).await {
         let (Event::RegisterFailed { failure, .. } | Event::HeartbeatFailed { failure, .. }) = event else {
             panic!("{event:?}");

@@ -1,7 +1,7 @@
-//! Whom the port takes for Cloudly.
+//! The certificates that the port accepts.
 
 use super::*;
-use crate::adapters::fake::{Fake, Reply, json};
+use crate::adapters::fake::{Reply, json};
 use crate::lifecycle::facts::CallFailureKind;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
@@ -21,6 +21,7 @@ fn certificate(name: &str) -> CertificateParams {
     CertificateParams::new(vec![name.to_owned()]).unwrap()
 }
 
+/// A Cloudly with a certificate of `ca`.
 async fn cloudly(ca: &Authority, params: CertificateParams) -> Fake {
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, ca).unwrap();
@@ -32,27 +33,31 @@ async fn cloudly(ca: &Authority, params: CertificateParams) -> Fake {
         .with_single_cert(vec![certificate.der().clone()], key.into())
         .unwrap();
     Fake::listen(Some(TlsAcceptor::from(Arc::new(config))), |_| {
-        Reply::Bytes(json("200 OK", QUIET))
+        Reply::Bytes(json("200 OK", EMPTY_ANSWER))
     })
     .await
 }
 
-async fn outcome(fake: &Fake, ca: Option<&Authority>) -> Event {
+/// The result of a heartbeat when `ca` is configured.
+async fn heartbeat_result(fake: &Fake, ca: Option<&Authority>) -> Event {
     let endpoint = Endpoint {
         ca_pem: ca.map(|ca| ca.pem()),
         allow_http: false,
         ..endpoint(format!("https://{}", fake.address))
     };
-    let deadlines = Deadlines::default();
-    let port = CloudlyPort::with_deadlines(Some(&endpoint), Store::enrolled(), deadlines).unwrap();
+    let port = CloudlyPort::new(Some(&endpoint), RecordingVault::enrolled()).unwrap();
     perform(port, vec![heartbeat(1)]).await.pop().unwrap()
 }
 
+/// The message of a heartbeat that fails before the token is sent.
 async fn refusal(fake: &Fake, ca: Option<&Authority>) -> String {
-    match outcome(fake, ca).await {
+    match heartbeat_result(fake, ca).await {
         Event::HeartbeatFailed { failure, .. } => {
             assert_eq!(failure.kind, CallFailureKind::Unreachable);
-            assert!(fake.seen().is_empty(), "no token before the certificate is good");
+            assert!(
+                fake.seen().is_empty(),
+                "no request before the certificate is verified"
+            );
             failure.message
         }
         other => panic!("{other:?}"),
@@ -60,38 +65,29 @@ async fn refusal(fake: &Fake, ca: Option<&Authority>) -> String {
 }
 
 #[tokio::test]
-async fn only_the_configured_authority_is_trusted() {
-    let (ours, other) = (authority(), authority());
-    let fake = cloudly(&ours, certificate("127.0.0.1")).await;
+async fn only_certificates_of_the_configured_authority_are_accepted() {
+    let (configured, other) = (authority(), authority());
+    let fake = cloudly(&configured, certificate("127.0.0.1")).await;
     for wrong in [Some(&other), None] {
         let message = refusal(&fake, wrong).await;
         assert!(message.contains("BASEOS_CLOUDLY_CA"), "{message}");
     }
     assert!(matches!(
-        outcome(&fake, Some(&ours)).await,
+        heartbeat_result(&fake, Some(&configured)).await,
         Event::HeartbeatAnswered { .. }
     ));
 }
 
 #[tokio::test]
-async fn a_certificate_out_of_its_time_points_at_the_clock() {
+async fn a_certificate_outside_its_validity_is_refused_with_a_hint_at_the_clock() {
     let ca = authority();
-    let mut old = certificate("127.0.0.1");
-    old.not_before = date_time_ymd(2001, 1, 1);
-    old.not_after = date_time_ymd(2002, 1, 1);
-    let message = refusal(&cloudly(&ca, old).await, Some(&ca)).await;
-    assert!(
-        message.contains("expired") && message.contains("clock"),
-        "{message}"
-    );
-    let mut young = certificate("127.0.0.1");
-    young.not_before = date_time_ymd(2999, 1, 1);
-    young.not_after = date_time_ymd(3000, 1, 1);
-    let message = refusal(&cloudly(&ca, young).await, Some(&ca)).await;
-    assert!(
-        message.contains("not yet valid") && message.contains("clock"),
-        "{message}"
-    );
+    for (first_year, last_year, text) in [(2001, 2002, "expired"), (2999, 3000, "not yet valid")] {
+        let mut params = certificate("127.0.0.1");
+        params.not_before = date_time_ymd(first_year, 1, 1);
+        params.not_after = date_time_ymd(last_year, 1, 1);
+        let message = refusal(&cloudly(&ca, params).await, Some(&ca)).await;
+        assert!(message.contains(text) && message.contains("clock"), "{message}");
+    }
 }
 
 #[tokio::test]
@@ -103,16 +99,13 @@ async fn a_certificate_for_another_name_is_refused() {
 }
 
 #[tokio::test]
-async fn a_server_that_speaks_no_tls_is_unreachable() {
-    let fake = Fake::start(|_| Reply::Bytes(json("200 OK", QUIET))).await;
-    let ca = authority();
-    let plain = Fake::resetting().await;
-    drop(fake);
+async fn a_server_that_resets_connections_is_unreachable_over_https() {
     let endpoint = Endpoint {
-        ca_pem: Some(ca.pem()),
-        ..endpoint(format!("https://{plain}"))
+        ca_pem: Some(authority().pem()),
+        ..endpoint(format!("https://{}", Fake::resetting().await))
     };
-    let port = CloudlyPort::with_deadlines(Some(&endpoint), Store::enrolled(), short()).unwrap();
+    let port =
+        CloudlyPort::with_timeouts(Some(&endpoint), RecordingVault::enrolled(), short_timeouts()).unwrap();
     let event = perform(port, vec![heartbeat(1)]).await.pop().unwrap();
     assert!(
         matches!(event, Event::HeartbeatFailed { failure, .. } if failure.kind == CallFailureKind::Unreachable)

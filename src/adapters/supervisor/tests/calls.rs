@@ -1,4 +1,4 @@
-//! What each call sends, and what its answer becomes.
+//! The request of each call, and the result of its answer.
 
 use super::*;
 use crate::lifecycle::facts::SupervisorErrorKind as Kind;
@@ -21,26 +21,28 @@ fn target() -> Box<LocalTarget> {
     Box::new(plan(&mut TargetRecord::default(), &(&release).into(), "baserunner").unwrap())
 }
 
-/// Lets the port make one call and shows what was sent.
-async fn sent(made: SupervisorCall, answer: Vec<u8>) -> (Seen, Result<SupervisorAnswer, SupervisorError>) {
+/// Lets the port perform one call; returns its request and its result.
+async fn perform_one(
+    supervisor_call: SupervisorCall,
+    answer: Vec<u8>,
+) -> (Seen, Result<SupervisorAnswer, SupervisorError>) {
     let fake = Fake::start(move |_| Reply::Bytes(answer.clone())).await;
-    let answer = call(client(fake.address), made).await;
-    let mut seen = fake.seen();
-    assert_eq!(seen.len(), 1, "once, whatever comes of it");
-    (seen.remove(0), answer)
+    let result = call(client(fake.address), supervisor_call).await;
+    let mut requests = fake.seen();
+    assert_eq!(requests.len(), 1, "no retry");
+    (requests.remove(0), result)
 }
 
 #[tokio::test]
 async fn each_call_is_one_request() {
     let ok = || http("200 OK", &[("content-type", "text/html")], "OK");
-    let force = target();
-    let whole = serde_json::to_value(&*force).unwrap();
+    let target_json = serde_json::to_value(&*target()).unwrap();
     let with_force = |mut value: Value| {
         value["force"] = true.into();
         value
     };
     let service = "main".to_owned();
-    for (made, answer, path, wanted) in [
+    for (supervisor_call, answer, path, expected) in [
         (
             SupervisorCall::ApplyTarget {
                 target: target(),
@@ -48,16 +50,16 @@ async fn each_call_is_one_request() {
             },
             json("200 OK", r#"{"status":"success","message":"OK"}"#),
             "/v2/local/target-state",
-            whole.clone(),
+            target_json.clone(),
         ),
         (
             SupervisorCall::ApplyTarget {
-                target: force,
+                target: target(),
                 force: true,
             },
             ok(),
             "/v2/local/target-state",
-            with_force(whole),
+            with_force(target_json),
         ),
         (
             SupervisorCall::TriggerUpdate { force: false },
@@ -90,21 +92,21 @@ async fn each_call_is_one_request() {
             body!({}),
         ),
     ] {
-        let name = format!("{made:?}");
-        let (seen, answer) = sent(made, answer).await;
-        assert_eq!(answer, Ok(SupervisorAnswer::Accepted), "{name}");
-        assert_eq!(seen.line(), format!("POST {path}?apikey={KEY} HTTP/1.1"));
-        assert_eq!(seen.json(), wanted, "{name}");
-        assert!(seen.head.contains("content-type: application/json"));
+        let name = format!("{supervisor_call:?}");
+        let (request, result) = perform_one(supervisor_call, answer).await;
+        assert_eq!(result, Ok(SupervisorAnswer::Accepted), "{name}");
+        assert_eq!(request.line(), format!("POST {path}?apikey={KEY} HTTP/1.1"));
+        assert_eq!(request.json(), expected, "{name}");
+        assert!(request.head.contains("content-type: application/json"));
     }
 }
 
 #[tokio::test]
-async fn refusals_have_their_kind_and_the_supervisors_words() {
+async fn an_error_status_becomes_an_error_with_its_kind_and_the_supervisors_text() {
     let lock = "Lockfile exists for { appId: 4242, service: main }";
     let html = [("content-type", "text/html; charset=utf-8")];
     let long = format!("Invalid target state.\\n{}", "x".repeat(5000));
-    for (answer, kind, says) in [
+    for (answer, kind, text) in [
         (
             http("401 Unauthorized", &html, "Unauthorized"),
             Kind::Unauthorized,
@@ -157,28 +159,28 @@ async fn refusals_have_their_kind_and_the_supervisors_words() {
             "answered 302",
         ),
     ] {
-        let (_, answer) = sent(SupervisorCall::Reboot, answer).await;
-        let error = answer.unwrap_err();
+        let (_, result) = perform_one(SupervisorCall::Reboot, answer).await;
+        let error = result.unwrap_err();
         assert_eq!(error.kind, kind, "{error:?}");
         assert!(error.message.starts_with("POST /v1/reboot: "), "{error:?}");
-        assert!(error.message.contains(says), "{error:?}");
+        assert!(error.message.contains(text), "{error:?}");
         assert!(error.message.chars().count() < 400, "{error:?}");
     }
 }
 
 async fn logs(text: impl Into<Vec<u8>>) -> String {
     let answer = http("200 OK", &[], text.into());
-    let (seen, answer) = sent(SupervisorCall::CollectLogs { lines: 200 }, answer).await;
-    assert!(seen.line().starts_with("POST /v2/journal-logs?"));
-    assert_eq!(seen.json()["count"], 200);
-    match answer {
+    let (request, result) = perform_one(SupervisorCall::CollectLogs { lines: 200 }, answer).await;
+    assert!(request.line().starts_with("POST /v2/journal-logs?"));
+    assert_eq!(request.json()["count"], 200);
+    match result {
         Ok(SupervisorAnswer::Logs(text)) => text,
         other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
-async fn logs_are_short_text_without_secrets() {
+async fn collected_logs_are_limited_and_redacted() {
     assert_eq!(logs("").await, "");
     let text = format!("one\r\n\u{1b}[31mtwo\ttoken szn_abcdefghij_123 key {KEY} GET /?apikey=zzz\n");
     assert_eq!(
@@ -194,11 +196,43 @@ async fn logs_are_short_text_without_secrets() {
         end.len()
     );
     assert!(end.ends_with("line 199999 äöü\n"));
-    // Wherever the text is cut, half a token is no more to be seen than a whole one.
+    // No part of a token remains where the text is cut.
     let token = "szn_0123456789_SECRETsecretSECRETsecretSECRETsecretSECRETsec012345 ";
     let tokens = logs(format!("x{}", token.repeat(5000))).await;
     assert!(
         !tokens.contains("SECRET") && !tokens.contains("secret"),
         "{tokens}"
     );
+}
+
+#[tokio::test]
+async fn calls_run_in_order_and_a_poll_rate_does_not_wait_for_them() {
+    let fake = Fake::start(|_| Reply::Silence).await;
+    let (rate_sender, mut rate) = watch::channel(PollRate::Slow);
+    let (mailbox, effects) = mpsc::channel(8);
+    let (events_sender, mut events) = mpsc::channel(8);
+    let port = SupervisorPort::new(client(fake.address), rate_sender);
+    let serving = tokio::spawn(port.serve(effects, events_sender));
+    let reboot = |op| Effect::Supervisor {
+        op: OpId(op),
+        call: SupervisorCall::Reboot,
+    };
+    for effect in [
+        reboot(1),
+        reboot(2),
+        Effect::SetPollRate { rate: PollRate::Fast },
+        Effect::Stop,
+    ] {
+        mailbox.send(effect).await.unwrap();
+    }
+    drop(mailbox);
+    rate.changed().await.unwrap();
+    assert_eq!(*rate.borrow(), PollRate::Fast);
+    assert!(events.try_recv().is_err(), "the first call is still running");
+    for op in [1, 2] {
+        let event = events.recv().await.unwrap();
+        assert_eq!(event.op(), Some(OpId(op)), "in order");
+    }
+    serving.await.unwrap();
+    assert!(events.recv().await.is_none());
 }

@@ -1,18 +1,18 @@
-//! The Supervisor's log: what counts as an exit, and that listening outlives everything.
+//! The exits found in the Supervisor's log, and the reopening of the log after an end or an error.
 
-use super::super::exit_log::listen;
 use super::*;
 use crate::adapters::fake::Log;
-use futures_util::{FutureExt as _, StreamExt as _};
+use crate::adapters::supervisor::exit_log::service_exits_with;
+use futures_util::FutureExt as _;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Short: what is tested is that there is another try.
-const PAUSE: Duration = Duration::from_millis(5);
+const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\n\r\n";
 const IMAGE: &str = "sha256:97986a099b36a09055b41fd89ed9983e11f6cbdbf8798a8c61ac4b7631b304f3";
 
+/// A line of the Supervisor itself.
 fn system(message: &str) -> String {
     format!("{{\"message\":\"{message}\",\"isSystem\":true,\"timestamp\":1795388532935}}\n")
 }
@@ -27,12 +27,12 @@ fn event(service: &str) -> Option<Event> {
     })
 }
 
-/// All that is heard in one log, which ends with an exit of `end`.
-async fn heard(log: String) -> Vec<String> {
+/// The exits found in a log, to which an exit of `end` is appended.
+async fn exits_in(log: String) -> Vec<String> {
     let answer = format!("{HEAD}{log}{}", exited("end"));
     let fake = Fake::start(move |_| Reply::Cut(answer.clone().into())).await;
-    let (_set, rate) = watch::channel(PollRate::Fast);
-    let mut stream = pin!(listen(client(fake.address), rate, PAUSE));
+    let (_rate_sender, rate) = watch::channel(PollRate::Fast);
+    let mut stream = pin!(service_exits_with(client(fake.address), rate, RETRY_INTERVAL));
     let mut all = Vec::new();
     loop {
         match stream.next().await {
@@ -46,7 +46,7 @@ async fn heard(log: String) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_crash_loop_is_heard_exit_by_exit() {
+async fn each_exit_of_a_crash_loop_is_reported() {
     let again = system(&format!("Restarting service 'onebox {IMAGE}'"));
     let log = [
         system("Streaming logs"),
@@ -55,30 +55,30 @@ async fn a_crash_loop_is_heard_exit_by_exit() {
         exited("onebox"),
     ]
     .concat();
-    assert_eq!(heard(log).await, ["onebox", "onebox"]);
+    assert_eq!(exits_in(log).await, ["onebox", "onebox"]);
 }
 
 #[tokio::test]
-async fn what_the_supervisor_stops_itself_is_no_exit() {
+async fn an_exit_caused_by_the_supervisor_is_not_reported() {
     let about = |what: &str| system(&format!("{what} service 'main {IMAGE}'"));
     let stopped = [about("Killing"), exited("main"), about("Killed"), exited("other")].concat();
-    assert_eq!(heard(stopped.clone()).await, ["other"]);
+    assert_eq!(exits_in(stopped.clone()).await, ["other"]);
     let log = [stopped, about("Starting"), about("Started"), exited("main")].concat();
-    assert_eq!(heard(log).await, ["other", "main"]);
+    assert_eq!(exits_in(log).await, ["other", "main"]);
 }
 
 #[tokio::test]
-async fn containers_and_junk_are_passed_over() {
+async fn lines_of_containers_and_invalid_lines_are_ignored() {
     let container = exited("main").replace("true", "false");
     let no_flag = format!("{{\"message\":\"Service exited 'main {IMAGE}'\",\"serviceId\":1}}\n");
     let long = format!("{{\"message\":\"{}\",\"isSystem\":true}}\n", "x".repeat(100_000));
-    let junk = "\n}{\n\u{0}\n[1]\n{\"message\":7,\"isSystem\":true}\nService exited 'main x'\n".to_owned();
-    let log = [container, no_flag, long, junk, exited("onebox")].concat();
-    assert_eq!(heard(log).await, ["onebox"]);
+    let invalid = "\n}{\n\u{0}\n[1]\n{\"message\":7,\"isSystem\":true}\nService exited 'main x'\n".to_owned();
+    let log = [container, no_flag, long, invalid, exited("onebox")].concat();
+    assert_eq!(exits_in(log).await, ["onebox"]);
 }
 
 #[tokio::test]
-async fn it_attaches_again_after_every_kind_of_end() {
+async fn the_log_is_opened_again_after_each_kind_of_end_and_error() {
     let count = Arc::new(AtomicUsize::new(0));
     let log = Log::capture();
     let counted = count.clone();
@@ -91,8 +91,8 @@ async fn it_attaches_again_after_every_kind_of_end() {
         _ => Reply::Bytes(format!("{HEAD}{}", exited("second")).into()),
     })
     .await;
-    let (_set, rate) = watch::channel(PollRate::Fast);
-    let mut stream = pin!(listen(client(fake.address), rate, PAUSE));
+    let (_rate_sender, rate) = watch::channel(PollRate::Fast);
+    let mut stream = pin!(service_exits_with(client(fake.address), rate, RETRY_INTERVAL));
     assert_eq!(stream.next().await, event("first"));
     assert_eq!(stream.next().await, event("second"));
     assert_eq!(count.load(Ordering::SeqCst), 6);
@@ -103,16 +103,16 @@ async fn it_attaches_again_after_every_kind_of_end() {
 #[tokio::test]
 async fn there_is_no_connection_while_the_poll_rate_is_slow() {
     let fake = Fake::start(|_| Reply::Bytes(format!("{HEAD}{}", exited("onebox")).into())).await;
-    let (set, rate) = watch::channel(PollRate::Slow);
-    let mut stream = pin!(listen(client(fake.address), rate, PAUSE));
+    let (rate_sender, rate) = watch::channel(PollRate::Slow);
+    let mut stream = pin!(service_exits_with(client(fake.address), rate, RETRY_INTERVAL));
     assert!(stream.next().now_or_never().is_none());
     assert_eq!(fake.connections(), 0);
-    set.send_replace(PollRate::Fast);
+    rate_sender.send_replace(PollRate::Fast);
     assert_eq!(stream.next().await, event("onebox"));
-    set.send_replace(PollRate::Slow);
+    rate_sender.send_replace(PollRate::Slow);
     assert!(stream.next().now_or_never().is_none());
-    set.send_replace(PollRate::Fast);
-    // The connection of before was closed: this is another.
+    rate_sender.send_replace(PollRate::Fast);
+    // The earlier connection was closed.
     assert_eq!(stream.next().await, event("onebox"));
     assert_eq!(fake.connections(), 2);
 }

@@ -1,14 +1,13 @@
-//! A Supervisor that does not behave, and a key that is never shown.
+//! Faults of the network and the Supervisor, the redaction of the key, and invalid settings.
 
-use super::super::poll::{PollIntervals, poll};
-use super::super::settings::ConfigError;
 use super::*;
 use crate::adapters::fake::Log;
+use crate::adapters::supervisor::settings::ConfigError;
 use crate::lifecycle::facts::SupervisorErrorKind as Kind;
-use futures_util::StreamExt as _;
 use std::pin::pin;
 
-async fn inspected(reply: impl Fn() -> Reply + Send + Sync + 'static) -> SupervisorError {
+/// The error of an inspection of a Supervisor that answers so.
+async fn inspection_error(reply: impl Fn() -> Reply + Send + Sync + 'static) -> SupervisorError {
     let fake = Fake::start(move |_| reply()).await;
     call(client(fake.address), SupervisorCall::Inspect)
         .await
@@ -16,42 +15,46 @@ async fn inspected(reply: impl Fn() -> Reply + Send + Sync + 'static) -> Supervi
 }
 
 #[tokio::test]
-async fn faults_become_errors_in_time() {
+async fn each_fault_becomes_an_error_of_its_kind_within_the_timeout() {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
     let short = format!("{head}content-length: 999\r\n\r\n{{");
     let large = format!("{head}content-length: 100000000\r\n\r\n");
     let deep = json("200 OK", format!(r#"{{"x":{}"#, "[".repeat(200_000)));
     let (stalled, slow) = (short.clone(), short.clone());
     for (name, error, kind) in [
-        ("silence", inspected(|| Reply::Silence).await, Kind::Unavailable),
+        (
+            "silence",
+            inspection_error(|| Reply::Silence).await,
+            Kind::Unavailable,
+        ),
         (
             "cut",
-            inspected(move || Reply::Cut(short.clone().into())).await,
+            inspection_error(move || Reply::Cut(short.clone().into())).await,
             Kind::Unavailable,
         ),
         (
             "stalled",
-            inspected(move || Reply::Drip(stalled.clone().into(), Duration::from_secs(9))).await,
+            inspection_error(move || Reply::Drip(stalled.clone().into(), Duration::from_secs(9))).await,
             Kind::Unavailable,
         ),
         (
             "slow",
-            inspected(move || Reply::Drip(slow.clone().into(), Duration::from_millis(20))).await,
+            inspection_error(move || Reply::Drip(slow.clone().into(), Duration::from_millis(20))).await,
             Kind::Unavailable,
         ),
         (
             "large",
-            inspected(move || Reply::Endless(large.clone().into(), vec![b' '; 1 << 16])).await,
+            inspection_error(move || Reply::Endless(large.clone().into(), vec![b' '; 1 << 16])).await,
             Kind::Garbage,
         ),
         (
             "deep",
-            inspected(move || Reply::Bytes(deep.clone())).await,
+            inspection_error(move || Reply::Bytes(deep.clone())).await,
             Kind::Garbage,
         ),
         (
             "text",
-            inspected(|| Reply::Bytes(http("200 OK", &[], "OK"))).await,
+            inspection_error(|| Reply::Bytes(http("200 OK", &[], "OK"))).await,
             Kind::Garbage,
         ),
     ] {
@@ -71,9 +74,9 @@ async fn faults_become_errors_in_time() {
 }
 
 #[tokio::test]
-async fn the_key_is_never_shown() {
+async fn no_event_error_or_log_line_contains_the_key() {
     let log = Log::capture();
-    let mut shown = String::new();
+    let mut output = String::new();
     let echo = format!("Cannot GET /v1/device?apikey={KEY} with {KEY}");
     for status in [
         "200 OK",
@@ -90,16 +93,16 @@ async fn the_key_is_never_shown() {
             let answer = http(status, &[("location", &format!("/?apikey={KEY}"))], body);
             let fake = Fake::start(move |_| Reply::Bytes(answer.clone())).await;
             let client = client(fake.address);
-            for made in [
+            for supervisor_call in [
                 SupervisorCall::Inspect,
                 SupervisorCall::Reboot,
                 SupervisorCall::CollectLogs { lines: 1 },
             ] {
-                shown.push_str(&format!("{:?}\n", call(client.clone(), made).await));
+                output.push_str(&format!("{:?}\n", call(client.clone(), supervisor_call).await));
             }
-            let (_set, rate) = watch::channel(PollRate::Slow);
+            let (_rate_sender, rate) = watch::channel(PollRate::Slow);
             let event = pin!(poll(client, PollIntervals::default(), rate)).next().await;
-            shown.push_str(&format!("{event:?}\n"));
+            output.push_str(&format!("{event:?}\n"));
         }
     }
     for address in [
@@ -107,37 +110,27 @@ async fn the_key_is_never_shown() {
         Fake::resetting().await,
         Fake::start(|_| Reply::Silence).await.address,
     ] {
-        shown.push_str(&format!(
+        output.push_str(&format!(
             "{:?}\n",
             call(client(address), SupervisorCall::Reboot).await
         ));
     }
-    let settings = SupervisorSettings {
-        address: "http://127.0.0.1:1".to_owned(),
-        api_key: KEY.to_owned().into(),
-    };
-    shown.push_str(&format!("{settings:?}"));
-    shown.push_str(&log.text());
+    output.push_str(&format!("{:?}", settings("http://127.0.0.1:1")));
+    output.push_str(&log.text());
     assert!(
-        shown.contains("starting new connection"),
-        "the library's own log is captured"
+        output.contains("starting new connection"),
+        "the HTTP library's log is captured"
     );
     for part in [KEY, &KEY[..16], &KEY[16..]] {
-        assert!(!shown.contains(part), "{part} in {shown}");
+        assert!(!output.contains(part), "{part} in {output}");
     }
 }
 
 #[test]
-fn an_address_is_a_host_and_a_port() {
-    let refused = |address: &str| {
-        let settings = SupervisorSettings {
-            address: address.to_owned(),
-            api_key: KEY.to_owned().into(),
-        };
-        SupervisorClient::new(Some(settings)).err()
-    };
-    assert_eq!(refused("http://127.0.0.1:48484/"), None);
-    assert_eq!(refused(" http://[fd00::1]:48484"), None);
+fn refuses_an_address_that_is_not_http_host_and_port() {
+    let error = |address: &str| SupervisorClient::new(Some(settings(address))).err();
+    assert_eq!(error("http://127.0.0.1:48484/"), None);
+    assert_eq!(error(" http://[fd00::1]:48484"), None);
     for extra in [
         "https://h:1",
         "http://u:p@h:1",
@@ -146,7 +139,7 @@ fn an_address_is_a_host_and_a_port() {
         "http://h:1#x",
         "unix:/x",
     ] {
-        assert_eq!(refused(extra), Some(ConfigError::Extra), "{extra}");
+        assert_eq!(error(extra), Some(ConfigError::Extra), "{extra}");
     }
-    assert!(matches!(refused("127.0.0.1"), Some(ConfigError::Address(_))));
+    assert!(matches!(error("127.0.0.1"), Some(ConfigError::Address(_))));
 }

@@ -1,21 +1,21 @@
-//! Bodies a Supervisor 19.0.5 answered with, shortened where they say nothing.
+//! Recorded answers of a Supervisor 19.0.5, without irrelevant members.
 
-/// `GET /v1/device`, no backend, no app yet.
+/// `GET /v1/device` without a backend and before the first app.
 pub(super) const UNMANAGED_DEVICE: &str = r#"{"api_port": 48484, "ip_address": "198.51.100.2", "os_version": "balenaOS 6.5.24",
 "mac_address": "B6:65:30:CB:33:D1", "supervisor_version": "19.0.5", "update_pending": false,
 "update_failed": false, "update_downloaded": false}"#;
 
-/// `GET /v2/state/status` of the same.
+/// `GET /v2/state/status` in the same state.
 pub(super) const UNMANAGED_STATUS: &str = r#"{"status": "success", "appState": "applied", "overallDownloadProgress": null, "containers": [],
 "images": []}"#;
 
-/// `GET /v1/device`, with a backend and an app.
+/// `GET /v1/device` with a backend and an app.
 pub(super) const MANAGED_DEVICE: &str = r#"{"api_port": 48484, "ip_address": "198.51.100.2", "os_version": "balenaOS 6.5.24",
 "mac_address": "F2:62:FA:F0:FD:B1 22:62:67:3E:3F:04", "supervisor_version": "19.0.5",
 "update_pending": false, "update_failed": false, "update_downloaded": false,
 "commit": "b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2", "status": "Idle", "download_progress": null}"#;
 
-/// `GET /v2/state/status` of the same.
+/// `GET /v2/state/status` in the same state.
 pub(super) const MANAGED_STATUS: &str = r#"{"status": "success", "appState": "applied", "overallDownloadProgress": null,
 "containers": [{"status": "Running", "serviceName": "main", "appId": 4242, "imageId": 602,
 "serviceId": 501,
@@ -27,7 +27,7 @@ pub(super) const MANAGED_STATUS: &str = r#"{"status": "success", "appState": "ap
 "status": "Downloaded", "downloadProgress": null}],
 "release": "b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2"}"#;
 
-/// `GET /v1/device` while an update lock holds an update back.
+/// `GET /v1/device` while an update lock blocks an update.
 pub(super) const LOCKED_DEVICE: &str = r#"{"api_port": 48484, "ip_address": "198.51.100.2", "os_version": "balenaOS 6.5.24",
 "mac_address": "F2:62:FA:F0:FD:B1 22:62:67:3E:3F:04", "supervisor_version": "19.0.5",
 "update_pending": true, "update_failed": true, "update_downloaded": true, "status": "Idle",
@@ -45,7 +45,7 @@ pub(super) const APPLYING_STATUS: &str = r#"{"status": "success", "appState": "a
 "status": "Downloaded", "downloadProgress": null}],
 "release": "a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1"}"#;
 
-/// `GET /v2/local/target-state` with two services and two volumes; the environment holds a secret.
+/// `GET /v2/local/target-state` with two services and two volumes; an environment contains a secret.
 pub(super) const TARGET: &str = r#"{"status": "success", "state": {"local": {"name": "lab-device",
 "config": {"SUPERVISOR_LOCAL_MODE": "true", "SUPERVISOR_POLL_INTERVAL": "900000",
 "HOST_FIREWALL_MODE": "off"}, "apps": {"1": {"isTargetState": true, "appId": 1, "appUuid": "1",

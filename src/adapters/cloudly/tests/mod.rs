@@ -1,4 +1,4 @@
-//! The port against a Cloudly that answers well, badly, never and for ever.
+//! The port against a fake Cloudly.
 
 mod answers;
 mod faults;
@@ -7,10 +7,12 @@ mod settings;
 mod tls;
 
 use super::CloudlyPort;
-use super::settings::Deadlines;
+use super::settings::Timeouts;
+use crate::adapters::fake::Fake;
 use crate::lifecycle::effect::{Effect, OpId};
 use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::CallFailure;
+use crate::vault::test::{EmptyVault, token};
 use crate::vault::{Endpoint, Vault, VaultError};
 use baseos_interfaces::heartbeat::Heartbeat;
 use baseos_interfaces::register::NodeFacts;
@@ -21,40 +23,32 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// What the fake Cloudly answers to a heartbeat with nothing to say.
-const QUIET: &str = r#"{"serverTime":"2026-11-22T22:41:07Z","nextHeartbeatSeconds":60}"#;
+/// An answer to a heartbeat without instructions.
+const EMPTY_ANSWER: &str = r#"{"serverTime":"2026-11-22T22:41:07Z","nextHeartbeatSeconds":60}"#;
 
-fn token(kind: TokenKind, seed: u8) -> Token {
-    let mut next = seed;
-    Token::mint(kind, |bytes| {
-        for byte in bytes {
-            next = next.wrapping_mul(181).wrapping_add(71);
-            *byte = next;
-        }
-    })
-}
-
-/// Remembers what it was asked to keep.
+/// A vault that records calls.
 #[derive(Default)]
-struct Store {
-    join: Option<Token>,
-    node: Option<Token>,
-    broken: bool,
+struct RecordingVault {
+    join_token: Option<Token>,
+    node_token: Option<Token>,
+    /// Whether storing fails.
+    disk_full: bool,
     calls: Mutex<Vec<String>>,
 }
 
-impl Store {
+impl RecordingVault {
+    /// A vault with a join token and a node token.
     fn enrolled() -> Arc<Self> {
         Arc::new(Self {
-            join: Some(token(TokenKind::Join, 1)),
-            node: Some(token(TokenKind::Node, 2)),
+            join_token: Some(token(TokenKind::Join, 1)),
+            node_token: Some(token(TokenKind::Node, 2)),
             ..Self::default()
         })
     }
 
-    fn note(&self, call: String) -> Result<(), VaultError> {
+    fn record(&self, call: String) -> Result<(), VaultError> {
         self.calls.lock().unwrap().push(call);
-        if self.broken {
+        if self.disk_full {
             return Err(VaultError("no space left on device".to_owned()));
         }
         Ok(())
@@ -65,29 +59,29 @@ impl Store {
     }
 }
 
-impl Vault for Store {
+impl Vault for RecordingVault {
     fn node_token(&self) -> Option<Token> {
-        self.node.clone()
+        self.node_token.clone()
     }
 
     fn store_node_token(&self, token: &Token) -> Result<(), VaultError> {
-        self.note(format!("store {}", token.id()))
+        self.record(format!("store {}", token.id()))
     }
 
     fn store_next_token(&self, token: &Token) -> Result<(), VaultError> {
-        self.note(format!("store next {}", token.id()))
+        self.record(format!("store next {}", token.id()))
     }
 
     fn token_accepted(&self, id: &TokenId) -> Result<(), VaultError> {
-        self.note(format!("accepted {id}"))
+        self.record(format!("accepted {id}"))
     }
 
     fn token_refused(&self, id: &TokenId) {
-        let _ = self.note(format!("refused {id}"));
+        let _ = self.record(format!("refused {id}"));
     }
 
     fn join_token(&self, id: &TokenId) -> Option<Token> {
-        self.join.clone().filter(|token| token.id() == id)
+        self.join_token.clone().filter(|token| token.id() == id)
     }
 
     fn offer_join_token(&self, _: &Token) -> Result<(), VaultError> {
@@ -107,15 +101,15 @@ fn endpoint(url: impl Into<String>) -> Endpoint {
     }
 }
 
-fn short() -> Deadlines {
-    Deadlines {
+fn short_timeouts() -> Timeouts {
+    Timeouts {
         connect: Duration::from_secs(1),
         progress: Duration::from_millis(500),
         call: Duration::from_millis(1500),
     }
 }
 
-fn body() -> Heartbeat {
+fn heartbeat_body() -> Heartbeat {
     Heartbeat {
         protocol_version: 1,
         run_id: "r_8c1f".to_owned(),
@@ -133,7 +127,7 @@ fn body() -> Heartbeat {
 fn heartbeat(op: u64) -> Effect {
     Effect::Heartbeat {
         op: OpId(op),
-        heartbeat: Box::new(body()),
+        heartbeat: Box::new(heartbeat_body()),
     }
 }
 
@@ -151,7 +145,7 @@ fn register(op: u64) -> Effect {
     }
 }
 
-/// Lets a port perform these effects and collects what comes of them.
+/// Lets a port perform these effects and returns the results.
 async fn perform(port: CloudlyPort, effects: Vec<Effect>) -> Vec<Event> {
     let (mailbox, effects_in) = mpsc::channel(64);
     let (events_out, mut events) = mpsc::channel(64);
@@ -167,15 +161,27 @@ async fn perform(port: CloudlyPort, effects: Vec<Effect>) -> Vec<Event> {
     all
 }
 
-async fn perform_at(url: String, store: Arc<Store>, effects: Vec<Effect>) -> Vec<Event> {
-    let port = CloudlyPort::with_deadlines(Some(&endpoint(url)), store, short()).unwrap();
+fn url(fake: &Fake) -> String {
+    format!("http://{}", fake.address)
+}
+
+async fn perform_at(url: String, vault: Arc<dyn Vault>, effects: Vec<Effect>) -> Vec<Event> {
+    let port = CloudlyPort::with_timeouts(Some(&endpoint(url)), vault, short_timeouts()).unwrap();
     perform(port, effects).await
 }
 
-/// One heartbeat that must fail.
-async fn failed_heartbeat(url: String, store: Arc<Store>) -> CallFailure {
-    match perform_at(url, store, vec![heartbeat(7)]).await.pop() {
+/// The failure of one heartbeat.
+async fn failed_heartbeat(url: String, vault: Arc<dyn Vault>) -> CallFailure {
+    match perform_at(url, vault, vec![heartbeat(7)]).await.pop() {
         Some(Event::HeartbeatFailed { op: OpId(7), failure }) => failure,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The failure of a registration, which must be the only event.
+fn failed_registration(events: Vec<Event>) -> CallFailure {
+    match <[Event; 1]>::try_from(events) {
+        Ok([Event::RegisterFailed { failure, .. }]) => failure,
         other => panic!("{other:?}"),
     }
 }

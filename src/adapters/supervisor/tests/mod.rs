@@ -1,39 +1,49 @@
-//! The port and the poller against a Supervisor that answers as the real one was seen to, and against worse.
+//! The port, the poller and the log reader against a fake Supervisor with recorded answers and with faults.
 
 mod calls;
 mod exit_log;
 mod faults;
-mod looks;
+mod poll;
 mod recorded;
+mod views;
 
-use super::settings::Deadlines;
+use super::poll::{PollIntervals, poll};
+use super::settings::Timeouts;
 use super::{SupervisorClient, SupervisorPort, SupervisorSettings};
 use crate::adapters::fake::{Fake, Reply, Seen, http, json};
 use crate::lifecycle::effect::{Effect, OpId, PollRate, SupervisorCall};
 use crate::lifecycle::event::{Event, SupervisorAnswer};
-use crate::lifecycle::facts::SupervisorError;
+use crate::lifecycle::facts::{SupervisorError, SupervisorView};
+use futures_util::{Stream, StreamExt as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 const KEY: &str = "0dd17f1e5ca1ab1e0ddba11c0ffee0ca";
+const INTERVALS: PollIntervals = PollIntervals {
+    slow: Duration::from_secs(60),
+    fast: Duration::from_millis(20),
+};
+
+fn settings(address: &str) -> SupervisorSettings {
+    SupervisorSettings {
+        address: address.to_owned(),
+        api_key: KEY.to_owned().into(),
+    }
+}
 
 fn client(address: SocketAddr) -> SupervisorClient {
-    let settings = SupervisorSettings {
-        address: format!("http://{address}"),
-        api_key: KEY.to_owned().into(),
-    };
-    let deadlines = Deadlines {
+    let timeouts = Timeouts {
         connect: Duration::from_secs(1),
         call: Duration::from_secs(1),
         work: Duration::from_secs(2),
     };
-    SupervisorClient::with_deadlines(Some(settings), deadlines).unwrap()
+    SupervisorClient::with_timeouts(Some(settings(&format!("http://{address}"))), timeouts).unwrap()
 }
 
-/// What a real one answers, managed (it asks for the key) or not.
-fn real(seen: &Seen, managed: bool, device: &str, status: &str) -> Reply {
-    let (path, key) = seen.path().split_once("?apikey=").unwrap();
+/// The recorded answers of a Supervisor; a managed one requires the key.
+fn recorded_reply(request: &Seen, managed: bool, device: &str, status: &str) -> Reply {
+    let (path, key) = request.path().split_once("?apikey=").unwrap();
     if managed && key != KEY {
         return Reply::Bytes(http(
             "401 Unauthorized",
@@ -50,6 +60,7 @@ fn real(seen: &Seen, managed: bool, device: &str, status: &str) -> Reply {
     })
 }
 
+/// Lets a port perform these effects and returns the results.
 async fn perform(client: SupervisorClient, effects: Vec<Effect>) -> Vec<Event> {
     let (mailbox, effects_in) = mpsc::channel(64);
     let (events_out, mut events) = mpsc::channel(64);
@@ -70,6 +81,16 @@ async fn call(client: SupervisorClient, call: SupervisorCall) -> Result<Supervis
     let effect = Effect::Supervisor { op: OpId(3), call };
     match perform(client, vec![effect]).await.pop() {
         Some(Event::SupervisorAnswered { op: OpId(3), answer }) => *answer,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The poller's next observation.
+async fn next_observation(
+    polls: &mut (impl Stream<Item = Event> + Unpin),
+) -> Result<SupervisorView, SupervisorError> {
+    match tokio::time::timeout(Duration::from_secs(5), polls.next()).await {
+        Ok(Some(Event::SupervisorObserved(observed))) => *observed,
         other => panic!("{other:?}"),
     }
 }
