@@ -1,4 +1,4 @@
-//! The agent put together: settings in, ports and sources around the loop, until somebody says stop. Wiring only.
+//! Assembles the agent from its settings: ports and sources around the loop, until it is stopped. Wiring only.
 
 use crate::adapters::cloudly::{self, CloudlyPort};
 use crate::adapters::host::{self, Watched};
@@ -34,11 +34,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Mailboxes are this deep: one operation a port, and replies and notices for many clients.
+/// Capacity of mailboxes: one operation per port, and replies and notices for many clients.
 const MAILBOX: usize = 256;
-/// How often the host is looked at.
+/// Interval of host observations.
 const HOST_PERIOD: Duration = Duration::from_secs(5);
-/// How long ports may take to end once the loop has.
+/// Time limit for ports to end after the loop.
 const PORTS_END: Duration = Duration::from_secs(2);
 
 /// Why the agent did not start, or ended.
@@ -65,7 +65,7 @@ pub enum AgentError {
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// It could not start, or a source ended; the process should exit non-zero and be started anew.
+/// When it cannot start, or a source ended; the process should exit with an error and be restarted.
 pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentError> {
     let mut clock = SystemClock::default();
     let store = open_store(&settings)?;
@@ -164,10 +164,10 @@ fn open_store(settings: &Settings) -> Result<Arc<StateFile>, AgentError> {
         recovered,
     } = StateFile::open(&settings.state_dir)?;
     if let Some(damage) = recovered {
-        tracing::error!(%damage, "the newest state was unusable; the one before it is used");
+        tracing::error!(%damage, "the newest state file is damaged; the previous one is used");
     }
     if fresh {
-        tracing::info!(dir = %settings.state_dir.display(), "nothing is stored yet: this node is new");
+        tracing::info!(dir = %settings.state_dir.display(), "no stored state: this node is new");
     }
     Ok(Arc::new(file))
 }
@@ -243,7 +243,7 @@ fn local_api_settings(settings: &Settings, metrics: &Arc<Metrics>) -> LocalApiSe
     }
 }
 
-/// The client to the Supervisor; its key is made known to the log's redaction.
+/// The client of the Supervisor; its key is registered with the log's redactor.
 fn supervisor_client(
     settings: &Settings,
     redactor: &Redactor,

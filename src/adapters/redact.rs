@@ -1,4 +1,4 @@
-//! What a neighbour says may repeat a secret; nothing of it goes on before it is redacted.
+//! Redacts texts of other systems, which may contain secrets.
 
 use baseos_interfaces::redact::redact;
 

@@ -1,5 +1,4 @@
-//! Masks secrets in what is about to be written to the log: tokens, keys in URLs, and secrets that were made known (the
-//! Supervisor's API key).
+//! Masks secrets in log output: tokens, keys in URLs, and registered secrets (the Supervisor's API key).
 
 use baseos_interfaces::redact::Scanner;
 use std::borrow::Cow;
@@ -7,12 +6,12 @@ use std::io::{self, Write};
 use std::sync::{Arc, PoisonError, RwLock};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Knows what is secret. Clones share what they know.
+/// Masks secrets in text. Clones share the registered secrets.
 #[derive(Clone, Debug, Default)]
 pub struct Redactor(Arc<RwLock<Scanner>>);
 
 impl Redactor {
-    /// Makes a secret known that does not look like one of our tokens. What is too short for a secret is ignored, see
+    /// Registers a secret that does not have the form of a token. A short text is ignored, see
     /// [`Scanner::learn`].
     pub fn add(&self, secret: &str) {
         self.0
@@ -30,7 +29,7 @@ impl Redactor {
     }
 }
 
-/// Makes writers that mask what is secret.
+/// Creates writers that mask secrets.
 #[derive(Clone, Debug)]
 pub struct Redacting<M> {
     inner: M,
@@ -65,7 +64,7 @@ impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Redacting<M> {
     }
 }
 
-/// Writes one event. It is held back until it is whole, so a secret that comes in pieces is seen too.
+/// Writes one event. It is buffered until it is complete, so that a secret in several pieces is masked too.
 #[derive(Debug)]
 pub struct RedactingWriter<W: Write> {
     inner: W,
@@ -80,7 +79,7 @@ impl<W: Write> Write for RedactingWriter<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // The event is not whole before the writer is dropped.
+        // The event is complete only when the writer is dropped.
         Ok(())
     }
 }
@@ -88,7 +87,7 @@ impl<W: Write> Write for RedactingWriter<W> {
 impl<W: Write> Drop for RedactingWriter<W> {
     fn drop(&mut self) {
         if !self.event.is_empty() {
-            // There is nowhere to tell that the log cannot be written.
+            // A failure to write the log has no other place to be reported.
             let _ = self.inner.write_all(&self.redactor.redact(&self.event));
             let _ = self.inner.flush();
         }
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_a_clone_was_told_is_masked() {
+    fn a_secret_registered_with_a_clone_is_masked() {
         let redactor = Redactor::default();
         let clone = redactor.clone();
         clone.add(" a-key-of-the-supervisor ");
@@ -137,7 +136,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_in_pieces_never_comes_through(cuts in prop::collection::vec(0usize..120, 0..8), lead in "[a-z_ ]{0,20}") {
+        fn a_token_written_in_pieces_is_masked(cuts in prop::collection::vec(0usize..120, 0..8), lead in "[a-z_ ]{0,20}") {
             let token = token(TokenKind::Join);
             let text = format!("{lead}{} end\n", token.expose());
             let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut % text.len()).collect();

@@ -33,7 +33,10 @@ async fn uses_the_previous_state_when_the_newest_is_damaged() {
         let status = fixture.wait_agent_started(starts + 1).await.unwrap();
         assert_eq!(status.node_id.as_deref(), Some(node.id.as_str()), "{damage}");
         let log = fixture.device.log_tail("baserunner", 100);
-        assert!(log.contains("the newest state was unusable"), "{damage}: {log}");
+        assert!(
+            log.contains("the newest state file is damaged"),
+            "{damage}: {log}"
+        );
         // The next damage needs an undamaged previous state: a new revision is stored.
         let revision = fixture.desire(V1).await.unwrap();
         let stored = fixture.wait_node("the new revision", LIMIT, |node| {

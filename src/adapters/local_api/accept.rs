@@ -1,4 +1,4 @@
-//! Connections: at most so many at once, and none may take the place of one that has something to say.
+//! Accepts connections up to a limit, and closes idle ones in favour of new ones.
 
 use super::held::{Held, Impatient};
 use axum::Router;
@@ -16,32 +16,33 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Connections at once.
+/// Limit of open connections.
 pub(super) const CONNECTIONS: usize = 32;
-/// How long a request's head may take. It runs between requests too, so an idle connection ends in this time.
+/// Time limit of a request's head. It also runs between requests, so it is the idle timeout of connections too.
 pub(super) const HEAD_WITHIN: Duration = Duration::from_secs(5);
 /// Largest request head, bytes.
 const HEAD_MAX_BYTES: usize = 16 * 1024;
 
-/// The places of open connections.
+/// The slots of open connections.
 ///
-/// When all are taken and another client comes, the oldest one without a request under way is closed for it; when all have one, the newcomer waits. So a thousand silent connections cost the others nothing.
+/// When all slots are in use, a new connection closes the oldest one without a request in progress; if all have one, it
+/// waits. So idle connections never block a request.
 #[derive(Default)]
 pub(super) struct Slots {
     taken: Mutex<Vec<Arc<Place>>>,
-    /// A place was left or became silent.
+    /// Notified when a slot becomes free or idle.
     freed: Notify,
 }
 
 #[derive(Default)]
 struct Place {
-    /// Requests and answers under way.
+    /// Number of requests and answers in progress.
     busy: AtomicUsize,
     leave: CancellationToken,
 }
 
 impl Slots {
-    /// Takes a place as soon as there is one.
+    /// Waits for a slot and takes it.
     pub(super) async fn take(self: &Arc<Self>) -> Slot {
         loop {
             {
@@ -58,7 +59,7 @@ impl Slots {
                     silent.leave.cancel();
                 }
             }
-            // A permit that was left since the look above is kept, so no wake-up is lost.
+            // `Notify` stores a permit that was issued since the check above, so no wake-up is lost.
             self.freed.notified().await;
         }
     }
@@ -68,7 +69,7 @@ impl Slots {
     }
 }
 
-/// One place, until dropped.
+/// A slot; free again when dropped.
 pub(super) struct Slot {
     slots: Arc<Slots>,
     place: Arc<Place>,
@@ -93,7 +94,7 @@ impl Drop for Slot {
     }
 }
 
-/// A request or an answer under way, until dropped.
+/// Marks a request or an answer as in progress until dropped.
 struct Work {
     slots: Arc<Slots>,
     place: Arc<Place>,
@@ -106,7 +107,7 @@ impl Drop for Work {
     }
 }
 
-/// Serves one connection until either side has enough.
+/// Serves a connection until one side closes it.
 pub(super) async fn connection<S>(stream: S, router: Router, slot: Slot, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -125,7 +126,7 @@ where
             .serve_connection(TokioIo::new(Impatient::new(stream)), service)
     );
     let ended = tokio::select! {
-        // First: what can be sent is sent before the connection is given up.
+        // Polled first, so that pending output is written before the connection is closed.
         biased;
         ended = served.as_mut() => ended,
         () = slot.place.leave.cancelled() => return tracing::debug!("closed a silent local connection for a newcomer"),

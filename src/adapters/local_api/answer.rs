@@ -1,4 +1,4 @@
-//! Answers on the wire: JSON, or problem+json for whatever is wrong.
+//! HTTP answers: JSON, or problem+json for errors.
 
 use crate::lifecycle::effect::LocalAnswer;
 use axum::Json;
@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use baseos_interfaces::codes::{FieldCode, ProblemCode};
 use baseos_interfaces::problem::{FieldError, PROBLEM_JSON, Problem};
 
-/// A refusal on its way out. Its body is written by [`finish`], which knows the request's id.
+/// An error answer. [`finish`] writes its body, because it has the request's id.
 #[derive(Clone)]
 pub(super) struct Refusal(Box<Problem>);
 
@@ -49,7 +49,7 @@ pub(super) fn from_machine(answer: LocalAnswer) -> Response {
     }
 }
 
-/// Puts the request's id on the response and writes the body of a refusal.
+/// Adds the request's id to the response and writes the body of a refusal.
 pub(super) fn finish(mut response: Response, request_id: &str) -> Response {
     if let Some(Refusal(mut problem)) = response.extensions_mut().remove::<Refusal>() {
         problem.request_id = Some(request_id.to_owned());
@@ -62,19 +62,19 @@ pub(super) fn finish(mut response: Response, request_id: &str) -> Response {
         if problem.status == StatusCode::UNAUTHORIZED.as_u16() {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        // A problem has no map with other keys than strings, which is all that could fail here.
+        // Only a map whose keys are not strings could fail, and a problem has none.
         *response.body_mut() = Body::from(serde_json::to_vec(&problem).unwrap_or_default());
     }
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert("x-request-id", id);
     }
-    // What the device does is nobody else's to keep.
+    // Answers are not for caches.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-/// 422: these members are wrong. `detail` says what would be right and never repeats what was sent.
+/// 422 for these members. `detail` says what is valid and never repeats what was sent.
 pub(super) fn invalid(detail: impl Into<String>, errors: Vec<FieldError>) -> Refusal {
     let mut problem =
         Problem::new(422, ProblemCode::InvalidRequest, "The request is not understood.").detail(detail);

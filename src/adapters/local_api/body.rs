@@ -1,5 +1,5 @@
-//! Reading bodies: all that is wrong with one is said at once, by pointer and code, and nothing of what was sent
-//! is repeated, since it may be a secret in the wrong place.
+//! Reads request bodies. An error names all wrong members by pointer and code. It repeats nothing of what was sent,
+//! because that may be a secret in the wrong member.
 
 use super::answer::{Refusal, field, invalid};
 use super::guard::{is_json, not_json, too_large};
@@ -11,10 +11,10 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// What a member may hold.
+/// The type of a member.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
-    /// Text of so many characters.
+    /// Text with these lengths, characters.
     Text {
         /// At most.
         max: usize,
@@ -30,7 +30,7 @@ pub(super) enum Kind {
     Flag,
 }
 
-/// A member of a body: name, what it holds, and whether it must be there.
+/// A member of a body: name, type, and whether it is required.
 pub(super) type Member = (&'static str, Kind, bool);
 
 /// The body of `POST /v1/update/defer`.
@@ -77,12 +77,12 @@ pub(super) async fn read<T: DeserializeOwned>(request: Request, members: &[Membe
     if !errors.is_empty() {
         return Err(invalid(describe(members), errors));
     }
-    // The shape is right, so this cannot fail unless the table above and the type have drifted; a test holds them.
+    // Fails only if the table above and the type differ, which a test excludes.
     serde_json::from_value(value)
         .map_err(|_| invalid(describe(members), vec![field("", FieldCode::InvalidValue)]))
 }
 
-/// Everything that is wrong with the members of a body.
+/// All errors of the members of a body.
 fn check(value: &Value, members: &[Member]) -> Vec<FieldError> {
     let Value::Object(object) = value else {
         return vec![field("", FieldCode::InvalidValue)];
@@ -98,7 +98,7 @@ fn check(value: &Value, members: &[Member]) -> Vec<FieldError> {
     let unknown = object
         .keys()
         .filter(|key| !members.iter().any(|(name, ..)| name == key))
-        // A key may be anything, a token too: it is named only when it looks like a name.
+        // A key may be anything, even a token: it is repeated only when it looks like a name.
         .map(|key| match key.len() <= 32 && key.bytes().all(|b| b.is_ascii_alphanumeric()) {
             true => field(format!("/{key}"), FieldCode::UnknownMember),
             false => field("", FieldCode::UnknownMember),
@@ -126,7 +126,7 @@ fn wrong(value: &Value, kind: Kind) -> Option<FieldCode> {
     }
 }
 
-/// What would be right, in words.
+/// What is valid, in words.
 fn describe(members: &[Member]) -> String {
     let all: Vec<_> = members
         .iter()

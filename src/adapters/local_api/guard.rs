@@ -1,4 +1,4 @@
-//! The guards at the door, cheapest first: host, origin, token, media type, size; then the deadline.
+//! Checks before a request is handled, cheapest first: host, origin, token, media type, size; then a timeout.
 
 use super::answer::{Refusal, finish};
 use axum::extract::{Request, State};
@@ -14,12 +14,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 
-/// How long a request may take, its body's way included.
+/// Time limit of a request, including its body.
 pub(super) const REQUEST_WITHIN: Duration = Duration::from_secs(30);
-/// The one call that needs no token: it says that the agent is there, and nothing else.
+/// The only call without a token: it shows that the agent runs, and nothing else.
 pub(super) const HEALTH_PATH: &str = "/v1/health";
 
-/// What the guards compare with.
+/// The values that requests are checked against.
 pub(super) struct Guards {
     run: String,
     requests: AtomicU64,
@@ -50,7 +50,7 @@ impl Guards {
         check_body(request.headers())
     }
 
-    /// A browser that was lied to by DNS sends the liar's name; nobody else has a reason to.
+    /// Prevents DNS rebinding: a browser that was sent here by a hostile name sends that name.
     fn check_host(&self, request: &Request) -> Result<(), Refusal> {
         let mut named = request.headers().get_all(header::HOST).iter();
         let host = named.next().and_then(|host| host.to_str().ok());
@@ -86,7 +86,7 @@ impl Guards {
             .and_then(|value| value.as_bytes().split_at_checked("Bearer ".len()))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "))
             .map(|(_, token)| token.trim_ascii());
-        // The length is no secret; the comparison of equal lengths takes the same time whatever differs.
+        // The length is not secret; equal lengths are compared in constant time.
         if given.is_some_and(|given| bool::from(given.ct_eq(self.token.expose().as_bytes()))) {
             return Ok(());
         }
@@ -101,7 +101,7 @@ impl Guards {
     }
 }
 
-/// Browsers mark what a page sends with one of these; no page has business here.
+/// Browsers add one of these headers to requests of web pages, which are refused.
 fn check_origin(headers: &HeaderMap) -> Result<(), Refusal> {
     let from_page = headers
         .get_all("sec-fetch-site")
@@ -116,7 +116,7 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Checks what the headers say of a body; the body itself is counted while it is read.
+/// Checks the headers of a body; its real size is checked while it is read.
 fn check_body(headers: &HeaderMap) -> Result<(), Refusal> {
     let length = headers
         .get(header::CONTENT_LENGTH)
@@ -132,7 +132,7 @@ fn check_body(headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether the body is said to be JSON.
+/// Whether the content type is JSON.
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let Some(Ok(given)) = headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) else {
         return false;
@@ -155,7 +155,7 @@ pub(super) fn too_large() -> Problem {
         .detail(format!("At most {LOCAL_MAX_BYTES} bytes are read."))
 }
 
-/// The outermost layer: lets a request in or refuses it, and signs the answer with the request's id.
+/// The outermost layer: checks a request and adds the request's id to the answer.
 pub(super) async fn guard(State(guards): State<Arc<Guards>>, request: Request, next: Next) -> Response {
     let number = guards.requests.fetch_add(1, Ordering::Relaxed) + 1;
     let request_id = format!("req_{}_{number}", guards.run);

@@ -1,5 +1,5 @@
-//! Two wrappers that keep one client from holding what others need: a stream whose writes may not stand still,
-//! and a body that says when it has been sent.
+//! A stream with a write timeout, and a body that releases a resource when it has been sent, so that a slow client
+//! does not block others.
 
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// A client that has not taken a byte for this long is gone or means harm.
+/// The time without progress after which a write fails.
 pub(super) const WRITE_WITHIN: Duration = Duration::from_secs(10);
 
-/// A stream whose writes fail when the other side does not read for [`WRITE_WITHIN`].
+/// A stream whose writes fail when the client does not read for [`WRITE_WITHIN`].
 pub(super) struct Impatient<S> {
     stream: S,
     stalled: Option<Pin<Box<Sleep>>>,
@@ -84,7 +84,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     }
 }
 
-/// A body that holds something until it is sent or dropped.
+/// A body that owns a value until it has been sent or is dropped.
 pub(super) struct Held<G> {
     body: Body,
     _guard: G,

@@ -1,4 +1,4 @@
-//! Where clients come in: the socket file, the TCP address, and the token file beside them.
+//! The listeners (Unix socket, TCP) and the token file.
 
 use super::accept::{Slots, connection};
 use axum::Router;
@@ -18,34 +18,34 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long no connection is taken after one could not be taken (too many open files), so as not to spin.
+/// Pause after a failed accept (e.g. too many open files), to avoid a busy loop.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Why the local API cannot be offered.
+/// Why the local API cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// A living process answers on the socket.
+    /// A running process listens on the socket.
     #[error("another agent already answers on {}", .0.display())]
     InUse(PathBuf),
-    /// A file that is no socket is in the way; it is left alone.
+    /// The path is taken by a file that is not a socket; it is not changed.
     #[error("{} exists and is not a socket: remove it or configure another run directory", .0.display())]
     NotASocket(PathBuf),
-    /// A file or directory could not be made.
+    /// A file or directory could not be created.
     #[error("cannot {what} {}: {source}", .path.display())]
     Files {
-        /// What was tried.
+        /// The operation.
         what: &'static str,
-        /// With which file.
+        /// The path.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The TCP address could not be had.
+    /// The TCP address could not be bound.
     #[error("cannot listen on {address}: {source}")]
     Tcp {
-        /// Which.
+        /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -75,7 +75,7 @@ impl Sources {
         self.tcp.as_ref()?.local_addr().ok()
     }
 
-    /// Starts taking connections.
+    /// Starts accepting connections.
     pub(super) fn spawn(
         self,
         tasks: &TaskTracker,
@@ -140,8 +140,8 @@ fn bind_tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
     bind().map_err(|source| BindError::Tcp { address, source })
 }
 
-/// Makes the socket beside its place and moves it there once its mode is right: a client finds the old one or the
-/// new one, never a gap or a socket that is open to others.
+/// Creates the socket under a temporary name, sets its mode and renames it: clients find the old socket or the new
+/// one, never none and never one with the wrong mode.
 fn bind_socket(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
     make_directory_of(path)?;
     refuse_if_alive(path)?;
@@ -167,7 +167,7 @@ fn ready(listener: &std::os::unix::net::UnixListener, new: &Path, path: &Path) -
     })
 }
 
-/// The socket file of this run; removed when dropped, unless another one has taken its place.
+/// The socket file of this run; removed when dropped, unless it was replaced.
 pub(super) struct SocketFile {
     path: PathBuf,
     id: (u64, u64),
@@ -182,7 +182,7 @@ impl Drop for SocketFile {
     }
 }
 
-/// Tells a living agent's socket from one that a dead one left.
+/// Whether a process still listens on the socket.
 fn refuse_if_alive(path: &Path) -> Result<(), BindError> {
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => return Err(BindError::NotASocket(path.to_owned())),
@@ -190,7 +190,7 @@ fn refuse_if_alive(path: &Path) -> Result<(), BindError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed("look at", path)(error)),
     }
-    // Not std's connect: that one would wait for ever on a living agent whose queue is full.
+    // Non-blocking: std's connect would wait forever when the queue of a running agent is full.
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let answer = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
         .and_then(|socket| rustix::net::connect(&socket, &SocketAddrUnix::new(path)?));
@@ -201,7 +201,7 @@ fn refuse_if_alive(path: &Path) -> Result<(), BindError> {
     }
 }
 
-/// Writes the token for whoever may read the file, in one piece.
+/// Writes the token file atomically.
 pub(super) fn write_token(path: &Path, token: &Token) -> Result<(), BindError> {
     make_directory_of(path)?;
     let new = beside(path);
@@ -212,7 +212,7 @@ pub(super) fn write_token(path: &Path, token: &Token) -> Result<(), BindError> {
             .create_new(true)
             .mode(0o640)
             .open(&new)?;
-        // The mode above is what the umask leaves of it.
+        // The umask may have reduced the mode above.
         file.set_permissions(Permissions::from_mode(0o640))?;
         writeln!(file, "{}", token.expose())?;
         fs::rename(&new, path)

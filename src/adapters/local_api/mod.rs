@@ -1,12 +1,12 @@
 //! The agent's local API: HTTP/JSON on a Unix socket, for Onebox and for people at the device (contract §6).
 //!
-//! This adapter guards the door, reads requests and writes answers. What a request means is decided by the
-//! machine: a call becomes [`Event::LocalRequested`], its answer comes back as [`Effect::Reply`]. The only thing
-//! that stays here is a join token's secret, which goes straight to the vault.
+//! This adapter authenticates and reads requests and writes answers. The machine decides: a call becomes
+//! [`Event::LocalRequested`], its answer comes back as [`Effect::Reply`]. Only the secret of a join token does not
+//! pass through the machine; it is stored in the vault.
 //!
-//! One token opens everything, so a client says who it is but does not prove it: the owner of a lock is the
-//! product name of its `User-Agent` (`onebox/1.2` is `onebox`), for people to read. Who may use the API at all is
-//! decided by who can reach the socket and read the token file.
+//! There is one token for all clients, so a client's name is not authenticated: the owner of a lock is the product
+//! name of the `User-Agent` (`onebox/1.2` is `onebox`), for display. Access is controlled by the permissions of the
+//! socket and of the token file.
 
 mod accept;
 mod answer;
@@ -45,33 +45,33 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Requests that wait to be taken off by the runtime. More than there can be at once: one a connection.
+/// Capacity of the queue to the runtime: more than the limit of connections, each of which has one request.
 const REQUESTS: usize = 64;
-/// How long answers under way may take once the agent stops.
+/// Time limit for open answers when the agent stops.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Fills its argument with random bytes from a cryptographic source.
 pub type Entropy = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
 
-/// What the local API needs to know.
+/// Settings of the local API.
 pub struct LocalApiSettings {
-    /// Where the Unix socket is made, mode 0660; its directory is made with mode 0750 if it is missing.
+    /// Path of the Unix socket, mode 0660; its directory is created with mode 0750 if it is missing.
     pub socket: PathBuf,
-    /// An address to listen on besides, for a client that has no way to the socket.
+    /// An additional TCP address, for a client without access to the socket.
     pub tcp: Option<SocketAddr>,
-    /// Where the token is written, mode 0640, new at each start.
+    /// Path of the token file, mode 0640; the token is new at each start.
     pub token_file: PathBuf,
-    /// Names a client may call this agent by, besides `localhost`, `baserunner`, loopback addresses and `tcp`.
+    /// Accepted `Host` names besides `localhost`, `baserunner`, loopback addresses and the address in `tcp`.
     pub allowed_hosts: Vec<String>,
     /// Source of the token.
     pub entropy: Entropy,
-    /// For join tokens that are offered.
+    /// Called once for each offered join token.
     pub new_registration_id: NewRegistrationId,
-    /// Writes the metrics in Prometheus' text form.
+    /// Renders the metrics in Prometheus' text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
-/// The local API, bound but not yet served.
+/// The local API, bound but not yet serving.
 pub struct LocalApi {
     sources: Sources,
     router: Router,
@@ -92,11 +92,11 @@ impl fmt::Debug for LocalApi {
 }
 
 impl LocalApi {
-    /// Takes the socket (in place of a dead agent's) and writes a new token. Needs a tokio runtime around it.
+    /// Binds the socket (replacing that of an ended agent) and writes a new token. Must be called in a tokio runtime.
     /// Clients that connect wait until [`Self::serve`] runs.
     ///
     /// # Errors
-    /// When another agent answers on the socket, or a file or an address cannot be had.
+    /// When another agent listens on the socket, or a file cannot be created, or an address cannot be bound.
     pub fn bind(settings: LocalApiSettings, vault: Arc<dyn Vault>) -> Result<Self, BindError> {
         let LocalApiSettings {
             socket,
@@ -109,14 +109,14 @@ impl LocalApi {
         } = settings;
         let (sources, socket_file) = Sources::bind(&socket, tcp)?;
         let tcp = sources.tcp_address();
-        // A number is nobody's to redirect, so whoever names us by it means us.
+        // An IP address cannot be rebound by DNS, so it is a safe `Host`.
         let named = tcp.filter(|address| !address.ip().is_unspecified());
         allowed_hosts.extend(named.map(|address| match address.ip() {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => format!("[{ip}]"),
         }));
         let token = Token::mint(TokenKind::Local, |bytes| entropy(bytes));
-        // After the socket is ours: a second agent that fails above must not void the first one's token.
+        // After binding: a second agent fails above and must not replace the token of the running one.
         listen::write_token(&token_file, &token)?;
 
         let stop = CancellationToken::new();
@@ -145,13 +145,13 @@ impl LocalApi {
         })
     }
 
-    /// The TCP address it listens on, with the port the system chose if 0 was asked for.
+    /// The TCP address it listens on, with the real port if 0 was configured.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         self.tcp
     }
 
-    /// What clients ask, as a source of the bus; otherwise [`Self::serve`] hands it to `events`. The second call
-    /// yields nothing.
+    /// The requests of clients, as a source of the bus. If it is never called, [`Self::serve`] sends them to `events`.
+    /// A second call returns an empty stream.
     pub fn requests(&mut self) -> impl Stream<Item = Event> + Send + use<> {
         let requests = self.requests.take().unwrap_or_else(|| mpsc::channel(1).1);
         ReceiverStream::new(requests)
@@ -173,7 +173,7 @@ impl LocalApi {
         let tasks = TaskTracker::new();
         sources.spawn(&tasks, &router, &Arc::new(Slots::default()), &stop);
         if let Some(requests) = requests {
-            // A task of its own: a full `events` must not keep the mailbox waiting.
+            // A separate task, so that a full `events` does not block the mailbox.
             tasks.spawn(forward(requests, events, stop.clone()));
         }
         while let Some(effect) = mailbox.recv().await {
@@ -204,7 +204,7 @@ async fn forward(mut requests: mpsc::Receiver<Event>, events: mpsc::Sender<Event
     let forward = async {
         while let Some(event) = requests.recv().await {
             if events.send(event).await.is_err() {
-                // Nobody will answer any more; without `requests`, clients are told so at once.
+                // No answers will come; when `requests` is dropped, clients get an error at once.
                 break;
             }
         }
@@ -212,7 +212,7 @@ async fn forward(mut requests: mpsc::Receiver<Event>, events: mpsc::Sender<Event
     stop.run_until_cancelled(forward).await;
 }
 
-/// Tells this run's request and notice ids from another run's.
+/// A prefix that makes request and notice ids of this run distinct from those of other runs.
 fn run_name(entropy: &Entropy) -> String {
     let mut bytes = [0; 4];
     entropy(&mut bytes);

@@ -1,4 +1,4 @@
-//! The event stream: a ring of the last notices, and listeners that each read on from where they are.
+//! The event stream: a ring buffer of the last notices, which each listener reads at its own position.
 
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -11,19 +11,19 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-/// How many notices are kept for a listener that comes back.
+/// Number of notices that are kept for listeners that reconnect.
 pub(super) const KEPT: usize = 256;
-/// How many may listen at once: half of all connections, so that requests always find one.
+/// Limit of listeners: half of all connections, so that requests always get one.
 pub(super) const LISTENERS: usize = 16;
-/// A comment goes out in this time at the latest, so that both sides notice a dead connection.
+/// Interval of comments on an idle stream, by which both sides notice a dead connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// All notices of this run, as far as they are kept.
+/// The last notices of this run.
 pub(super) struct Notices {
-    /// First half of each id: an id of an earlier run means nothing in this one.
+    /// Prefix of each id, by which an id of an earlier run is recognised.
     run: String,
     ring: Mutex<VecDeque<Kept>>,
-    /// The number of the last notice; they count from 1.
+    /// The number of the last notice, counted from 1.
     last: watch::Sender<u64>,
     seats: Arc<Semaphore>,
 }
@@ -46,7 +46,7 @@ impl Notices {
         }
     }
 
-    /// Keeps a notice and wakes the listeners.
+    /// Appends a notice and wakes the listeners.
     pub(super) fn publish(&self, notice: &Notice) {
         let kind = match notice {
             Notice::Transition { .. } => "transition",
@@ -66,9 +66,9 @@ impl Notices {
         self.last.send_replace(number);
     }
 
-    /// A stream that goes on after the notice with this id, or begins now without one. `None`: too many listen.
+    /// A stream that continues after the notice with this id; without an id it starts now. `None`: too many listeners.
     ///
-    /// An id of an earlier run, or none of ours, gets all that is kept: better twice than never.
+    /// After an id of an earlier run or an unknown one all kept notices follow: better twice than never.
     pub(super) fn listen(
         self: &Arc<Self>,
         after: Option<&str>,
@@ -103,7 +103,7 @@ impl Notices {
         id.strip_prefix(&self.run)?.strip_prefix('.')?.parse().ok()
     }
 
-    /// The first kept notice from this number on.
+    /// The first kept notice with at least this number.
     fn from(&self, number: u64) -> Option<Kept> {
         let ring = self.ring();
         let first = ring.front()?.number;
@@ -112,13 +112,13 @@ impl Notices {
     }
 
     fn ring(&self) -> MutexGuard<'_, VecDeque<Kept>> {
-        // Nothing in the critical sections can panic half-way, so the ring is whole even then.
+        // No critical section panics half-way, so the ring buffer is consistent even when the lock is poisoned.
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One client that listens. It reads from the ring, so a slow one costs no memory; it only misses what the ring
-/// no longer has, and is told so.
+/// A listener. It reads from the ring buffer, so a slow one costs no memory; it misses notices that were overwritten
+/// and is told so.
 struct Listener {
     notices: Arc<Notices>,
     next: u64,

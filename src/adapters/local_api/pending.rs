@@ -1,4 +1,4 @@
-//! Requests that wait for the machine's answer.
+//! Open requests, which wait for the machine's answer.
 
 use crate::lifecycle::effect::{LocalAnswer, RequestId};
 use crate::lifecycle::event::{Event, LocalCall};
@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// How long the machine may take; it answers in one step, so this is only reached when the loop stands still.
+/// Time limit of the machine's answer. It answers within one step, so only a blocked loop reaches this.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// The table of open requests.
@@ -33,7 +33,7 @@ impl Pending {
         }
     }
 
-    /// Asks the machine and waits for its answer.
+    /// Sends a call to the machine and waits for its answer.
     pub(super) async fn ask(&self, call: LocalCall) -> Result<LocalAnswer, Problem> {
         let Some((entry, answer)) = self.enter() else {
             return Err(stopping());
@@ -57,7 +57,7 @@ impl Pending {
         }
     }
 
-    /// Hands the machine's answer to the client, if it is still there.
+    /// Passes the machine's answer to the client, if it is still connected.
     pub(super) fn reply(&self, request: RequestId, answer: LocalAnswer) {
         let waiting = self.lock().waiting.remove(&request);
         let delivered = waiting.is_some_and(|client| client.send(answer).is_ok());
@@ -69,7 +69,7 @@ impl Pending {
         }
     }
 
-    /// The agent stops: whoever waits is told so, and nobody else is let in.
+    /// For the end of the agent: ends all waiting requests and refuses new ones.
     pub(super) fn close(&self) {
         let mut open = self.lock();
         open.closed = true;
@@ -94,13 +94,13 @@ impl Pending {
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
-        // No code in the critical sections can panic half-way, so the table is whole even then.
+        // No critical section panics half-way, so the table is consistent even when the lock is poisoned.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Removes the entry however waiting ends: with an answer, in time-out, or because the client hung up and hyper
-/// dropped the request's future.
+/// Removes the entry however waiting ends: with an answer, by a timeout, or because the client disconnected and hyper
+/// dropped the future.
 struct Entry<'a> {
     table: &'a Pending,
     id: RequestId,

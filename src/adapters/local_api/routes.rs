@@ -23,10 +23,10 @@ use serde_json::json;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Makes a new registration id.
+/// Creates a new registration id.
 pub type NewRegistrationId = Arc<dyn Fn() -> RegistrationId + Send + Sync>;
 
-/// What the handlers share.
+/// Shared state of the handlers.
 #[derive(Clone)]
 pub(super) struct Api {
     pub(super) pending: Arc<Pending>,
@@ -39,7 +39,7 @@ pub(super) struct Api {
 
 type Answer = Result<Response, Refusal>;
 
-/// All calls behind the guards.
+/// All routes, behind the guards.
 pub(super) fn router(api: Api, guards: Arc<Guards>) -> Router {
     Router::new()
         .route(HEALTH_PATH, get(async || Json(json!({ "status": "ok" }))))
@@ -130,7 +130,7 @@ async fn events(State(api): State<Api>, headers: HeaderMap) -> Answer {
     }
 }
 
-/// The secret goes to the vault; the machine hears of an offer with a public id.
+/// Stores the secret in the vault; the machine gets only the token's public id.
 async fn join(State(api): State<Api>, request: Request) -> Answer {
     let request: JoinRequest = body::read(request, JOIN).await?;
     let token = Token::parse(TokenKind::Join, request.join_token.expose()).map_err(|error| {
@@ -141,7 +141,7 @@ async fn join(State(api): State<Api>, request: Request) -> Answer {
     })?;
     let id = token.id().clone();
     let vault = api.vault.clone();
-    // The vault writes and fsyncs, which on a device's flash may take long: not on the loop's thread.
+    // The vault fsyncs, which may take long on flash, so it must not block the loop's thread.
     let stored = tokio::task::spawn_blocking(move || vault.offer_join_token(&token)).await;
     if let Err(error) = stored
         .map_err(|e| e.to_string())
@@ -188,8 +188,8 @@ fn lock_name(name: Result<Path<String>, PathRejection>) -> Result<String, Refusa
     }
 }
 
-/// Who holds a lock, for people to read: the product of the client's `User-Agent`, up to `/`. It names, it does
-/// not authenticate: there is one token, so whoever holds it may say it is anybody.
+/// The owner of a lock, for display: the product name of the client's `User-Agent`, up to `/`. It is not
+/// authenticated, because there is one token for all clients.
 fn owner(headers: &HeaderMap) -> String {
     let agent = headers
         .get(header::USER_AGENT)

@@ -64,7 +64,7 @@ async fn every_call_reaches_the_machine_and_its_answer_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_has_the_clients_name_and_unlocking_has_no_body() {
+async fn a_lock_has_the_clients_name_and_unlocking_needs_no_body() {
     let mut agent = Agent::start();
     let headers = "Content-Type: application/json\r\nUser-Agent: Onebox/2.1\r\n";
     let body = r#"{"reason":"backup","ttlSeconds":60,"scope":"hostOs"}"#;
@@ -142,7 +142,7 @@ async fn a_join_tokens_secret_goes_to_the_vault_and_nowhere_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_join_token_is_told_why() {
+async fn an_invalid_join_token_is_refused_with_the_reason() {
     let agent = Agent::start();
     let token = join_token();
     let cut = &token.expose()[..50];
@@ -162,7 +162,7 @@ async fn what_is_no_join_token_is_told_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_join_token_that_cannot_be_kept_is_not_taken_up() {
+async fn a_join_token_that_cannot_be_stored_is_refused() {
     let agent = Agent::start_with(
         FakeVault {
             full: true,
@@ -178,7 +178,7 @@ async fn a_join_token_that_cannot_be_kept_is_not_taken_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_machine_that_does_not_answer_is_not_waited_for() {
+async fn a_request_without_an_answer_times_out() {
     let mut agent = Agent::start();
     let mut stream = agent.connect().await;
     stream
@@ -199,7 +199,7 @@ async fn a_machine_that_does_not_answer_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_hangs_up_leaves_nothing_behind() {
+async fn the_request_of_a_closed_connection_is_dropped() {
     let mut agent = Agent::start();
     let mut stream = agent.connect().await;
     stream
@@ -214,7 +214,7 @@ async fn a_client_that_hangs_up_leaves_nothing_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_agent_stops_open_requests_are_told_so() {
+async fn open_requests_get_503_when_the_agent_stops() {
     let mut agent = Agent::start();
     let mut stream = agent.connect().await;
     stream
@@ -262,7 +262,7 @@ async fn requests_can_be_a_source_of_the_bus() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_the_finest_log_level_no_token_is_logged() {
+async fn no_token_is_logged_at_trace_level() {
     #[derive(Clone, Default)]
     struct Sink(Arc<Mutex<Vec<u8>>>);
     impl Write for Sink {

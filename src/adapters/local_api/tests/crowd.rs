@@ -18,7 +18,7 @@ async fn connect_when_there_is_room(agent: &Agent) -> UnixStream {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_silent_connections_keep_nobody_out() {
+async fn a_thousand_silent_connections_do_not_block_a_request() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).unwrap();
@@ -38,7 +38,7 @@ async fn a_thousand_silent_connections_keep_nobody_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_all_are_at_work_the_next_one_waits_for_the_first_to_end() {
+async fn with_all_slots_in_use_the_next_connection_waits() {
     let mut agent = Agent::start();
     let mut working = Vec::new();
     let mut ids = Vec::new();
@@ -62,7 +62,7 @@ async fn when_all_are_at_work_the_next_one_waits_for_the_first_to_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_comes_slowly_is_not_waited_for() {
+async fn a_slow_request_head_times_out() {
     let agent = Agent::start();
     let mut stream = agent.connect().await;
     stream
@@ -93,7 +93,7 @@ async fn idle_connections_are_closed_before_and_after_a_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_read_is_given_up() {
+async fn a_client_that_does_not_read_is_disconnected() {
     let (near, _far) = tokio::io::duplex(16);
     let mut stream = Impatient::new(near);
     let mut writing = std::pin::pin!(stream.write_all(&[0; 64]));
@@ -106,7 +106,7 @@ async fn a_client_that_does_not_read_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_reads_slowly_is_not() {
+async fn a_client_that_reads_slowly_gets_the_whole_answer() {
     let (near, mut far) = tokio::io::duplex(16);
     let mut stream = Impatient::new(near);
     let mut writing = std::pin::pin!(stream.write_all(&[0; 64]));

@@ -35,7 +35,7 @@ async fn files_have_their_modes_and_the_token_is_new_at_each_start() {
 }
 
 #[tokio::test]
-async fn a_directory_that_is_there_keeps_its_mode() {
+async fn an_existing_directory_keeps_its_mode() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
     fs::create_dir(&run).unwrap();
@@ -57,7 +57,7 @@ async fn a_dead_agents_socket_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_living_agent_is_left_alone() {
+async fn the_socket_of_a_running_agent_is_not_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let _first = bind(dir.path()).unwrap();
     let token = fs::read_to_string(dir.path().join("run/token")).unwrap();
@@ -69,7 +69,7 @@ async fn a_living_agent_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_living_agent_with_a_full_queue_is_a_living_one() {
+async fn an_agent_with_a_full_accept_queue_counts_as_running() {
     let dir = tempfile::tempdir().unwrap();
     let _first = bind(dir.path()).unwrap();
     let mut waiting = Vec::new();
@@ -80,7 +80,7 @@ async fn a_living_agent_with_a_full_queue_is_a_living_one() {
 }
 
 #[tokio::test]
-async fn what_is_no_socket_is_never_removed() {
+async fn a_file_that_is_not_a_socket_is_never_removed() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("run/api.sock");
     fs::create_dir(dir.path().join("run")).unwrap();
@@ -91,7 +91,7 @@ async fn what_is_no_socket_is_never_removed() {
 }
 
 #[tokio::test]
-async fn the_socket_goes_with_the_agent_unless_another_has_taken_its_place() {
+async fn the_socket_is_removed_at_the_end_unless_it_was_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("run/api.sock");
     let api = bind(dir.path()).unwrap();
@@ -105,7 +105,7 @@ async fn the_socket_goes_with_the_agent_unless_another_has_taken_its_place() {
 }
 
 #[tokio::test]
-async fn errors_say_what_and_where() {
+async fn bind_errors_name_the_cause_and_the_path() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("run"), "a file").unwrap();
     let error = bind(dir.path()).unwrap_err().to_string();

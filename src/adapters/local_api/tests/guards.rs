@@ -17,7 +17,7 @@ fn assert_problem(agent: &Agent, reply: &Reply, status: u16, code: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn health_needs_no_token_and_says_nothing_else() {
+async fn health_needs_no_token_and_contains_only_a_status() {
     let agent = Agent::start();
     let reply = agent
         .raw("GET /v1/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -31,7 +31,7 @@ async fn health_needs_no_token_and_says_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_names_of_this_agent_are_answered() {
+async fn a_foreign_host_header_is_refused() {
     let agent = Agent::start();
     let health = |host: &str| format!("GET /v1/health HTTP/1.1\r\n{host}Connection: close\r\n\r\n");
     for right in [
@@ -65,7 +65,7 @@ async fn only_names_of_this_agent_are_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pages_are_refused_with_and_without_a_token() {
+async fn requests_of_web_pages_are_refused_even_with_a_token() {
     let agent = Agent::start();
     for header in [
         "Origin: http://localhost",
@@ -95,7 +95,7 @@ async fn pages_are_refused_with_and_without_a_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn everything_else_needs_the_present_token() {
+async fn all_other_calls_need_the_current_token() {
     let agent = Agent::start();
     let token = agent.token();
     let mut wrong = token.clone().into_bytes();
@@ -130,7 +130,7 @@ async fn everything_else_needs_the_present_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_call_is_a_problem_too() {
+async fn an_unknown_path_or_method_is_answered_with_a_problem() {
     let agent = Agent::start();
     assert_problem(
         &agent,
@@ -144,7 +144,7 @@ async fn what_is_no_call_is_a_problem_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_json_is_read() {
+async fn a_body_must_be_json() {
     let agent = Agent::start();
     let body = r#"{"reason":"backup","ttlSeconds":60}"#;
     for media_type in [
@@ -168,7 +168,7 @@ async fn only_json_is_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn large_bodies_are_refused_however_they_come() {
+async fn a_large_body_is_refused_with_and_without_a_length() {
     let agent = Agent::start();
     let declared = format!(
         "Content-Type: application/json\r\nContent-Length: {}\r\n",
@@ -189,7 +189,7 @@ async fn large_bodies_are_refused_however_they_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_wrong_with_a_body_is_named() {
+async fn each_wrong_member_of_a_body_is_named() {
     let agent = Agent::start();
     let reply = agent
         .json_call("PUT /v1/locks/backup", r#"{"reason":1,"ttlSeconds":0,"x":2}"#)
@@ -229,7 +229,7 @@ async fn lock_names_are_short_and_plain() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_never_ends_ends_in_time() {
+async fn an_endless_body_times_out() {
     let agent = Agent::start();
     let headers = "Content-Type: application/json\r\nContent-Length: 10\r\n";
     let request = agent.request("PUT /v1/locks/backup", headers, "");

@@ -51,7 +51,7 @@ impl Agent {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_gets_what_happens_from_now_on() {
+async fn a_listener_gets_new_notices() {
     let agent = Agent::start();
     agent.publish(1).await;
     // Answered after the notice, so it was published before the listener came.
@@ -68,7 +68,7 @@ async fn a_listener_gets_what_happens_from_now_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_who_comes_back_gets_what_it_missed() {
+async fn a_listener_that_reconnects_gets_missed_notices() {
     let agent = Agent::start();
     let mut listening = agent.listen("").await;
     for percent in 1..=3 {
@@ -88,7 +88,7 @@ async fn one_who_comes_back_gets_what_it_missed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_who_was_away_too_long_is_told_of_the_gap() {
+async fn a_listener_that_missed_too_much_is_told_of_the_gap() {
     let agent = Agent::start();
     let mut listening = agent.listen("").await;
     agent.publish(0).await;
