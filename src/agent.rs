@@ -8,6 +8,7 @@ use crate::adapters::store::{self, OpenError, Opened, StateFile};
 use crate::adapters::supervisor::{
     self, PollIntervals, SupervisorClient, SupervisorPort, SupervisorSettings,
 };
+use crate::build_time;
 use crate::config::{ApiAddress, Settings};
 use crate::lifecycle::checkpoint::CheckpointError;
 use crate::lifecycle::effect::PollRate;
@@ -23,6 +24,7 @@ use crate::runtime::journal::{Header, Journal};
 use crate::runtime::shutdown;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::redact::Redactor;
+use crate::vault::Endpoint;
 use baseos_interfaces::register::NodeFacts;
 use baseos_interfaces::registration::RegistrationId;
 use secrecy::ExposeSecret as _;
@@ -79,7 +81,7 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
     let cloudly = CloudlyPort::new(endpoint.as_ref(), store.clone())?;
     let supervisor = supervisor_client(&settings, redactor)?;
 
-    let run = run_facts(&settings, &store);
+    let run = run_facts(&settings, &store, endpoint.as_ref());
     let now = clock.stamp();
     let header = Header {
         checkpoint: checkpoint.clone(),
@@ -182,7 +184,7 @@ fn load_checkpoint(store: &StateFile, dir: &Path) -> Result<Checkpoint, AgentErr
     })
 }
 
-fn run_facts(settings: &Settings, store: &StateFile) -> Run {
+fn run_facts(settings: &Settings, store: &StateFile, endpoint: Option<&Endpoint>) -> Run {
     let device = &settings.device;
     let join = store
         .join_token_to_offer(settings.join.as_ref())
@@ -217,6 +219,8 @@ fn run_facts(settings: &Settings, store: &StateFile) -> Run {
         join,
         supervisor_configured: settings.supervisor.is_some(),
         reserve_bytes: settings.reserve_bytes,
+        built_at: Some(build_time::built_at()),
+        cloudly_over_tls: endpoint.is_some_and(|endpoint| endpoint.url.starts_with("https:")),
     }
 }
 

@@ -20,6 +20,7 @@
 
 pub mod adapters;
 pub mod agent;
+pub mod build_time;
 pub mod cli;
 pub mod config;
 pub mod diagnose;

@@ -6,6 +6,7 @@ use crate::lifecycle::cloudly::commands::Commands;
 use crate::lifecycle::cloudly::identity::Node;
 use crate::lifecycle::cloudly::join::Join;
 use crate::lifecycle::cloudly::outbox::Outbox;
+use crate::lifecycle::cloudly::wall_clock::HeardTime;
 use crate::lifecycle::facts::Run;
 use crate::lifecycle::locks::leases::Leases;
 use crate::lifecycle::supervisor_target::ids::TargetRecord;
@@ -49,6 +50,8 @@ pub(crate) struct Durable {
     pub(crate) commands: Commands,
     /// What Cloudly has not heard yet.
     pub(crate) outbox: Outbox,
+    /// Cloudly's clock, as it was last noted.
+    pub(crate) heard_time: Option<HeardTime>,
 }
 
 impl Durable {
@@ -94,7 +97,11 @@ impl Durable {
         if rebooted {
             self.boot_id.clone_from(&run.boot_id);
             self.leases.drop_all();
-            self.consent.carry_over(Reboot { saved, now });
+            let reboot = Reboot { saved, now };
+            self.consent.carry_over(reboot);
+            if let Some(heard) = &mut self.heard_time {
+                heard.carry_over(reboot);
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What all states share: the durable record, and what a new process finds out again.
 
 use crate::lifecycle::cloudly::heartbeat::Heartbeats;
+use crate::lifecycle::cloudly::wall_clock::{HeardTime, WallClock};
 use crate::lifecycle::durable::{Durable, Tracked};
 use crate::lifecycle::effect::{PollRate, RequestId};
 use crate::lifecycle::facts::{HostFacts, JoinOffer, Run, SupervisorError, SupervisorView};
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) granted: Option<(RequestId, Leases)>,
     pub(crate) stopping: bool,
     pub(crate) poll_rate: PollRate,
+    /// What the Cloudly port was told last, see [`WallClock::certificates_since`].
+    pub(crate) certificates_since: Option<Timestamp>,
     pub(crate) notices: Notices,
 }
 
@@ -69,6 +72,7 @@ impl Shared {
             granted: None,
             stopping: false,
             poll_rate: PollRate::Slow,
+            certificates_since: None,
             notices: Notices::default(),
             run,
         }
@@ -77,6 +81,22 @@ impl Shared {
     /// The Supervisor's state, when it answers.
     pub(crate) fn view(&self) -> Option<&SupervisorView> {
         self.supervisor.as_ref()?.as_ref().ok()
+    }
+
+    /// Cloudly's clock, as an answer gave it.
+    pub(crate) fn hear_clock(&mut self, server_time: Timestamp, now: Stamp) {
+        self.heartbeats.hear_clock(server_time, now);
+        if self.run.cloudly_over_tls {
+            let mut noted = self.durable.heard_time;
+            HeardTime::hear(&mut noted, server_time, now);
+            if noted != self.durable.heard_time {
+                self.durable.heard_time = noted;
+            }
+        }
+    }
+
+    pub(crate) fn wall_clock(&self, now: Stamp) -> WallClock {
+        WallClock::judge(self.run.built_at, self.durable.heard_time, now)
     }
 
     /// The release the Supervisor says is applied.

@@ -17,6 +17,7 @@ pub(crate) fn end_step(l: &mut Shared, state: &State, cx: &mut Context) {
         None => l.timers.disarm(Timer::Lease),
     }
     set_poll_rate(l, state, cx);
+    set_certificate_times(l, cx);
     l.notices.publish(state.update(), cx);
     l.heartbeats
         .hear_progress(state.update().and_then(|update| *update.progress));
@@ -26,6 +27,15 @@ pub(crate) fn end_step(l: &mut Shared, state: &State, cx: &mut Context) {
     }
     if state.is_enrolled() {
         heartbeat::send_if_due(l, state, cx);
+    }
+}
+
+/// Leaves before every other effect, because one of them may be a call to Cloudly.
+fn set_certificate_times(l: &mut Shared, cx: &mut Context) {
+    let since = l.wall_clock(cx.now).certificates_since();
+    if since != l.certificates_since && l.run.cloudly_over_tls {
+        l.certificates_since = since;
+        cx.effects.insert(0, Effect::SetCertificateTimes { since });
     }
 }
 

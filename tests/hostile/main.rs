@@ -10,6 +10,7 @@
 )]
 
 mod cli;
+mod clocks;
 mod cloudly_answers;
 mod cloudly_orders;
 mod local_api;

@@ -2,11 +2,13 @@
 
 use super::answer::{Answer, is_json};
 use super::call_failure::{self, failure, garbage};
+use super::certificates::CertificateTimes;
 use super::settings::{ConfigError, Timeouts};
 use super::tls;
 use crate::adapters::redact::one_line;
 use crate::lifecycle::facts::{CallFailure, CallFailureKind};
 use crate::vault::Endpoint;
+use baseos_interfaces::Timestamp;
 use baseos_interfaces::limits::ANSWER_MAX_BYTES;
 use baseos_interfaces::redact::redact;
 use baseos_interfaces::token::Token;
@@ -16,6 +18,7 @@ use reqwest::header::{
 use reqwest::{Response, Url, redirect, retry};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longer than usual heartbeat intervals, so that heartbeats share a connection.
@@ -28,13 +31,16 @@ const USER_AGENT_VALUE: HeaderValue =
 pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
+    certificate_times: Arc<CertificateTimes>,
 }
 
 impl Client {
     pub(super) fn new(endpoint: &Endpoint, timeouts: Timeouts) -> Result<Self, ConfigError> {
+        let certificate_times = Arc::<CertificateTimes>::default();
+        let tls = tls::config(endpoint.ca_pem.as_deref(), certificate_times.clone())?;
         let base = base(&endpoint.url, endpoint.allow_http)?;
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::config(endpoint.ca_pem.as_deref())?)
+            .tls_backend_preconfigured(tls)
             .http1_only()
             .no_proxy()
             .referer(false)
@@ -51,7 +57,16 @@ impl Client {
             .timeout(timeouts.call)
             .build()
             .map_err(|error| ConfigError::Client(error.without_url().to_string()))?;
-        Ok(Self { http, base })
+        Ok(Self {
+            http,
+            base,
+            certificate_times,
+        })
+    }
+
+    /// See [`Effect::SetCertificateTimes`](crate::lifecycle::Effect::SetCertificateTimes).
+    pub(super) fn accept_certificates_since(&self, since: Option<Timestamp>) {
+        self.certificate_times.set(since);
     }
 
     /// Posts a JSON body once and reads the answer as JSON.

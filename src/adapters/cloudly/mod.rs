@@ -10,6 +10,7 @@
 
 mod answer;
 mod call_failure;
+mod certificates;
 mod http;
 mod settings;
 mod size_limit;
@@ -111,6 +112,12 @@ impl CloudlyPort {
                     labels,
                 } => self.register(op, &token, registration_id, *node, labels).await,
                 Effect::Heartbeat { op, heartbeat } => self.heartbeat(op, *heartbeat).await,
+                Effect::SetCertificateTimes { since } => {
+                    if let Some(client) = &self.client {
+                        client.accept_certificates_since(since);
+                    }
+                    continue;
+                }
                 other => {
                     error!(effect = other.name(), port = ?other.port(), "bug: the Cloudly port received an effect of another port");
                     continue;

@@ -130,7 +130,6 @@ impl Heartbeats {
         self.last_failure = None;
         self.last_contact = Some(now.into());
         self.clone_suspected = instructions.clone_suspected;
-        self.hear_clock(instructions.server_time, now);
         self.set_interval(instructions.next_heartbeat_seconds);
         self.known_hash = match self.sent.take() {
             Some(sent) if !instructions.resend_full_status => Some(sent.hash),

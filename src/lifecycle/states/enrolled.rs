@@ -61,6 +61,7 @@ fn answered(l: &mut Shared, instructions: &Instructions, credentials_stored: boo
     let next = l
         .heartbeats
         .accepted(instructions, node_id.as_deref().unwrap_or_default(), cx.now);
+    l.hear_clock(instructions.server_time, cx.now);
     l.timers.arm(Timer::Heartbeat, next);
     confirm(l, instructions, cx);
     if l.stopping {

@@ -7,4 +7,5 @@ mod model;
 mod regressions;
 mod service_exits;
 mod states;
+mod wall_clock;
 mod world;

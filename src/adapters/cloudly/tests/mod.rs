@@ -1,6 +1,7 @@
 //! The port against a fake Cloudly.
 
 mod answers;
+mod clock;
 mod faults;
 mod secrets;
 mod settings;
