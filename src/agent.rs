@@ -15,6 +15,7 @@ use crate::lifecycle::effect::PollRate;
 use crate::lifecycle::facts::{JoinOffer, Run};
 use crate::lifecycle::migrate::migrate;
 use crate::lifecycle::{Checkpoint, Effect, Event, Machine};
+use crate::proxy::{HostProxy, ProxyChoice};
 use crate::random;
 use crate::runtime::bus::{Bus, DeadSource};
 use crate::runtime::clock::{Clock as _, SystemClock};
@@ -34,7 +35,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// Capacity of mailboxes: one operation per port, and replies and notices for many clients.
 const MAILBOX: usize = 256;
@@ -78,8 +79,11 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
     }
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let mut local_api = LocalApi::bind(local_api_settings(&settings, &metrics), store.clone())?;
-    let cloudly = CloudlyPort::new(endpoint.as_ref(), store.clone())?;
     let supervisor = supervisor_client(&settings, redactor)?;
+    let host_proxy = Arc::<HostProxy>::default();
+    let proxy = proxy_choice(&settings, &host_proxy, redactor);
+    let uses_host_proxy = matches!(proxy, ProxyChoice::Host(_));
+    let cloudly = CloudlyPort::new(endpoint.as_ref(), proxy, store.clone())?;
 
     let run = run_facts(&settings, &store, endpoint.as_ref());
     let now = clock.stamp();
@@ -118,6 +122,10 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
     let (to_local_api, from_local_api) = start(&ports, |mailbox, events| local_api.serve(mailbox, events));
     ports.close();
 
+    let watching = uses_host_proxy.then(|| {
+        let watching = supervisor::keep_host_proxy(supervisor.clone(), host_proxy);
+        AbortOnDropHandle::new(tokio::spawn(watching))
+    });
     let exits = supervisor::service_exits(supervisor.clone(), poll_rate.clone());
     let bus = Bus::default()
         .with("supervisor log", exits)
@@ -140,6 +148,7 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
     };
     let drive = Drive::new(machine, clock, Sink(store), journal, dispatch, metrics);
     let ended = drive.run(first, bus, stop).await;
+    drop(watching);
     // The loop has dropped the mailboxes; the ports end by themselves.
     if tokio::time::timeout(PORTS_END, ports.wait()).await.is_err() {
         tracing::warn!("a port did not end in time");
@@ -245,6 +254,19 @@ fn local_api_settings(settings: &Settings, metrics: &Arc<Metrics>) -> LocalApiSe
         new_registration_id: Arc::new(new_registration_id),
         metrics: Arc::new(move || metrics.render()),
     }
+}
+
+/// The way to Cloudly; the proxy's password is registered with the log's redactor.
+fn proxy_choice(settings: &Settings, host: &Arc<HostProxy>, redactor: &Redactor) -> ProxyChoice {
+    if let Some(ProxyChoice::Fixed(proxy)) = &settings.proxy
+        && let Some(secret) = proxy.secret()
+    {
+        redactor.add(secret.expose_secret());
+    }
+    settings
+        .proxy
+        .clone()
+        .unwrap_or_else(|| ProxyChoice::Host(host.clone()))
 }
 
 /// The client of the Supervisor; its key is registered with the log's redactor.

@@ -27,6 +27,7 @@ pub mod diagnose;
 pub mod failpoint;
 pub mod lifecycle;
 pub mod program;
+pub mod proxy;
 pub mod random;
 pub mod runtime;
 pub mod telemetry;

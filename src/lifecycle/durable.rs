@@ -14,7 +14,6 @@ use crate::lifecycle::time::{Millis, Reboot, Stamp};
 use crate::lifecycle::update::consent::Consent;
 use crate::lifecycle::update::release_memory::ReleaseMemory;
 use crate::lifecycle::update::target::{AppTarget, Desired, Policy, Release};
-use baseos_interfaces::codes::EventKind;
 use serde::{Deserialize, Serialize};
 use std::ops::{Deref, DerefMut};
 
@@ -81,11 +80,6 @@ impl Durable {
             self.previous = self.proven.take();
         }
         self.proven = Some(release.clone());
-    }
-
-    /// Keeps an event for Cloudly.
-    pub(crate) fn record_event(&mut self, now: Stamp, kind: EventKind, data: serde_json::Value) {
-        self.outbox.push(self.epoch, now, kind, data);
     }
 
     /// Begins a new run: counts it, and carries every moment over when the device has rebooted in between. `saved` is

@@ -10,7 +10,7 @@ use crate::lifecycle::locks::leases::Leases;
 use crate::lifecycle::locks::lock_files::LockFiles;
 use crate::lifecycle::report::issues::Issues;
 use crate::lifecycle::report::notices::Notices;
-use crate::lifecycle::time::Stamp;
+use crate::lifecycle::time::{Millis, Stamp};
 use crate::lifecycle::timer::Timers;
 use crate::lifecycle::update::record::Finished;
 use baseos_interfaces::Timestamp;
@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) heartbeats: Heartbeats,
     /// The last look at the Supervisor; `None`: not looked yet.
     pub(crate) supervisor: Option<Result<SupervisorView, SupervisorError>>,
+    /// When the Supervisor last showed something new (boot-time clock).
+    pub(crate) supervisor_changed: Millis,
     /// The last look at the host.
     pub(crate) host: HostFacts,
     /// Whether there was one in this run.
@@ -62,6 +64,7 @@ impl Shared {
             timers: Timers::default(),
             heartbeats,
             supervisor: None,
+            supervisor_changed: now.boot,
             host: HostFacts::default(),
             host_seen: false,
             issues: Issues::default(),
@@ -112,7 +115,7 @@ impl Shared {
 
     /// Keeps an event for Cloudly.
     pub(crate) fn record_event(&mut self, now: Stamp, kind: EventKind, data: serde_json::Value) {
-        self.durable.record_event(now, kind, data);
+        self.durable.outbox.push(&self.run.run_id, now, kind, data);
     }
 
     /// Tells Cloudly how an update ended.

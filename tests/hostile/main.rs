@@ -15,6 +15,7 @@ mod cloudly_answers;
 mod cloudly_orders;
 mod local_api;
 mod locks;
+mod proxies;
 mod replay;
 mod secrets;
 mod supervisor;

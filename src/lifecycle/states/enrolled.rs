@@ -90,11 +90,14 @@ fn tick_off(l: &mut Shared) -> bool {
     let Some(sent) = l.heartbeats.sent().cloned() else {
         return false;
     };
-    if let Some(last) = &sent.last_event {
+    if let Some(last) = &sent.carried.last_event {
         l.durable.outbox.delivered(last);
     }
-    if !sent.results.is_empty() {
-        l.durable.commands.delivered(&sent.results);
+    if !sent.carried.results.is_empty() {
+        l.durable.commands.delivered(&sent.carried.results);
+    }
+    if sent.carried.left_over {
+        l.heartbeats.urge();
     }
     sent.goodbye
 }

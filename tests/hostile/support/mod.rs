@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod enrolled_agent;
+pub(crate) mod proxy;
 pub(crate) mod raw_http;
 pub(crate) mod scripted_server;
 pub(crate) mod tls_front;

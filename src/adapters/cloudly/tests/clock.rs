@@ -30,7 +30,7 @@ async fn outcome(fake: &Fake, ca: &str, mut effects: Vec<Effect>) -> Result<(), 
         allow_http: false,
         ..endpoint(format!("https://{}", fake.address))
     };
-    let port = CloudlyPort::new(Some(&endpoint), RecordingVault::enrolled()).unwrap();
+    let port = CloudlyPort::new(Some(&endpoint), ProxyChoice::Direct, RecordingVault::enrolled()).unwrap();
     effects.push(heartbeat(1));
     match perform(port, effects).await.pop().unwrap() {
         Event::HeartbeatAnswered { .. } => Ok(()),

@@ -68,7 +68,7 @@ async fn heartbeat_result(fake: &Fake, ca: Option<&Authority>) -> Event {
         allow_http: false,
         ..endpoint(format!("https://{}", fake.address))
     };
-    let port = CloudlyPort::new(Some(&endpoint), RecordingVault::enrolled()).unwrap();
+    let port = CloudlyPort::new(Some(&endpoint), ProxyChoice::Direct, RecordingVault::enrolled()).unwrap();
     perform(port, vec![heartbeat(1)]).await.pop().unwrap()
 }
 
@@ -127,8 +127,13 @@ async fn a_server_that_resets_connections_is_unreachable_over_https() {
         ca_pem: Some(authority().pem()),
         ..endpoint(format!("https://{}", Fake::resetting().await))
     };
-    let port =
-        CloudlyPort::with_timeouts(Some(&endpoint), RecordingVault::enrolled(), short_timeouts()).unwrap();
+    let port = CloudlyPort::with_timeouts(
+        Some(&endpoint),
+        ProxyChoice::Direct,
+        RecordingVault::enrolled(),
+        short_timeouts(),
+    )
+    .unwrap();
     let event = perform(port, vec![heartbeat(1)]).await.pop().unwrap();
     assert!(
         matches!(event, Event::HeartbeatFailed { failure, .. } if failure.kind == CallFailureKind::Unreachable)
