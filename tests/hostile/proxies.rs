@@ -119,11 +119,11 @@ async fn supervisor_with_proxy(proxy: &Proxy) -> ScriptedServer {
         let config = json!({ "network": { "hostname": "edge", "proxy": {
             "type": "http-connect", "ip": "127.0.0.1", "port": port, "login": "edge", "password": "p@ss w0rd",
         } } });
-        let asked = request.path.starts_with("/v1/device/host-config");
-        Some(json_reply(
-            if asked { "200 OK" } else { "404 Not Found" },
-            &config,
-        ))
+        Some(if request.path.starts_with("/v1/device/host-config") {
+            json_reply("200 OK", &config)
+        } else {
+            json_reply("404 Not Found", &json!({}))
+        })
     });
     supervisor
 }

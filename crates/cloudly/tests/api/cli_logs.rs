@@ -10,20 +10,22 @@ async fn enrolled(program: &Program) -> Device {
     program.enrol_with(token.trim(), "edge-1").await
 }
 
-/// The node answers the next command that it is sent.
+/// The node answers the command that it is sent, once there is one.
 async fn answer(program: &Program, device: &mut Device, state: &str, message: &str) {
+    let list = ["--json", "node", "commands", device.id.as_str()].map(str::to_owned);
+    let list: Vec<_> = list.iter().map(String::as_str).collect();
     loop {
-        let commands = device.heartbeat(program).await.instructions.commands;
-        if let Some(command) = commands.first() {
-            let result = json!({
-                "id": command.id, "state": state, "finishedAt": "2026-11-24T10:00:03Z", "message": message,
-            });
-            let results = json!({ "commandResults": [result] });
-            device.heartbeat_with(program, results).await;
-            return;
+        let commands: Value = serde_json::from_str(&program.run_ok(&list).await).unwrap();
+        if commands[0]["id"].is_string() && commands[0]["result"].is_null() {
+            break;
         }
-        tokio::task::yield_now().await;
     }
+    let sent = device.heartbeat(program).await.instructions.commands;
+    let result = json!({
+        "id": sent[0].id, "state": state, "finishedAt": "2026-11-24T10:00:03Z", "message": message,
+    });
+    let results = json!({ "commandResults": [result] });
+    device.heartbeat_with(program, results).await;
 }
 
 #[tokio::test]
