@@ -8,12 +8,14 @@ use crate::adapters::store::{self, OpenError, Opened, StateFile};
 use crate::adapters::supervisor::{
     self, PollIntervals, SupervisorClient, SupervisorPort, SupervisorSettings,
 };
+use crate::build_time;
 use crate::config::{ApiAddress, Settings};
 use crate::lifecycle::checkpoint::CheckpointError;
 use crate::lifecycle::effect::PollRate;
 use crate::lifecycle::facts::{JoinOffer, Run};
 use crate::lifecycle::migrate::migrate;
 use crate::lifecycle::{Checkpoint, Effect, Event, Machine};
+use crate::proxy::{HostProxy, ProxyChoice};
 use crate::random;
 use crate::runtime::bus::{Bus, DeadSource};
 use crate::runtime::clock::{Clock as _, SystemClock};
@@ -23,6 +25,7 @@ use crate::runtime::journal::{Header, Journal};
 use crate::runtime::shutdown;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::redact::Redactor;
+use crate::vault::Endpoint;
 use baseos_interfaces::register::NodeFacts;
 use baseos_interfaces::registration::RegistrationId;
 use secrecy::ExposeSecret as _;
@@ -32,7 +35,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// Capacity of mailboxes: one operation per port, and replies and notices for many clients.
 const MAILBOX: usize = 256;
@@ -76,10 +79,13 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
     }
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let mut local_api = LocalApi::bind(local_api_settings(&settings, &metrics), store.clone())?;
-    let cloudly = CloudlyPort::new(endpoint.as_ref(), store.clone())?;
     let supervisor = supervisor_client(&settings, redactor)?;
+    let host_proxy = Arc::<HostProxy>::default();
+    let proxy = proxy_choice(&settings, &host_proxy, redactor);
+    let uses_host_proxy = matches!(proxy, ProxyChoice::Host(_));
+    let cloudly = CloudlyPort::new(endpoint.as_ref(), proxy, store.clone())?;
 
-    let run = run_facts(&settings, &store);
+    let run = run_facts(&settings, &store, endpoint.as_ref());
     let now = clock.stamp();
     let header = Header {
         checkpoint: checkpoint.clone(),
@@ -116,6 +122,10 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
     let (to_local_api, from_local_api) = start(&ports, |mailbox, events| local_api.serve(mailbox, events));
     ports.close();
 
+    let watching = uses_host_proxy.then(|| {
+        let watching = supervisor::keep_host_proxy(supervisor.clone(), host_proxy);
+        AbortOnDropHandle::new(tokio::spawn(watching))
+    });
     let exits = supervisor::service_exits(supervisor.clone(), poll_rate.clone());
     let bus = Bus::default()
         .with("supervisor log", exits)
@@ -138,6 +148,7 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
     };
     let drive = Drive::new(machine, clock, Sink(store), journal, dispatch, metrics);
     let ended = drive.run(first, bus, stop).await;
+    drop(watching);
     // The loop has dropped the mailboxes; the ports end by themselves.
     if tokio::time::timeout(PORTS_END, ports.wait()).await.is_err() {
         tracing::warn!("a port did not end in time");
@@ -182,7 +193,7 @@ fn load_checkpoint(store: &StateFile, dir: &Path) -> Result<Checkpoint, AgentErr
     })
 }
 
-fn run_facts(settings: &Settings, store: &StateFile) -> Run {
+fn run_facts(settings: &Settings, store: &StateFile, endpoint: Option<&Endpoint>) -> Run {
     let device = &settings.device;
     let join = store
         .join_token_to_offer(settings.join.as_ref())
@@ -217,6 +228,8 @@ fn run_facts(settings: &Settings, store: &StateFile) -> Run {
         join,
         supervisor_configured: settings.supervisor.is_some(),
         reserve_bytes: settings.reserve_bytes,
+        built_at: Some(build_time::built_at()),
+        cloudly_over_tls: endpoint.is_some_and(|endpoint| endpoint.url.starts_with("https:")),
     }
 }
 
@@ -241,6 +254,19 @@ fn local_api_settings(settings: &Settings, metrics: &Arc<Metrics>) -> LocalApiSe
         new_registration_id: Arc::new(new_registration_id),
         metrics: Arc::new(move || metrics.render()),
     }
+}
+
+/// The way to Cloudly; the proxy's password is registered with the log's redactor.
+fn proxy_choice(settings: &Settings, host: &Arc<HostProxy>, redactor: &Redactor) -> ProxyChoice {
+    if let Some(ProxyChoice::Fixed(proxy)) = &settings.proxy
+        && let Some(secret) = proxy.secret()
+    {
+        redactor.add(secret.expose_secret());
+    }
+    settings
+        .proxy
+        .clone()
+        .unwrap_or_else(|| ProxyChoice::Host(host.clone()))
 }
 
 /// The client of the Supervisor; its key is registered with the log's redactor.

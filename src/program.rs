@@ -83,7 +83,9 @@ fn overrides(flags: Flags) -> Overrides {
 
 async fn run_agent(settings: Settings) -> ExitCode {
     let redactor = Redactor::default();
-    if let Err(error) = logs::start(settings.log.clone(), settings.log_format, &redactor) {
+    // The Supervisor gives its containers a terminal that nobody looks at: their output goes into its log.
+    let colour = settings.app_id.is_none();
+    if let Err(error) = logs::start(settings.log.clone(), settings.log_format, colour, &redactor) {
         let _ = writeln!(io::stderr(), "{error}");
         return ExitCode::Configuration;
     }

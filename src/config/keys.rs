@@ -9,6 +9,8 @@ pub enum Key {
     JoinToken,
     CloudlyCa,
     AllowHttp,
+    Proxy,
+    NoProxy,
     StateDir,
     RunDir,
     LockDir,
@@ -79,7 +81,7 @@ const fn not_in_file(key: Key, env: &'static str) -> Spec {
 }
 
 /// All keys, in the order of `baserunner config`; `Key as usize` is the index.
-pub const SPECS: [Spec; 27] = [
+pub const SPECS: [Spec; 29] = [
     configurable(Key::CloudlyUrl, "BASEOS_CLOUDLY_URL", "cloudly_url", None),
     Spec {
         secret: true,
@@ -87,6 +89,8 @@ pub const SPECS: [Spec; 27] = [
     },
     configurable(Key::CloudlyCa, "BASEOS_CLOUDLY_CA", "cloudly_ca", None),
     configurable(Key::AllowHttp, "BASEOS_ALLOW_HTTP", "allow_http", Some("0")),
+    configurable(Key::Proxy, "BASEOS_PROXY", "proxy", None),
+    configurable(Key::NoProxy, "BASEOS_NO_PROXY", "no_proxy", None),
     Spec {
         flag: Some("--state-dir"),
         ..configurable(

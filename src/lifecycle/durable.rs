@@ -6,6 +6,7 @@ use crate::lifecycle::cloudly::commands::Commands;
 use crate::lifecycle::cloudly::identity::Node;
 use crate::lifecycle::cloudly::join::Join;
 use crate::lifecycle::cloudly::outbox::Outbox;
+use crate::lifecycle::cloudly::wall_clock::HeardTime;
 use crate::lifecycle::facts::Run;
 use crate::lifecycle::locks::leases::Leases;
 use crate::lifecycle::supervisor_target::ids::TargetRecord;
@@ -13,7 +14,6 @@ use crate::lifecycle::time::{Millis, Reboot, Stamp};
 use crate::lifecycle::update::consent::Consent;
 use crate::lifecycle::update::release_memory::ReleaseMemory;
 use crate::lifecycle::update::target::{AppTarget, Desired, Policy, Release};
-use baseos_interfaces::codes::EventKind;
 use serde::{Deserialize, Serialize};
 use std::ops::{Deref, DerefMut};
 
@@ -49,6 +49,8 @@ pub(crate) struct Durable {
     pub(crate) commands: Commands,
     /// What Cloudly has not heard yet.
     pub(crate) outbox: Outbox,
+    /// Cloudly's clock, as it was last noted.
+    pub(crate) heard_time: Option<HeardTime>,
 }
 
 impl Durable {
@@ -80,11 +82,6 @@ impl Durable {
         self.proven = Some(release.clone());
     }
 
-    /// Keeps an event for Cloudly.
-    pub(crate) fn record_event(&mut self, now: Stamp, kind: EventKind, data: serde_json::Value) {
-        self.outbox.push(self.epoch, now, kind, data);
-    }
-
     /// Begins a new run: counts it, and carries every moment over when the device has rebooted in between. `saved` is
     /// what the boot-time clock said when the record was written.
     pub(crate) fn begin(&mut self, run: &Run, saved: Millis, now: Stamp) {
@@ -94,7 +91,11 @@ impl Durable {
         if rebooted {
             self.boot_id.clone_from(&run.boot_id);
             self.leases.drop_all();
-            self.consent.carry_over(Reboot { saved, now });
+            let reboot = Reboot { saved, now };
+            self.consent.carry_over(reboot);
+            if let Some(heard) = &mut self.heard_time {
+                heard.carry_over(reboot);
+            }
         }
     }
 }

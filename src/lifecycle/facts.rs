@@ -1,5 +1,6 @@
 //! Facts: what adapters have observed, in the machine's own types.
 
+use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::ProblemCode;
 use baseos_interfaces::register::NodeFacts;
 use baseos_interfaces::registration::RegistrationId;
@@ -33,6 +34,12 @@ pub struct Run {
     pub supervisor_configured: bool,
     /// Free space below which nothing is installed, bytes.
     pub reserve_bytes: u64,
+    /// When this agent was built; `None` in journals of agents that did not say.
+    #[serde(default)]
+    pub built_at: Option<Timestamp>,
+    /// Whether Cloudly is called over TLS, so that its clock is its own.
+    #[serde(default)]
+    pub cloudly_over_tls: bool,
 }
 
 /// A join token somebody offers. Only its public part comes here; the secret stays with the adapter.

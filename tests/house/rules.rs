@@ -35,15 +35,17 @@ const AGENT: &[Room] = &[
         &[
             "src/lifecycle",
             "src/vault.rs",
+            "src/proxy.rs",
             "src/failpoint.rs",
             "src/adapters/redact.rs",
         ],
-        "adapters use the lifecycle's types and the vault, never each other, config or runtime (architecture §1)",
+        "adapters use the lifecycle's types and the seams, never each other, config or runtime (architecture §1)",
     ),
     room(
         "src/config",
         &[
             "src/vault.rs",
+            "src/proxy.rs",
             "src/telemetry/logs/filter.rs",
             "src/telemetry/logs/format.rs",
         ],
@@ -60,14 +62,18 @@ const AGENT: &[Room] = &[
         "the command line talks to the agent over the local API alone",
     ),
     room("src/vault.rs", &[], "the vault is a seam"),
+    room("src/proxy.rs", &[], "the proxy is a seam"),
+    room("src/build_time.rs", &[], "the build time uses nothing"),
     room("src/failpoint.rs", &[], "fail points use nothing"),
     room("src/random.rs", &[], "randomness uses nothing"),
     room(
         "src/agent.rs",
         &[
             "src/adapters",
+            "src/build_time.rs",
             "src/config",
             "src/lifecycle",
+            "src/proxy.rs",
             "src/random.rs",
             "src/runtime",
             "src/telemetry",

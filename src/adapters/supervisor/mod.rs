@@ -10,9 +10,11 @@
 mod call;
 mod client;
 mod exit_log;
+mod host_proxy;
 mod http;
 mod inspect;
 mod lines;
+mod log_text;
 mod poll;
 mod request;
 mod settings;
@@ -21,6 +23,7 @@ mod wire;
 
 pub use client::SupervisorClient;
 pub use exit_log::service_exits;
+pub use host_proxy::keep_host_proxy;
 pub use poll::{PollIntervals, poll};
 pub use settings::{ConfigError, SupervisorSettings};
 

@@ -85,6 +85,11 @@ fn cloudly(l: &Shared) -> Check {
 }
 
 fn clock(l: &Shared, now: Stamp) -> Check {
+    if let Some(problem) = l.wall_clock(now).problem(now) {
+        let fix = "check the device's time source (chrony or timesyncd, the battery of its clock); until then Cloudly's \
+                   certificate is accepted at any time since the agent was built";
+        return check("clock", false, problem, fix);
+    }
     match l.heartbeats.skew_seconds(now) {
         Some(off) => check(
             "clock",

@@ -6,5 +6,6 @@ pub(crate) mod heartbeat;
 pub(crate) mod issues;
 pub(crate) mod local;
 pub(crate) mod notices;
+pub(crate) mod size_limit;
 pub(crate) mod status;
 pub(crate) mod summary;

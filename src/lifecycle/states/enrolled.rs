@@ -61,6 +61,7 @@ fn answered(l: &mut Shared, instructions: &Instructions, credentials_stored: boo
     let next = l
         .heartbeats
         .accepted(instructions, node_id.as_deref().unwrap_or_default(), cx.now);
+    l.hear_clock(instructions.server_time, cx.now);
     l.timers.arm(Timer::Heartbeat, next);
     confirm(l, instructions, cx);
     if l.stopping {
@@ -89,11 +90,14 @@ fn tick_off(l: &mut Shared) -> bool {
     let Some(sent) = l.heartbeats.sent().cloned() else {
         return false;
     };
-    if let Some(last) = &sent.last_event {
+    if let Some(last) = &sent.carried.last_event {
         l.durable.outbox.delivered(last);
     }
-    if !sent.results.is_empty() {
-        l.durable.commands.delivered(&sent.results);
+    if !sent.carried.results.is_empty() {
+        l.durable.commands.delivered(&sent.carried.results);
+    }
+    if sent.carried.left_over {
+        l.heartbeats.urge();
     }
     sent.goodbye
 }

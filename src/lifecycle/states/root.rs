@@ -23,6 +23,7 @@ pub(super) fn absorb(l: &mut Shared, event: &Event, cx: &mut Context) -> bool {
     match event {
         Event::SupervisorObserved(view) => {
             l.supervisor = Some((**view).clone());
+            l.supervisor_changed = cx.now.boot;
             // It may have been the Supervisor's own lock files that were in the way.
             l.lock_files.try_again();
         }

@@ -45,6 +45,9 @@ impl Waiting {
     }
 
     fn look_again(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
+        if l.durable.consent.is_due_to_be_kept(cx.now.boot) {
+            l.durable.consent.keep(cx.now.boot);
+        }
         let gate = gate(l, &self.update, cx.now);
         if gate.blocked.is_empty() {
             return begin_or_wait(&self.update, l, cx);

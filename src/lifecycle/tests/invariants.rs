@@ -51,6 +51,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => (any::<bool>(), any::<bool>()).prop_map(|(locked, full)| Action::Host { locked, full }),
         1 => any::<bool>().prop_map(|works| Action::Disk { works }),
         1 => (0u8..4, any::<bool>()).prop_map(|(token, replace)| Action::Offer { token, replace }),
+        1 => any::<i16>().prop_map(|days| Action::SetClock { days }),
         1 => any::<bool>().prop_map(|reboot| Action::Restart { reboot }),
     ]
 }
@@ -228,7 +229,7 @@ fn walks_reach_every_state_and_effect_and_stay_on_the_diagram() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut states = BTreeSet::new();
     let mut effects = BTreeSet::new();
-    for case in 0..1000 {
+    for case in 0..2000 {
         let actions = vec(action(), 120).new_tree(&mut runner).unwrap().current();
         let mut world = if case % 4 == 0 {
             World::new(false)
@@ -274,6 +275,7 @@ fn walks_reach_every_state_and_effect_and_stay_on_the_diagram() {
         "Reply",
         "Publish",
         "ForgetJoinToken",
+        "SetCertificateTimes",
         "SetPollRate(fast)",
         "SetPollRate(slow)",
     ] {

@@ -5,6 +5,8 @@ mod golden;
 mod invariants;
 mod model;
 mod regressions;
+mod reports;
 mod service_exits;
 mod states;
+mod wall_clock;
 mod world;

@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod events;
 mod join_tokens;
+mod logs;
 mod node_summary;
 mod nodes;
 mod output;

@@ -21,6 +21,9 @@ struct Options {
     /// Do not build; use the programs in the directory of this one.
     #[arg(long)]
     no_build: bool,
+    /// Another agent than the one that is built here, e.g. of another machine under qemu.
+    #[arg(long)]
+    agent: Option<PathBuf>,
     /// The cargo to build with; cargo sets it.
     #[arg(long, env = "CARGO", default_value = "cargo", hide = true)]
     cargo: PathBuf,
@@ -54,7 +57,10 @@ async fn run(options: &Options, screen: &Arc<Screen>) -> Outcome<()> {
         );
         build(&options.cargo, dir).await?;
     }
-    let programs = Programs::beside(dir.join("baserunner"))?;
+    let mut programs = Programs::beside(dir.join("baserunner"))?;
+    if let Some(agent) = &options.agent {
+        programs.baserunner.clone_from(agent);
+    }
     // Whatever ends the scenario, the testbed is dropped: processes end and directories are removed.
     tokio::select! {
         outcome = scenario::run(programs, screen, options.once) => Ok(outcome?),

@@ -32,7 +32,7 @@ fn settings(address: &str) -> SupervisorSettings {
     }
 }
 
-fn client(address: SocketAddr) -> SupervisorClient {
+pub(super) fn client(address: SocketAddr) -> SupervisorClient {
     let timeouts = Timeouts {
         connect: Duration::from_secs(1),
         call: Duration::from_secs(1),

@@ -174,11 +174,17 @@ fn seeds() -> Vec<Vec<Action>> {
     ];
     let first = [&begin[..], &update(2, PolicyKind::Plain)].concat();
     let proven = [&first[..], &[Action::Elapse, Action::Elapse, good(Port::Cloudly)]].concat();
-    let heard = [Action::Elapse, good(Port::Cloudly)];
+    // The next heartbeat waits for Cloudly's minimum, and another deadline may come first.
+    let heard = [
+        Action::Elapse,
+        good(Port::Cloudly),
+        Action::Elapse,
+        good(Port::Cloudly),
+    ];
     let bad = [&proven[..], &update(4, PolicyKind::Plain), &ill, &back].concat();
     let working = [&proven[..], &update(4, PolicyKind::Plain)].concat();
     let working = &working[..working.len() - 1];
-    let overdue: Vec<_> = [good(Port::Cloudly), Action::Elapse].repeat(12);
+    let overdue: Vec<_> = [good(Port::Cloudly), Action::Elapse].repeat(24);
     let reported = [&proven[..], &update(4, PolicyKind::ReportOnly), &ill].concat();
     // Never handed over, because the Supervisor did not answer: attempts are used up while release 1 goes on running.
     let given_up = [

@@ -27,6 +27,8 @@ pub(crate) enum Action {
     Disk { works: bool },
     /// Somebody offers a join token over the local API (token 0: a malformed one).
     Offer { token: u8, replace: bool },
+    /// Somebody sets the device's wall clock, days from now.
+    SetClock { days: i16 },
     /// The agent is killed and starts again; perhaps the device reboots.
     Restart { reboot: bool },
 }

@@ -54,7 +54,7 @@ impl World {
                     fleet: None,
                     next_heartbeat_seconds: 15,
                     limits: ServerLimits::default(),
-                    server_time: self.clock.wall,
+                    server_time: self.server_time(),
                 });
                 Event::Registered { op, node }
             }
@@ -72,7 +72,7 @@ impl World {
                 .all(|result| result.id != command.id)
         });
         let instructions = Box::new(Instructions {
-            server_time: self.clock.wall,
+            server_time: self.server_time(),
             next_heartbeat_seconds: 60,
             resend_full_status: false,
             desired: self

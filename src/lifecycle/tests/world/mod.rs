@@ -49,6 +49,8 @@ pub(crate) struct World {
     disk_model: Model,
     run: Run,
     clock: Stamp,
+    /// The device's wall clock minus Cloudly's, milliseconds.
+    clock_off: i64,
     starts: u32,
     disk_works: bool,
     /// The newest checkpoint, when it is not on disk.
@@ -102,6 +104,8 @@ impl World {
             join,
             supervisor_configured: true,
             reserve_bytes: 64 << 20,
+            built_at: Some("2026-11-01T00:00:00Z".parse().unwrap()),
+            cloudly_over_tls: true,
         };
         let images = checkpoint.durable.target.images(&commit(target)).cloned();
         let images = images.unwrap_or_else(|| release(1).services.into_keys().zip(11..).collect());
@@ -120,6 +124,7 @@ impl World {
             disk_model: Model::new(target),
             run,
             clock,
+            clock_off: 0,
             starts: 1,
             disk_works: true,
             unsaved: None,
@@ -207,6 +212,7 @@ impl World {
                 let call = LocalCall::Join(join_offer(token, replace));
                 self.request(call);
             }
+            Action::SetClock { days } => self.set_clock(days),
             Action::Restart { reboot } => self.restart(reboot),
         }
         true
@@ -237,6 +243,25 @@ impl World {
         self.requests += 1;
         let request = RequestId(self.requests);
         self.feed(Event::LocalRequested { request, call });
+    }
+
+    fn set_clock(&mut self, days: i16) {
+        let by = i64::from(days) * 86_400_000;
+        let to = self.clock.wall.as_millisecond().saturating_add(by);
+        // Linux knows no time before 1970.
+        if let Ok(wall) = Timestamp::from_millisecond(to.max(0)) {
+            self.clock_off += wall.as_millisecond() - self.clock.wall.as_millisecond();
+            self.clock.wall = wall;
+        }
+    }
+
+    pub(crate) fn set_cloudlys_clock(&mut self, to: Timestamp) {
+        self.clock_off = self.clock.wall.as_millisecond() - to.as_millisecond();
+    }
+
+    /// What Cloudly's clock says.
+    pub(crate) fn server_time(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.clock.wall.as_millisecond() - self.clock_off).unwrap()
     }
 
     fn advance(&mut self, by: Duration) {
