@@ -116,6 +116,7 @@ fn run_facts() -> Run {
             ..NodeFacts::default()
         },
         own_service: "baserunner".into(),
+        state_dir: "/data/baseos".into(),
         join: Some(JoinOffer {
             token: Ok(TokenId::new("token00001")),
             registration_id: RegistrationId::parse("0192f6d0-2c3e-7b61-9d55-0d8c4e8f1a20").unwrap(),

@@ -24,6 +24,9 @@ pub struct Run {
     pub labels: BTreeMap<String, String>,
     /// The name of this agent's own service in a release.
     pub own_service: String,
+    /// Where this agent keeps its state, in its container.
+    #[serde(default)]
+    pub state_dir: String,
     /// `BALENA_APP_ID`, when the Supervisor started this container.
     pub app_id: Option<u64>,
     /// Whether a node token is in the store.
@@ -149,6 +152,9 @@ pub struct TargetService {
     pub release_id: u64,
     /// `imageName`: the reference that was posted.
     pub image: String,
+    /// The named volumes it mounts, `NAME:TARGET[:ro]`, without the app's prefix.
+    #[serde(default)]
+    pub mounts: Vec<String>,
 }
 
 /// Facts about the machine the agent runs on.

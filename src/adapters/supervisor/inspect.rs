@@ -28,7 +28,7 @@ pub(super) async fn inspect(client: &SupervisorClient) -> Result<Inspection, Sup
                 format!("GET {TARGET}: an app's id is not a number"),
             ));
         };
-        apps.insert(id, target_app(app));
+        apps.insert(id, target_app(id, app));
     }
     Ok(Inspection {
         view,
@@ -38,7 +38,7 @@ pub(super) async fn inspect(client: &SupervisorClient) -> Result<Inspection, Sup
     })
 }
 
-fn target_app(app: App) -> TargetApp {
+fn target_app(id: u64, app: App) -> TargetApp {
     // A service without ids is left out; the next post gives it new ones.
     let services = app.services.into_iter().filter_map(|service| {
         let target = TargetService {
@@ -46,6 +46,7 @@ fn target_app(app: App) -> TargetApp {
             image_id: service.image_id?,
             release_id: service.release_id?,
             image: service.image_name.unwrap_or_default(),
+            mounts: named_mounts(id, &service.config.volumes),
         };
         Some((service.service_name, target))
     });
@@ -56,6 +57,25 @@ fn target_app(app: App) -> TargetApp {
         services: services.collect(),
         volumes: volumes.collect(),
     }
+}
+
+/// The named volumes among a service's mounts, in the short form. The Supervisor puts the app's id before their names.
+fn named_mounts(app_id: u64, volumes: &[Value]) -> Vec<String> {
+    let prefix = format!("{app_id}_");
+    let short = |volume: &Value| match volume {
+        Value::String(short) => short.strip_prefix(&prefix).map(str::to_owned),
+        Value::Object(long) => {
+            let text = |key: &str| long.get(key).and_then(Value::as_str);
+            let (name, target) = (text("source")?.strip_prefix(&prefix)?, text("target")?);
+            let named = text("type") == Some("volume");
+            let read_only = ["readOnly", "read_only"]
+                .iter()
+                .any(|key| long.get(*key) == Some(&Value::Bool(true)));
+            named.then(|| format!("{name}:{target}{}", if read_only { ":ro" } else { "" }))
+        }
+        _ => None,
+    };
+    volumes.iter().filter_map(short).collect()
 }
 
 /// A configuration value as the string that the Supervisor requires; none for `null`.

@@ -96,6 +96,17 @@ pub(super) struct Service {
     pub(super) release_id: Option<u64>,
     #[serde(default)]
     pub(super) image_name: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) config: ServiceConfig,
+}
+
+/// What a service's container is made with.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ServiceConfig {
+    /// Texts in the short form, objects in the long one.
+    #[serde(deserialize_with = "or_default")]
+    pub(super) volumes: Vec<Value>,
 }
 
 #[derive(Deserialize)]

@@ -77,8 +77,7 @@ impl Staging {
     }
 
     fn looked(&mut self, inspection: &Inspection, l: &mut Shared, cx: &mut Context) -> Outcome<State> {
-        let own_app = l.run.app_id;
-        l.durable.target.adopt(inspection, own_app);
+        l.durable.target.adopt(inspection, &l.run);
         if !inspection.view.managed
             && let Err(refusal) = builder::check(&l.durable.target, &self.update.release, &l.run.own_service)
         {

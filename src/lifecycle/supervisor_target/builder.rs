@@ -8,7 +8,9 @@
 
 use crate::lifecycle::supervisor_target::ids::TargetRecord;
 use crate::lifecycle::update::target::Release;
-use baseos_interfaces::rules::{Violation, VolumeDefinition, check_release};
+use baseos_interfaces::rules::{
+    ReleaseParts, StatePlace, Violation, VolumeDefinition, check_release, state_place,
+};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -86,6 +88,11 @@ pub(crate) enum Reason {
     )]
     VolumeChanged(String),
     #[error(
+        "the agent keeps its state in {now}, and the release would give it {then}: the node's identity would be lost; keep \
+         the volume and the path of the release that runs"
+    )]
+    StateMoved { now: StatePlace, then: StatePlace },
+    #[error(
         "the Supervisor also runs app {0}, which applying this release would remove: remove that app first, or move its \
          services into the release"
     )]
@@ -133,6 +140,16 @@ pub(crate) fn check(record: &TargetRecord, release: &Release, own_service: &str)
         if record.volume_differs(name, &VolumeDefinition::from_compose(definition)) {
             reasons.push(Reason::VolumeChanged(name.clone()));
         }
+    }
+    let then = ReleaseParts::from(release)
+        .services
+        .get(own_service)
+        .and_then(state_place);
+    if let (Some(now), Some(then)) = (record.state_place(), then)
+        && *now != then
+    {
+        let now = now.clone();
+        reasons.push(Reason::StateMoved { now, then });
     }
     reasons.extend(record.other_app().map(Reason::OtherApp));
     if reasons.is_empty() {

@@ -1,9 +1,9 @@
 //! What the agent knows of the Supervisor's target and the ids in it. Part of the checkpoint, so it is on disk before
 //! a target that uses it leaves; what the Supervisor's own GET returns cannot be posted back (observed).
 
-use crate::lifecycle::facts::Inspection;
+use crate::lifecycle::facts::{Inspection, Run, TargetApp};
 use crate::lifecycle::update::target::Release;
-use baseos_interfaces::rules::VolumeDefinition;
+use baseos_interfaces::rules::{StatePlace, VolumeDefinition, state_place_in};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 const REMEMBERED: usize = 8;
 /// The app id of a device whose Supervisor has no app yet.
 const FIRST_APP_ID: u64 = 1;
+/// Ids above it are taken over and never counted on from: the Supervisor is JavaScript, which counts to 2^53.
+const COUNTED_MAX: u64 = 1 << 48;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -26,6 +28,8 @@ pub(crate) struct TargetRecord {
     releases: BTreeMap<String, ReleaseIds>,
     /// Every volume that exists, with the definition it was made with.
     volumes: BTreeMap<String, VolumeDefinition>,
+    /// Where the agent of the present target keeps its state.
+    state_place: Option<StatePlace>,
     /// An app of somebody else in the Supervisor's target.
     other_app: Option<u64>,
     last_id: u64,
@@ -60,8 +64,9 @@ pub(super) struct ServiceIds {
 
 impl TargetRecord {
     /// Takes over what the Supervisor's present target says: ids, volumes and configuration.
-    pub(crate) fn adopt(&mut self, inspection: &Inspection, own_app: Option<u64>) {
-        let app_id = own_app
+    pub(crate) fn adopt(&mut self, inspection: &Inspection, run: &Run) {
+        let app_id = run
+            .app_id
             .or(self.app_id)
             .or_else(|| inspection.apps.keys().next().copied())
             .unwrap_or(FIRST_APP_ID);
@@ -73,26 +78,40 @@ impl TargetRecord {
             return;
         };
         self.app_name = Some(app.name.clone());
-        for (name, service) in &app.services {
-            self.services.insert(name.clone(), service.service_id);
-            self.last_id = self
-                .last_id
-                .max(service.service_id)
-                .max(service.image_id)
-                .max(service.release_id);
-        }
-        if let (Some(commit), Some(first)) = (&app.commit, app.services.values().next()) {
-            let images = app.services.iter();
-            let images = images.map(|(name, service)| (name.clone(), service.image_id));
-            let ids = ReleaseIds {
-                release_id: first.release_id,
-                images: images.collect(),
-            };
-            self.releases.insert(commit.clone(), ids);
-        }
+        self.adopt_ids(app);
         for (name, definition) in &app.volumes {
             let definition = VolumeDefinition::from_supervisor(definition);
             self.volumes.insert(name.clone(), definition);
+        }
+        if let Some(own) = app.services.get(&run.own_service) {
+            self.state_place = state_place_in(&run.state_dir, &own.mounts);
+        }
+    }
+
+    /// A target that somebody else made may use an id twice. Two services of one id would be one service in the next
+    /// post, and two images of one id wedge the Supervisor, so an id that is not unique is not taken over.
+    fn adopt_ids(&mut self, app: &TargetApp) {
+        for (name, service) in &app.services {
+            let ids = [service.service_id, service.image_id, service.release_id];
+            let counted = ids.into_iter().filter(|id| *id <= COUNTED_MAX).max();
+            self.last_id = self.last_id.max(counted.unwrap_or(0));
+            self.services.retain(|_, id| *id != service.service_id);
+            if service.service_id > 0 {
+                self.services.insert(name.clone(), service.service_id);
+            }
+        }
+        if let (Some(commit), Some(first)) = (&app.commit, app.services.values().next()) {
+            let images = app.services.iter();
+            let images: BTreeMap<_, _> = images
+                .map(|(name, service)| (name.clone(), service.image_id))
+                .collect();
+            let ids = ReleaseIds {
+                release_id: first.release_id,
+                images,
+            };
+            if ids.are_unique() {
+                self.releases.insert(commit.clone(), ids);
+            }
         }
     }
 
@@ -109,6 +128,11 @@ impl TargetRecord {
     /// The commit this agent posted last.
     pub(crate) fn posted(&self) -> Option<&str> {
         self.posted.as_deref()
+    }
+
+    /// Where the agent of the present target keeps its state, if that is known.
+    pub(super) fn state_place(&self) -> Option<&StatePlace> {
+        self.state_place.as_ref()
     }
 
     pub(super) fn other_app(&self) -> Option<u64> {
@@ -156,7 +180,8 @@ impl TargetRecord {
     /// A commit keeps its ids; a new one gets higher ones.
     fn release_ids(&mut self, release: &Release) -> ReleaseIds {
         let known = self.releases.get(&release.commit);
-        if let Some(ids) = known.filter(|ids| ids.images.keys().eq(release.services.keys())) {
+        let fits = |ids: &&ReleaseIds| ids.are_unique() && ids.images.keys().eq(release.services.keys());
+        if let Some(ids) = known.filter(fits) {
             return ids.clone();
         }
         let release_id = self.next_id();
@@ -175,7 +200,16 @@ impl TargetRecord {
     }
 
     fn next_id(&mut self) -> u64 {
-        self.last_id += 1;
+        self.last_id = self.last_id.saturating_add(1);
         self.last_id
+    }
+}
+
+impl ReleaseIds {
+    fn are_unique(&self) -> bool {
+        let mut images: Vec<_> = self.images.values().collect();
+        images.sort_unstable();
+        images.dedup();
+        images.len() == self.images.len() && self.release_id > 0 && !images.contains(&&0)
     }
 }

@@ -142,8 +142,7 @@ impl Handover {
         l: &mut Shared,
         cx: &mut Context,
     ) -> Progress {
-        let own_app = l.run.app_id;
-        l.durable.target.adopt(inspection, own_app);
+        l.durable.target.adopt(inspection, &l.run);
         let force = l.durable.policy().is_forced();
         let targeted = l
             .durable

@@ -13,6 +13,7 @@
 
 mod agent;
 mod commit;
+mod compose_keys;
 mod composition;
 mod image;
 mod json;
@@ -20,6 +21,7 @@ mod mounts;
 mod names;
 mod parts;
 mod release;
+mod state_mount;
 mod violation;
 mod volumes;
 
@@ -31,5 +33,6 @@ pub use json::{DEPTH_MAX, is_shallow};
 pub use names::NAME_MAX_LEN;
 pub use parts::{ReleaseParts, ServiceParts};
 pub use release::{VERSION_MAX_LEN, check_release};
+pub use state_mount::{StatePlace, state_place, state_place_in};
 pub use violation::{LISTED_MAX, Violation, Violations};
 pub use volumes::VolumeDefinition;

@@ -4,6 +4,7 @@ use crate::supervisor::container::{Container, ContainerState};
 use crate::supervisor::effect::Effect;
 use crate::supervisor::model::Supervisor;
 use crate::supervisor::target::{App, Service, Target};
+use crate::supervisor::volume_definition::is_same;
 use std::collections::BTreeSet;
 
 impl Supervisor {
@@ -47,7 +48,7 @@ impl Supervisor {
             app.volumes.iter().any(|(name, definition)| {
                 self.volumes
                     .get(&volume(app.id, name))
-                    .is_none_or(|known| !known.is_same(definition))
+                    .is_none_or(|known| !is_same(known, definition))
             })
         });
         changes
@@ -64,7 +65,7 @@ impl Supervisor {
                 .find(|(known, _)| known == name)
                 .map(|(_, definition)| definition);
             let old = self.volumes.get(&volume(app.id, name));
-            matches!((old, new), (Some(old), Some(new)) if !old.is_same(new))
+            matches!((old, new), (Some(old), Some(new)) if !is_same(old, new))
         })
     }
 
@@ -75,7 +76,7 @@ impl Supervisor {
             for (name, definition) in &app.volumes {
                 let name = volume(app.id, name);
                 match self.volumes.get(&name) {
-                    Some(known) if known.is_same(definition) => continue,
+                    Some(known) if is_same(known, definition) => continue,
                     Some(_) => self.effects.push(Effect::WipeVolume { name: name.clone() }),
                     None => {}
                 }

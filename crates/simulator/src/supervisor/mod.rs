@@ -29,6 +29,7 @@ mod timing;
 mod update_locks;
 mod validate;
 mod views;
+mod volume_definition;
 
 pub use api::{Answer, Reply, Request};
 pub use apply_state::Step;

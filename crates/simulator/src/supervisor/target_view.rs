@@ -5,6 +5,7 @@ use crate::supervisor::container::image_digest;
 use crate::supervisor::environment;
 use crate::supervisor::model::Supervisor;
 use crate::supervisor::target::{App, Service};
+use crate::supervisor::volume_definition;
 
 /// Configuration variables and their defaults, in the order of a device that never had a target (u01-api-nokey). After
 /// a target some come first (u04-get-target).
@@ -232,18 +233,7 @@ fn default_network(app: &App) -> Json {
 }
 
 fn volume(app: &App, name: &str, definition: &Json) -> Json {
-    let mut labels = definition
-        .get("labels")
-        .map(Json::members)
-        .unwrap_or_default()
-        .to_vec();
-    labels.push(("io.balena.supervised".to_owned(), "true".into()));
-    labels.push(("io.balena.app-uuid".to_owned(), app.uuid.as_str().into()));
-    let config = object! {
-        "driverOpts" => definition.get("driver_opts").cloned().unwrap_or(Json::Object(Vec::new())),
-        "driver" => definition.get("driver").cloned().unwrap_or_else(|| "local".into()),
-        "labels" => Json::Object(labels),
-    };
+    let config = volume_definition::config(definition, &app.uuid);
     object! { "name" => name, "appId" => app.id, "appUuid" => app.uuid.as_str(), "config" => config }
 }
 

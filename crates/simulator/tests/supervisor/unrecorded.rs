@@ -169,3 +169,29 @@ fn a_managed_device_cannot_apply_a_release_with_an_image_of_the_previous_one() {
         assert_eq!(supervisor.model.step(), step, "{commit}");
     }
 }
+
+/// Source: `volume.ts` and `normalizeLabels`.
+#[test]
+fn a_volume_is_kept_when_its_definitions_differ_in_form_alone() {
+    let post = |labels: &str| {
+        let text = TestRelease::new("a1a1a1a1", "1", "onebox:1")
+            .local_target("device")
+            .to_text();
+        let text = text.replace(r#""baseos":{}"#, &format!(r#""baseos":{{"labels":{labels}}}"#));
+        Json::parse(text.as_bytes()).unwrap()
+    };
+    let mut supervisor = new_supervisor();
+    for (labels, wiped) in [
+        ("{}", false),
+        (r#"{"io.balena.supervised":"no","io.balena.app-uuid":"9"}"#, false),
+        ("[]", false),
+        (r#"["a=b"]"#, true),
+        (r#"{"0":"a=b"}"#, false),
+        (r#"{"io.balena.mine":"1"}"#, true),
+        (r#"{"io.resin.mine":"1"}"#, false),
+    ] {
+        let before = supervisor.wiped_volumes().len();
+        supervisor.post(&post(labels)).wait(20);
+        assert_eq!(supervisor.wiped_volumes().len() > before, wiped, "{labels}");
+    }
+}

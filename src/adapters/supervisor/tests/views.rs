@@ -1,7 +1,7 @@
 //! Views and inspections of recorded answers.
 
 use super::*;
-use crate::lifecycle::facts::{AppState, SupervisorErrorKind as Kind};
+use crate::lifecycle::facts::{AppState, Run, SupervisorErrorKind as Kind};
 use crate::lifecycle::supervisor_target::ids::TargetRecord;
 use std::pin::pin;
 
@@ -102,7 +102,7 @@ async fn an_inspection_contains_target_and_configuration_without_environments() 
         "environments are not read"
     );
     let mut record = TargetRecord::default();
-    record.adopt(&inspection, None);
+    record.adopt(&inspection, &Run::default());
     assert_eq!(record.app_id(), Some(1));
     assert_eq!(
         record.images("b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2").unwrap()["side"],

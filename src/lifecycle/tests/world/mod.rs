@@ -99,6 +99,7 @@ impl World {
             },
             labels: BTreeMap::new(),
             own_service: "baserunner".into(),
+            state_dir: "/data/baseos".into(),
             app_id: Some(APP),
             has_credentials: checkpoint.durable.node.is_some(),
             join,

@@ -63,6 +63,7 @@ impl World {
                 image_id: *image_id,
                 release_id: 1,
                 image: format!("registry.example/{name}"),
+                mounts: Vec::new(),
             };
             (name.clone(), service)
         });
