@@ -23,6 +23,7 @@ pub enum Key {
     SupervisorPoll,
     ReserveBytes,
     JournalBytes,
+    GuardBudget,
     Runtime,
     SupervisorAddress,
     SupervisorApiKey,
@@ -79,7 +80,7 @@ const fn not_in_file(key: Key, env: &'static str) -> Spec {
 }
 
 /// All keys, in the order of `baserunner config`; `Key as usize` is the index.
-pub const SPECS: [Spec; 27] = [
+pub const SPECS: [Spec; 28] = [
     configurable(Key::CloudlyUrl, "BASEOS_CLOUDLY_URL", "cloudly_url", None),
     Spec {
         secret: true,
@@ -141,6 +142,12 @@ pub const SPECS: [Spec; 27] = [
         "BASEOS_JOURNAL_BYTES",
         "journal_bytes",
         Some("1MiB"),
+    ),
+    configurable(
+        Key::GuardBudget,
+        "BASEOS_GUARD_BUDGET",
+        "guard_budget",
+        Some("10m"),
     ),
     not_in_file(Key::Runtime, "SERVEZONE_RUNTIME"),
     not_in_file(Key::SupervisorAddress, "BALENA_SUPERVISOR_ADDRESS"),

@@ -2,8 +2,8 @@
 //! a target that uses it leaves; what the Supervisor's own GET returns cannot be posted back (observed).
 
 use crate::lifecycle::facts::Inspection;
-use crate::lifecycle::update::target::Release;
-use baseos_interfaces::rules::VolumeDefinition;
+use crate::lifecycle::update::target::{Release, Service};
+use baseos_interfaces::rules::{GUARD_SERVICE, VolumeDefinition};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,6 +31,8 @@ pub(crate) struct TargetRecord {
     last_id: u64,
     /// The commit this agent posted last.
     posted: Option<String>,
+    /// The guard's image, and the image id it is posted with.
+    guard_image: Option<(String, u64)>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -53,7 +55,7 @@ pub(super) struct Claimed {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ServiceIds {
+pub(crate) struct ServiceIds {
     pub(super) service_id: u64,
     pub(super) image_id: u64,
 }
@@ -82,7 +84,8 @@ impl TargetRecord {
                 .max(service.release_id);
         }
         if let (Some(commit), Some(first)) = (&app.commit, app.services.values().next()) {
-            let images = app.services.iter();
+            // The guard is no part of a release; its ids are its own.
+            let images = app.services.iter().filter(|(name, _)| *name != GUARD_SERVICE);
             let images = images.map(|(name, service)| (name.clone(), service.image_id));
             let ids = ReleaseIds {
                 release_id: first.release_id,
@@ -142,6 +145,18 @@ impl TargetRecord {
             release_id: ids.release_id,
             services,
         }
+    }
+
+    /// The ids of the guard: they are the same as long as its image is.
+    pub(crate) fn guard_ids(&mut self, guard: &Service) -> ServiceIds {
+        let service_id = self.service_id(GUARD_SERVICE);
+        let known = self
+            .guard_image
+            .as_ref()
+            .filter(|(image, _)| *image == guard.image);
+        let image_id = known.map(|(_, id)| *id).unwrap_or_else(|| self.next_id());
+        self.guard_image = Some((guard.image.clone(), image_id));
+        ServiceIds { service_id, image_id }
     }
 
     fn service_id(&mut self, name: &str) -> u64 {

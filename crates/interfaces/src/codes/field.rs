@@ -49,6 +49,8 @@ super::table::wire_names! {
         NotAKey = "notAKey",
         /// A key that belongs to the agent or the Supervisor, not into a composition.
         ReservedKey = "reservedKey",
+        /// A service's name that is the agent's own use.
+        ReservedName = "reservedName",
         /// Two keys that the Supervisor reads as one.
         DuplicateKey = "duplicateKey",
         /// Not a definition of a volume.

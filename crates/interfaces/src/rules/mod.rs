@@ -14,6 +14,7 @@
 mod agent;
 mod commit;
 mod composition;
+mod guard;
 mod image;
 mod json;
 mod mounts;
@@ -26,6 +27,7 @@ mod volumes;
 pub use agent::{AGENT_STATE_DIR, AGENT_STATE_DIR_VARIABLE, SUPERVISOR_API_LABEL};
 pub use commit::{COMMIT_MAX_LEN, COMMIT_MIN_LEN};
 pub use composition::RESERVED_KEYS;
+pub use guard::GUARD_SERVICE;
 pub use image::IMAGE_MAX_LEN;
 pub use json::{DEPTH_MAX, is_shallow};
 pub use names::NAME_MAX_LEN;

@@ -4,6 +4,7 @@
 mod actions;
 mod cloudly;
 mod faults;
+mod guard;
 mod releases;
 mod requests;
 mod supervisor;
@@ -102,6 +103,7 @@ impl World {
             join,
             supervisor_configured: true,
             reserve_bytes: 64 << 20,
+            guard: None,
         };
         let images = checkpoint.durable.target.images(&commit(target)).cloned();
         let images = images.unwrap_or_else(|| release(1).services.into_keys().zip(11..).collect());
@@ -195,6 +197,7 @@ impl World {
                 self.host = HostFacts {
                     free_bytes,
                     foreign_locks,
+                    guard: None,
                 };
                 self.feed(Event::HostObserved(self.host.clone()));
             }
