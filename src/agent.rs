@@ -4,7 +4,7 @@ use crate::adapters::cloudly::{self, CloudlyPort};
 use crate::adapters::host::{self, Watched};
 use crate::adapters::local_api::{BindError, LocalApi, LocalApiSettings};
 use crate::adapters::lock_files::{self, LockFiles};
-use crate::adapters::store::{self, OpenError, Opened, StateFile};
+use crate::adapters::store::{self, GuardOrders, OpenError, Opened, StateFile};
 use crate::adapters::supervisor::{
     self, PollIntervals, SupervisorClient, SupervisorPort, SupervisorSettings,
 };
@@ -12,7 +12,7 @@ use crate::build_time;
 use crate::config::{ApiAddress, Settings};
 use crate::lifecycle::checkpoint::CheckpointError;
 use crate::lifecycle::effect::PollRate;
-use crate::lifecycle::facts::{JoinOffer, Run};
+use crate::lifecycle::facts::{GuardSettings, JoinOffer, Run};
 use crate::lifecycle::migrate::migrate;
 use crate::lifecycle::{Checkpoint, Effect, Event, Machine};
 use crate::proxy::{HostProxy, ProxyChoice};
@@ -146,7 +146,11 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
         local_api: to_local_api,
         vault: store.clone(),
     };
-    let drive = Drive::new(machine, clock, Sink(store), journal, dispatch, metrics);
+    let sink = Sink {
+        guard: GuardOrders::new(&settings.state_dir),
+        store,
+    };
+    let drive = Drive::new(machine, clock, sink, journal, dispatch, metrics);
     let ended = drive.run(first, bus, stop).await;
     drop(watching);
     // The loop has dropped the mailboxes; the ports end by themselves.
@@ -231,6 +235,10 @@ fn run_facts(settings: &Settings, store: &StateFile, endpoint: Option<&Endpoint>
         reserve_bytes: settings.reserve_bytes,
         built_at: Some(build_time::built_at()),
         cloudly_over_tls: endpoint.is_some_and(|endpoint| endpoint.url.starts_with("https:")),
+        guard: Some(GuardSettings {
+            budget_seconds: u32::try_from(settings.guard_budget.as_secs()).unwrap_or(u32::MAX),
+            report: host::guard_report(&settings.state_dir),
+        }),
     }
 }
 
@@ -285,12 +293,19 @@ fn supervisor_client(
     SupervisorClient::new(access)
 }
 
-struct Sink(Arc<StateFile>);
+struct Sink {
+    store: Arc<StateFile>,
+    guard: GuardOrders,
+}
 
 impl CheckpointSink for Sink {
     fn save(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
-        self.0
+        self.store
             .save_checkpoint(checkpoint)
-            .map_err(|error| error.to_string())
+            .map_err(|error| error.to_string())?;
+        match checkpoint.guard_orders() {
+            Some(orders) => self.guard.save(orders).map_err(|error| error.to_string()),
+            None => Ok(()),
+        }
     }
 }

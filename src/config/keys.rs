@@ -25,6 +25,7 @@ pub enum Key {
     SupervisorPoll,
     ReserveBytes,
     JournalBytes,
+    GuardBudget,
     Runtime,
     SupervisorAddress,
     SupervisorApiKey,
@@ -81,7 +82,7 @@ const fn not_in_file(key: Key, env: &'static str) -> Spec {
 }
 
 /// All keys, in the order of `baserunner config`; `Key as usize` is the index.
-pub const SPECS: [Spec; 29] = [
+pub const SPECS: [Spec; 30] = [
     configurable(Key::CloudlyUrl, "BASEOS_CLOUDLY_URL", "cloudly_url", None),
     Spec {
         secret: true,
@@ -145,6 +146,12 @@ pub const SPECS: [Spec; 29] = [
         "BASEOS_JOURNAL_BYTES",
         "journal_bytes",
         Some("1MiB"),
+    ),
+    configurable(
+        Key::GuardBudget,
+        "BASEOS_GUARD_BUDGET",
+        "guard_budget",
+        Some("10m"),
     ),
     not_in_file(Key::Runtime, "SERVEZONE_RUNTIME"),
     not_in_file(Key::SupervisorAddress, "BALENA_SUPERVISOR_ADDRESS"),

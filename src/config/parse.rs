@@ -19,6 +19,8 @@ const LABELS_MAX: usize = 64;
 const JOURNAL_MIN_BYTES: u64 = 64 * 1024;
 const POLL_MIN: Duration = Duration::from_millis(100);
 const POLL_MAX: Duration = Duration::from_secs(3600);
+const BUDGET_MIN: Duration = Duration::from_secs(2);
+const BUDGET_MAX: Duration = Duration::from_secs(3600);
 
 type Parsed<T> = Result<T, String>;
 
@@ -222,6 +224,13 @@ pub(super) fn poll_period(text: &str) -> Parsed<Duration> {
         period,
         "should be a time with its unit from 100ms to 1h, like 30s",
     )
+}
+
+pub(super) fn guard_budget(text: &str) -> Parsed<Duration> {
+    let budget = humantime::parse_duration(text)
+        .ok()
+        .filter(|budget| (BUDGET_MIN..=BUDGET_MAX).contains(budget));
+    require(budget, "should be a time with its unit from 2s to 1h, like 10m")
 }
 
 /// A size in bytes.

@@ -45,6 +45,8 @@ pub struct Settings {
     pub reserve_bytes: u64,
     /// Size limit of the journal, bytes.
     pub journal_bytes: u64,
+    /// How long a new agent may take to prove itself before the guard puts the previous one back.
+    pub guard_budget: Duration,
     /// `None`: the Supervisor's address or its key is not set.
     pub supervisor: Option<SupervisorAccess>,
     /// `BALENA_APP_ID`.

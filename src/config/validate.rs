@@ -46,6 +46,9 @@ pub(super) fn settings(mut values: Values, warnings: Vec<String>) -> Result<Sett
         journal_bytes: values
             .parse(Key::JournalBytes, parse::journal_bytes)
             .unwrap_or_default(),
+        guard_budget: values
+            .parse(Key::GuardBudget, parse::guard_budget)
+            .unwrap_or_default(),
         supervisor: supervisor(&mut values),
         app_id: values.parse(Key::AppId, parse::app_id),
         device: device(&values),

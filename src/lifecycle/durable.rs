@@ -8,6 +8,7 @@ use crate::lifecycle::cloudly::join::Join;
 use crate::lifecycle::cloudly::outbox::Outbox;
 use crate::lifecycle::cloudly::wall_clock::HeardTime;
 use crate::lifecycle::facts::Run;
+use crate::lifecycle::guard::record::GuardRecord;
 use crate::lifecycle::locks::leases::Leases;
 use crate::lifecycle::supervisor_target::ids::TargetRecord;
 use crate::lifecycle::time::{Millis, Reboot, Stamp};
@@ -40,6 +41,8 @@ pub(crate) struct Durable {
     pub(crate) previous: Option<Release>,
     /// What happened to releases on this node.
     pub(crate) memory: ReleaseMemory,
+    /// The guard of the agent's own update.
+    pub(crate) guard: GuardRecord,
     /// Ids, volumes and the last target.
     pub(crate) target: TargetRecord,
     /// Local consent to the present update.

@@ -1,5 +1,6 @@
 //! Facts: what adapters have observed, in the machine's own types.
 
+use crate::lifecycle::guard::files::Restored;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::ProblemCode;
 use baseos_interfaces::register::NodeFacts;
@@ -43,6 +44,31 @@ pub struct Run {
     /// Whether Cloudly is called over TLS, so that its clock is its own.
     #[serde(default)]
     pub cloudly_over_tls: bool,
+    /// The guard of the agent's own update; `None`: this agent has none.
+    #[serde(default)]
+    pub guard: Option<GuardSettings>,
+}
+
+/// How the agent's own update is guarded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardSettings {
+    /// How long a new agent may take to prove itself, seconds.
+    pub budget_seconds: u32,
+    /// What the guard had reported when this run began.
+    pub report: Option<GuardFacts>,
+}
+
+/// What the guard reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardFacts {
+    /// The boot in which it said so.
+    pub boot_id: String,
+    /// The commit it would put back.
+    pub holds: Option<String>,
+    /// The commit on trial that it watches.
+    pub watches: Option<String>,
+    /// The last release it took out of service.
+    pub restored: Option<Restored>,
 }
 
 /// A join token somebody offers. Only its public part comes here; the secret stays with the adapter.
@@ -164,6 +190,9 @@ pub struct HostFacts {
     pub free_bytes: Option<u64>,
     /// Lock files somebody else made, as paths.
     pub foreign_locks: Vec<String>,
+    /// What the guard of the agent's own update reports.
+    #[serde(default)]
+    pub guard: Option<GuardFacts>,
 }
 
 /// Why the Supervisor did not do what it was asked.

@@ -5,6 +5,7 @@ use crate::lifecycle::cloudly::wall_clock::{HeardTime, WallClock};
 use crate::lifecycle::durable::{Durable, Tracked};
 use crate::lifecycle::effect::{PollRate, RequestId};
 use crate::lifecycle::facts::{HostFacts, JoinOffer, Run, SupervisorError, SupervisorView};
+use crate::lifecycle::guard::arming::Arming;
 use crate::lifecycle::in_flight::InFlight;
 use crate::lifecycle::locks::leases::Leases;
 use crate::lifecycle::locks::lock_files::LockFiles;
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) host_seen: bool,
     pub(crate) issues: Issues,
     pub(crate) lock_files: LockFiles,
+    /// How far adding the guard to the target has come.
+    pub(crate) arming: Arming,
     /// Why the checkpoint cannot be written; `None`: it can.
     pub(crate) state_problem: Option<String>,
     /// The join token that lies ready.
@@ -69,6 +72,7 @@ impl Shared {
             host_seen: false,
             issues: Issues::default(),
             lock_files: LockFiles::default(),
+            arming: Arming::default(),
             state_problem: None,
             offer: run.join.clone(),
             started_at: now.wall,

@@ -3,6 +3,7 @@
 use crate::lifecycle::context::Context;
 use crate::lifecycle::effect::{Effect, PollRate};
 use crate::lifecycle::facts::AppState;
+use crate::lifecycle::guard;
 use crate::lifecycle::report::{health, heartbeat, local};
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::states::State;
@@ -17,6 +18,7 @@ pub(crate) fn end_step(l: &mut Shared, state: &State, cx: &mut Context) {
         Some(end) => l.timers.arm(Timer::Lease, end),
         None => l.timers.disarm(Timer::Lease),
     }
+    guard::follow(l, matches!(state, State::Idle(_)), cx);
     set_poll_rate(l, state, cx);
     set_certificate_times(l, cx);
     l.notices.publish(state.update(), cx);

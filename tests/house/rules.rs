@@ -37,6 +37,7 @@ const AGENT: &[Room] = &[
             "src/vault.rs",
             "src/proxy.rs",
             "src/failpoint.rs",
+            "src/durable_file.rs",
             "src/adapters/redact.rs",
         ],
         "adapters use the lifecycle's types and the seams, never each other, config or runtime (architecture §1)",
@@ -60,6 +61,16 @@ const AGENT: &[Room] = &[
         "src/cli",
         &["src/telemetry", "src/config"],
         "the command line talks to the agent over the local API alone",
+    ),
+    room(
+        "src/guard",
+        &["src/lifecycle", "src/failpoint.rs", "src/durable_file.rs"],
+        "the guard speaks with the agent through files alone (architecture §4)",
+    ),
+    room(
+        "src/durable_file.rs",
+        &["src/failpoint.rs"],
+        "a file is replaced without knowing what is in it",
     ),
     room("src/vault.rs", &[], "the vault is a seam"),
     room("src/proxy.rs", &[], "the proxy is a seam"),
@@ -167,6 +178,11 @@ const PURE: &[Pure] = &[
         place: "src/lifecycle",
         crates: &["baseos_interfaces", "serde", "serde_json", "statig", "thiserror"],
         rule: "lifecycle has no clock, IO, async or randomness (architecture §1)",
+    },
+    Pure {
+        place: "src/guard/decide.rs",
+        crates: &[],
+        rule: "the guard decides without clock or IO (architecture §1)",
     },
     Pure {
         place: "crates/cloudly/src/presence/judge.rs",

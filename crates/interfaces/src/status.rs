@@ -72,6 +72,24 @@ pub struct AgentStatus {
     pub restart_count: u32,
     /// What it is doing.
     pub state: AgentState,
+    /// The guard of its own update; missing: the agent has none to speak of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<GuardStatus>,
+}
+
+/// The guard of the agent's own update: a second service that puts the proven release back when a new agent does not
+/// prove itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuardStatus {
+    /// Whether it runs and holds the release that has proved itself.
+    pub armed: bool,
+    /// Why not; `null`: it is armed.
+    pub reason: Option<String>,
+    /// The commit it would put back; `null`: none.
+    pub holds: Option<String>,
+    /// The commit whose agent has to prove itself at present; `null`: none.
+    pub trial: Option<String>,
 }
 
 /// The release that runs.

@@ -1,6 +1,7 @@
 //! What the machine says of itself: to Cloudly, to the clients of the local API and to people.
 
 pub(crate) mod doctor;
+pub(crate) mod guard;
 pub(crate) mod health;
 pub(crate) mod heartbeat;
 pub(crate) mod issues;

@@ -1,8 +1,10 @@
 //! The node's status, as a heartbeat carries it. Pure.
 
+use crate::lifecycle::report::guard::guard_status;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::states::State;
 use crate::lifecycle::update::record::{Finished, Update, UpdateError};
+use baseos_interfaces::rules::GUARD_SERVICE;
 use baseos_interfaces::states::{RolloutState, UpdateState};
 use baseos_interfaces::status::{
     AgentStatus, NetworkStatus, NodeStatus, ReleaseStatus, RolloutStatus, ServiceStatus, SupervisorStatus,
@@ -30,6 +32,7 @@ pub(crate) fn node_status(l: &Shared, state: &State) -> NodeStatus {
             started_at: l.started_at,
             restart_count: u32::try_from(l.durable.epoch.saturating_sub(since)).unwrap_or(u32::MAX),
             state: state.name(),
+            guard: guard_status(l),
         },
         release: release_status(l),
         update,
@@ -101,7 +104,9 @@ fn release_status(l: &Shared) -> ReleaseStatus {
         .iter()
         .map(|container| {
             let image = running.and_then(|release| release.services.get(&container.service));
-            let image = image.map(|service| service.image.clone());
+            let guard = l.durable.guard.service.as_ref();
+            let guard = guard.filter(|_| container.service == GUARD_SERVICE);
+            let image = image.or(guard).map(|service| service.image.clone());
             (
                 container.service.clone(),
                 ServiceStatus {

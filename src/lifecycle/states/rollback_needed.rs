@@ -7,6 +7,7 @@ use super::idle::Idle;
 use super::staging::Staging;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
+use crate::lifecycle::guard::restored::GuardRestored;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
@@ -58,8 +59,18 @@ impl RollbackNeeded {
         Self::new(l, update, error, true, cx)
     }
 
+    /// The guard has put the proven release back already: the way back is verified, whatever the policy says.
+    pub(super) fn by_guard(l: &Shared, update: &Update, restored: &GuardRestored, cx: &Context) -> Self {
+        Self::going_back(l, update, restored.error.clone(), true, cx)
+    }
+
     fn new(l: &Shared, update: &Update, error: UpdateError, withdrawn: bool, cx: &Context) -> Self {
         let goes_back = withdrawn || l.durable.policy().rolls_back;
+        let new = Self::going_back(l, update, error, goes_back, cx);
+        Self { withdrawn, ..new }
+    }
+
+    fn going_back(l: &Shared, update: &Update, error: UpdateError, goes_back: bool, cx: &Context) -> Self {
         // A managed Supervisor is given its target by its backend.
         let managed = l.view().is_some_and(|view| view.managed);
         let proven = l.durable.proven.as_ref();
@@ -75,7 +86,7 @@ impl RollbackNeeded {
             update: update.next_phase(cx.now.into()),
             error,
             restore,
-            withdrawn,
+            withdrawn: false,
         }
     }
 
@@ -103,6 +114,14 @@ impl RollbackNeeded {
         let event = match input {
             Input::Event(event) => event,
             Input::Signal(Signal::DesiredChanged) => return self.desired_changed(l, cx),
+            Input::Signal(Signal::GuardRestored(restored)) if restored.commit == self.update.commit() => {
+                return Outcome::Transition(State::RollbackNeeded(Self::by_guard(
+                    l,
+                    &self.update,
+                    restored,
+                    cx,
+                )));
+            }
             Input::Signal(Signal::Entered) if self.is_restoring() => return self.observe(l, cx),
             Input::Signal(_) => return Outcome::Super,
         };

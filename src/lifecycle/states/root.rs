@@ -38,6 +38,7 @@ pub(super) fn absorb(l: &mut Shared, event: &Event, cx: &mut Context) -> bool {
         Event::StateWritten { problem } => l.state_problem.clone_from(problem),
         Event::LockFilesSettled { problem, .. } => l.lock_files.settle(problem.as_ref()),
         Event::SupervisorAnswered { op, answer } => {
+            l.arming.settle(*op, answer);
             if l.durable.commands.settle(*op, answer, cx.now) {
                 l.heartbeats.urge();
             }
@@ -51,8 +52,9 @@ pub(super) fn absorb(l: &mut Shared, event: &Event, cx: &mut Context) -> bool {
             problem,
             ..
         } => {
-            let error = SupervisorError::withheld(problem);
-            if l.durable.commands.settle(*op, &Err(error), cx.now) {
+            let refused = Err(SupervisorError::withheld(problem));
+            l.arming.settle(*op, &refused);
+            if l.durable.commands.settle(*op, &refused, cx.now) {
                 l.heartbeats.urge();
             }
         }
@@ -79,6 +81,7 @@ pub(super) fn handle(l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outc
             | Signal::DesiredChanged
             | Signal::GateChanged
             | Signal::JoinOffered(_)
+            | Signal::GuardRestored(_)
             | Signal::StepEnded,
         ) => return Outcome::Handled,
     };

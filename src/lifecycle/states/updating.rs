@@ -23,6 +23,11 @@ pub(super) fn handle(
     match input {
         Input::Signal(Signal::DesiredChanged) => desired_changed(update, l, cx),
         Input::Signal(Signal::GateChanged) => Outcome::Handled,
+        Input::Signal(Signal::GuardRestored(restored)) if restored.commit == update.commit() => {
+            Outcome::Transition(State::RollbackNeeded(RollbackNeeded::by_guard(
+                l, update, restored, cx,
+            )))
+        }
         _ => Outcome::Super,
     }
 }

@@ -6,6 +6,8 @@
 //! never read back, so no such body can be built, whatever Cloudly says. Source: observed behaviour of
 //! Supervisor 19.0.5.
 
+pub(crate) mod guard;
+
 use crate::lifecycle::supervisor_target::ids::TargetRecord;
 use crate::lifecycle::update::target::Release;
 use baseos_interfaces::rules::{

@@ -2,8 +2,8 @@
 //! a target that uses it leaves; what the Supervisor's own GET returns cannot be posted back (observed).
 
 use crate::lifecycle::facts::{Inspection, Run, TargetApp};
-use crate::lifecycle::update::target::Release;
-use baseos_interfaces::rules::{StatePlace, VolumeDefinition, state_place_in};
+use crate::lifecycle::update::target::{Release, Service};
+use baseos_interfaces::rules::{GUARD_SERVICE, StatePlace, VolumeDefinition, state_place_in};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -35,6 +35,8 @@ pub(crate) struct TargetRecord {
     last_id: u64,
     /// The commit this agent posted last.
     posted: Option<String>,
+    /// The guard's image, and the image id it is posted with.
+    guard_image: Option<(String, u64)>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -57,7 +59,7 @@ pub(super) struct Claimed {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ServiceIds {
+pub(crate) struct ServiceIds {
     pub(super) service_id: u64,
     pub(super) image_id: u64,
 }
@@ -101,7 +103,8 @@ impl TargetRecord {
             }
         }
         if let (Some(commit), Some(first)) = (&app.commit, app.services.values().next()) {
-            let images = app.services.iter();
+            // The guard is no part of a release; its ids are its own.
+            let images = app.services.iter().filter(|(name, _)| *name != GUARD_SERVICE);
             let images: BTreeMap<_, _> = images
                 .map(|(name, service)| (name.clone(), service.image_id))
                 .collect();
@@ -166,6 +169,18 @@ impl TargetRecord {
             release_id: ids.release_id,
             services,
         }
+    }
+
+    /// The ids of the guard: they are the same as long as its image is.
+    pub(crate) fn guard_ids(&mut self, guard: &Service) -> ServiceIds {
+        let service_id = self.service_id(GUARD_SERVICE);
+        let known = self
+            .guard_image
+            .as_ref()
+            .filter(|(image, _)| *image == guard.image);
+        let image_id = known.map(|(_, id)| *id).unwrap_or_else(|| self.next_id());
+        self.guard_image = Some((guard.image.clone(), image_id));
+        ServiceIds { service_id, image_id }
     }
 
     fn service_id(&mut self, name: &str) -> u64 {

@@ -57,11 +57,25 @@ fn action() -> impl Strategy<Value = Action> {
 }
 
 fn played(actions: &[Action], enrolled: bool) -> World {
-    let mut world = if enrolled {
+    let world = if enrolled {
         World::enrolled()
     } else {
         World::new(false)
     };
+    played_in(world, actions)
+}
+
+/// In a world with or without the guard of the agent's own update.
+fn played_guarded(actions: &[Action], guarded: bool) -> World {
+    let world = if guarded {
+        World::guarded()
+    } else {
+        World::enrolled()
+    };
+    played_in(world, actions)
+}
+
+fn played_in(mut world: World, actions: &[Action]) -> World {
     for action in actions {
         world.act(*action);
     }
@@ -92,6 +106,19 @@ proptest! {
     fn keeps_to_the_invariants_over_any_sequence_of_events(actions in vec(action(), 0..120), enrolled: bool) {
         let world = played(&actions, enrolled);
         prop_assert!(world.faults.is_empty(), "{:#?}", world.faults);
+    }
+
+    /// The same with the guard of the agent's own update, up to an end that the reference model allows.
+    #[test]
+    fn keeps_to_the_invariants_with_a_guard_too(actions in vec(action(), 0..100), guarded: bool) {
+        let mut world = played_guarded(&actions, guarded);
+        world.settle();
+        world.settle();
+        prop_assert!(world.faults.is_empty(), "{:#?}", world.faults);
+        let wrong = world.model.ends().violated_by(&world);
+        prop_assert!(wrong.is_none(), "{}\n{:#?}", wrong.unwrap_or_default(), world.machine.state());
+        let durable = &world.machine.shared().durable;
+        prop_assert!(durable.guard.trial().is_none() || world.machine.agent_state() != AgentState::Idle);
     }
 
     /// The same log gives the same steps, to the letter.

@@ -2,6 +2,7 @@
 
 mod diagram;
 mod golden;
+mod guard;
 mod invariants;
 mod model;
 mod regressions;

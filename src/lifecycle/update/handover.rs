@@ -8,6 +8,7 @@ use crate::lifecycle::context::Context;
 use crate::lifecycle::effect::{OpId, SupervisorCall};
 use crate::lifecycle::event::{Event, SupervisorAnswer};
 use crate::lifecycle::facts::{Inspection, SupervisorError, SupervisorErrorKind};
+use crate::lifecycle::guard::trial;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::supervisor_target::builder;
 use crate::lifecycle::timer::Timer;
@@ -112,13 +113,17 @@ impl Handover {
                     }
                     Err(error) => match error.kind {
                         SupervisorErrorKind::Locked => {
+                            trial::not_handed_over(l, release);
                             *self.phase = Phase::Pausing;
                             Progress::Locked(error.message.clone())
                         }
-                        SupervisorErrorKind::Refused => Progress::Refused {
-                            message: error.message.clone(),
-                            evidence: Vec::new(),
-                        },
+                        SupervisorErrorKind::Refused => {
+                            trial::not_handed_over(l, release);
+                            Progress::Refused {
+                                message: error.message.clone(),
+                                evidence: Vec::new(),
+                            }
+                        }
                         _ => self.pause(error, l, cx),
                     },
                 }
@@ -159,10 +164,10 @@ impl Handover {
         } else {
             let own_service = l.run.own_service.clone();
             match builder::plan(&mut l.durable.target, release, &own_service) {
-                Ok(target) => SupervisorCall::ApplyTarget {
-                    target: Box::new(target),
-                    force,
-                },
+                Ok(target) => {
+                    let target = Box::new(trial::hand_over(l, release, target, &inspection.view));
+                    SupervisorCall::ApplyTarget { target, force }
+                }
                 Err(refusal) => {
                     return Progress::Refused {
                         message: refusal.to_string(),

@@ -51,6 +51,8 @@ super::table::wire_names! {
         ReservedKey = "reservedKey",
         /// A compose key that the Supervisor leaves out.
         UnsupportedKey = "unsupportedKey",
+        /// A service's name that is the agent's own use.
+        ReservedName = "reservedName",
         /// Two keys that the Supervisor reads as one.
         DuplicateKey = "duplicateKey",
         /// Not a definition of a volume.

@@ -11,6 +11,9 @@ super::table::wire_names! {
         HealthCheckFailed = "healthCheckFailed",
         /// The previous release could not be put back, or is not healthy either.
         RollbackFailed = "rollbackFailed",
+        /// A new agent gave no sign of life, or Cloudly accepted no heartbeat of it, and the guard put the proven release
+        /// back.
+        AgentNotProven = "agentNotProven",
         /// The operator withdrew it while it was being applied.
         Withdrawn = "withdrawn",
     }

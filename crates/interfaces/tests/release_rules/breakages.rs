@@ -48,6 +48,9 @@ pub(crate) fn all() -> Vec<Breakage> {
         breakage("/services/_web", C::NotAName, |r| {
             r.services.insert("_web".into(), service("i"));
         }),
+        breakage("/services/baserunner-guard", C::ReservedName, |r| {
+            r.services.insert("baserunner-guard".into(), service("i"));
+        }),
         breakage("/services/baserunner/image", C::Empty, |r| agent(r).image.clear()),
         breakage("/services/baserunner/image", C::TooLong, |r| agent(r).image = "x".repeat(256)),
         breakage("/services/baserunner/image", C::NotAnImage, |r| agent(r).image = "a b".into()),

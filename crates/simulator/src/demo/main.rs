@@ -1,4 +1,5 @@
-//! `cargo demo`: Cloudly, a simulated device and the real agent on this machine; an update, a lock, a rollback.
+//! `cargo demo`: Cloudly, a simulated device and the real agent on this machine; an update, a lock, a rollback, and a
+//! broken agent that its guard replaces.
 #![forbid(unsafe_code)]
 
 mod scenario;
@@ -11,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Shows BaseOS at work: a device enrols, waits for a local lock, is updated, and is rolled back from a bad release.
+/// Shows BaseOS at work: a device enrols, waits for a local lock, is updated, is rolled back from a bad
+/// release, and is brought back by its guard from a broken agent.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Options {

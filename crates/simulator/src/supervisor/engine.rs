@@ -74,6 +74,7 @@ impl Supervisor {
                     app_id: container.app_id,
                     service: container.service.clone(),
                     image: container.config.image.clone(),
+                    command: container.config.command(),
                     volumes: volumes
                         .iter()
                         .filter_map(Json::as_str)

@@ -88,6 +88,15 @@ impl ServiceConfig {
         self.compose("restart").and_then(Json::as_str).unwrap_or("always")
     }
 
+    /// The command in place of the image's own, from either form of `command`.
+    pub(crate) fn command(&self) -> Vec<String> {
+        match self.compose("command") {
+            Some(Json::Array(words)) => words.iter().filter_map(Json::as_str).map(str::to_owned).collect(),
+            Some(Json::String(words)) => words.split_whitespace().map(str::to_owned).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Names of the services it depends on, from either form of `depends_on`.
     pub(crate) fn depends_on(&self) -> Vec<String> {
         match self.compose("depends_on") {

@@ -4,6 +4,7 @@
 mod actions;
 mod cloudly;
 mod faults;
+mod guard;
 mod releases;
 mod requests;
 mod supervisor;
@@ -107,6 +108,7 @@ impl World {
             reserve_bytes: 64 << 20,
             built_at: Some("2026-11-01T00:00:00Z".parse().unwrap()),
             cloudly_over_tls: true,
+            guard: None,
         };
         let images = checkpoint.durable.target.images(&commit(target)).cloned();
         let images = images.unwrap_or_else(|| release(1).services.into_keys().zip(11..).collect());
@@ -201,6 +203,7 @@ impl World {
                 self.host = HostFacts {
                     free_bytes,
                     foreign_locks,
+                    guard: None,
                 };
                 self.feed(Event::HostObserved(self.host.clone()));
             }
