@@ -116,9 +116,9 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
     let (to_local_api, from_local_api) = start(&ports, |mailbox, events| local_api.serve(mailbox, events));
     ports.close();
 
-    let exits = supervisor::service_exits(supervisor.clone(), poll_rate.clone());
+    let log = supervisor::log_events(supervisor.clone());
     let bus = Bus::default()
-        .with("supervisor log", exits)
+        .with("supervisor log", log)
         .with(
             "supervisor poller",
             supervisor::poll(supervisor, intervals, poll_rate),

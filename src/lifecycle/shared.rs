@@ -7,6 +7,7 @@ use crate::lifecycle::facts::{HostFacts, JoinOffer, Run, SupervisorError, Superv
 use crate::lifecycle::in_flight::InFlight;
 use crate::lifecycle::locks::leases::Leases;
 use crate::lifecycle::locks::lock_files::LockFiles;
+use crate::lifecycle::progress::tracker::Tracker;
 use crate::lifecycle::report::issues::Issues;
 use crate::lifecycle::report::notices::Notices;
 use crate::lifecycle::time::Stamp;
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) heartbeats: Heartbeats,
     /// The last look at the Supervisor; `None`: not looked yet.
     pub(crate) supervisor: Option<Result<SupervisorView, SupervisorError>>,
+    /// What the Supervisor said of its work on the present target.
+    pub(crate) progress: Tracker,
     /// The last look at the host.
     pub(crate) host: HostFacts,
     /// Whether there was one in this run.
@@ -59,6 +62,7 @@ impl Shared {
             timers: Timers::default(),
             heartbeats,
             supervisor: None,
+            progress: Tracker::default(),
             host: HostFacts::default(),
             host_seen: false,
             issues: Issues::default(),

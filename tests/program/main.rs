@@ -17,6 +17,7 @@ mod host;
 mod kills;
 mod managed_supervisor;
 mod outages;
+mod progress;
 mod state_disk;
 mod target_posts;
 mod updates;

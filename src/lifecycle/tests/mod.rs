@@ -4,6 +4,7 @@ mod diagram;
 mod golden;
 mod invariants;
 mod model;
+mod progress;
 mod regressions;
 mod service_exits;
 mod states;

@@ -160,10 +160,14 @@ impl Handover {
         } else {
             let own_service = l.run.own_service.clone();
             match builder::plan(&mut l.durable.target, release, &own_service) {
-                Ok(target) => SupervisorCall::ApplyTarget {
-                    target: Box::new(target),
-                    force,
-                },
+                Ok(target) => {
+                    let images = release.services.values().map(|service| &service.image);
+                    l.progress.begin_target(images, cx.now);
+                    SupervisorCall::ApplyTarget {
+                        target: Box::new(target),
+                        force,
+                    }
+                }
                 Err(refusal) => {
                     return Progress::Refused {
                         message: refusal.to_string(),
