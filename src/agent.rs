@@ -126,9 +126,9 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
         let watching = supervisor::keep_host_proxy(supervisor.clone(), host_proxy);
         AbortOnDropHandle::new(tokio::spawn(watching))
     });
-    let exits = supervisor::service_exits(supervisor.clone(), poll_rate.clone());
+    let log = supervisor::log_events(supervisor.clone());
     let bus = Bus::default()
-        .with("supervisor log", exits)
+        .with("supervisor log", log)
         .with(
             "supervisor poller",
             supervisor::poll(supervisor, intervals, poll_rate),

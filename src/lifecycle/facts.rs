@@ -100,6 +100,9 @@ pub struct SupervisorView {
     pub containers: Vec<Container>,
     /// `update_failed` of `/v1/device`: a pull, a start or a lock failed and it is backing off.
     pub update_failed: bool,
+    /// `update_downloaded` of `/v1/device`: an image was pulled in this apply, so what fails comes after a pull.
+    #[serde(default)]
+    pub update_downloaded: bool,
     /// The device's addresses.
     pub ip_addresses: Vec<String>,
     /// The device's hardware addresses.

@@ -9,6 +9,7 @@ use crate::lifecycle::guard::arming::Arming;
 use crate::lifecycle::in_flight::InFlight;
 use crate::lifecycle::locks::leases::Leases;
 use crate::lifecycle::locks::lock_files::LockFiles;
+use crate::lifecycle::progress::tracker::Tracker;
 use crate::lifecycle::report::issues::Issues;
 use crate::lifecycle::report::notices::Notices;
 use crate::lifecycle::time::{Millis, Stamp};
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) supervisor: Option<Result<SupervisorView, SupervisorError>>,
     /// When the Supervisor last showed something new (boot-time clock).
     pub(crate) supervisor_changed: Millis,
+    /// What the Supervisor said of its work on the present target.
+    pub(crate) progress: Tracker,
     /// The last look at the host.
     pub(crate) host: HostFacts,
     /// Whether there was one in this run.
@@ -68,6 +71,7 @@ impl Shared {
             heartbeats,
             supervisor: None,
             supervisor_changed: now.boot,
+            progress: Tracker::default(),
             host: HostFacts::default(),
             host_seen: false,
             issues: Issues::default(),

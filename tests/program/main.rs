@@ -19,6 +19,7 @@ mod kills;
 mod managed_supervisor;
 mod outages;
 mod soak;
+mod progress;
 mod state_disk;
 mod target_posts;
 mod updates;

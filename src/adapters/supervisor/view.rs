@@ -84,6 +84,7 @@ fn view(device: &Device, status: Status, managed: bool, version: String) -> Supe
         download_percent: status.overall_download_progress.map(percent),
         containers: status.containers.into_iter().map(container).collect(),
         update_failed: device.update_failed.unwrap_or(false),
+        update_downloaded: device.update_downloaded.unwrap_or(false),
         ip_addresses: split_addresses(device.ip_address.as_deref()),
         mac_addresses: split_addresses(device.mac_address.as_deref()),
         os: os(device.os_version.as_deref()),

@@ -18,6 +18,7 @@ pub(super) struct Device {
     /// e.g. `19.0.5`.
     pub(super) supervisor_version: Option<String>,
     pub(super) update_failed: Option<bool>,
+    pub(super) update_downloaded: Option<bool>,
 }
 
 /// `GET /v2/version`.

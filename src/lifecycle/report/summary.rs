@@ -22,18 +22,18 @@ pub(crate) fn summary(l: &Shared, state: &State) -> String {
             Some(blocker) => format!(
                 "Checking {}; held up: {}.",
                 goal(&staging.update),
-                in_words(blocker)
+                blocker.in_words()
             ),
             None => format!("Checking {} before anything is touched.", goal(&staging.update)),
         },
         State::Waiting(waiting) => {
-            let why: Vec<_> = waiting.update.blocked().iter().map(in_words).collect();
+            let why: Vec<_> = waiting.update.blocked().iter().map(Blocker::in_words).collect();
             format!("Waiting to apply {}: {}.", goal(&waiting.update), why.join("; "))
         }
         State::Applying(applying) => {
             let update = &applying.update;
-            match (update.blocked().first(), *update.progress) {
-                (Some(blocker), _) => format!("Applying {}; held up: {}.", goal(update), in_words(blocker)),
+            match (held_up(update), *update.progress) {
+                (Some(why), _) => format!("Applying {}; held up: {why}.", goal(update)),
                 (None, Some(percent)) => format!("Applying {}: {percent} % downloaded.", goal(update)),
                 (None, None) => format!("Applying {}.", goal(update)),
             }
@@ -55,9 +55,19 @@ pub(crate) fn summary(l: &Shared, state: &State) -> String {
                 .error
                 .as_ref()
                 .map_or("unknown", |error| error.message.as_str());
-            format!("Failed: gave up release {}: {why}.", short(&failed.last.commit))
+            let release = short(&failed.last.commit);
+            if failed.waits_for_image() {
+                format!(
+                    "Failed: release {release} cannot be fetched: {why}. It goes on when the image is there."
+                )
+            } else {
+                format!("Failed: gave up release {release}: {why}.")
+            }
         }
-        State::RollbackNeeded(bad) => bad.summary(),
+        State::RollbackNeeded(bad) => match held_up(&bad.update) {
+            Some(why) => format!("{} Held up: {why}.", bad.summary()),
+            None => bad.summary(),
+        },
     };
     if let Some(failure) = l.heartbeats.last_failure() {
         // "Cloudly answered 410" says already who.
@@ -69,6 +79,12 @@ pub(crate) fn summary(l: &Shared, state: &State) -> String {
         sentence.push_str(&format!(" {who}{}.", failure.message));
     }
     sentence
+}
+
+/// All that is in the way of an update in the Supervisor's hands.
+fn held_up(update: &Update) -> Option<String> {
+    let why: Vec<_> = update.blocked().iter().map(Blocker::in_words).collect();
+    (!why.is_empty()).then(|| why.join("; "))
 }
 
 fn idle_sentence(l: &Shared, idle: &Idle) -> String {
@@ -106,16 +122,5 @@ fn idle_sentence(l: &Shared, idle: &Idle) -> String {
             }
             None => "Idle: no release runs.".to_owned(),
         },
-    }
-}
-
-/// A reason to wait as part of a sentence.
-fn in_words(blocker: &Blocker) -> String {
-    let kind = blocker.kind.as_str();
-    match (&blocker.holder, &blocker.reason) {
-        (Some(holder), Some(reason)) => format!("{kind}, {holder}: {reason}"),
-        (Some(holder), None) => format!("{kind}, {holder}"),
-        (None, Some(reason)) => format!("{kind}: {reason}"),
-        (None, None) => kind.to_owned(),
     }
 }

@@ -8,6 +8,7 @@ use super::staging::Staging;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::guard::restored::GuardRestored;
+use crate::lifecycle::progress::hindrance::{hindrances, is_not_the_releases_fault};
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
@@ -131,6 +132,7 @@ impl RollbackNeeded {
                 Outcome::Handled => Outcome::Super,
                 outcome => outcome,
             },
+            Event::SupervisorLogged(_) if self.is_restoring() => self.observe(l, cx),
             Event::ServiceExited { service } => self.exited(service, l, cx),
             Event::Elapsed(Timer::Health) => self.restored(l, cx),
             Event::Elapsed(Timer::Deadline) => self.overdue(l, cx),
@@ -195,7 +197,10 @@ impl RollbackNeeded {
         else {
             return Outcome::Super;
         };
-        self.update.set_blocked(Vec::new());
+        let blocked = hindrances(l, &self.update, cx.now);
+        if self.update.set_blocked(blocked) {
+            l.heartbeats.urge();
+        }
         let images = l.durable.target.images(&restore.release.commit);
         let judgement = l.view().map(|view| judge(view, &restore.release, images));
         let outlook = restore.verification.see(judgement.as_ref(), l, cx);
@@ -239,8 +244,8 @@ impl RollbackNeeded {
     }
 
     fn overdue(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
-        if l.view().is_none() || !self.update.blocked().is_empty() {
-            // Without the Supervisor there is no way back and no way to see; its silence is reported already.
+        if l.view().is_none() || is_not_the_releases_fault(self.update.blocked()) {
+            // It is not the previous release that is in the way; what is, is reported already.
             let longer = l.durable.policy().apply_timeout().max(SILENCE);
             l.timers.arm(Timer::Deadline, cx.now.boot + longer);
             return Outcome::Handled;

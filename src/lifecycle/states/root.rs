@@ -22,6 +22,7 @@ pub(super) fn absorb(l: &mut Shared, event: &Event, cx: &mut Context) -> bool {
     }
     match event {
         Event::SupervisorObserved(view) => {
+            l.progress.see(view, cx.now);
             l.supervisor = Some((**view).clone());
             l.supervisor_changed = cx.now.boot;
             // It may have been the Supervisor's own lock files that were in the way.
@@ -35,6 +36,7 @@ pub(super) fn absorb(l: &mut Shared, event: &Event, cx: &mut Context) -> bool {
             l.host = host.clone();
             l.host_seen = true;
         }
+        Event::SupervisorLogged(fact) => l.progress.hear(fact, cx.now),
         Event::StateWritten { problem } => l.state_problem.clone_from(problem),
         Event::LockFilesSettled { problem, .. } => l.lock_files.settle(problem.as_ref()),
         Event::SupervisorAnswered { op, answer } => {
@@ -98,6 +100,7 @@ pub(super) fn handle(l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outc
         }
         // Absorbed already; a state that needs more has taken more. An exit matters to a verification alone.
         Event::SupervisorObserved(_)
+        | Event::SupervisorLogged(_)
         | Event::ServiceExited { .. }
         | Event::HostObserved(_)
         | Event::StateWritten { .. }

@@ -3,7 +3,7 @@
 use crate::lifecycle::effect::Port;
 use crate::lifecycle::tests::diagram::render::has_arrow;
 use crate::lifecycle::tests::world::{
-    Action, CommandKind, LocalRequest, PolicyKind, Reply, View, World, commit,
+    Action, CommandKind, Line, LocalRequest, PolicyKind, Reply, View, World, commit,
 };
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::{Checkpoint, Effect, Machine};
@@ -14,13 +14,30 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::FileFailurePersistence;
 use std::collections::BTreeSet;
 
+fn line() -> impl Strategy<Value = Line> {
+    proptest::sample::select(vec![
+        Line::Opened,
+        Line::Lost,
+        Line::PullBegan,
+        Line::PullDone,
+        Line::Missing,
+        Line::Away,
+        Line::DiskFull,
+        Line::Locked,
+        Line::Stopping,
+        Line::Starting,
+        Line::Started,
+    ])
+}
+
 fn action() -> impl Strategy<Value = Action> {
     let reply = prop_oneof![
         6 => Just(Reply::Good), 1 => Just(Reply::Refused), 1 => Just(Reply::Gone), 1 => Just(Reply::Unavailable)
     ];
     let port = prop_oneof![4 => Just(Port::Cloudly), 4 => Just(Port::Supervisor), 1 => Just(Port::LockFiles)];
     let view = prop_oneof![
-        5 => Just(View::Actual), 2 => Just(View::Working), 2 => Just(View::Unhealthy), 1 => Just(View::Silent), 1 => Just(View::Foreign)
+        5 => Just(View::Actual), 2 => Just(View::Working), 2 => Just(View::Unhealthy), 1 => Just(View::Silent), 1 => Just(View::Foreign),
+        1 => Just(View::Stuck), 1 => (0u8..=100).prop_map(View::Fetching)
     ];
     let rule = prop_oneof![
         5 => Just(PolicyKind::Plain), 1 => Just(PolicyKind::ReportOnly), 1 => Just(PolicyKind::NeedsApproval), 1 => Just(PolicyKind::NoSlot), 1 => Just(PolicyKind::Forced)
@@ -45,6 +62,7 @@ fn action() -> impl Strategy<Value = Action> {
         12 => (port, reply).prop_map(|(port, reply)| Action::Answer(port, reply)),
         6 => view.prop_map(Action::Observe),
         1 => Just(Action::Exit),
+        2 => line().prop_map(Action::Log),
         3 => (0u8..=5, rule).prop_map(|(number, rule)| Action::Desire(number, rule)),
         1 => command.prop_map(Action::Command),
         2 => request.prop_map(Action::Request),

@@ -5,6 +5,7 @@ mod golden;
 mod guard;
 mod invariants;
 mod model;
+mod progress;
 mod regressions;
 mod reports;
 mod service_exits;

@@ -99,9 +99,9 @@ impl Update {
         self.not_before = self.not_before.map(|until| reboot.carry(until));
     }
 
-    /// Takes over the reasons to wait that hold now; the same ones stay as they were, so that nothing is written to
+    /// Takes over the reasons to wait that hold now, and says whether they are other ones; the same ones stay as they were, so that nothing is written to
     /// disk for them.
-    pub(crate) fn set_blocked(&mut self, blocked: Vec<Blocker>) {
+    pub(crate) fn set_blocked(&mut self, blocked: Vec<Blocker>) -> bool {
         let same =
             |a: &Blocker, b: &Blocker| a.kind == b.kind && a.holder == b.holder && a.reason == b.reason;
         let unchanged = self.blocked.len() == blocked.len()
@@ -113,6 +113,7 @@ impl Update {
         if !unchanged {
             self.blocked = blocked;
         }
+        !unchanged
     }
 
     /// The same update in its next phase.
@@ -183,6 +184,17 @@ impl Blocker {
     pub(crate) fn until(mut self, at: Option<Timestamp>) -> Self {
         self.expires_at = at;
         self
+    }
+
+    /// As part of a sentence.
+    pub(crate) fn in_words(&self) -> String {
+        let kind = self.kind.as_str();
+        match (&self.holder, &self.reason) {
+            (Some(holder), Some(reason)) => format!("{kind}, {holder}: {reason}"),
+            (Some(holder), None) => format!("{kind}, {holder}"),
+            (None, Some(reason)) => format!("{kind}: {reason}"),
+            (None, None) => kind.to_owned(),
+        }
     }
 
     /// The same reason keeps its beginning, so an operator sees for how long it has held. It is the same when kind and

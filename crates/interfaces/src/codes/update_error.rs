@@ -5,8 +5,10 @@ super::table::wire_names! {
     pub enum ErrorCode {
         /// The release breaks a rule of [`crate::rules`], a rule of this device, or the Supervisor answered 4xx to it.
         ReleaseRefused = "releaseRefused",
-        /// It was not in place within [`crate::desired::Policy::apply_timeout_seconds`].
+        /// Nothing got on for [`crate::desired::Policy::apply_timeout_seconds`].
         ApplyTimeout = "applyTimeout",
+        /// A registry answered that it has no such image. The release is not bad for it: it goes on when the image is there.
+        ImageNotFound = "imageNotFound",
         /// It was in place and did not stay healthy for [`crate::desired::Policy::health_seconds`].
         HealthCheckFailed = "healthCheckFailed",
         /// The previous release could not be put back, or is not healthy either.

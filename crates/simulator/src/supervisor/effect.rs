@@ -18,7 +18,7 @@ pub enum Effect {
     /// Remove a volume and its data.
     WipeVolume { name: String },
     /// A line of the Supervisor's system log.
-    SystemLine(String),
+    SystemLine { line: String, is_error: bool },
     /// The API stops listening.
     Down,
     /// The API listens.

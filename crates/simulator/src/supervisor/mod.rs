@@ -18,6 +18,7 @@ mod locking;
 mod model;
 mod parse_target;
 mod power;
+mod pull_failures;
 mod pulls;
 mod registry;
 mod routes;

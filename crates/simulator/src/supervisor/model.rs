@@ -5,6 +5,7 @@ use crate::supervisor::apply_state::{Apply, Step};
 use crate::supervisor::config::Config;
 use crate::supervisor::container::{Container, ImageRow, StopReason};
 use crate::supervisor::effect::Effect;
+use crate::supervisor::pull_failures::PullFailures;
 use crate::supervisor::registry::Registry;
 use crate::supervisor::target::{App, Service, Target};
 use crate::supervisor::timer::Timer;
@@ -43,6 +44,7 @@ pub struct Supervisor {
     pub(crate) name: String,
     pub(crate) backend: Option<Target>,
     pub(crate) apply: Apply,
+    pub(crate) pull_failures: PullFailures,
     pub(crate) restart: Option<PendingRestart>,
     /// What `POST /v2/journal-logs` returns, newest last.
     pub journal: Vec<String>,
@@ -74,6 +76,7 @@ impl Supervisor {
             name: "local".to_owned(),
             backend: None,
             apply: Apply::default(),
+            pull_failures: PullFailures::default(),
             restart: None,
             journal: Vec::new(),
             log: Vec::new(),

@@ -3,6 +3,7 @@
 use crate::supervisor::apply_state::{ImagePull, Step};
 use crate::supervisor::container::ImageRow;
 use crate::supervisor::model::Supervisor;
+use crate::supervisor::pull_failures::{connection_refused, manifest_unknown, no_space};
 use crate::supervisor::registry::Pull;
 use crate::supervisor::target::Target;
 use crate::supervisor::timer::Timer;
@@ -27,21 +28,24 @@ impl Supervisor {
             let image = self.registry.image(&row.name);
             let whole = image.pull_time(timing.pull_bytes_per_second);
             let (time, error) = if self.registry.down {
-                (timing.pull_fail, Some("connect: connection refused".to_owned()))
+                (timing.pull_fail, Some(connection_refused(&row.name)))
             } else {
                 match image.pull {
-                    Pull::Missing => (
-                        timing.pull_fail,
-                        Some("(HTTP code 404) manifest unknown".to_owned()),
-                    ),
+                    Pull::Missing => (timing.pull_fail, Some(manifest_unknown(&row.name))),
                     Pull::BreaksAt { percent, .. } => {
                         let until = whole * u32::try_from(percent.min(100)).unwrap_or(100) / 100;
-                        (until, Some("write: no space left on device".to_owned()))
+                        (until, Some(no_space()))
                     }
                     Pull::Bytes(_) | Pull::Millis(_) => (whole, None),
                 }
             };
-            self.log_system(format!("Downloading image '{}'", row.name));
+            let paused = self.pull_failures.is_pausing(&row.name, self.now, &timing);
+            let (time, error) = if paused {
+                (Duration::ZERO, Some("too early after a failure".to_owned()))
+            } else {
+                self.log_system(format!("Downloading image '{}'", row.name));
+                (time, error)
+            };
             self.after(time, Timer::PullDone(row.name.clone()));
             let takes = whole.max(Duration::from_millis(1));
             self.apply.pulls.push(ImagePull {
@@ -49,6 +53,7 @@ impl Supervisor {
                 began: self.now,
                 takes,
                 error,
+                paused,
                 done: false,
             });
         }
@@ -65,12 +70,23 @@ impl Supervisor {
             return;
         };
         pull.done = true;
-        if pull.error.is_none() {
-            let row = pull.row.clone();
-            self.log_system(format!("Downloaded image '{}'", row.name));
-            self.images.insert(row.name.clone());
-            self.rows.push(row);
-            self.apply.downloaded = true;
+        let (row, error, paused) = (pull.row.clone(), pull.error.clone(), pull.paused);
+        match error {
+            None => {
+                self.log_system(format!("Downloaded image '{}'", row.name));
+                self.pull_failures.succeeded(&row.name);
+                self.images.insert(row.name.clone());
+                self.rows.push(row);
+                self.apply.downloaded = true;
+            }
+            Some(error) if !paused => {
+                self.log_system_error(format!(
+                    "Failed to download image '{}' due to '{error}'",
+                    row.name
+                ));
+                self.pull_failures.failed(&row.name, self.now);
+            }
+            Some(_) => {}
         }
         if self.apply.pulls.iter().any(|pull| !pull.done) {
             return;

@@ -20,7 +20,17 @@ impl Supervisor {
     /// The engine's events are lost while the Supervisor is down.
     pub(crate) fn log_system(&mut self, line: String) {
         if self.is_up() {
-            self.effects.push(Effect::SystemLine(line));
+            self.effects.push(Effect::SystemLine {
+                line,
+                is_error: false,
+            });
+        }
+    }
+
+    /// A line that has `isStdErr` (E3-a).
+    pub(crate) fn log_system_error(&mut self, line: String) {
+        if self.is_up() {
+            self.effects.push(Effect::SystemLine { line, is_error: true });
         }
     }
 }

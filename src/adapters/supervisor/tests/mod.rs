@@ -1,8 +1,8 @@
 //! The port, the poller and the log reader against a fake Supervisor with recorded answers and with faults.
 
 mod calls;
-mod exit_log;
 mod faults;
+mod log_stream;
 mod poll;
 mod recorded;
 mod views;

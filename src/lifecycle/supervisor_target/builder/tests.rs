@@ -40,6 +40,7 @@ fn inspection() -> Inspection {
             download_percent: None,
             containers: Vec::new(),
             update_failed: false,
+            update_downloaded: false,
             ip_addresses: Vec::new(),
             mac_addresses: Vec::new(),
             os: OsStatus::default(),

@@ -1,7 +1,10 @@
 //! Walks the machine breadth first over situations, and notes what it does in each.
 
 use crate::lifecycle::effect::Port;
-use crate::lifecycle::tests::world::{Action, CommandKind, LocalRequest, PolicyKind, Reply, View, World};
+use crate::lifecycle::states::State;
+use crate::lifecycle::tests::world::{
+    Action, CommandKind, Line, LocalRequest, PolicyKind, Reply, View, World,
+};
 use crate::lifecycle::{Event, Step};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -10,6 +13,8 @@ fn alphabet() -> Vec<Action> {
     let mut actions = vec![
         Action::Elapse,
         Action::Exit,
+        Action::Log(Line::Missing),
+        Action::Log(Line::PullDone),
         Action::Desire(0, PolicyKind::Plain),
         Action::Desire(2, PolicyKind::Plain),
         Action::Desire(2, PolicyKind::NeedsApproval),
@@ -79,9 +84,10 @@ fn situation(world: &World) -> String {
             .map(|view| (view.app_state, view.release.clone()))
             .ok()
     });
+    let no_image = matches!(state, State::Failed(failed) if failed.waits_for_image());
     let busy = world.pending.contains_key(&Port::Supervisor);
     format!(
-        "{} {update:?} {view:?} {busy} {:?} {:?} {:?} {:?} {} {}",
+        "{} {no_image} {update:?} {view:?} {busy} {:?} {:?} {:?} {:?} {} {}",
         state.name(),
         world
             .undelivered()
@@ -186,8 +192,8 @@ fn seeds() -> Vec<Vec<Action>> {
     let working = &working[..working.len() - 1];
     let overdue: Vec<_> = [good(Port::Cloudly), Action::Elapse].repeat(24);
     let reported = [&proven[..], &update(4, PolicyKind::ReportOnly), &ill].concat();
-    // Never handed over, because the Supervisor did not answer: attempts are used up while release 1 goes on running.
-    let given_up = [
+    // Never handed over, because the Supervisor did not answer: held up for as long as release 1 goes on running.
+    let held_up = [
         &begin[..],
         &[Action::Desire(2, PolicyKind::Plain)],
         &heard,
@@ -195,14 +201,14 @@ fn seeds() -> Vec<Vec<Action>> {
         &overdue,
     ]
     .concat();
-    let known_bad = [
-        &begin[..],
+    let refused = [
+        &proven[..],
         &[Action::Desire(5, PolicyKind::Plain)],
         &heard,
         &back[..1],
-        &given_up[begin.len()..],
     ]
     .concat();
+    let no_image = [working, &[Action::Log(Line::Missing)]].concat();
     let scenarios = [
         [
             &bad[..],
@@ -221,13 +227,7 @@ fn seeds() -> Vec<Vec<Action>> {
             &overdue,
         ]
         .concat(),
-        [
-            &proven[..],
-            &[Action::Desire(5, PolicyKind::Plain)],
-            &heard,
-            &back[..1],
-        ]
-        .concat(),
+        refused.clone(),
         first.clone(),
         bad.clone(),
         [&reported[..], &[Action::Desire(0, PolicyKind::Plain)], &heard].concat(),
@@ -238,8 +238,31 @@ fn seeds() -> Vec<Vec<Action>> {
             &back[..1],
         ]
         .concat(),
-        [&given_up[..], &[Action::Desire(1, PolicyKind::Plain)], &heard].concat(),
-        [&known_bad[..], &[Action::Desire(5, PolicyKind::Plain)], &heard].concat(),
+        [&held_up[..], &[Action::Desire(1, PolicyKind::Plain)], &heard].concat(),
+        [
+            &refused[..],
+            &update(4, PolicyKind::ReportOnly),
+            &ill,
+            &[Action::Desire(5, PolicyKind::Plain)],
+            &heard,
+        ]
+        .concat(),
+        [
+            &bad[..],
+            &[Action::Desire(5, PolicyKind::Plain)],
+            &heard,
+            &back[..1],
+            &[Action::Desire(4, PolicyKind::Plain)],
+            &heard,
+        ]
+        .concat(),
+        [&no_image[..], &[Action::Desire(0, PolicyKind::Plain)], &heard].concat(),
+        [
+            &no_image[..],
+            &[Action::Desire(4, PolicyKind::NeedsApproval)],
+            &heard,
+        ]
+        .concat(),
         [&proven[..], &update(4, PolicyKind::NeedsApproval)].concat(),
         [
             &first[..first.len() - 3],

@@ -15,6 +15,8 @@ pub(crate) enum Action {
     Observe(View),
     /// The Supervisor's log says that the application's service ended.
     Exit,
+    /// The Supervisor's log says this about its target.
+    Log(Line),
     /// An operator desires a release (0: none) under a policy; it comes with the next answer of Cloudly.
     Desire(u8, PolicyKind),
     /// An operator sends a command; it comes with the next answer of Cloudly.
@@ -53,10 +55,33 @@ pub(crate) enum View {
     Working,
     /// It is applied, but a service does not run.
     Unhealthy,
+    /// It is fetching what it was told; the earlier containers run.
+    Fetching(u8),
+    /// A step before that fails; the earlier containers run.
+    Stuck,
     /// It does not answer.
     Silent,
     /// Somebody put another release there.
     Foreign,
+}
+
+/// A line of the Supervisor's log about Onebox of its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Line {
+    Opened,
+    Lost,
+    PullBegan,
+    PullDone,
+    /// No registry has the image.
+    Missing,
+    /// The registry does not answer.
+    Away,
+    DiskFull,
+    /// Onebox holds a lock; tried again in 8 s.
+    Locked,
+    Stopping,
+    Starting,
+    Started,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

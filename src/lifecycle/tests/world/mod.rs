@@ -5,11 +5,12 @@ mod actions;
 mod cloudly;
 mod faults;
 mod guard;
+mod log;
 mod releases;
 mod requests;
 mod supervisor;
 
-pub(crate) use actions::{Action, CommandKind, LocalRequest, PolicyKind, Reply, View};
+pub(crate) use actions::{Action, CommandKind, Line, LocalRequest, PolicyKind, Reply, View};
 pub(crate) use releases::{commit, desired_app, release};
 use requests::{join_offer, local_call};
 
@@ -65,6 +66,8 @@ pub(crate) struct World {
     // Supervisor
     target: Option<Release>,
     images: BTreeMap<String, u64>,
+    /// The image ids of the target before, whose containers run until the new one has been fetched.
+    images_before: BTreeMap<String, u64>,
     requests: u64,
 }
 
@@ -137,6 +140,7 @@ impl World {
             commands: Vec::new(),
             next_command: 0,
             target: Some(release(target)),
+            images_before: images.clone(),
             images,
             requests: 0,
         };
@@ -188,6 +192,10 @@ impl World {
             Action::Exit => self.feed(Event::ServiceExited {
                 service: "onebox".into(),
             }),
+            Action::Log(line) => {
+                let fact = self.log_fact(line);
+                self.feed(Event::SupervisorLogged(fact));
+            }
             Action::Desire(number, policy) => self.desire(number, policy),
             Action::Command(command) => self.command(command),
             Action::Request(request) => {

@@ -40,6 +40,7 @@ impl World {
                     .as_object()
                     .unwrap()
                     .clone();
+                self.images_before = std::mem::take(&mut self.images);
                 self.images = services
                     .values()
                     .map(|s| {
@@ -85,7 +86,13 @@ impl World {
         let target = self.target.as_ref().map(|release| release.commit.clone());
         // Release 3 is bad by nature: its onebox does not stay up.
         let ill = view == View::Unhealthy || (view == View::Actual && target == Some(commit(3)));
-        let containers = self.images.iter().map(|(service, image_id)| Container {
+        let fetched = !matches!(view, View::Fetching(_) | View::Stuck);
+        let images = if fetched {
+            &self.images
+        } else {
+            &self.images_before
+        };
+        let containers = images.iter().map(|(service, image_id)| Container {
             service: service.clone(),
             status: if ill && service == "onebox" {
                 "exited".into()
@@ -104,7 +111,7 @@ impl World {
                     message,
                 });
             }
-            View::Working => (AppState::Applying, None),
+            View::Working | View::Fetching(_) | View::Stuck => (AppState::Applying, None),
             View::Foreign => (AppState::Applied, Some("f00d".repeat(8))),
             View::Actual | View::Unhealthy => (AppState::Applied, target),
         };
@@ -113,9 +120,14 @@ impl World {
             managed: false,
             app_state,
             release,
-            download_percent: (view == View::Working).then_some(50),
+            download_percent: match view {
+                View::Working => Some(50),
+                View::Fetching(percent) => Some(percent),
+                _ => None,
+            },
             containers: containers.collect(),
-            update_failed: false,
+            update_failed: view == View::Stuck,
+            update_downloaded: false,
             ip_addresses: Vec::new(),
             mac_addresses: Vec::new(),
             os: OsStatus::default(),

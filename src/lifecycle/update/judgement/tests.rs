@@ -38,6 +38,7 @@ fn view(app_state: AppState, running: Option<&str>, containers: &[(&str, u64)]) 
         download_percent: None,
         containers: containers.iter().map(container).collect(),
         update_failed: false,
+        update_downloaded: false,
         ip_addresses: Vec::new(),
         mac_addresses: Vec::new(),
         os: OsStatus::default(),
