@@ -2,6 +2,7 @@
 
 use crate::supervisor::apply_state::{ImagePull, Step};
 use crate::supervisor::container::ImageRow;
+use crate::supervisor::image_store::image_id;
 use crate::supervisor::model::Supervisor;
 use crate::supervisor::registry::Pull;
 use crate::supervisor::target::Target;
@@ -14,8 +15,9 @@ impl Supervisor {
         let timing = self.config.timing.clone();
         self.apply.pulls.clear();
         for (app, service) in target.services() {
-            let row = ImageRow::of(app, service);
-            if self.images.contains(&row.name) {
+            let mut row = ImageRow::of(app, service);
+            if let Some(present) = self.images.find(&row.name) {
+                row.docker_image_id.clone_from(&present.id);
                 if !self.rows.contains(&row) {
                     self.rows.push(row);
                 }
@@ -66,9 +68,10 @@ impl Supervisor {
         };
         pull.done = true;
         if pull.error.is_none() {
-            let row = pull.row.clone();
+            let mut row = pull.row.clone();
             self.log_system(format!("Downloaded image '{}'", row.name));
-            self.images.insert(row.name.clone());
+            row.docker_image_id = self.registry.image_id(&row.name);
+            self.images.insert(&row.name, row.docker_image_id.clone());
             self.rows.push(row);
             self.apply.downloaded = true;
         }
@@ -85,6 +88,12 @@ impl Supervisor {
                 self.after(delay, Timer::Plan);
             }
         }
+    }
+
+    /// `docker pull` by hand: a tag on the engine leads to another image. Containers and the Supervisor's rows stay as
+    /// they are (with-agent, E4).
+    pub fn move_tag(&mut self, reference: &str, content: &str) {
+        self.images.insert(reference, image_id(content));
     }
 
     /// Managed: deletes the images that the target does not need; in local mode all are kept. `true`: it takes time,
