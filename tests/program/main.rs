@@ -14,6 +14,7 @@ mod crash_loop;
 mod desired;
 mod fixture;
 mod host;
+mod images;
 mod kills;
 mod managed_supervisor;
 mod outages;

@@ -26,7 +26,7 @@ pub(super) struct Version {
     pub(super) version: String,
 }
 
-/// `GET /v2/state/status`. Its `images` also list images that no longer exist and are not read.
+/// `GET /v2/state/status`, without its `images`: what they say of the engine's ids can be outdated (E4).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Status {
@@ -36,6 +36,21 @@ pub(super) struct Status {
     #[serde(default, deserialize_with = "or_default")]
     pub(super) containers: Vec<ContainerStatus>,
     pub(super) release: Option<String>,
+}
+
+/// The images of `GET /v2/state/status`.
+#[derive(Debug, Deserialize)]
+pub(super) struct StatusImages {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) images: Vec<ImageStatus>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ImageStatus {
+    /// The reference.
+    pub(super) name: Option<String>,
+    pub(super) status: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -96,6 +111,15 @@ pub(super) struct Service {
     pub(super) release_id: Option<u64>,
     #[serde(default)]
     pub(super) image_name: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) config: ServiceConfig,
+}
+
+#[derive(Default, Deserialize)]
+pub(super) struct ServiceConfig {
+    /// The engine's id of the image, looked up for this answer; the reference while there is no such image (E4).
+    #[serde(default)]
+    pub(super) image: Option<String>,
 }
 
 #[derive(Deserialize)]

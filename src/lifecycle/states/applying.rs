@@ -81,6 +81,9 @@ impl Applying {
             Progress::NotMine => Outcome::Super,
             Progress::Going => Outcome::Handled,
             Progress::HandedOver => {
+                if let Some(predecessors) = self.handover.take_predecessors() {
+                    self.update.predecessors = predecessors;
+                }
                 self.update.set_blocked(Vec::new());
                 self.observe(l, cx)
             }
@@ -123,6 +126,10 @@ impl Applying {
             Judgement::Healthy | Judgement::Unhealthy(_) => {
                 Outcome::Transition(State::Verifying(Verifying::new(&self.update, cx)))
             }
+            Judgement::WrongImage(seen) => {
+                let error = UpdateError::wrong_image(seen, cx.now);
+                Outcome::Transition(RollbackNeeded::not_applied(l, &self.update, error, cx))
+            }
             // Elsewhere: the Supervisor has not begun yet; its answer comes before its work.
             Judgement::Pending(_) | Judgement::Elsewhere(_) => {
                 if let Some(percent) = l.view().and_then(|view| view.download_percent) {
@@ -135,7 +142,9 @@ impl Applying {
 
     fn judge(&self, l: &Shared) -> Option<Judgement> {
         let images = l.durable.target.images(self.update.commit());
-        l.view().map(|view| judge(view, &self.update.release, images))
+        let before = Some(&self.update.predecessors);
+        l.view()
+            .map(|view| judge(view, &self.update.release, images, before))
     }
 
     /// A lock looks like a slow pull from outside; the lock files tell them apart. A Supervisor that does not answer
@@ -164,7 +173,7 @@ impl Applying {
             return Outcome::Handled;
         };
         let mut evidence = match judgement {
-            Judgement::Pending(seen) | Judgement::Unhealthy(seen) => seen,
+            Judgement::Pending(seen) | Judgement::Unhealthy(seen) | Judgement::WrongImage(seen) => seen,
             Judgement::Healthy | Judgement::Elsewhere(_) => Vec::new(),
         };
         if let Some(percent) = *self.update.progress {

@@ -9,6 +9,7 @@ mod join_tokens;
 mod node_summary;
 mod nodes;
 mod output;
+mod registry;
 mod releases;
 mod serve;
 mod targets;

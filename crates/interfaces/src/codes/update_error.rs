@@ -9,6 +9,8 @@ super::table::wire_names! {
         ApplyTimeout = "applyTimeout",
         /// It was in place and did not stay healthy for [`crate::desired::Policy::health_seconds`].
         HealthCheckFailed = "healthCheckFailed",
+        /// The Supervisor says that it is in place, but a service runs another image than the release names.
+        ImageNotReplaced = "imageNotReplaced",
         /// The previous release could not be put back, or is not healthy either.
         RollbackFailed = "rollbackFailed",
         /// The operator withdrew it while it was being applied.

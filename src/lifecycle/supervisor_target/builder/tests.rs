@@ -36,11 +36,13 @@ fn inspection() -> Inspection {
             release: None,
             download_percent: None,
             containers: Vec::new(),
+            images: BTreeMap::new(),
             update_failed: false,
             ip_addresses: Vec::new(),
             mac_addresses: Vec::new(),
             os: OsStatus::default(),
         },
+        present_images: Vec::new(),
         apps: BTreeMap::from([(7, app)]),
         config: BTreeMap::from([
             ("HOST_CONFIG_gpu_mem".to_owned(), "16".to_owned()),
@@ -198,6 +200,45 @@ fn another_app_on_the_device_is_never_removed() {
     record.adopt(&seen, Some(7));
     let refusal = plan(&mut record, &release("b2b2b2b2"), OWN).unwrap_err();
     assert_eq!(refusal.reasons, [Reason::OtherApp(8)]);
+}
+
+#[test]
+fn an_image_that_the_device_has_another_one_of_is_refused_but_not_on_the_way_back() {
+    let image = |content: char| {
+        format!(
+            "registry.example/baserunner@sha256:{}",
+            content.to_string().repeat(64)
+        )
+    };
+    let with_image = |commit: &str, image: &str| {
+        let mut release = release(commit);
+        release.services.get_mut(OWN).unwrap().image = image.to_owned();
+        release
+    };
+    let (a, b) = (
+        with_image("a1a1a1a1", &image('a')),
+        with_image("b2b2b2b2", &image('b')),
+    );
+    let mut seen = inspection();
+    seen.present_images.push(image('a'));
+    let mut record = TargetRecord::default();
+    record.adopt(&seen, Some(7));
+    let refusal = check_new_images(&record, &b, std::iter::empty()).unwrap_err();
+    assert!(refusal.to_string().contains("(of this device)"), "{refusal}");
+    assert!(refusal.to_string().contains("write a tag"), "{refusal}");
+    assert!(record.is_present(&image('a')) && !record.is_present(&image('b')));
+
+    let before = with_image("c3c3c3c3", &image('c'));
+    let refusal = check_new_images(&TargetRecord::default(), &b, std::iter::once(&before)).unwrap_err();
+    assert!(refusal.to_string().contains("(of c3c3c3c3)"), "{refusal}");
+
+    let tagged = with_image("d4d4d4d4", "registry.example/baserunner:4");
+    assert_eq!(check_new_images(&record, &tagged, std::iter::empty()), Ok(()));
+    plan(&mut record, &tagged, OWN).unwrap();
+    assert!(
+        plan(&mut record, &a, OWN).is_ok(),
+        "back from the tag to the digest"
+    );
 }
 
 proptest! {

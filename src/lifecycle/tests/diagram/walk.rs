@@ -45,6 +45,7 @@ fn alphabet() -> Vec<Action> {
             View::Unhealthy,
             View::Silent,
             View::Foreign,
+            View::Unreplaced,
         ]
         .map(Action::Observe),
     );
@@ -222,6 +223,7 @@ fn seeds() -> Vec<Vec<Action>> {
             &back[..1],
         ]
         .concat(),
+        [working, &[Action::Observe(View::Unreplaced)], &back].concat(),
         first.clone(),
         bad.clone(),
         [&reported[..], &[Action::Desire(0, PolicyKind::Plain)], &heard].concat(),

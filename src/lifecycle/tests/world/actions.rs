@@ -53,6 +53,8 @@ pub(crate) enum View {
     Unhealthy,
     /// It does not answer.
     Silent,
+    /// It says that it is applied, but it took the old images for the new ones and kept the containers.
+    Unreplaced,
     /// Somebody put another release there.
     Foreign,
 }

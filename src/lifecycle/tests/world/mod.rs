@@ -62,6 +62,10 @@ pub(crate) struct World {
     // Supervisor
     target: Option<Release>,
     images: BTreeMap<String, u64>,
+    /// References of the images on the engine.
+    pub(crate) present_images: Vec<String>,
+    /// Those of the target before this one.
+    images_before: BTreeMap<String, u64>,
     requests: u64,
 }
 
@@ -130,6 +134,8 @@ impl World {
             next_command: 0,
             target: Some(release(target)),
             images,
+            images_before: BTreeMap::new(),
+            present_images: Vec::new(),
             requests: 0,
         };
         world.take_in(None, step);

@@ -35,6 +35,7 @@ impl World {
                     .find(|n| commit(*n) == target.commit())
                     .expect("a release of this world");
                 self.target = Some(release(number));
+                self.images_before = std::mem::take(&mut self.images);
                 let json = serde_json::to_value(target).unwrap();
                 let services = json["local"]["apps"][APP.to_string()]["services"]
                     .as_object()
@@ -62,7 +63,7 @@ impl World {
                 service_id: at as u64 + 1,
                 image_id: *image_id,
                 release_id: 1,
-                image: format!("registry.example/{name}"),
+                image: self.image_of(name),
             };
             (name.clone(), service)
         });
@@ -74,10 +75,19 @@ impl World {
         };
         Inspection {
             view: self.view(View::Actual).unwrap(),
+            present_images: self.present_images.clone(),
             apps: BTreeMap::from([(APP, app)]),
             config: BTreeMap::new(),
             name: None,
         }
+    }
+
+    /// The reference of a service's image in the target.
+    fn image_of(&self, service: &str) -> String {
+        let services = self.target.as_ref().map(|release| &release.services);
+        services
+            .and_then(|services| services.get(service))
+            .map_or_else(String::new, |service| service.image.clone())
     }
 
     pub(super) fn view(&self, view: View) -> Result<SupervisorView, SupervisorError> {
@@ -92,7 +102,10 @@ impl World {
                 "Running".into()
             },
             image_id: *image_id,
-            container_id: format!("c-{service}-{image_id}"),
+            container_id: match self.images_before.get(service) {
+                Some(before) if view == View::Unreplaced => format!("c-{service}-{before}"),
+                _ => format!("c-{service}-{image_id}"),
+            },
             created_at: String::new(),
         });
         let (app_state, release) = match view {
@@ -105,7 +118,7 @@ impl World {
             }
             View::Working => (AppState::Applying, None),
             View::Foreign => (AppState::Applied, Some("f00d".repeat(8))),
-            View::Actual | View::Unhealthy => (AppState::Applied, target),
+            View::Actual | View::Unhealthy | View::Unreplaced => (AppState::Applied, target),
         };
         Ok(SupervisorView {
             version: "19.0.5".into(),
@@ -114,6 +127,7 @@ impl World {
             release,
             download_percent: (view == View::Working).then_some(50),
             containers: containers.collect(),
+            images: BTreeMap::new(),
             update_failed: false,
             ip_addresses: Vec::new(),
             mac_addresses: Vec::new(),
