@@ -15,6 +15,7 @@ mod desired;
 mod fixture;
 mod guard;
 mod host;
+mod images;
 mod kills;
 mod managed_supervisor;
 mod outages;

@@ -1,6 +1,7 @@
 //! Desired state: what Cloudly wants of a node (contract §4, answer).
 
 use crate::Timestamp;
+use crate::rules::ImageUse;
 use crate::window::Window;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -81,7 +82,8 @@ impl Release {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Service {
-    /// The image reference, by digest wherever possible.
+    /// The image reference: `repository:tag` with a tag that no other image uses, or `repository@sha256:…` in a
+    /// repository that no other image uses ([`crate::rules::check_images`]).
     pub image: String,
     /// Environment variables of the container.
     #[serde(default)]
@@ -92,7 +94,49 @@ pub struct Service {
     /// Other compose keys (`volumes`, `network_mode`, `command` …).
     #[serde(default)]
     pub composition: Map<String, Value>,
-    /// How much the image needs on disk, if known, bytes.
+    /// How much the image needs on disk, on any platform, if the operator knows it, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// What the registry says of the image, by platform (`linux/amd64`, `linux/arm/v7`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub platforms: BTreeMap<String, PlatformImage>,
+}
+
+impl Service {
+    /// A service that is only its image.
+    pub fn of_image(image: impl Into<String>) -> Self {
+        Self {
+            image: image.into(),
+            environment: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            composition: Map::new(),
+            size_bytes: None,
+            platforms: BTreeMap::new(),
+        }
+    }
+
+    /// The image for [`crate::rules::check_images`], with who uses it.
+    pub fn image_use<'a>(&'a self, by: &'a str) -> ImageUse<'a> {
+        let digests = self.platforms.iter().filter_map(|(platform, image)| {
+            let digest = image.config_digest.as_deref()?;
+            Some((platform.as_str(), digest))
+        });
+        ImageUse {
+            by,
+            reference: &self.image,
+            config_digests: digests.collect(),
+        }
+    }
+}
+
+/// An image on one platform, as its registry has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlatformImage {
+    /// The digest of its configuration, `sha256:<hex>`: the engine's id of the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_digest: Option<String>,
+    /// What there is to download: its layers as the registry keeps them, and its configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
 }

@@ -3,13 +3,11 @@
 use super::client::SupervisorClient;
 use super::http::supervisor_error;
 use super::request::Request;
-use super::view::{Cache, read_view};
-use super::wire::{App, TargetState};
+use super::view::{Cache, STATUS, TARGET, engine_images, read_view};
+use super::wire::{App, ImageStatus, StatusImages, TargetState};
 use crate::lifecycle::facts::{Inspection, SupervisorError, SupervisorErrorKind, TargetApp, TargetService};
 use serde_json::Value;
 use std::collections::BTreeMap;
-
-const TARGET: &str = "/v2/local/target-state";
 
 /// Reads everything anew, without a cache, because the next update is built on the result.
 ///
@@ -17,8 +15,10 @@ const TARGET: &str = "/v2/local/target-state";
 /// The error of the first request that failed. `Garbage` if an app of the target has no numeric id: the next post could
 /// not name it and would thereby remove it.
 pub(super) async fn inspect(client: &SupervisorClient) -> Result<Inspection, SupervisorError> {
-    let view = read_view(client, &mut Cache::default()).await?;
+    let mut view = read_view(client, &mut Cache::default()).await?;
+    let status: StatusImages = client.read(Request::get(STATUS)).await?;
     let target: TargetState = client.read(Request::get(TARGET)).await?;
+    view.images = engine_images(&target);
     let local = target.state.local;
     let mut apps = BTreeMap::new();
     for (id, app) in local.apps {
@@ -32,10 +32,18 @@ pub(super) async fn inspect(client: &SupervisorClient) -> Result<Inspection, Sup
     }
     Ok(Inspection {
         view,
+        present_images: status.images.into_iter().filter_map(present).collect(),
         apps,
         config: local.config.into_iter().filter_map(setting).collect(),
         name: local.name,
     })
+}
+
+/// The reference of an image that is there, which one that is being fetched or deleted is not.
+fn present(image: ImageStatus) -> Option<String> {
+    image
+        .name
+        .filter(|_| image.status.is_some_and(|status| status == "Downloaded"))
 }
 
 fn target_app(id: u64, app: App) -> TargetApp {

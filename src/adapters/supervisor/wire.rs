@@ -27,7 +27,7 @@ pub(super) struct Version {
     pub(super) version: String,
 }
 
-/// `GET /v2/state/status`. Its `images` also list images that no longer exist and are not read.
+/// `GET /v2/state/status`, without its `images`: what they say of the engine's ids can be outdated (E4).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Status {
@@ -37,6 +37,21 @@ pub(super) struct Status {
     #[serde(default, deserialize_with = "or_default")]
     pub(super) containers: Vec<ContainerStatus>,
     pub(super) release: Option<String>,
+}
+
+/// The images of `GET /v2/state/status`.
+#[derive(Debug, Deserialize)]
+pub(super) struct StatusImages {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) images: Vec<ImageStatus>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ImageStatus {
+    /// The reference.
+    pub(super) name: Option<String>,
+    pub(super) status: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -108,6 +123,8 @@ pub(super) struct ServiceConfig {
     /// Texts in the short form, objects in the long one.
     #[serde(deserialize_with = "or_default")]
     pub(super) volumes: Vec<Value>,
+    /// The engine's id of the image, looked up for this answer; the reference while there is no such image (E4).
+    pub(super) image: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -38,6 +38,9 @@ pub(crate) struct RollbackNeeded {
     restore: Option<Box<Restore>>,
     /// It was not bad but withdrawn.
     withdrawn: bool,
+    /// It was not in place at all.
+    #[serde(default)]
+    never_applied: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +56,17 @@ impl RollbackNeeded {
         let revision = l.durable.revision();
         l.durable.memory.declare_bad(update.commit(), &error, revision);
         Self::new(l, update, error, false, cx)
+    }
+
+    /// The Supervisor says that it is in place, but runs other images than it names. It can never be applied here, so it is
+    /// given up; where the policy goes back, the release that proved itself comes first.
+    pub(super) fn not_applied(l: &mut Shared, update: &Update, error: UpdateError, cx: &Context) -> State {
+        let mut bad = Self::bad(l, update, error.clone(), cx);
+        if !bad.is_restoring() {
+            return State::Failed(Failed::give_up(l, update, error, cx));
+        }
+        bad.never_applied = true;
+        State::RollbackNeeded(bad)
     }
 
     /// The operator withdrew it while it was being applied.
@@ -88,6 +102,7 @@ impl RollbackNeeded {
             error,
             restore,
             withdrawn: false,
+            never_applied: false,
         }
     }
 
@@ -202,7 +217,7 @@ impl RollbackNeeded {
             l.heartbeats.urge();
         }
         let images = l.durable.target.images(&restore.release.commit);
-        let judgement = l.view().map(|view| judge(view, &restore.release, images));
+        let judgement = l.view().map(|view| judge(view, &restore.release, images, None));
         let outlook = restore.verification.see(judgement.as_ref(), l, cx);
         self.proceed(outlook, l, cx)
     }
@@ -233,6 +248,10 @@ impl RollbackNeeded {
     }
 
     fn restored(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
+        if self.never_applied {
+            let failed = Failed::give_up(l, &self.update, self.error.clone(), cx);
+            return Outcome::Transition(State::Failed(failed));
+        }
         let state = if self.withdrawn {
             UpdateState::Cancelled
         } else {

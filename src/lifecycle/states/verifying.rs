@@ -68,7 +68,14 @@ impl Verifying {
 
     fn observe(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
         let images = l.durable.target.images(self.update.commit());
-        let judgement = l.view().map(|view| judge(view, &self.update.release, images));
+        let before = Some(&self.update.predecessors);
+        let judgement = l
+            .view()
+            .map(|view| judge(view, &self.update.release, images, before));
+        if let Some(Judgement::WrongImage(seen)) = judgement {
+            let error = UpdateError::wrong_image(seen, cx.now);
+            return Outcome::Transition(RollbackNeeded::not_applied(l, &self.update, error, cx));
+        }
         if let Some(Judgement::Elsewhere(release)) = &judgement {
             let other = release.as_deref().unwrap_or("none");
             let seen = format!("release {other} is applied instead");

@@ -11,7 +11,8 @@ pub(crate) mod guard;
 use crate::lifecycle::supervisor_target::ids::TargetRecord;
 use crate::lifecycle::update::target::Release;
 use baseos_interfaces::rules::{
-    ReleaseParts, StatePlace, Violation, VolumeDefinition, check_release, state_place,
+    ReleaseParts, StatePlace, Violation, Violations, VolumeDefinition, check_images, check_release,
+    state_place,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -112,6 +113,15 @@ impl Refusal {
     }
 }
 
+impl From<Violations> for Refusal {
+    fn from(violations: Violations) -> Self {
+        Self {
+            unlisted: violations.count() - violations.iter().count(),
+            reasons: violations.into_iter().map(Reason::Rule).collect(),
+        }
+    }
+}
+
 /// The first reason, and how many more there are.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,11 +140,9 @@ impl fmt::Display for Refusal {
 /// # Errors
 /// Every reason why it must not reach the Supervisor.
 pub(crate) fn check(record: &TargetRecord, release: &Release, own_service: &str) -> Result<(), Refusal> {
-    let (mut reasons, mut unlisted) = (Vec::new(), 0);
-    if let Err(violations) = check_release(release) {
-        unlisted = violations.count() - violations.iter().count();
-        reasons.extend(violations.into_iter().map(Reason::Rule));
-    }
+    let broken = check_release(release).err().map(Refusal::from);
+    let (mut reasons, unlisted) =
+        broken.map_or_else(Default::default, |broken| (broken.reasons, broken.unlisted));
     if release.agent_service() != own_service {
         reasons.push(Reason::AnotherAgent(own_service.to_owned()));
     }
@@ -158,6 +166,21 @@ pub(crate) fn check(record: &TargetRecord, release: &Release, own_service: &str)
         return Ok(());
     }
     Err(Refusal { reasons, unlisted })
+}
+
+/// Checks that the Supervisor can tell a new release's images from those the device has had; `before` are further
+/// releases that ran here. Not for going back: what ran can be put in place again.
+///
+/// # Errors
+/// Every image that it would take for another one, or would not fetch.
+pub(crate) fn check_new_images<'a>(
+    record: &'a TargetRecord,
+    release: &Release,
+    before: impl Iterator<Item = &'a Release>,
+) -> Result<(), Refusal> {
+    let before = before.flat_map(Release::images_of_release);
+    let known: Vec<_> = record.image_uses().chain(before).collect();
+    check_images(&release.image_uses(), &known).map_err(Refusal::from)
 }
 
 /// Builds the target for a release and remembers its ids and volumes.

@@ -2,8 +2,9 @@
 //! a target that uses it leaves; what the Supervisor's own GET returns cannot be posted back (observed).
 
 use crate::lifecycle::facts::{Inspection, Run, TargetApp};
+use crate::lifecycle::supervisor_target::images::DeviceImages;
 use crate::lifecycle::update::target::{Release, Service};
-use baseos_interfaces::rules::{GUARD_SERVICE, StatePlace, VolumeDefinition, state_place_in};
+use baseos_interfaces::rules::{GUARD_SERVICE, ImageUse, StatePlace, VolumeDefinition, state_place_in};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -37,6 +38,8 @@ pub(crate) struct TargetRecord {
     posted: Option<String>,
     /// The guard's image, and the image id it is posted with.
     guard_image: Option<(String, u64)>,
+    /// The images that are and were there.
+    images: DeviceImages,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -45,6 +48,8 @@ struct ReleaseIds {
     release_id: u64,
     /// By service name.
     images: BTreeMap<String, u64>,
+    /// References of the images, by service name.
+    references: BTreeMap<String, String>,
 }
 
 /// The ids and settings that a target for one release is made with.
@@ -73,6 +78,7 @@ impl TargetRecord {
             .or_else(|| inspection.apps.keys().next().copied())
             .unwrap_or(FIRST_APP_ID);
         self.app_id = Some(app_id);
+        self.images.adopt(inspection);
         self.device_name = inspection.name.clone().filter(|name| !name.is_empty());
         self.config = inspection.config.clone();
         self.other_app = inspection.apps.keys().copied().find(|id| *id != app_id);
@@ -104,14 +110,15 @@ impl TargetRecord {
         }
         if let (Some(commit), Some(first)) = (&app.commit, app.services.values().next()) {
             // The guard is no part of a release; its ids are its own.
-            let images = app.services.iter().filter(|(name, _)| *name != GUARD_SERVICE);
-            let images: BTreeMap<_, _> = images
-                .map(|(name, service)| (name.clone(), service.image_id))
-                .collect();
-            let ids = ReleaseIds {
+            let services = app.services.iter().filter(|(name, _)| *name != GUARD_SERVICE);
+            let mut ids = ReleaseIds {
                 release_id: first.release_id,
-                images,
+                ..ReleaseIds::default()
             };
+            for (name, service) in services {
+                ids.images.insert(name.clone(), service.image_id);
+                ids.references.insert(name.clone(), service.image.clone());
+            }
             if ids.are_unique() {
                 self.releases.insert(commit.clone(), ids);
             }
@@ -126,6 +133,23 @@ impl TargetRecord {
     /// The image ids a commit was posted with, by service.
     pub(crate) fn images(&self, commit: &str) -> Option<&BTreeMap<String, u64>> {
         self.releases.get(commit).map(|ids| &ids.images)
+    }
+
+    /// The reference of a service's image with this id, if it is one of a remembered release.
+    pub(crate) fn reference(&self, service: &str, image_id: u64) -> Option<&str> {
+        let mut releases = self.releases.values();
+        let release = releases.find(|ids| ids.images.get(service) == Some(&image_id))?;
+        release.references.get(service).map(String::as_str)
+    }
+
+    /// Whether the Supervisor has this image, as far as it said when it was last inspected.
+    pub(crate) fn is_present(&self, reference: &str) -> bool {
+        self.images.is_present(reference)
+    }
+
+    /// The images this device has had.
+    pub(super) fn image_uses(&self) -> impl Iterator<Item = ImageUse<'_>> {
+        self.images.uses()
     }
 
     /// The commit this agent posted last.
@@ -161,6 +185,7 @@ impl TargetRecord {
             self.volumes.insert(name.clone(), definition);
         }
         self.posted = Some(release.commit.clone());
+        self.images.claim(release);
         Claimed {
             app_id: *self.app_id.get_or_insert(FIRST_APP_ID),
             app_name: self.app_name.clone(),
@@ -194,15 +219,24 @@ impl TargetRecord {
 
     /// A commit keeps its ids; a new one gets higher ones.
     fn release_ids(&mut self, release: &Release) -> ReleaseIds {
-        let known = self.releases.get(&release.commit);
-        let fits = |ids: &&ReleaseIds| ids.are_unique() && ids.images.keys().eq(release.services.keys());
+        let services = release.services.iter();
+        let references: BTreeMap<_, _> = services
+            .map(|(name, service)| (name.clone(), service.image.clone()))
+            .collect();
+        let known = self.releases.get_mut(&release.commit);
+        let fits = |ids: &&mut ReleaseIds| ids.are_unique() && ids.images.keys().eq(release.services.keys());
         if let Some(ids) = known.filter(fits) {
+            ids.references = references;
             return ids.clone();
         }
         let release_id = self.next_id();
         let images = release.services.keys();
         let images = images.map(|name| (name.clone(), self.next_id())).collect();
-        let ids = ReleaseIds { release_id, images };
+        let ids = ReleaseIds {
+            release_id,
+            images,
+            references,
+        };
         self.releases.insert(release.commit.clone(), ids.clone());
         while self.releases.len() > REMEMBERED {
             let oldest = self.releases.iter().min_by_key(|(_, ids)| ids.release_id);

@@ -37,10 +37,10 @@ fn action() -> impl Strategy<Value = Action> {
     let port = prop_oneof![4 => Just(Port::Cloudly), 4 => Just(Port::Supervisor), 1 => Just(Port::LockFiles)];
     let view = prop_oneof![
         5 => Just(View::Actual), 2 => Just(View::Working), 2 => Just(View::Unhealthy), 1 => Just(View::Silent), 1 => Just(View::Foreign),
-        1 => Just(View::Stuck), 1 => (0u8..=100).prop_map(View::Fetching)
+        1 => Just(View::Unreplaced), 1 => Just(View::Stuck), 1 => (0u8..=100).prop_map(View::Fetching)
     ];
     let rule = prop_oneof![
-        5 => Just(PolicyKind::Plain), 1 => Just(PolicyKind::ReportOnly), 1 => Just(PolicyKind::NeedsApproval), 1 => Just(PolicyKind::NoSlot), 1 => Just(PolicyKind::Forced)
+        5 => Just(PolicyKind::Plain), 1 => Just(PolicyKind::ReportOnly), 1 => Just(PolicyKind::NeedsApproval), 1 => Just(PolicyKind::NoSlot), 2 => Just(PolicyKind::Forced)
     ];
     let request = prop_oneof![
         Just(LocalRequest::Status),
@@ -182,7 +182,7 @@ proptest! {
                 action,
                 Action::Desire(0 | 3 | 5, _)
                     | Action::Desire(_, PolicyKind::NeedsApproval | PolicyKind::NoSlot)
-                    | Action::Observe(View::Unhealthy | View::Foreign)
+                    | Action::Observe(View::Unhealthy | View::Foreign | View::Unreplaced)
                     | Action::Answer(Port::Supervisor, Reply::Refused)
             );
             if depends {

@@ -13,6 +13,7 @@ use crate::lifecycle::shared::Shared;
 use crate::lifecycle::supervisor_target::builder;
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::unsaved::Unsaved;
+use crate::lifecycle::update::predecessors::Predecessors;
 use crate::lifecycle::update::target::Release;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,8 @@ pub(crate) struct Handover {
     #[serde(skip)]
     failures: Unsaved<u32>,
     nudged: bool,
+    /// What ran before the release was handed over; `None`: it was the Supervisor's target already.
+    predecessors: Option<Predecessors>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +75,11 @@ impl Handover {
     /// Whether the Supervisor has the release as its target.
     pub(crate) fn is_handed_over(&self) -> bool {
         *self.phase == Phase::Watching
+    }
+
+    /// What ran before this hand-over, once.
+    pub(crate) fn take_predecessors(&mut self) -> Option<Predecessors> {
+        self.predecessors.take()
     }
 
     /// Ends the Supervisor's back-off, once: the audited last resort (architecture §4).
@@ -159,6 +167,7 @@ impl Handover {
             *self.phase = Phase::Watching;
             return Progress::HandedOver;
         }
+        self.predecessors = Some(Predecessors::of(inspection, &l.durable.target));
         let call = if inspection.view.managed {
             SupervisorCall::TriggerUpdate { force }
         } else {

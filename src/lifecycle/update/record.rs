@@ -3,6 +3,7 @@
 use crate::lifecycle::facts::SupervisorError;
 use crate::lifecycle::time::{Millis, Moment, Reboot, Stamp};
 use crate::lifecycle::unsaved::Unsaved;
+use crate::lifecycle::update::predecessors::Predecessors;
 use crate::lifecycle::update::target::{AppTarget, Release};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::ErrorCode;
@@ -27,6 +28,9 @@ pub(crate) struct Update {
     pub(crate) not_before: Option<Millis>,
     /// Why the last attempt failed.
     pub(crate) last_error: Option<UpdateError>,
+    /// What ran when it was handed over.
+    #[serde(default)]
+    pub(crate) predecessors: Predecessors,
     /// Why it is not going on.
     blocked: Vec<Blocker>,
 }
@@ -81,6 +85,7 @@ impl Update {
             progress: Unsaved(None),
             not_before: None,
             last_error: None,
+            predecessors: Predecessors::default(),
             blocked: Vec::new(),
         })
     }
@@ -151,6 +156,15 @@ impl UpdateError {
             evidence,
             at: now.wall,
         }
+    }
+}
+
+impl UpdateError {
+    /// What the Supervisor calls applied is not what the release names.
+    pub(crate) fn wrong_image(seen: Vec<String>, now: Stamp) -> Self {
+        let message = "the Supervisor took another image for the release's and did not fetch it: give each image a tag \
+                       that no other image uses";
+        Self::new(ErrorCode::ImageNotReplaced, message, seen, now)
     }
 }
 

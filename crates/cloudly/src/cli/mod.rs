@@ -10,6 +10,7 @@ mod logs;
 mod node_summary;
 mod nodes;
 mod output;
+mod registry;
 mod releases;
 mod serve;
 mod targets;

@@ -11,13 +11,11 @@ use crate::storage::{commands, events, node_status, nodes, targets};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::heartbeat::{Heartbeat, HeartbeatAnswer, Instructions};
+use baseos_interfaces::limits::NUMBER_MAX;
 use baseos_interfaces::register::Approval;
 use baseos_interfaces::states::RolloutState;
 use baseos_interfaces::status::NodeStatus;
 use serde_json::json;
-
-/// Numbers on the wire stay exact in JavaScript.
-const NUMBER_MAX: u64 = (1 << 53) - 1;
 
 /// Takes in a heartbeat and answers it.
 pub(crate) async fn receive(

@@ -41,6 +41,14 @@ super::table::wire_names! {
         NotAName = "notAName",
         /// Not an image reference.
         NotAnImage = "notAnImage",
+        /// The Supervisor would take another image of the same repository for it.
+        SharedRepository = "sharedRepository",
+        /// A tag that another release uses for another image.
+        MovedTag = "movedTag",
+        /// Not a platform of an image, or too many of them.
+        NotAPlatform = "notAPlatform",
+        /// Not `sha256:` and 64 hex digits.
+        NotADigest = "notADigest",
         /// Not a name of an environment variable.
         NotAVariable = "notAVariable",
         /// Not a name of a label.

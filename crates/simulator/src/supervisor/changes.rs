@@ -16,7 +16,8 @@ impl Supervisor {
                 .find(|(app, service)| app.id == container.app_id && service.name == container.service);
             match wanted {
                 Some((app, service))
-                    if service.config == container.config && !self.uses_changed_volume(target, container) =>
+                    if self.is_same_service(service, container)
+                        && !self.uses_changed_volume(target, container) =>
                 {
                     if !container.matches(app, service) {
                         changes
@@ -52,6 +53,14 @@ impl Supervisor {
             })
         });
         changes
+    }
+
+    /// Whether a container is what a service of the target asks for. The Supervisor compares the engine's image ids, so
+    /// two references of one image are equal.
+    fn is_same_service(&self, service: &Service, container: &Container) -> bool {
+        let wanted = self.images.find(&service.config.image);
+        wanted.is_some_and(|image| image.id == container.image.id)
+            && service.config.is_same_but_for_image(&container.config)
     }
 
     fn uses_changed_volume(&self, target: &Target, container: &Container) -> bool {

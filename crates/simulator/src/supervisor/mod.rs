@@ -14,6 +14,7 @@ mod container;
 mod effect;
 mod engine;
 mod environment;
+mod image_store;
 mod locking;
 mod model;
 mod parse_target;

@@ -58,17 +58,20 @@ impl Target {
 
 impl PartialEq for ServiceConfig {
     fn eq(&self, other: &Self) -> bool {
-        let sorted =
-            |list: &[(String, String)]| -> BTreeMap<String, String> { list.iter().cloned().collect() };
-        let composition = |config: &Self| Json::Object(config.composition.clone());
-        self.image == other.image
-            && sorted(&self.environment) == sorted(&other.environment)
-            && sorted(&self.labels) == sorted(&other.labels)
-            && composition(self).is_same(&composition(other))
+        self.image == other.image && self.is_same_but_for_image(other)
     }
 }
 
 impl ServiceConfig {
+    pub(crate) fn is_same_but_for_image(&self, other: &Self) -> bool {
+        let sorted =
+            |list: &[(String, String)]| -> BTreeMap<String, String> { list.iter().cloned().collect() };
+        let composition = |config: &Self| Json::Object(config.composition.clone());
+        sorted(&self.environment) == sorted(&other.environment)
+            && sorted(&self.labels) == sorted(&other.labels)
+            && composition(self).is_same(&composition(other))
+    }
+
     pub(crate) fn label(&self, name: &str) -> Option<&str> {
         self.labels
             .iter()

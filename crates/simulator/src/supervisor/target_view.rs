@@ -1,7 +1,6 @@
 //! `GET /v2/local/target-state`: the internal form, which cannot be posted back (u04-post-back).
 
 use crate::json::{Json, object};
-use crate::supervisor::container::image_digest;
 use crate::supervisor::environment;
 use crate::supervisor::model::Supervisor;
 use crate::supervisor::target::{App, Service};
@@ -105,15 +104,15 @@ impl Supervisor {
 
     fn internal_service(&self, app: &App, service: &Service) -> Json {
         let config = &service.config;
-        let id = image_digest(&config.image);
-        let fetched = self.images.contains(&config.image);
+        // Looked up at each call, unlike the rows of `/v2/state/status` (with-agent, E4).
+        let present = self.images.find(&config.image).map(|image| image.id.as_str());
         object! {
             "appId" => app.id, "appUuid" => app.uuid.as_str(), "imageId" => service.image_id,
-            "config" => self.service_config(app, service, if fetched { &id } else { &config.image }),
+            "config" => self.service_config(app, service, present.unwrap_or(&config.image)),
             "serviceName" => service.name.as_str(), "commit" => app.commit.clone(),
             "releaseId" => app.release_id, "serviceId" => service.id, "imageName" => config.image.as_str(),
             "dependsOn" => config.compose("depends_on").cloned(),
-            "dockerImageId" => if fetched { Json::from(id.as_str()) } else { Json::Null },
+            "dockerImageId" => present.map_or(Json::Null, Json::from),
         }
     }
 

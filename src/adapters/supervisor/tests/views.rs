@@ -101,6 +101,11 @@ async fn an_inspection_contains_target_and_configuration_without_environments() 
         !format!("{inspection:?}").contains("hunter2"),
         "environments are not read"
     );
+    assert_eq!(inspection.present_images, [""; 0]);
+    assert_eq!(
+        inspection.view.images["side"],
+        "sha256:f31210298a17bfc633c8e9f2cbdc281079b11aaac4740a889582215e9faca0bc"
+    );
     let mut record = TargetRecord::default();
     record.adopt(&inspection, &Run::default());
     assert_eq!(record.app_id(), Some(1));
@@ -127,4 +132,53 @@ async fn an_inspection_of_an_invalid_target_is_garbage() {
             .unwrap_err();
         assert_eq!(error.kind, Kind::Garbage, "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn an_inspection_lists_the_images_that_are_there_and_not_those_being_fetched() {
+    let fake = Fake::start(|request| {
+        recorded_reply(request, false, recorded::LOCKED_DEVICE, recorded::APPLYING_STATUS)
+    })
+    .await;
+    let inspection = match call(client(fake.address), SupervisorCall::Inspect).await {
+        Ok(SupervisorAnswer::Inspected(inspection)) => *inspection,
+        other => panic!("{other:?}"),
+    };
+    let [present] = &inspection.present_images[..] else {
+        panic!("{:?}", inspection.present_images)
+    };
+    assert!(present.contains("ffff00000001@sha256:795a739f"), "{present}");
+}
+
+/// A target with these `config.image` of its services.
+fn target_with(services: &[(&str, &str)]) -> String {
+    let service = |(name, image): &(&str, &str)| {
+        format!(r#"{{"serviceName":"{name}","config":{{"image":"{image}"}}}}"#)
+    };
+    let services: Vec<_> = services.iter().map(service).collect();
+    let services = services.join(",");
+    format!(
+        r#"{{"state":{{"local":{{"apps":{{"1":{{"services":[{services}]}},"2":{{"services":null}}}}}}}}}}"#
+    )
+}
+
+#[tokio::test]
+async fn a_view_has_the_engines_images_but_no_references_and_none_of_two_of_a_name() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let target = target_with(&[
+        ("onebox", &digest),
+        ("fetched-later", "registry.example/app:1"),
+        ("twice", &digest),
+        ("twice", &digest),
+    ]);
+    let fake = Fake::start(move |request| match request.path().starts_with("/v2/local") {
+        true => Reply::Bytes(json("200 OK", &target)),
+        false => unmanaged_reply(request),
+    })
+    .await;
+    let (_rate_sender, rate) = watch::channel(PollRate::Slow);
+    let mut polls = pin!(poll(client(fake.address), INTERVALS, rate));
+    let view = next_observation(&mut polls).await.unwrap();
+    let images: Vec<_> = view.images.iter().collect();
+    assert_eq!(images, [(&"onebox".to_owned(), &digest)]);
 }

@@ -47,6 +47,7 @@ pub(crate) fn guard_service(agent: &Service) -> Service {
         labels: [(SUPERVISOR_API_LABEL.to_owned(), "1".to_owned())].into(),
         composition,
         size_bytes: None,
+        platforms: agent.platforms.clone(),
     }
 }
 

@@ -39,12 +39,14 @@ fn inspection() -> Inspection {
             release: None,
             download_percent: None,
             containers: Vec::new(),
+            images: BTreeMap::new(),
             update_failed: false,
             update_downloaded: false,
             ip_addresses: Vec::new(),
             mac_addresses: Vec::new(),
             os: OsStatus::default(),
         },
+        present_images: Vec::new(),
         apps: BTreeMap::from([(7, app)]),
         config: BTreeMap::from([
             ("HOST_CONFIG_gpu_mem".to_owned(), "16".to_owned()),
@@ -303,4 +305,43 @@ fn ids_of_any_size_are_taken_over_and_counting_goes_on_below() {
     let app = &json["local"]["apps"]["7"];
     assert_eq!(app["releaseId"], 1);
     assert_eq!(app["services"][u64::MAX.to_string()]["imageId"], 2);
+}
+
+#[test]
+fn an_image_that_the_device_has_another_one_of_is_refused_but_not_on_the_way_back() {
+    let image = |content: char| {
+        format!(
+            "registry.example/baserunner@sha256:{}",
+            content.to_string().repeat(64)
+        )
+    };
+    let with_image = |commit: &str, image: &str| {
+        let mut release = release(commit);
+        release.services.get_mut(OWN).unwrap().image = image.to_owned();
+        release
+    };
+    let (a, b) = (
+        with_image("a1a1a1a1", &image('a')),
+        with_image("b2b2b2b2", &image('b')),
+    );
+    let mut seen = inspection();
+    seen.present_images.push(image('a'));
+    let mut record = TargetRecord::default();
+    record.adopt(&seen, &run());
+    let refusal = check_new_images(&record, &b, std::iter::empty()).unwrap_err();
+    assert!(refusal.to_string().contains("(of this device)"), "{refusal}");
+    assert!(refusal.to_string().contains("write a tag"), "{refusal}");
+    assert!(record.is_present(&image('a')) && !record.is_present(&image('b')));
+
+    let before = with_image("c3c3c3c3", &image('c'));
+    let refusal = check_new_images(&TargetRecord::default(), &b, std::iter::once(&before)).unwrap_err();
+    assert!(refusal.to_string().contains("(of c3c3c3c3)"), "{refusal}");
+
+    let tagged = with_image("d4d4d4d4", "registry.example/baserunner:4");
+    assert_eq!(check_new_images(&record, &tagged, std::iter::empty()), Ok(()));
+    plan(&mut record, &tagged, OWN).unwrap();
+    assert!(
+        plan(&mut record, &a, OWN).is_ok(),
+        "back from the tag to the digest"
+    );
 }

@@ -50,6 +50,7 @@ fn alphabet() -> Vec<Action> {
             View::Unhealthy,
             View::Silent,
             View::Foreign,
+            View::Unreplaced,
         ]
         .map(Action::Observe),
     );
@@ -228,6 +229,14 @@ fn seeds() -> Vec<Vec<Action>> {
         ]
         .concat(),
         refused.clone(),
+        [
+            &proven[..],
+            &[Action::Desire(5, PolicyKind::Plain)],
+            &heard,
+            &back[..1],
+        ]
+        .concat(),
+        [working, &[Action::Observe(View::Unreplaced)], &back].concat(),
         first.clone(),
         bad.clone(),
         [&reported[..], &[Action::Desire(0, PolicyKind::Plain)], &heard].concat(),

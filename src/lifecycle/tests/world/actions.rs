@@ -61,6 +61,8 @@ pub(crate) enum View {
     Stuck,
     /// It does not answer.
     Silent,
+    /// It says that it is applied, but it took the old images for the new ones and kept the containers.
+    Unreplaced,
     /// Somebody put another release there.
     Foreign,
 }

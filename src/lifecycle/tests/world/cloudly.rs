@@ -6,7 +6,7 @@ use crate::lifecycle::Event;
 use crate::lifecycle::effect::OpId;
 use crate::lifecycle::event::Registration;
 use baseos_interfaces::command::{Command, CommandAction};
-use baseos_interfaces::desired::Desired;
+use baseos_interfaces::desired::{Desired, DesiredApp};
 use baseos_interfaces::heartbeat::{Heartbeat, Instructions};
 use baseos_interfaces::register::{Approval, ServerLimits};
 use baseos_interfaces::token::TokenId;
@@ -14,8 +14,11 @@ use baseos_interfaces::token::TokenId;
 impl World {
     /// An operator desires a release (0: none).
     pub(super) fn desire(&mut self, number: u8, policy: PolicyKind) {
+        self.desire_app((number > 0).then(|| desired_app(number, policy)));
+    }
+
+    pub(crate) fn desire_app(&mut self, app: Option<DesiredApp>) {
         self.revision += 1;
-        let app = (number > 0).then(|| desired_app(number, policy));
         self.desired = Some(Desired {
             revision: self.revision,
             issued_at: self.clock.wall,

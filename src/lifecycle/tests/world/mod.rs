@@ -66,6 +66,8 @@ pub(crate) struct World {
     // Supervisor
     target: Option<Release>,
     images: BTreeMap<String, u64>,
+    /// References of the images on the engine.
+    pub(crate) present_images: Vec<String>,
     /// The image ids of the target before, whose containers run until the new one has been fetched.
     images_before: BTreeMap<String, u64>,
     requests: u64,
@@ -142,6 +144,7 @@ impl World {
             target: Some(release(target)),
             images_before: images.clone(),
             images,
+            present_images: Vec::new(),
             requests: 0,
         };
         world.take_in(None, step);
