@@ -42,7 +42,9 @@ pub(crate) fn summary(l: &Shared, state: &State) -> String {
             let seconds = l.durable.policy().health().as_secs();
             let goal = goal(&verifying.update);
             if trial::budget(l, verifying.update.commit()).is_some() {
-                format!("Verifying {goal}: its agent has to prove itself by a heartbeat that Cloudly accepts.")
+                format!(
+                    "Verifying {goal}: its agent has to prove itself by a heartbeat that Cloudly accepts."
+                )
             } else {
                 format!("Verifying {goal}: it must stay healthy for {seconds} s.")
             }
