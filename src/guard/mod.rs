@@ -65,6 +65,14 @@ pub async fn run(settings: GuardSettings, clock: impl FnMut() -> Stamp) -> io::R
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the guard has no machine with timers; this is its one delay"
+)]
+async fn rest(pause: Duration) {
+    tokio::time::sleep(pause).await;
+}
+
 struct Guard<C> {
     dir: StateDir,
     supervisor: Supervisor,
@@ -113,7 +121,7 @@ impl<C: FnMut() -> Stamp> Guard<C> {
             Next::Post if !matches!(look, Look::Not) => self.post().await,
             Next::Rest | Next::Look | Next::Post => TICK,
         };
-        tokio::time::sleep(pause).await;
+        rest(pause).await;
     }
 
     /// Posts the proven target, unless the Supervisor has it; returns the time until the next turn.

@@ -3,7 +3,7 @@
 
 use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::JoinOffer;
-use crate::lifecycle::guard::restored::GuardRestored;
+use crate::lifecycle::guard::record::GuardRestored;
 
 /// What a state is asked to handle.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,7 @@
 //! What the agent remembers of its guard; part of the checkpoint.
 
 use crate::lifecycle::guard::files::{Over, Trial};
+use crate::lifecycle::update::record::UpdateError;
 use crate::lifecycle::update::target::Service;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,13 @@ pub(crate) struct GuardRecord {
     trials: u64,
     /// The last trial whose failure this agent has taken note of.
     noted: u64,
+}
+
+/// A release that the guard has taken out of service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GuardRestored {
+    pub(crate) commit: String,
+    pub(crate) error: UpdateError,
 }
 
 impl GuardRecord {

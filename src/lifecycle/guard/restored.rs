@@ -2,16 +2,10 @@
 
 use crate::lifecycle::durable::Durable;
 use crate::lifecycle::facts::Run;
+use crate::lifecycle::guard::record::GuardRestored;
 use crate::lifecycle::time::Stamp;
 use crate::lifecycle::update::record::UpdateError;
 use baseos_interfaces::codes::ErrorCode;
-
-/// A release that the guard has taken out of service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct GuardRestored {
-    pub(crate) commit: String,
-    pub(crate) error: UpdateError,
-}
 
 /// Remembers the release as bad. `None`: the guard has done nothing that is not known.
 pub(crate) fn take_note(durable: &mut Durable, run: &Run, now: Stamp) -> Option<GuardRestored> {

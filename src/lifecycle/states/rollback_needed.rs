@@ -7,7 +7,7 @@ use super::idle::Idle;
 use super::staging::Staging;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
-use crate::lifecycle::guard::restored::GuardRestored;
+use crate::lifecycle::guard::record::GuardRestored;
 use crate::lifecycle::progress::hindrance::{hindrances, is_not_the_releases_fault};
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
