@@ -35,7 +35,6 @@ impl World {
                     .find(|n| commit(*n) == target.commit())
                     .expect("a release of this world");
                 self.target = Some(release(number));
-                self.images_before = std::mem::take(&mut self.images);
                 let json = serde_json::to_value(target).unwrap();
                 let services = json["local"]["apps"][APP.to_string()]["services"]
                     .as_object()
