@@ -164,7 +164,7 @@ pub struct Policy {
     pub max_attempts: u32,
     /// How long the release must stay healthy, seconds.
     pub health_seconds: u32,
-    /// How long the Supervisor may take to fetch and start it, seconds.
+    /// How long nothing may get on while the Supervisor fetches and starts it, seconds.
     pub apply_timeout_seconds: u32,
     /// What to do with a bad release that has been put in place.
     pub on_failure: OnFailure,

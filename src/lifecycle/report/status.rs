@@ -79,10 +79,9 @@ pub(crate) fn update_status(l: &Shared, state: &State) -> UpdateStatus {
     }
 }
 
-fn release_status(l: &Shared) -> ReleaseStatus {
-    let Some(view) = l.view() else {
-        return ReleaseStatus::default();
-    };
+/// `None`: the Supervisor has not been looked at, or does not answer, so nobody knows.
+fn release_status(l: &Shared) -> Option<ReleaseStatus> {
+    let view = l.view()?;
     let known = [
         l.durable.proven.as_ref(),
         l.durable.desired_app().map(|app| &app.release),
@@ -116,29 +115,27 @@ fn release_status(l: &Shared) -> ReleaseStatus {
             )
         })
         .collect();
-    ReleaseStatus {
+    Some(ReleaseStatus {
         running: view.release.clone(),
         version: running.and_then(|release| release.version.clone()),
         previous: previous.map(|release| release.commit.clone()),
         services,
-    }
+    })
 }
 
 pub(crate) fn supervisor_status(l: &Shared) -> SupervisorStatus {
     match &l.supervisor {
         Some(Ok(view)) => SupervisorStatus {
-            available: true,
+            available: Some(true),
             version: Some(view.version.clone()),
             managed: Some(view.managed),
             error: None,
         },
         Some(Err(error)) => SupervisorStatus {
+            available: Some(false),
             error: Some(error.message.clone()),
             ..Default::default()
         },
-        None => SupervisorStatus {
-            error: Some("not looked at yet".to_owned()),
-            ..Default::default()
-        },
+        None => SupervisorStatus::default(),
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn sentence(node: &NodeRecord) -> String {
 
 fn activity(node: &NodeRecord, status: &NodeStatus) -> String {
     let update = &status.update;
-    let running = status.release.running.as_deref();
+    let running = status.running();
     let target = short(update.target.as_deref());
     let reason = update
         .error
