@@ -44,6 +44,8 @@ pub enum BlockerKind {
     SupervisorUnavailable,
     /// An attempt failed; the next one is due later.
     RetryBackoff,
+    /// The update could not be undone, and its policy asks for that.
+    RollbackImpossible,
     /// The state cannot be saved, so nothing may be begun.
     StateNotWritable,
     /// A value this version does not know.
@@ -64,6 +66,7 @@ impl BlockerKind {
             Self::HostUpdate => "hostUpdate",
             Self::SupervisorUnavailable => "supervisorUnavailable",
             Self::RetryBackoff => "retryBackoff",
+            Self::RollbackImpossible => "rollbackImpossible",
             Self::StateNotWritable => "stateNotWritable",
             Self::Unknown => "unknown",
         }

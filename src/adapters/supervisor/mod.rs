@@ -9,6 +9,7 @@
 
 mod call;
 mod client;
+mod convert;
 mod exit_log;
 mod http;
 mod inspect;

@@ -2,7 +2,7 @@
 
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::time::{Millis, Stamp};
-use crate::lifecycle::update::record::{Blocker, Update};
+use crate::lifecycle::update::record::{Blocker, Rollback, Update};
 use crate::lifecycle::update::target::Policy;
 use baseos_interfaces::status::BlockerKind;
 use baseos_interfaces::window::{Opening, opening};
@@ -35,6 +35,7 @@ pub(crate) fn gate(l: &Shared, update: &Update, now: Stamp) -> Gate {
     gate.slot();
     gate.disk();
     if !policy.is_forced() {
+        gate.rollback();
         gate.window();
         gate.consent();
         gate.locks();
@@ -134,6 +135,13 @@ impl GateKeeper<'_> {
         if free < needed {
             let reason = format!("{} MiB free, {} MiB needed", free >> 20, needed.div_ceil(1 << 20));
             self.block(self.blocker(BlockerKind::DiskSpace).because(reason));
+        }
+    }
+
+    fn rollback(&mut self) {
+        let problem = self.update.rollback.as_ref().and_then(Rollback::problem);
+        if let Some(problem) = problem.filter(|_| self.policy.requires_rollback) {
+            self.block(self.blocker(BlockerKind::RollbackImpossible).because(problem));
         }
     }
 

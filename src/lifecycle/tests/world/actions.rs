@@ -62,6 +62,7 @@ pub(crate) enum PolicyKind {
     Plain,
     ReportOnly,
     NeedsApproval,
+    NeedsRollback,
     NoSlot,
     Forced,
 }
