@@ -56,6 +56,7 @@ pub(crate) fn update_status(l: &Shared, state: &State) -> UpdateStatus {
         max_attempts: Some(l.durable.policy().max_attempts()),
         blocked_by: update.blocked().iter().map(Into::into).collect(),
         error: error.or(update.last_error.as_ref()).map(Into::into),
+        rollback: update.rollback.as_ref().map(Into::into),
         ..UpdateStatus::default()
     };
     let ended = |last: &Finished| UpdateStatus {
@@ -86,6 +87,7 @@ fn release_status(l: &Shared) -> Option<ReleaseStatus> {
         l.durable.proven.as_ref(),
         l.durable.desired_app().map(|app| &app.release),
         l.durable.previous.as_ref(),
+        l.durable.fallback.as_ref(),
     ];
     let running = known
         .into_iter()
@@ -96,7 +98,8 @@ fn release_status(l: &Shared) -> Option<ReleaseStatus> {
     let previous = if at_good {
         l.durable.previous.as_ref()
     } else {
-        good
+        let fallback = l.durable.fallback.as_ref();
+        good.or_else(|| fallback.filter(|fallback| view.release.as_ref() != Some(&fallback.commit)))
     };
     let services = view
         .containers

@@ -73,6 +73,7 @@ impl World {
             commit: self.target.as_ref().map(|release| release.commit.clone()),
             services: services.collect(),
             volumes: BTreeMap::new(),
+            definition: self.definition.clone(),
         };
         Inspection {
             view: self.view(View::Actual).unwrap(),
