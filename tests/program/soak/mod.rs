@@ -131,7 +131,12 @@ fn has_ended(node: &NodeRecord, commit: &str) -> bool {
             UpdateState::RolledBack,
             UpdateState::Failed,
         ];
-        update.target.as_deref() == Some(commit) && ended.contains(&update.state)
+        // An agent that has just started may not have looked at the Supervisor yet.
+        let is_seen = status
+            .release
+            .as_ref()
+            .is_some_and(|release| release.running.is_some());
+        is_seen && update.target.as_deref() == Some(commit) && ended.contains(&update.state)
     })
 }
 
