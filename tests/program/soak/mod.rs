@@ -74,8 +74,14 @@ async fn run_episode(soak: &mut Soak, episode: &Episode, running: String) -> Res
     soak.end_all().await?;
     let running = wait_end(&soak.fixture, episode, &running).await?;
     check_outcome_was_reported_once(&soak.fixture, episode).await?;
-    soak.fixture.check_consistency().await?;
-    soak.check_logs()?;
+    // The agent may just be starting again.
+    wait_until("the invariants hold", LIMIT, async || {
+        let checked = soak.fixture.check_consistency().await;
+        checked
+            .and_then(|()| soak.check_logs())
+            .map_err(|error| error.to_string())
+    })
+    .await?;
     Ok(running)
 }
 
