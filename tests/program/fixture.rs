@@ -120,6 +120,8 @@ impl Fixture {
         let fixture = Self::start_without_releases(options).await?;
         fixture.publish_and_apply_v1().await?;
         fixture.wait_guard("baserunner:1", V1).await?;
+        // The Supervisor holds its locks until the guard's target is applied.
+        fixture.wait_runs(V1, LIMIT).await?;
         // The post that added the guard is not what these tests are about.
         fixture.device.clear_requests();
         Ok(fixture)
