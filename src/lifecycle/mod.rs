@@ -14,6 +14,7 @@ mod durable;
 pub mod effect;
 pub mod event;
 pub mod facts;
+pub mod guard;
 mod in_flight;
 mod locks;
 pub mod machine;

@@ -98,6 +98,7 @@ async fn a_full_disk_and_another_services_lock_are_named_while_they_last() {
     let full = Image {
         pull: breaks,
         run: Behaviour::Runs,
+        content: None,
     };
     set_image(&fixture.device, "onebox:2", full);
     fixture.device.take_lock(1, "onebox").unwrap();

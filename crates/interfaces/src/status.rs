@@ -97,6 +97,24 @@ pub struct AgentStatus {
     pub restart_count: u32,
     /// What it is doing.
     pub state: AgentState,
+    /// The guard of its own update; missing: the agent has none to speak of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<GuardStatus>,
+}
+
+/// The guard of the agent's own update: a second service that puts the proven release back when a new agent does not
+/// prove itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuardStatus {
+    /// Whether it runs and holds the release that has proved itself.
+    pub armed: bool,
+    /// Why not; `null`: it is armed.
+    pub reason: Option<String>,
+    /// The commit it would put back; `null`: none.
+    pub holds: Option<String>,
+    /// The commit whose agent has to prove itself at present; `null`: none.
+    pub trial: Option<String>,
 }
 
 /// The release that runs.
@@ -165,6 +183,36 @@ pub struct UpdateStatus {
     pub blocked_by: Vec<Blocker>,
     /// Why it failed; `null`: it did not.
     pub error: Option<UpdateError>,
+    /// Whether it could be undone; missing: not known yet, or no update is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<Rollback>,
+}
+
+/// Whether an update could be undone. Known before anything is touched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollback {
+    /// In one word.
+    pub state: RollbackState,
+    /// The commit it would go back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Whether an update could be undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RollbackState {
+    /// There is a release to go back to, in full, and it may be handed over.
+    Possible,
+    /// There is none.
+    Impossible,
+    /// A value this version does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Why an update failed.

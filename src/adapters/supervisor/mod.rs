@@ -9,11 +9,14 @@
 
 mod call;
 mod client;
+mod convert;
+mod host_proxy;
 mod http;
 mod inspect;
 mod lines;
 mod log_line;
 mod log_stream;
+mod log_text;
 mod poll;
 mod request;
 mod settings;
@@ -21,6 +24,7 @@ mod view;
 mod wire;
 
 pub use client::SupervisorClient;
+pub use host_proxy::keep_host_proxy;
 pub use log_stream::log_events;
 pub use poll::{PollIntervals, poll};
 pub use settings::{ConfigError, SupervisorSettings};

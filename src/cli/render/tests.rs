@@ -44,6 +44,7 @@ fn waiting() -> LocalStatus {
             }],
             ..UpdateStatus::default()
         },
+        guard: None,
         issues: vec![HealthIssue {
             code: IssueCode::SupervisorApiExposed,
             since: time("2026-11-22T20:00:00.123Z"),

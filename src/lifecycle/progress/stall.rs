@@ -26,8 +26,8 @@ pub(crate) fn judge_stall(l: &Shared, update: &Update, now: Stamp) -> Stall {
         return Stall::Unseen;
     };
     let images = l.durable.target.images(update.commit());
-    let mut evidence = match judge(view, &update.release, images) {
-        Judgement::Pending(seen) | Judgement::Unhealthy(seen) => seen,
+    let mut evidence = match judge(view, &update.release, images, Some(&update.predecessors)) {
+        Judgement::Pending(seen) | Judgement::Unhealthy(seen) | Judgement::WrongImage(seen) => seen,
         Judgement::Healthy | Judgement::Elsewhere(_) => Vec::new(),
     };
     if let Some(percent) = *update.progress {

@@ -1,8 +1,10 @@
 //! The node's status, as a heartbeat carries it. Pure.
 
+use crate::lifecycle::report::guard::guard_status;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::states::State;
 use crate::lifecycle::update::record::{Finished, Update, UpdateError};
+use baseos_interfaces::rules::GUARD_SERVICE;
 use baseos_interfaces::states::{RolloutState, UpdateState};
 use baseos_interfaces::status::{
     AgentStatus, NetworkStatus, NodeStatus, ReleaseStatus, RolloutStatus, ServiceStatus, SupervisorStatus,
@@ -30,6 +32,7 @@ pub(crate) fn node_status(l: &Shared, state: &State) -> NodeStatus {
             started_at: l.started_at,
             restart_count: u32::try_from(l.durable.epoch.saturating_sub(since)).unwrap_or(u32::MAX),
             state: state.name(),
+            guard: guard_status(l),
         },
         release: release_status(l),
         update,
@@ -53,6 +56,7 @@ pub(crate) fn update_status(l: &Shared, state: &State) -> UpdateStatus {
         max_attempts: Some(l.durable.policy().max_attempts()),
         blocked_by: update.blocked().iter().map(Into::into).collect(),
         error: error.or(update.last_error.as_ref()).map(Into::into),
+        rollback: update.rollback.as_ref().map(Into::into),
         ..UpdateStatus::default()
     };
     let ended = |last: &Finished| UpdateStatus {
@@ -83,6 +87,7 @@ fn release_status(l: &Shared) -> Option<ReleaseStatus> {
         l.durable.proven.as_ref(),
         l.durable.desired_app().map(|app| &app.release),
         l.durable.previous.as_ref(),
+        l.durable.fallback.as_ref(),
     ];
     let running = known
         .into_iter()
@@ -93,14 +98,17 @@ fn release_status(l: &Shared) -> Option<ReleaseStatus> {
     let previous = if at_good {
         l.durable.previous.as_ref()
     } else {
-        good
+        let fallback = l.durable.fallback.as_ref();
+        good.or_else(|| fallback.filter(|fallback| view.release.as_ref() != Some(&fallback.commit)))
     };
     let services = view
         .containers
         .iter()
         .map(|container| {
             let image = running.and_then(|release| release.services.get(&container.service));
-            let image = image.map(|service| service.image.clone());
+            let guard = l.durable.guard.service.as_ref();
+            let guard = guard.filter(|_| container.service == GUARD_SERVICE);
+            let image = image.or(guard).map(|service| service.image.clone());
             (
                 container.service.clone(),
                 ServiceStatus {

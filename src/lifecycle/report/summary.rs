@@ -1,6 +1,7 @@
 //! One sentence for people: what the agent is doing, and what it waits for.
 
 use crate::lifecycle::facts::AppState;
+use crate::lifecycle::guard::trial;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::states::State;
 use crate::lifecycle::states::idle::Idle;
@@ -39,10 +40,14 @@ pub(crate) fn summary(l: &Shared, state: &State) -> String {
         }
         State::Verifying(verifying) => {
             let seconds = l.durable.policy().health().as_secs();
-            format!(
-                "Verifying {}: it must stay healthy for {seconds} s.",
-                goal(&verifying.update)
-            )
+            let goal = goal(&verifying.update);
+            if trial::budget(l, verifying.update.commit()).is_some() {
+                format!(
+                    "Verifying {goal}: its agent has to prove itself by a heartbeat that Cloudly accepts."
+                )
+            } else {
+                format!("Verifying {goal}: it must stay healthy for {seconds} s.")
+            }
         }
         State::Failed(failed) => {
             let why = failed

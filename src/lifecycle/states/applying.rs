@@ -91,6 +91,9 @@ impl Applying {
             Progress::NotMine => Outcome::Super,
             Progress::Going => Outcome::Handled,
             Progress::HandedOver => {
+                if let Some(predecessors) = self.handover.take_predecessors() {
+                    self.update.predecessors = predecessors;
+                }
                 self.see_blockers(l, cx.now);
                 self.observe(l, cx)
             }
@@ -137,6 +140,10 @@ impl Applying {
             Judgement::Healthy | Judgement::Unhealthy(_) => {
                 Outcome::Transition(State::Verifying(Verifying::new(&self.update, cx)))
             }
+            Judgement::WrongImage(seen) => {
+                let error = UpdateError::wrong_image(seen, cx.now);
+                Outcome::Transition(RollbackNeeded::not_applied(l, &self.update, error, cx))
+            }
             // Elsewhere: the Supervisor has not begun yet; its answer comes before its work.
             Judgement::Pending(_) | Judgement::Elsewhere(_) => {
                 if let Some(percent) = l.view().and_then(|view| view.download_percent) {
@@ -149,7 +156,9 @@ impl Applying {
 
     fn judge(&self, l: &Shared) -> Option<Judgement> {
         let images = l.durable.target.images(self.update.commit());
-        l.view().map(|view| judge(view, &self.update.release, images))
+        let before = Some(&self.update.predecessors);
+        l.view()
+            .map(|view| judge(view, &self.update.release, images, before))
     }
 
     /// A lock, a failed pull and a slow one look alike in the Supervisor's state; its log tells them apart.

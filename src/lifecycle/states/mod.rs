@@ -126,6 +126,20 @@ impl State {
         }
     }
 
+    /// Whether services are being changed or watched, so that the Supervisor is looked at often.
+    pub(crate) fn is_moving(&self) -> bool {
+        match self {
+            Self::Staging(staging) => staging.update.blocked().is_empty(),
+            Self::Applying(_) | Self::Verifying(_) => true,
+            Self::RollbackNeeded(bad) => bad.is_restoring(),
+            Self::Unenrolled(_)
+            | Self::Registering(_)
+            | Self::Idle(_)
+            | Self::Waiting(_)
+            | Self::Failed(_) => false,
+        }
+    }
+
     /// The timers that belong to this state alone: leaving it disarms them.
     pub(crate) fn timers(&self) -> &'static [Timer] {
         match self {

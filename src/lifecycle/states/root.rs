@@ -24,6 +24,7 @@ pub(super) fn absorb(l: &mut Shared, event: &Event, cx: &mut Context) -> bool {
         Event::SupervisorObserved(view) => {
             l.progress.see(view, cx.now);
             l.supervisor = Some((**view).clone());
+            l.supervisor_changed = cx.now.boot;
             // It may have been the Supervisor's own lock files that were in the way.
             l.lock_files.try_again();
         }
@@ -39,6 +40,7 @@ pub(super) fn absorb(l: &mut Shared, event: &Event, cx: &mut Context) -> bool {
         Event::StateWritten { problem } => l.state_problem.clone_from(problem),
         Event::LockFilesSettled { problem, .. } => l.lock_files.settle(problem.as_ref()),
         Event::SupervisorAnswered { op, answer } => {
+            l.arming.settle(*op, answer);
             if l.durable.commands.settle(*op, answer, cx.now) {
                 l.heartbeats.urge();
             }
@@ -52,8 +54,9 @@ pub(super) fn absorb(l: &mut Shared, event: &Event, cx: &mut Context) -> bool {
             problem,
             ..
         } => {
-            let error = SupervisorError::withheld(problem);
-            if l.durable.commands.settle(*op, &Err(error), cx.now) {
+            let refused = Err(SupervisorError::withheld(problem));
+            l.arming.settle(*op, &refused);
+            if l.durable.commands.settle(*op, &refused, cx.now) {
                 l.heartbeats.urge();
             }
         }
@@ -80,6 +83,7 @@ pub(super) fn handle(l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outc
             | Signal::DesiredChanged
             | Signal::GateChanged
             | Signal::JoinOffered(_)
+            | Signal::GuardRestored(_)
             | Signal::StepEnded,
         ) => return Outcome::Handled,
     };

@@ -2,10 +2,13 @@
 
 mod diagram;
 mod golden;
+mod guard;
 mod invariants;
 mod model;
 mod progress;
 mod regressions;
+mod reports;
 mod service_exits;
 mod states;
+mod wall_clock;
 mod world;

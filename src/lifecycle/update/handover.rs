@@ -8,10 +8,12 @@ use crate::lifecycle::context::Context;
 use crate::lifecycle::effect::{OpId, SupervisorCall};
 use crate::lifecycle::event::{Event, SupervisorAnswer};
 use crate::lifecycle::facts::{Inspection, SupervisorError, SupervisorErrorKind};
+use crate::lifecycle::guard::trial;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::supervisor_target::builder;
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::unsaved::Unsaved;
+use crate::lifecycle::update::predecessors::Predecessors;
 use crate::lifecycle::update::target::Release;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +25,8 @@ pub(crate) struct Handover {
     #[serde(skip)]
     failures: Unsaved<u32>,
     nudged: bool,
+    /// What ran before the release was handed over; `None`: it was the Supervisor's target already.
+    predecessors: Option<Predecessors>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +77,11 @@ impl Handover {
         *self.phase == Phase::Watching
     }
 
+    /// What ran before this hand-over, once.
+    pub(crate) fn take_predecessors(&mut self) -> Option<Predecessors> {
+        self.predecessors.take()
+    }
+
     /// Ends the Supervisor's back-off, once: the audited last resort (architecture §4).
     pub(crate) fn nudge(&mut self, l: &mut Shared, cx: &mut Context) {
         if let (Phase::Watching, false, Some(app_id)) = (*self.phase, self.nudged, l.durable.target.app_id())
@@ -112,13 +121,17 @@ impl Handover {
                     }
                     Err(error) => match error.kind {
                         SupervisorErrorKind::Locked => {
+                            trial::not_handed_over(l, release);
                             *self.phase = Phase::Pausing;
                             Progress::Locked(error.message.clone())
                         }
-                        SupervisorErrorKind::Refused => Progress::Refused {
-                            message: error.message.clone(),
-                            evidence: Vec::new(),
-                        },
+                        SupervisorErrorKind::Refused => {
+                            trial::not_handed_over(l, release);
+                            Progress::Refused {
+                                message: error.message.clone(),
+                                evidence: Vec::new(),
+                            }
+                        }
                         _ => self.pause(error, l, cx),
                     },
                 }
@@ -142,8 +155,7 @@ impl Handover {
         l: &mut Shared,
         cx: &mut Context,
     ) -> Progress {
-        let own_app = l.run.app_id;
-        l.durable.target.adopt(inspection, own_app);
+        l.durable.target.adopt(inspection, &l.run);
         let force = l.durable.policy().is_forced();
         let targeted = l
             .durable
@@ -155,6 +167,7 @@ impl Handover {
             *self.phase = Phase::Watching;
             return Progress::HandedOver;
         }
+        self.predecessors = Some(Predecessors::of(inspection, &l.durable.target));
         let call = if inspection.view.managed {
             SupervisorCall::TriggerUpdate { force }
         } else {
@@ -164,10 +177,8 @@ impl Handover {
                     let services = release.services.values();
                     let images: Vec<_> = services.map(|service| service.image.as_str()).collect();
                     l.progress.begin_target(&images, cx.now);
-                    SupervisorCall::ApplyTarget {
-                        target: Box::new(target),
-                        force,
-                    }
+                    let target = Box::new(trial::hand_over(l, release, target, &inspection.view));
+                    SupervisorCall::ApplyTarget { target, force }
                 }
                 Err(refusal) => {
                     return Progress::Refused {

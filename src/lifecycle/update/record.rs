@@ -3,11 +3,12 @@
 use crate::lifecycle::facts::SupervisorError;
 use crate::lifecycle::time::{Millis, Moment, Reboot, Stamp};
 use crate::lifecycle::unsaved::Unsaved;
+use crate::lifecycle::update::predecessors::Predecessors;
 use crate::lifecycle::update::target::{AppTarget, Release};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::states::UpdateState;
-use baseos_interfaces::status::{self as wire, BlockerKind};
+use baseos_interfaces::status::{self as wire, BlockerKind, RollbackState};
 use serde::{Deserialize, Serialize};
 
 /// An update under way. It travels from state to state.
@@ -27,8 +28,14 @@ pub(crate) struct Update {
     pub(crate) not_before: Option<Millis>,
     /// Why the last attempt failed.
     pub(crate) last_error: Option<UpdateError>,
+    /// What ran when it was handed over.
+    #[serde(default)]
+    pub(crate) predecessors: Predecessors,
     /// Why it is not going on.
     blocked: Vec<Blocker>,
+    /// Whether it could be undone; `None`: not looked at yet.
+    #[serde(default)]
+    pub(crate) rollback: Option<Rollback>,
 }
 
 /// One reason why an update is not going on.
@@ -56,6 +63,25 @@ pub(crate) struct UpdateError {
     pub(crate) at: Timestamp,
 }
 
+/// Whether an update could be undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Rollback {
+    /// By going back to this commit.
+    Possible(String),
+    /// Why not.
+    Impossible(String),
+}
+
+impl Rollback {
+    /// Why not.
+    pub(crate) fn problem(&self) -> Option<&str> {
+        match self {
+            Self::Possible(_) => None,
+            Self::Impossible(reason) => Some(reason),
+        }
+    }
+}
+
 /// How an update ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Finished {
@@ -81,7 +107,9 @@ impl Update {
             progress: Unsaved(None),
             not_before: None,
             last_error: None,
+            predecessors: Predecessors::default(),
             blocked: Vec::new(),
+            rollback: None,
         })
     }
 
@@ -151,6 +179,15 @@ impl UpdateError {
             evidence,
             at: now.wall,
         }
+    }
+}
+
+impl UpdateError {
+    /// What the Supervisor calls applied is not what the release names.
+    pub(crate) fn wrong_image(seen: Vec<String>, now: Stamp) -> Self {
+        let message = "the Supervisor took another image for the release's and did not fetch it: give each image a tag \
+                       that no other image uses";
+        Self::new(ErrorCode::ImageNotReplaced, message, seen, now)
     }
 }
 
@@ -235,6 +272,23 @@ impl From<&UpdateError> for wire::UpdateError {
             message: error.message.clone(),
             evidence: error.evidence.clone(),
             at: error.at,
+        }
+    }
+}
+
+impl From<&Rollback> for wire::Rollback {
+    fn from(rollback: &Rollback) -> Self {
+        match rollback {
+            Rollback::Possible(target) => Self {
+                state: RollbackState::Possible,
+                target: Some(target.clone()),
+                reason: None,
+            },
+            Rollback::Impossible(reason) => Self {
+                state: RollbackState::Impossible,
+                target: None,
+                reason: Some(reason.clone()),
+            },
         }
     }
 }

@@ -146,6 +146,7 @@ fn blocker(blocker: &Blocker) -> String {
         ),
         BlockerKind::SupervisorBackoff => "the Supervisor's pause to end".to_owned(),
         BlockerKind::RetryBackoff => "its next attempt".to_owned(),
+        BlockerKind::RollbackImpossible => "a way back, which its policy asks for".to_owned(),
         BlockerKind::StateNotWritable => "its state to become writable".to_owned(),
         BlockerKind::Unknown => "something this Cloudly does not know".to_owned(),
     };

@@ -2,11 +2,12 @@
 
 use super::client::Client;
 use super::commands::{self, CommandArgs};
+use super::logs::{self, LogsArgs};
 use super::output::{self, Outcome, dash, plain, short, time, time_or_dash};
 use super::{events, node_summary};
 use baseos_interfaces::admin::NodeRecord;
 use baseos_interfaces::register::Approval;
-use baseos_interfaces::states::{RolloutState, UpdateState};
+use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::NodeStatus;
 use clap::Subcommand;
 
@@ -51,6 +52,8 @@ pub(super) enum NodeCommand {
         /// Id or name
         node: String,
     },
+    /// The last log lines of a node: asks it and waits for the answer
+    Logs(LogsArgs),
     /// What happened on a node, newest first
     Events {
         /// Id or name
@@ -72,6 +75,7 @@ pub(super) async fn run(client: &Client, command: NodeCommand) -> Outcome {
         NodeCommand::ClearClone { node } => decide(client, &node, "clear-clone").await,
         NodeCommand::Command(args) => commands::send(client, args).await,
         NodeCommand::Commands { node } => commands::list(client, &node).await,
+        NodeCommand::Logs(args) => logs::run(client, args).await,
         NodeCommand::Events { node, limit } => events::list(client, &node, limit).await,
     }
 }
@@ -100,7 +104,7 @@ fn row(node: &NodeRecord) -> [String; 8] {
         (lifecycle, _, _) => lifecycle,
     };
     let status = node.status.as_ref();
-    let rollout = status.and_then(|status| RolloutState::from_update(status.update.state));
+    let update = status.map(|status| status.update.state);
     [
         node.id.clone(),
         node.name.clone(),
@@ -109,7 +113,7 @@ fn row(node: &NodeRecord) -> [String; 8] {
         time_or_dash(node.last_seen_at),
         short(status.and_then(NodeStatus::running)),
         short(node.desired_commit.as_deref()),
-        rollout.map_or_else(dash, |state| state.as_str().to_owned()),
+        update.map_or_else(dash, |state| state.as_str().to_owned()),
     ]
 }
 

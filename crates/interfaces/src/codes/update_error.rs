@@ -11,8 +11,13 @@ super::table::wire_names! {
         ImageNotFound = "imageNotFound",
         /// It was in place and did not stay healthy for [`crate::desired::Policy::health_seconds`].
         HealthCheckFailed = "healthCheckFailed",
+        /// The Supervisor says that it is in place, but a service runs another image than the release names.
+        ImageNotReplaced = "imageNotReplaced",
         /// The previous release could not be put back, or is not healthy either.
         RollbackFailed = "rollbackFailed",
+        /// A new agent gave no sign of life, or Cloudly accepted no heartbeat of it, and the guard put the proven release
+        /// back.
+        AgentNotProven = "agentNotProven",
         /// The operator withdrew it while it was being applied.
         Withdrawn = "withdrawn",
     }

@@ -82,6 +82,8 @@ impl Supervisor {
                 container.image_id = service.image_id;
                 container.release_id = app.release_id;
                 container.commit = app.commit.clone().unwrap_or_default();
+                // Its image stays, whatever the new reference names.
+                container.config.image.clone_from(&service.config.image);
             }
         }
         if self.clean_up_images(&target) {

@@ -36,6 +36,8 @@ pub struct StartProcess {
     pub app_id: u64,
     pub service: String,
     pub image: String,
+    /// In place of the image's own: the program's arguments.
+    pub command: Vec<String>,
     /// As in the compose file: `name:/path`.
     pub volumes: Vec<String>,
     pub environment: Vec<(String, String)>,

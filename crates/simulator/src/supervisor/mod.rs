@@ -14,6 +14,7 @@ mod container;
 mod effect;
 mod engine;
 mod environment;
+mod image_store;
 mod locking;
 mod model;
 mod parse_target;
@@ -30,6 +31,7 @@ mod timing;
 mod update_locks;
 mod validate;
 mod views;
+mod volume_definition;
 
 pub use api::{Answer, Reply, Request};
 pub use apply_state::Step;

@@ -2,6 +2,7 @@
 
 use crate::supervisor::apply_state::{ImagePull, Step};
 use crate::supervisor::container::ImageRow;
+use crate::supervisor::image_store::image_id;
 use crate::supervisor::model::Supervisor;
 use crate::supervisor::pull_failures::{connection_refused, manifest_unknown, no_space};
 use crate::supervisor::registry::Pull;
@@ -15,8 +16,9 @@ impl Supervisor {
         let timing = self.config.timing.clone();
         self.apply.pulls.clear();
         for (app, service) in target.services() {
-            let row = ImageRow::of(app, service);
-            if self.images.contains(&row.name) {
+            let mut row = ImageRow::of(app, service);
+            if let Some(present) = self.images.find(&row.name) {
+                row.docker_image_id.clone_from(&present.id);
                 if !self.rows.contains(&row) {
                     self.rows.push(row);
                 }
@@ -70,12 +72,13 @@ impl Supervisor {
             return;
         };
         pull.done = true;
-        let (row, error, paused) = (pull.row.clone(), pull.error.clone(), pull.paused);
+        let (mut row, error, paused) = (pull.row.clone(), pull.error.clone(), pull.paused);
         match error {
             None => {
                 self.log_system(format!("Downloaded image '{}'", row.name));
                 self.pull_failures.succeeded(&row.name);
-                self.images.insert(row.name.clone());
+                row.docker_image_id = self.registry.image_id(&row.name);
+                self.images.insert(&row.name, row.docker_image_id.clone());
                 self.rows.push(row);
                 self.apply.downloaded = true;
             }
@@ -101,6 +104,12 @@ impl Supervisor {
                 self.after(delay, Timer::Plan);
             }
         }
+    }
+
+    /// `docker pull` by hand: a tag on the engine leads to another image. Containers and the Supervisor's rows stay as
+    /// they are (with-agent, E4).
+    pub fn move_tag(&mut self, reference: &str, content: &str) {
+        self.images.insert(reference, image_id(content));
     }
 
     /// Managed: deletes the images that the target does not need; in local mode all are kept. `true`: it takes time,

@@ -3,7 +3,6 @@
 //! Wording and order as observed; `Restarting service`, for a container that is started after it ended, is from the
 //! Supervisor's source.
 
-use crate::supervisor::container::image_digest;
 use crate::supervisor::effect::Effect;
 use crate::supervisor::model::Supervisor;
 
@@ -13,8 +12,7 @@ impl Supervisor {
         let Some(container) = self.containers.iter().find(|container| container.id == id) else {
             return;
         };
-        let image = image_digest(&container.config.image);
-        self.log_system(format!("{what} '{} {image}'", container.service));
+        self.log_system(format!("{what} '{} {}'", container.service, container.image.id));
     }
 
     /// The engine's events are lost while the Supervisor is down.

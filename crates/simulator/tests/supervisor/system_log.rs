@@ -105,6 +105,7 @@ fn a_full_disk_is_logged_as_recorded() {
             percent: 60,
         },
         run: Behaviour::Runs,
+        content: None,
     };
     let supervisor = supervisor_with_next(IMAGE, |supervisor| {
         supervisor.set_image(IMAGE, breaks);

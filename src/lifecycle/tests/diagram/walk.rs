@@ -50,6 +50,7 @@ fn alphabet() -> Vec<Action> {
             View::Unhealthy,
             View::Silent,
             View::Foreign,
+            View::Unreplaced,
         ]
         .map(Action::Observe),
     );
@@ -180,11 +181,17 @@ fn seeds() -> Vec<Vec<Action>> {
     ];
     let first = [&begin[..], &update(2, PolicyKind::Plain)].concat();
     let proven = [&first[..], &[Action::Elapse, Action::Elapse, good(Port::Cloudly)]].concat();
-    let heard = [Action::Elapse, good(Port::Cloudly)];
+    // The next heartbeat waits for Cloudly's minimum, and another deadline may come first.
+    let heard = [
+        Action::Elapse,
+        good(Port::Cloudly),
+        Action::Elapse,
+        good(Port::Cloudly),
+    ];
     let bad = [&proven[..], &update(4, PolicyKind::Plain), &ill, &back].concat();
     let working = [&proven[..], &update(4, PolicyKind::Plain)].concat();
     let working = &working[..working.len() - 1];
-    let overdue: Vec<_> = [good(Port::Cloudly), Action::Elapse].repeat(12);
+    let overdue: Vec<_> = [good(Port::Cloudly), Action::Elapse].repeat(24);
     let reported = [&proven[..], &update(4, PolicyKind::ReportOnly), &ill].concat();
     // Never handed over, because the Supervisor did not answer: held up for as long as release 1 goes on running.
     let held_up = [
@@ -222,6 +229,14 @@ fn seeds() -> Vec<Vec<Action>> {
         ]
         .concat(),
         refused.clone(),
+        [
+            &proven[..],
+            &[Action::Desire(5, PolicyKind::Plain)],
+            &heard,
+            &back[..1],
+        ]
+        .concat(),
+        [working, &[Action::Observe(View::Unreplaced)], &back].concat(),
         first.clone(),
         bad.clone(),
         [&reported[..], &[Action::Desire(0, PolicyKind::Plain)], &heard].concat(),

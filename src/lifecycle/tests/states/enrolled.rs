@@ -131,6 +131,7 @@ fn a_lower_revision_is_ignored_and_the_same_one_changes_nothing() {
         issued_at: world.now().wall,
         reset: false,
         app: Some(desired_app(4, PolicyKind::Plain)),
+        fallback: None,
         host_os: None,
     });
     while !world.pending.contains_key(&Port::Cloudly) {

@@ -29,6 +29,8 @@ pub(crate) enum Action {
     Disk { works: bool },
     /// Somebody offers a join token over the local API (token 0: a malformed one).
     Offer { token: u8, replace: bool },
+    /// Somebody sets the device's wall clock, days from now.
+    SetClock { days: i16 },
     /// The agent is killed and starts again; perhaps the device reboots.
     Restart { reboot: bool },
 }
@@ -59,6 +61,8 @@ pub(crate) enum View {
     Stuck,
     /// It does not answer.
     Silent,
+    /// It says that it is applied, but it took the old images for the new ones and kept the containers.
+    Unreplaced,
     /// Somebody put another release there.
     Foreign,
 }
@@ -87,6 +91,7 @@ pub(crate) enum PolicyKind {
     Plain,
     ReportOnly,
     NeedsApproval,
+    NeedsRollback,
     NoSlot,
     Forced,
 }

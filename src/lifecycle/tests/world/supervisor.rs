@@ -68,7 +68,8 @@ impl World {
                 service_id: at as u64 + 1,
                 image_id: *image_id,
                 release_id: 1,
-                image: format!("registry.example/{name}"),
+                image: self.image_of(name),
+                mounts: Vec::new(),
             };
             (name.clone(), service)
         });
@@ -77,13 +78,23 @@ impl World {
             commit: self.target.as_ref().map(|release| release.commit.clone()),
             services: services.collect(),
             volumes: BTreeMap::new(),
+            definition: self.definition.clone(),
         };
         Inspection {
             view: self.view(View::Actual).unwrap(),
+            present_images: self.present_images.clone(),
             apps: BTreeMap::from([(APP, app)]),
             config: BTreeMap::new(),
             name: None,
         }
+    }
+
+    /// The reference of a service's image in the target.
+    fn image_of(&self, service: &str) -> String {
+        let services = self.target.as_ref().map(|release| &release.services);
+        services
+            .and_then(|services| services.get(service))
+            .map_or_else(String::new, |service| service.image.clone())
     }
 
     pub(super) fn view(&self, view: View) -> Result<SupervisorView, SupervisorError> {
@@ -104,7 +115,10 @@ impl World {
                 "Running".into()
             },
             image_id: *image_id,
-            container_id: format!("c-{service}-{image_id}"),
+            container_id: match self.images_before.get(service) {
+                Some(before) if view == View::Unreplaced => format!("c-{service}-{before}"),
+                _ => format!("c-{service}-{image_id}"),
+            },
             created_at: String::new(),
         });
         let (app_state, release) = match view {
@@ -117,7 +131,7 @@ impl World {
             }
             View::Working | View::Fetching(_) | View::Stuck => (AppState::Applying, None),
             View::Foreign => (AppState::Applied, Some("f00d".repeat(8))),
-            View::Actual | View::Unhealthy => (AppState::Applied, target),
+            View::Actual | View::Unhealthy | View::Unreplaced => (AppState::Applied, target),
         };
         Ok(SupervisorView {
             version: "19.0.5".into(),
@@ -132,6 +146,7 @@ impl World {
             containers: containers.collect(),
             update_failed: view == View::Stuck,
             update_downloaded: false,
+            images: BTreeMap::new(),
             ip_addresses: Vec::new(),
             mac_addresses: Vec::new(),
             os: OsStatus::default(),
