@@ -256,10 +256,10 @@ impl Tracker {
             .filter_map(|(image, pull)| Some((image, pull.failed.as_ref()?)))
     }
 
-    /// An image that a registry has answered not to have, since then.
-    pub(crate) fn image_not_found(&self, since: Millis) -> Option<&str> {
+    /// Images that a registry has answered not to have, since then.
+    pub(crate) fn images_not_found(&self, since: Millis) -> impl Iterator<Item = &str> {
         self.failed_pulls()
-            .find(|(_, failed)| failed.failure == PullFailure::NotFound && failed.last >= since)
+            .filter(move |(_, failed)| failed.failure == PullFailure::NotFound && failed.last >= since)
             .map(|(image, _)| image.as_str())
     }
 

@@ -57,6 +57,11 @@ impl World {
         }
     }
 
+    /// Somebody else gives the Supervisor a target.
+    pub(crate) fn replace_target(&mut self, number: u8) {
+        self.target = Some(release(number));
+    }
+
     pub(super) fn inspection(&self) -> Inspection {
         let services = self.images.iter().enumerate().map(|(at, (name, image_id))| {
             let service = TargetService {
