@@ -181,7 +181,7 @@ impl Fixture {
             node.status.as_ref().is_some_and(|status| {
                 status.update.state == state
                     && status.update.target.as_deref() == Some(target)
-                    && status.release.running.as_deref() == Some(running)
+                    && status.running() == Some(running)
             })
         })
         .await
@@ -222,7 +222,7 @@ impl Fixture {
     pub(crate) async fn wait_supervisor_available(&self, available: bool) -> Result<LocalStatus> {
         let expected = format!("the Supervisor is available: {available}");
         self.wait_agent(&expected, LIMIT, |status| {
-            status.supervisor.available == available
+            status.supervisor.available == Some(available)
         })
         .await
     }

@@ -26,6 +26,7 @@ pub const POLICY: Shape = Shape::Object(&[
     ("applyTimeoutSeconds", Shape::Any),
     ("onFailure", Shape::Any),
     ("requireLocalApproval", Shape::Any),
+    ("requireRollback", Shape::Any),
     ("force", FORCE),
 ]);
 const WINDOW: Shape = Shape::Object(&[
@@ -177,10 +178,17 @@ mod tests {
             by: "ada".to_owned(),
             reason: "urgent".to_owned(),
         };
+        // All members by name, so that a new one is not forgotten here.
         let policy = Policy {
             windows: vec![window],
+            max_defer_seconds: 1,
+            max_attempts: 1,
+            health_seconds: 1,
+            apply_timeout_seconds: 1,
+            on_failure: Default::default(),
+            require_local_approval: true,
+            require_rollback: true,
             force: Some(force),
-            ..Policy::default()
         };
         holds(POLICY, &policy);
         holds(SET_DESIRED, &SetDesired { commit: None, policy });
@@ -189,9 +197,12 @@ mod tests {
             size_bytes: Some(1),
         };
         let service = Service {
+            image: "onebox:1".to_owned(),
+            environment: Default::default(),
+            labels: Default::default(),
+            composition: Default::default(),
             size_bytes: Some(1),
             platforms: [("linux/amd64".to_owned(), platform)].into(),
-            ..Service::of_image("onebox:1")
         };
         holds(
             CREATE_RELEASE,

@@ -7,6 +7,7 @@ use crate::lifecycle::facts::{AppState, Container, SupervisorError, SupervisorEr
 use baseos_interfaces::rules::is_digest;
 use baseos_interfaces::status::OsStatus;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 const DEVICE: &str = "/v1/device";
@@ -74,7 +75,9 @@ pub(super) fn engine_images(target: &TargetState) -> BTreeMap<String, String> {
     let services = target.state.local.apps.values().flat_map(|app| &app.services);
     let mut images: BTreeMap<&str, Vec<Option<&str>>> = BTreeMap::new();
     for service in services {
-        let image = service.config.image.as_deref().filter(|image| is_digest(image));
+        // The engine's id of the image, looked up for this answer; the reference while there is no such image (E4).
+        let image = service.config.get("image").and_then(Value::as_str);
+        let image = image.filter(|image| is_digest(image));
         images.entry(&service.service_name).or_default().push(image);
     }
     let one = |(service, images): (&str, Vec<Option<&str>>)| match images[..] {

@@ -215,7 +215,7 @@ impl Tracker {
 
     /// Another target is handed over, with these images. What the earlier one met is over, but the pause is not: a post
     /// does not end it (observed).
-    pub(crate) fn begin_target<'a>(&mut self, images: impl Iterator<Item = &'a String> + Clone, now: Stamp) {
+    pub(crate) fn begin_target(&mut self, images: &[&str], now: Stamp) {
         self.backoff = self.failing.map(|failing| {
             let longest = now.boot + LONGEST_BACKOFF;
             // Pauses double: one is not longer than all the time before it.
@@ -232,7 +232,7 @@ impl Tracker {
             }
         });
         self.pulls
-            .retain(|image, _| images.clone().any(|wanted| names(image, wanted)));
+            .retain(|image, _| images.iter().any(|wanted| names(image, wanted)));
         self.lock = None;
         self.starts.clear();
         self.percent = 0;

@@ -40,7 +40,7 @@ fn posts(world: &World) -> Vec<(String, String, Option<String>)> {
 }
 
 fn image(number: u8) -> String {
-    format!("registry.example/baserunner@sha256:{number:064}")
+    format!("registry.example/baserunner:1.{number}.0")
 }
 
 fn post(number: u8, guard: u8) -> (String, String, Option<String>) {

@@ -106,7 +106,7 @@ async fn wait_end(fixture: &Fixture, episode: &Episode, before: &str) -> Result<
         .wait_node(&expected, END_WITHIN, |node| has_ended(node, &last.commit))
         .await?;
     let status = node.status.ok_or_else(|| Error::new("no status"))?;
-    let running = status.release.running.unwrap_or_default();
+    let running = status.release.unwrap_or_default().running.unwrap_or_default();
     let succeeded = status.update.state == UpdateState::Succeeded && running == last.commit;
     let left = status.update.state == UpdateState::RolledBack && possible_before.contains(&running);
     let may_be_left = last.is_bad || episode.agent_restarts() > 1;

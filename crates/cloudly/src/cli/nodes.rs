@@ -104,7 +104,7 @@ fn row(node: &NodeRecord) -> [String; 8] {
         state(node).to_owned(),
         output::presence(node.presence).to_owned(),
         time_or_dash(node.last_seen_at),
-        short(status.and_then(|status| status.release.running.as_deref())),
+        short(status.and_then(NodeStatus::running)),
         short(node.desired_commit.as_deref()),
         status.map_or_else(dash, |status| update(&status.update)),
     ]
@@ -184,16 +184,12 @@ fn details(node: &NodeRecord) -> Vec<(&'static str, String)> {
 }
 
 fn push_status(rows: &mut Vec<(&'static str, String)>, status: &NodeStatus) {
-    let version = status
-        .release
-        .version
-        .as_deref()
+    let release = status.release.as_ref();
+    let version = release
+        .and_then(|release| release.version.as_deref())
         .map(|v| format!(" ({v})"))
         .unwrap_or_default();
-    rows.push((
-        "runs",
-        format!("{}{version}", short(status.release.running.as_deref())),
-    ));
+    rows.push(("runs", format!("{}{version}", short(status.running()))));
     rows.push(("last update", outcome(status)));
     let blockers = status.update.blocked_by.iter();
     rows.extend(blockers.map(|blocker| ("blocked by", blocked_by(blocker))));
@@ -201,9 +197,10 @@ fn push_status(rows: &mut Vec<(&'static str, String)>, status: &NodeStatus) {
     let os: Vec<_> = os.into_iter().flatten().map(String::as_str).collect();
     rows.push(("host OS", if os.is_empty() { dash() } else { os.join(" ") }));
     let supervisor = match (&status.supervisor.version, status.supervisor.available) {
-        (Some(version), true) => version.clone(),
-        (_, true) => "available".to_owned(),
-        (_, false) => format!(
+        (_, None) => "not looked at yet".to_owned(),
+        (Some(version), Some(true)) => version.clone(),
+        (None, Some(true)) => "available".to_owned(),
+        (_, Some(false)) => format!(
             "not available: {}",
             status.supervisor.error.as_deref().unwrap_or("unknown")
         ),
@@ -218,7 +215,7 @@ fn push_status(rows: &mut Vec<(&'static str, String)>, status: &NodeStatus) {
             addresses.join(" ")
         },
     ));
-    for (name, service) in &status.release.services {
+    for (name, service) in release.iter().flat_map(|release| &release.services) {
         rows.push(("service", format!("{name}: {}", service.status)));
     }
     for issue in &status.health.issues {

@@ -57,6 +57,9 @@ pub(super) struct SetArgs {
     /// What a node does with a bad release
     #[arg(long)]
     on_failure: Option<Failure>,
+    /// Hold the update back where it could not be undone
+    #[arg(long)]
+    require_rollback: bool,
     /// Go ahead despite windows, deferrals and locks, for this reason; it is audited
     #[arg(long, value_name = "REASON")]
     force: Option<String>,
@@ -207,6 +210,7 @@ fn policy(args: SetArgs) -> Result<Policy, Box<dyn Error>> {
         Some(Failure::Report) => policy.on_failure = OnFailure::Report,
         None => {}
     }
+    policy.require_rollback |= args.require_rollback;
     if let Some(reason) = args.force {
         policy.force = Some(Force { by: args.by, reason });
     }

@@ -77,7 +77,7 @@ async fn a_view_tolerates_missing_null_and_unknown_values() {
 }
 
 #[tokio::test]
-async fn an_inspection_contains_target_and_configuration_without_environments() {
+async fn an_inspection_contains_target_and_configuration_and_shows_no_environment() {
     let fake = Fake::start(unmanaged_reply).await;
     let inspection = match call(client(fake.address), SupervisorCall::Inspect).await {
         Ok(SupervisorAnswer::Inspected(inspection)) => *inspection,
@@ -99,7 +99,7 @@ async fn an_inspection_contains_target_and_configuration_without_environments() 
     assert_eq!(inspection.name.as_deref(), Some("lab-device"));
     assert!(
         !format!("{inspection:?}").contains("hunter2"),
-        "environments are not read"
+        "environments are not shown"
     );
     assert_eq!(inspection.present_images, [""; 0]);
     assert_eq!(

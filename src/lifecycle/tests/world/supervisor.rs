@@ -35,7 +35,6 @@ impl World {
                     .find(|n| commit(*n) == target.commit())
                     .expect("a release of this world");
                 self.target = Some(release(number));
-                self.images_before = std::mem::take(&mut self.images);
                 let json = serde_json::to_value(target).unwrap();
                 let services = json["local"]["apps"][APP.to_string()]["services"]
                     .as_object()
@@ -74,6 +73,7 @@ impl World {
             commit: self.target.as_ref().map(|release| release.commit.clone()),
             services: services.collect(),
             volumes: BTreeMap::new(),
+            definition: self.definition.clone(),
         };
         Inspection {
             view: self.view(View::Actual).unwrap(),
