@@ -147,10 +147,10 @@ mod tests {
     fn has_all(shape: Shape, value: &Value) {
         match (shape, value) {
             (Shape::Object(members), Value::Object(object)) => {
-                let members = members
-                    .iter()
-                    .inspect(|(name, _)| assert!(object.contains_key(*name), "{name}"));
-                members.for_each(|(name, shape)| has_all(*shape, &object[*name]));
+                for (name, shape) in members {
+                    assert!(object.contains_key(*name), "{name}");
+                    has_all(*shape, &object[*name]);
+                }
             }
             (Shape::Each(shape), Value::Array(items)) => items.iter().for_each(|item| has_all(*shape, item)),
             (Shape::Each(shape), Value::Object(items)) => {
