@@ -37,7 +37,7 @@ pub(super) fn sentence(node: &NodeRecord) -> String {
         PresenceState::Late => format!("{name} is late; when last heard from, it {activity}."),
         PresenceState::Offline => {
             format!(
-                "{name} is offline since {}; then it {activity}.",
+                "{name} is offline since {}; when last heard from, it {activity}.",
                 time_or_dash(node.last_seen_at)
             )
         }

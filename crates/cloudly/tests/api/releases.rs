@@ -156,7 +156,7 @@ async fn an_invalid_release_is_refused_with_pointer_and_reason() {
         (
             json!({ "commit": COMMIT, "services": {}, "service": {} }),
             "/service",
-            "does not have",
+            "did you mean `services`",
         ),
     ];
     for (request, pointer, text) in cases {
