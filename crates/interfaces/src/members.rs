@@ -154,7 +154,7 @@ mod tests {
             }
             (Shape::Each(shape), Value::Array(items)) => items.iter().for_each(|item| has_all(*shape, item)),
             (Shape::Each(shape), Value::Object(items)) => {
-                items.values().for_each(|item| has_all(*shape, item))
+                items.values().for_each(|item| has_all(*shape, item));
             }
             _ => {}
         }
