@@ -26,7 +26,10 @@ pub(crate) fn judge_stall(l: &Shared, update: &Update, now: Stamp) -> Stall {
         return Stall::Unseen;
     };
     let images = l.durable.target.images(update.commit());
-    let mut evidence = match judge(view, &update.release, images, Some(&update.predecessors)) {
+    let judgement = judge(view, &update.release, images, Some(&update.predecessors));
+    // Somebody put another release there: that says nothing about this one.
+    let elsewhere = matches!(judgement, Judgement::Elsewhere(_));
+    let mut evidence = match judgement {
         Judgement::Pending(seen) | Judgement::Unhealthy(seen) | Judgement::WrongImage(seen) => seen,
         Judgement::Healthy | Judgement::Elsewhere(_) => Vec::new(),
     };
@@ -39,7 +42,7 @@ pub(crate) fn judge_stall(l: &Shared, update: &Update, now: Stamp) -> Stall {
     let message = format!("no progress for {timeout} s");
     let error = UpdateError::new(ErrorCode::ApplyTimeout, message, evidence, now);
     let held_up = is_not_the_releases_fault(update.blocked());
-    if held_up || !is_begun(l, &update.release) {
+    if held_up || elsewhere || !is_begun(l, &update.release) {
         Stall::HeldUp(error)
     } else {
         Stall::Release(error)

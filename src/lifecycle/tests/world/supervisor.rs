@@ -60,6 +60,7 @@ impl World {
     /// Somebody else gives the Supervisor a target.
     pub(crate) fn replace_target(&mut self, number: u8) {
         self.target = Some(release(number));
+        self.images = self.images_before.clone();
     }
 
     pub(super) fn inspection(&self) -> Inspection {
