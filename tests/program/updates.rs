@@ -91,7 +91,7 @@ async fn a_bad_release_is_rolled_back_and_not_tried_again_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_release_that_replaces_the_agent_is_posted_once_and_reported_once() {
+async fn a_release_that_replaces_the_agent_is_applied_and_reported_once() {
     const V4: &str = "d4d4d4d4";
     let fixture = Fixture::start(options()).await.unwrap();
     let mut v4 = release(V3).with_agent_image("baserunner:2");
@@ -102,7 +102,12 @@ async fn a_release_that_replaces_the_agent_is_posted_once_and_reported_once() {
     let restarts = node.status.unwrap().agent.restart_count;
     assert!(restarts >= 1, "the agent was not replaced");
     assert_eq!(fixture.reported_ends(V4).await.unwrap(), ["succeeded"]);
-    assert_eq!(fixture.count_posts(V4), 1);
+    fixture.wait_guard("baserunner:2", V4).await.unwrap();
+    assert_eq!(
+        fixture.count_posts(V4),
+        2,
+        "the update, and the guard's move afterwards"
+    );
     fixture.assert_consistent().await;
 }
 
