@@ -130,12 +130,11 @@ async fn a_missing_agent_image_leaves_the_old_agent_at_work_and_the_guard_at_res
         ..policy()
     };
     fixture.set_desired(Some(NEW), policy).await.unwrap();
-    fixture
-        .wait_update_state(UpdateState::Applying, NEW)
-        .await
-        .unwrap();
-    let status = fixture.agent.status().await.unwrap();
-    assert_eq!(status.guard.unwrap().trial.as_deref(), Some(NEW));
+    let on_trial = fixture.wait_agent("the release is on trial", LIMIT, |status| {
+        let guard = status.guard.as_ref();
+        guard.is_some_and(|guard| guard.trial.as_deref() == Some(NEW))
+    });
+    on_trial.await.unwrap();
     fixture.desire(V2).await.unwrap();
     fixture.wait_update_succeeded(V2).await.unwrap();
     assert_eq!(
