@@ -12,6 +12,7 @@ use crate::lifecycle::supervisor_target::ids::TargetRecord;
 use crate::lifecycle::time::{Millis, Reboot, Stamp};
 use crate::lifecycle::update::consent::Consent;
 use crate::lifecycle::update::release_memory::ReleaseMemory;
+use crate::lifecycle::update::superseded::Superseded;
 use crate::lifecycle::update::target::{AppTarget, Desired, Policy, Release};
 use baseos_interfaces::codes::EventKind;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,8 @@ pub(crate) struct Durable {
     pub(crate) proven: Option<Release>,
     /// The one before it.
     pub(crate) previous: Option<Release>,
+    /// The release that was superseded after it was handed over: it may run until another one is handed over.
+    pub(crate) superseded: Option<Superseded>,
     /// What happened to releases on this node.
     pub(crate) memory: ReleaseMemory,
     /// Ids, volumes and the last target.

@@ -20,13 +20,15 @@ pub enum Timer {
     Deadline,
     /// Verifying, RollbackNeeded: it has been healthy for long enough.
     Health,
+    /// Enrolled: a release that was superseded after its hand-over is to be judged again.
+    Watch,
     /// Any state: the goodbye has taken too long.
     Goodbye,
 }
 
 impl Timer {
     /// All of them, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Register,
         Self::Heartbeat,
         Self::Lease,
@@ -34,6 +36,7 @@ impl Timer {
         Self::Recheck,
         Self::Deadline,
         Self::Health,
+        Self::Watch,
         Self::Goodbye,
     ];
 
@@ -47,6 +50,7 @@ impl Timer {
             Self::Recheck => "recheckDue",
             Self::Deadline => "deadlinePassed",
             Self::Health => "stayedHealthy",
+            Self::Watch => "watchDue",
             Self::Goodbye => "goodbyeOverdue",
         }
     }

@@ -46,6 +46,8 @@ pub enum BlockerKind {
     RetryBackoff,
     /// The state cannot be saved, so nothing may be begun.
     StateNotWritable,
+    /// Cloudly sees two agents with this node's identity.
+    CloneSuspected,
     /// A value this version does not know.
     #[serde(other)]
     Unknown,
@@ -65,6 +67,7 @@ impl BlockerKind {
             Self::SupervisorUnavailable => "supervisorUnavailable",
             Self::RetryBackoff => "retryBackoff",
             Self::StateNotWritable => "stateNotWritable",
+            Self::CloneSuspected => "cloneSuspected",
             Self::Unknown => "unknown",
         }
     }

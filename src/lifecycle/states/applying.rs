@@ -1,8 +1,10 @@
 //! Applying: the Supervisor works; progress is observed, never assumed.
 
 use super::State;
+use super::displaced::{Cause, displaced};
 use super::failed::Failed;
 use super::rollback_needed::RollbackNeeded;
+use super::updating::{forget_superseded, was_handed_over};
 use super::verifying::Verifying;
 use super::waiting::Waiting;
 use crate::lifecycle::context::Context;
@@ -11,6 +13,7 @@ use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::time::Stamp;
 use crate::lifecycle::timer::Timer;
+use crate::lifecycle::unsaved::Unsaved;
 use crate::lifecycle::update::decide::next_attempt;
 use crate::lifecycle::update::gate::{foreign_lock, gate};
 use crate::lifecycle::update::handover::{Handover, Progress};
@@ -27,24 +30,30 @@ pub(crate) struct Applying {
     pub(crate) update: Box<Update>,
     /// How far handing it over has come.
     pub(super) handover: Handover,
+    /// The agent has started since the release was handed over, and has not looked at the Supervisor's target yet.
+    #[serde(skip)]
+    resumed: Unsaved<bool>,
+    /// The Supervisor was seen at work on it.
+    #[serde(skip)]
+    begun: Unsaved<bool>,
 }
 
 impl Applying {
     /// Begins an attempt; it is counted on disk before anything leaves.
     pub(super) fn new(l: &mut Shared, update: &Update, cx: &Context) -> Self {
-        let mut update = update.next_phase(cx.now.into());
-        update.attempt += 1;
-        update.not_before = None;
-        l.durable.memory.set_attempts(update.commit(), update.attempt);
         Self {
-            update,
+            update: next_attempt_of(l, update, cx),
             handover: Handover::default(),
+            resumed: Unsaved(false),
+            begun: Unsaved(false),
         }
     }
 
     pub(super) fn enter(&mut self, l: &mut Shared, cx: &mut Context) {
         let allowed = l.durable.policy().apply_timeout();
         l.timers.arm(Timer::Deadline, self.update.since.boot + allowed);
+        // Only a resumed update has been accepted before it begins.
+        *self.resumed = self.handover.was_accepted();
         self.handover.begin(l, cx);
     }
 
@@ -53,9 +62,8 @@ impl Applying {
             Input::Event(event) => event,
             Input::Signal(Signal::Entered) => return self.observe(l, cx),
             Input::Signal(Signal::GateChanged) => {
-                if l.durable.policy().is_forced() {
-                    self.handover.nudge(l, cx);
-                }
+                self.handover.policy_changed(l, cx);
+                self.handover.nudge(l, cx);
                 return Outcome::Handled;
             }
             Input::Signal(_) => return Outcome::Super,
@@ -81,8 +89,18 @@ impl Applying {
             Progress::NotMine => Outcome::Super,
             Progress::Going => Outcome::Handled,
             Progress::HandedOver => {
+                *self.resumed = false;
+                forget_superseded(l);
                 self.update.set_blocked(Vec::new());
                 self.observe(l, cx)
+            }
+            Progress::Displaced(other) => {
+                let cause = if *self.resumed {
+                    Cause::AgentStarted
+                } else {
+                    Cause::ForeignTarget
+                };
+                displaced(&self.update, cause, other.as_deref(), l, cx)
             }
             Progress::Locked(message) => self.locked(l, message, cx),
             Progress::Refused { message, evidence } => {
@@ -111,11 +129,14 @@ impl Applying {
     }
 
     /// Looks at what the Supervisor has made of it.
-    fn observe(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
-        if !self.handover.is_handed_over() {
+    /// A release that was handed over may run at any moment, whatever this process knows of how it got there.
+    fn observe(&mut self, l: &mut Shared, cx: &mut Context) -> Outcome<State> {
+        let watching = self.handover.is_handed_over();
+        if !watching && !was_handed_over(&self.update, l) {
             return Outcome::Super;
         }
         self.see_blockers(l, cx.now);
+        self.handover.nudge(l, cx);
         let Some(judgement) = self.judge(l) else {
             return Outcome::Super;
         };
@@ -123,8 +144,15 @@ impl Applying {
             Judgement::Healthy | Judgement::Unhealthy(_) => {
                 Outcome::Transition(State::Verifying(Verifying::new(&self.update, cx)))
             }
-            // Elsewhere: the Supervisor has not begun yet; its answer comes before its work.
-            Judgement::Pending(_) | Judgement::Elsewhere(_) => {
+            // It has finished with another release: is this one still its target?
+            Judgement::Elsewhere(_) if watching && std::mem::take(&mut *self.begun) => {
+                self.handover.begin(l, cx);
+                Outcome::Super
+            }
+            // The Supervisor has not begun yet; its answer comes before its work.
+            Judgement::Elsewhere(_) => Outcome::Super,
+            Judgement::Pending(_) => {
+                *self.begun = true;
                 if let Some(percent) = l.view().and_then(|view| view.download_percent) {
                     *self.update.progress = Some(percent);
                 }
@@ -154,7 +182,7 @@ impl Applying {
         self.update.set_blocked(blocker.into_iter().collect());
     }
 
-    fn timed_out(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
+    fn timed_out(&mut self, l: &mut Shared, cx: &mut Context) -> Outcome<State> {
         let policy = l.durable.policy();
         let judgement = self.judge(l);
         // Time that a lock, a silent Supervisor or the agent's own absence took is not the release's fault.
@@ -180,9 +208,27 @@ impl Applying {
                 cx,
             )));
         };
-        self.update.not_before = Some(not_before);
         self.update.last_error = Some(error);
+        if was_handed_over(&self.update, l) {
+            // The Supervisor goes on by itself: the next attempt is watched at once and asks the gate nothing.
+            self.update = next_attempt_of(l, &self.update, cx);
+            l.timers
+                .arm(Timer::Deadline, cx.now.boot + policy.apply_timeout());
+            self.handover.begin(l, cx);
+            return Outcome::Handled;
+        }
+        self.update.not_before = Some(not_before);
         let gate = gate(l, &self.update, cx.now);
         Outcome::Transition(State::Waiting(Waiting::new(&self.update, gate.blocked, cx)))
     }
+}
+
+/// The update in its next attempt, which is counted on disk before anything of it leaves.
+fn next_attempt_of(l: &mut Shared, update: &Update, cx: &Context) -> Box<Update> {
+    let mut update = update.next_phase(cx.now.into());
+    update.attempt += 1;
+    update.not_before = None;
+    update.until_heard = false;
+    l.durable.memory.set_attempts(update.commit(), update.attempt);
+    update
 }

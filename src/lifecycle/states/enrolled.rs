@@ -35,6 +35,7 @@ pub(super) fn handle(l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outc
             l.timers.disarm(Timer::Heartbeat);
             cx.send_heartbeat(HeartbeatKind::Regular);
         }
+        Event::Elapsed(Timer::Watch) => l.timers.disarm(Timer::Watch),
         Event::HeartbeatAnswered {
             instructions,
             credentials_stored,
@@ -58,6 +59,7 @@ fn answered(l: &mut Shared, instructions: &Instructions, credentials_stored: boo
     let said_goodbye = tick_off(l);
     let node_id = l.durable.node.as_ref().map(|node| node.id.clone());
     let clock_is_new = l.heartbeats.server_now(cx.now.boot).is_none();
+    let clone_suspected = l.heartbeats.clone_suspected();
     let next = l
         .heartbeats
         .accepted(instructions, node_id.as_deref().unwrap_or_default(), cx.now);
@@ -78,8 +80,9 @@ fn answered(l: &mut Shared, instructions: &Instructions, credentials_stored: boo
         }
         take_commands(l, instructions, credentials_stored, cx);
     }
-    if clock_is_new {
-        // Windows and slots are judged by Cloudly's clock, which is heard now for the first time in this run.
+    if clock_is_new || clone_suspected != instructions.clone_suspected {
+        // Windows and slots are judged by Cloudly's clock, which is heard now for the first time in this run; and a
+        // suspicion holds everything back until it is cleared.
         cx.raise(Signal::GateChanged);
     }
 }

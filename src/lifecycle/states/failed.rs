@@ -4,6 +4,7 @@
 use super::State;
 use super::idle::Idle;
 use super::staging::Staging;
+use super::updating::watch_superseded;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::shared::Shared;
@@ -45,11 +46,12 @@ impl Failed {
     pub(super) fn handle(&mut self, l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outcome<State> {
         match input {
             Input::Signal(Signal::DesiredChanged | Signal::Entered) => self.look(l, cx),
-            Input::Event(Event::SupervisorObserved(_)) => match self.look(l, cx) {
-                Outcome::Handled => Outcome::Super,
+            Input::Event(event @ Event::SupervisorObserved(_)) => match self.look(l, cx) {
+                Outcome::Handled => watch_superseded(l, event, cx),
                 outcome => outcome,
             },
-            _ => Outcome::Super,
+            Input::Event(event) => watch_superseded(l, event, cx),
+            Input::Signal(_) => Outcome::Super,
         }
     }
 

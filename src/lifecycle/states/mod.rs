@@ -16,6 +16,7 @@
 //! ```
 
 pub(crate) mod applying;
+mod displaced;
 pub(crate) mod enrolled;
 pub(crate) mod failed;
 pub(crate) mod idle;
@@ -166,7 +167,7 @@ impl Superstate<'_> {
     pub(crate) fn timers(&self) -> &'static [Timer] {
         match self {
             Self::Root => &[Timer::Lease, Timer::Goodbye],
-            Self::Enrolled => &[Timer::Heartbeat],
+            Self::Enrolled => &[Timer::Heartbeat, Timer::Watch],
             Self::Updating(_) => &[],
         }
     }

@@ -15,7 +15,7 @@ use crate::lifecycle::update::handover::{Handover, Progress};
 use crate::lifecycle::update::judgement::judge;
 use crate::lifecycle::update::record::{Blocker, Update, UpdateError, short};
 use crate::lifecycle::update::target::Release;
-use crate::lifecycle::update::verification::{Outlook, Verification, extend_deadline};
+use crate::lifecycle::update::verification::{FOREGROUND, Outlook, Verification, extend_deadline};
 use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::states::UpdateState;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,9 @@ pub(crate) struct RollbackNeeded {
     restore: Option<Box<Restore>>,
     /// It was not bad but withdrawn.
     withdrawn: bool,
+    /// How its update ended has been told already: it was superseded.
+    #[serde(default)]
+    reported: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,7 +79,13 @@ impl RollbackNeeded {
             error,
             restore,
             withdrawn,
+            reported: false,
         }
+    }
+
+    /// Whether how its update ended has been told already, so that two ends of one update are never told.
+    pub(super) fn reported(self, reported: bool) -> Self {
+        Self { reported, ..self }
     }
 
     /// Whether the agent is going back by itself.
@@ -90,7 +99,7 @@ impl RollbackNeeded {
         let allowed = policy.apply_timeout() + policy.health();
         l.timers.arm(Timer::Deadline, self.update.since.boot + allowed);
         restore.verification.restart();
-        restore.handover.begin(l, cx);
+        restore.handover.begin_anew(l, cx);
     }
 
     pub(super) fn exit(&mut self, l: &mut Shared) {
@@ -128,13 +137,18 @@ impl RollbackNeeded {
     }
 
     /// Something else is desired, or the operator orders another try, or withdraws.
-    fn desired_changed(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
+    fn desired_changed(&mut self, l: &mut Shared, cx: &mut Context) -> Outcome<State> {
         let desired = l.durable.desired_app().map(|app| app.release.commit.clone());
         let same = desired.as_deref() == Some(self.update.commit());
         match decide(l, cx) {
             Decision::Update(update) => Outcome::Transition(State::Staging(Staging::new(update))),
             // The way back comes first; where it ends, what is desired is looked at again.
-            _ if same || self.is_restoring() => Outcome::Handled,
+            _ if same || self.is_restoring() => {
+                if let Some(restore) = &mut self.restore {
+                    restore.handover.policy_changed(l, cx);
+                }
+                Outcome::Handled
+            }
             // Something else is desired: what becomes of that is what the operator has to see from now on.
             Decision::Running => Outcome::Transition(State::Idle(Idle::default())),
             Decision::KnownBad(error) => Outcome::Transition(Failed::found_bad(l, error, cx)),
@@ -155,6 +169,11 @@ impl RollbackNeeded {
         };
         match restore.handover.handle(&restore.release, l, event, cx) {
             Progress::NotMine => Outcome::Super,
+            // Displaced: the way back is handed over whatever is there, so it looks again and does so.
+            Progress::Displaced(_) => {
+                restore.handover.begin_anew(l, cx);
+                Outcome::Handled
+            }
             Progress::Going => Outcome::Handled,
             Progress::HandedOver => self.observe(l, cx),
             Progress::Locked(message) => self.not_restored(l, message, Vec::new(), cx),
@@ -179,7 +198,9 @@ impl RollbackNeeded {
         self.update.set_blocked(Vec::new());
         let images = l.durable.target.images(&restore.release.commit);
         let judgement = l.view().map(|view| judge(view, &restore.release, images));
-        let outlook = restore.verification.see(judgement.as_ref(), l, cx);
+        let outlook = restore
+            .verification
+            .see(judgement.as_ref(), l.watch(FOREGROUND, cx.now));
         self.proceed(outlook, l, cx)
     }
 
@@ -192,7 +213,7 @@ impl RollbackNeeded {
         else {
             return Outcome::Super;
         };
-        let outlook = restore.verification.exited(service, l, cx);
+        let outlook = restore.verification.exited(service, l.watch(FOREGROUND, cx.now));
         self.proceed(outlook, l, cx)
     }
 
@@ -215,7 +236,9 @@ impl RollbackNeeded {
             UpdateState::RolledBack
         };
         let finished = self.update.finished(state, Some(self.error.clone()), cx.now.wall);
-        l.record_outcome(&finished, cx.now);
+        if !self.reported {
+            l.record_outcome(&finished, cx.now);
+        }
         Outcome::Transition(Idle::after(finished))
     }
 
@@ -226,7 +249,7 @@ impl RollbackNeeded {
             l.timers.arm(Timer::Deadline, cx.now.boot + longer);
             return Outcome::Handled;
         }
-        if extend_deadline(l) {
+        if extend_deadline(&mut l.timers) {
             return Outcome::Handled;
         }
         let why = "the previous release was not in place in time".to_owned();

@@ -110,7 +110,8 @@ pub(super) fn handle(l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outc
             | Timer::Retry
             | Timer::Recheck
             | Timer::Deadline
-            | Timer::Health,
+            | Timer::Health
+            | Timer::Watch,
         ) => cx.ignored = true,
     }
     Outcome::Handled

@@ -1,6 +1,7 @@
 //! Verifying: the release is in place and must stay healthy for `healthSeconds`.
 
 use super::State;
+use super::displaced::{Cause, displaced};
 use super::idle::Idle;
 use super::rollback_needed::RollbackNeeded;
 use crate::lifecycle::context::Context;
@@ -8,9 +9,10 @@ use crate::lifecycle::event::Event;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
+use crate::lifecycle::unsaved::Unsaved;
 use crate::lifecycle::update::judgement::{Judgement, judge};
 use crate::lifecycle::update::record::{Update, UpdateError};
-use crate::lifecycle::update::verification::{Outlook, Verification, extend_deadline};
+use crate::lifecycle::update::verification::{FOREGROUND, Outlook, Verification, extend_deadline};
 use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::states::UpdateState;
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,9 @@ const SILENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Verifying {
     pub(crate) update: Box<Update>,
     verification: Verification,
+    /// Whether this process saw the release in place; a resumed one has to see it first.
+    #[serde(skip)]
+    seen: Unsaved<bool>,
 }
 
 impl Verifying {
@@ -32,6 +37,7 @@ impl Verifying {
         Self {
             update: update.next_phase(cx.now.into()),
             verification: Verification::default(),
+            seen: Unsaved(true),
         }
     }
 
@@ -40,6 +46,9 @@ impl Verifying {
         let allowed = policy.apply_timeout() + policy.health();
         l.timers.arm(Timer::Deadline, self.update.since.boot + allowed);
         self.verification.restart();
+        if !*self.seen {
+            self.verification.agent_started();
+        }
     }
 
     pub(super) fn handle(&mut self, l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outcome<State> {
@@ -50,7 +59,7 @@ impl Verifying {
             Input::Event(Event::ServiceExited { service })
                 if self.update.release.services.contains_key(service) =>
             {
-                let outlook = self.verification.exited(service, l, cx);
+                let outlook = self.verification.exited(service, l.watch(FOREGROUND, cx.now));
                 self.proceed(outlook, l, cx)
             }
             Input::Event(Event::Elapsed(Timer::Retry)) => {
@@ -67,12 +76,17 @@ impl Verifying {
         let images = l.durable.target.images(self.update.commit());
         let judgement = l.view().map(|view| judge(view, &self.update.release, images));
         if let Some(Judgement::Elsewhere(release)) = &judgement {
-            let other = release.as_deref().unwrap_or("none");
-            let seen = format!("release {other} is applied instead");
-            self.verification.evidence.push(seen);
-            return self.failed(l, "another release was put in its place", cx);
+            let cause = if *self.seen {
+                Cause::ForeignTarget
+            } else {
+                Cause::AgentStarted
+            };
+            return displaced(&self.update, cause, release.as_deref(), l, cx);
         }
-        let outlook = self.verification.see(judgement.as_ref(), l, cx);
+        *self.seen |= judgement.is_some();
+        let outlook = self
+            .verification
+            .see(judgement.as_ref(), l.watch(FOREGROUND, cx.now));
         self.proceed(outlook, l, cx)
     }
 
@@ -90,7 +104,7 @@ impl Verifying {
             l.timers.arm(Timer::Deadline, cx.now.boot + longer);
             return Outcome::Handled;
         }
-        if extend_deadline(l) {
+        if extend_deadline(&mut l.timers) {
             return Outcome::Handled;
         }
         self.failed(l, "it did not become healthy in time", cx)

@@ -111,6 +111,16 @@ impl TargetRecord {
         self.posted.as_deref()
     }
 
+    /// Whether the Supervisor's target, for the app that is ours, is this commit.
+    pub(crate) fn is_target(&self, inspection: &Inspection, commit: &str) -> bool {
+        self.targeted(inspection) == Some(commit)
+    }
+
+    /// The commit that the Supervisor's target has for the app that is ours.
+    pub(crate) fn targeted<'a>(&self, inspection: &'a Inspection) -> Option<&'a str> {
+        inspection.apps.get(&self.app_id?)?.commit.as_deref()
+    }
+
     pub(super) fn other_app(&self) -> Option<u64> {
         self.other_app
     }

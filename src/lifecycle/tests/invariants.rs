@@ -20,7 +20,7 @@ fn action() -> impl Strategy<Value = Action> {
     ];
     let port = prop_oneof![4 => Just(Port::Cloudly), 4 => Just(Port::Supervisor), 1 => Just(Port::LockFiles)];
     let view = prop_oneof![
-        5 => Just(View::Actual), 2 => Just(View::Working), 2 => Just(View::Unhealthy), 1 => Just(View::Silent), 1 => Just(View::Foreign)
+        5 => Just(View::Actual), 2 => Just(View::Working), 2 => Just(View::Unhealthy), 1 => Just(View::Silent), 1 => Just(View::Stuck), 1 => Just(View::Foreign)
     ];
     let rule = prop_oneof![
         5 => Just(PolicyKind::Plain), 1 => Just(PolicyKind::ReportOnly), 1 => Just(PolicyKind::NeedsApproval), 1 => Just(PolicyKind::NoSlot), 1 => Just(PolicyKind::Forced)
@@ -45,6 +45,7 @@ fn action() -> impl Strategy<Value = Action> {
         12 => (port, reply).prop_map(|(port, reply)| Action::Answer(port, reply)),
         6 => view.prop_map(Action::Observe),
         1 => Just(Action::Exit),
+        1 => (1u8..=4).prop_map(Action::Post),
         3 => (0u8..=5, rule).prop_map(|(number, rule)| Action::Desire(number, rule)),
         1 => command.prop_map(Action::Command),
         2 => request.prop_map(Action::Request),
@@ -137,6 +138,7 @@ proptest! {
                 Action::Desire(0 | 3 | 5, _)
                     | Action::Desire(_, PolicyKind::NeedsApproval | PolicyKind::NoSlot)
                     | Action::Observe(View::Unhealthy | View::Foreign)
+                    | Action::Post(_)
                     | Action::Answer(Port::Supervisor, Reply::Refused)
             );
             if depends {
@@ -205,7 +207,7 @@ proptest! {
         let mut world = World::enrolled();
         world.act(Action::Desire(2, PolicyKind::Plain));
         world.settle();
-        for action in noise.iter().filter(|a| !matches!(a, Action::Desire(..) | Action::Offer { .. } | Action::Observe(View::Foreign))) {
+        for action in noise.iter().filter(|a| !matches!(a, Action::Desire(..) | Action::Offer { .. } | Action::Post(_) | Action::Observe(View::Foreign))) {
             world.act(*action);
         }
         world.settle();

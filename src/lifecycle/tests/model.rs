@@ -35,8 +35,12 @@ pub(crate) struct Model {
     state_problem: bool,
     /// The commit the Supervisor said is applied, when it last answered.
     running: Option<String>,
+    /// The commit that was handed to the Supervisor last: it goes on with it, whatever holds an update back.
+    handed_over: Option<String>,
     /// Commits that something spoke against while they were desired.
     accused: BTreeSet<String>,
+    /// Commits that somebody else handed the Supervisor.
+    foreign: BTreeSet<String>,
     /// Commits that ran before anything was desired, or were desired.
     trusted: BTreeSet<String>,
 }
@@ -103,6 +107,7 @@ impl Model {
             } = effect
             {
                 faults.extend(self.must_not_hand_over(target.commit(), *force));
+                self.handed_over = Some(target.commit().to_owned());
             }
         }
         faults
@@ -148,6 +153,13 @@ impl Model {
             Event::LocalRequested { call, .. } => self.hear(now, call, step, disk_works),
             _ => {}
         }
+    }
+
+    /// Somebody else handed the Supervisor a target: what came of that may speak against what is desired.
+    pub(super) fn was_displaced(&mut self, by: String) {
+        self.handed_over.take_if(|ours| *ours != by);
+        self.foreign.insert(by);
+        self.accuse();
     }
 
     fn accuse(&mut self) {
@@ -211,6 +223,8 @@ impl Model {
             Some("the node is not enrolled")
         } else if *commit == super::world::commit(UNFIT) {
             Some("the release lacks the agent")
+        } else if self.handed_over.as_ref() == Some(commit) {
+            None
         } else if self.state_problem {
             Some("the state cannot be saved")
         } else if app.slot.as_ref().is_some_and(|slot| !slot.granted) {
@@ -251,7 +265,7 @@ impl Model {
     /// In which ends this world may be, now that it has come to rest and all went well for a while.
     pub(crate) fn ends(&self) -> Ends {
         use AgentState::{Failed, Idle, RollbackNeeded, Unenrolled, Waiting};
-        let trusted: Vec<_> = self.trusted.iter().cloned().collect();
+        let trusted: Vec<_> = self.trusted.union(&self.foreign).cloned().collect();
         let fit = || {
             trusted
                 .iter()

@@ -7,5 +7,6 @@ pub(crate) mod handover;
 pub(crate) mod judgement;
 pub(crate) mod record;
 pub(crate) mod release_memory;
+pub(crate) mod superseded;
 pub(crate) mod target;
 pub(crate) mod verification;

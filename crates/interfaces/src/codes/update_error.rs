@@ -13,5 +13,8 @@ super::table::wire_names! {
         RollbackFailed = "rollbackFailed",
         /// The operator withdrew it while it was being applied.
         Withdrawn = "withdrawn",
+        /// The Supervisor has another target than the one it was handed: somebody else gave it one, or the release did not
+        /// survive a start of the agent.
+        Displaced = "displaced",
     }
 }

@@ -10,6 +10,7 @@ fn alphabet() -> Vec<Action> {
     let mut actions = vec![
         Action::Elapse,
         Action::Exit,
+        Action::Post(1),
         Action::Desire(0, PolicyKind::Plain),
         Action::Desire(2, PolicyKind::Plain),
         Action::Desire(2, PolicyKind::NeedsApproval),
@@ -42,6 +43,7 @@ fn alphabet() -> Vec<Action> {
         [
             View::Actual,
             View::Working,
+            View::Stuck,
             View::Unhealthy,
             View::Silent,
             View::Foreign,
@@ -197,6 +199,21 @@ fn seeds() -> Vec<Vec<Action>> {
         &given_up[begin.len()..],
     ]
     .concat();
+    let superseded = [
+        working,
+        &[Action::Desire(2, PolicyKind::NeedsApproval)],
+        &heard,
+        &back[..1],
+    ]
+    .concat();
+    let displaced_again = [
+        good(Port::Supervisor),
+        good(Port::Supervisor),
+        Action::Post(1),
+        Action::Restart { reboot: false },
+        good(Port::Supervisor),
+    ];
+    let displaced = [working, &displaced_again[2..]].concat();
     let scenarios = [
         [
             &bad[..],
@@ -235,6 +252,12 @@ fn seeds() -> Vec<Vec<Action>> {
         [&given_up[..], &[Action::Desire(1, PolicyKind::Plain)], &heard].concat(),
         [&known_bad[..], &[Action::Desire(5, PolicyKind::Plain)], &heard].concat(),
         [&proven[..], &update(4, PolicyKind::NeedsApproval)].concat(),
+        // Superseded after its hand-over, by one that has to wait.
+        superseded.clone(),
+        [&superseded[..], &[Action::Observe(View::Actual)], &ill].concat(),
+        // Displaced, and the agent has started since: until no attempt is left.
+        displaced.clone(),
+        [&displaced[..], &[good(Port::Cloudly)], &displaced_again].concat(),
         [
             &first[..first.len() - 3],
             &[Action::Answer(Port::Supervisor, Reply::Refused)],

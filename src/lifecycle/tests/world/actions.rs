@@ -13,6 +13,8 @@ pub(crate) enum Action {
     Answer(Port, Reply),
     /// The poller sees this.
     Observe(View),
+    /// Somebody else hands the Supervisor this release.
+    Post(u8),
     /// The Supervisor's log says that the application's service ended.
     Exit,
     /// An operator desires a release (0: none) under a policy; it comes with the next answer of Cloudly.
@@ -49,6 +51,8 @@ pub(crate) enum View {
     Actual,
     /// It is still at work on what it was told.
     Working,
+    /// It is at work, a step has failed, and it backs off.
+    Stuck,
     /// It is applied, but a service does not run.
     Unhealthy,
     /// It does not answer.

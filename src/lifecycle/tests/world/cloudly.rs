@@ -81,7 +81,7 @@ impl World {
                 .filter(|desired| desired.revision != heartbeat.observed_revision),
             commands: self.commands.clone(),
             approval: None,
-            clone_suspected: false,
+            clone_suspected: self.clone_suspected,
         });
         Event::HeartbeatAnswered {
             op,

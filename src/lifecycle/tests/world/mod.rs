@@ -55,6 +55,8 @@ pub(crate) struct World {
     unsaved: Option<Box<Checkpoint>>,
     host: HostFacts,
     // Cloudly
+    /// Whether it suspects a clone.
+    pub(crate) clone_suspected: bool,
     revision: u64,
     desired: Option<Desired>,
     commands: Vec<Command>,
@@ -124,6 +126,7 @@ impl World {
             disk_works: true,
             unsaved: None,
             host: HostFacts::default(),
+            clone_suspected: false,
             revision,
             desired: None,
             commands: Vec::new(),
@@ -177,6 +180,7 @@ impl World {
                 let view = self.view(view);
                 self.feed(Event::SupervisorObserved(Box::new(view)));
             }
+            Action::Post(number) => self.post(number),
             Action::Exit => self.feed(Event::ServiceExited {
                 service: "onebox".into(),
             }),
@@ -264,7 +268,9 @@ impl World {
         self.unsaved = None;
         let new_boot = self.disk.durable.boot_id != self.run.boot_id;
         self.model = self.disk_model.restarted(new_boot);
-        let (machine, step) = Machine::resume(self.disk.clone(), self.run.clone(), self.clock);
+        // As from a file: what is not saved is not there.
+        let disk = serde_json::from_value(serde_json::to_value(&self.disk).unwrap()).unwrap();
+        let (machine, step) = Machine::resume(disk, self.run.clone(), self.clock);
         self.machine = machine;
         self.take_in(None, step);
         // The poller's first look comes at once.

@@ -56,6 +56,15 @@ impl World {
         }
     }
 
+    /// Somebody else hands the Supervisor a release.
+    pub(super) fn post(&mut self, number: u8) {
+        let release = release(number);
+        self.images = release.services.keys().cloned().zip(1000..).collect();
+        self.target = Some(release);
+        self.model.was_displaced(commit(number));
+        self.disk_model.was_displaced(commit(number));
+    }
+
     pub(super) fn inspection(&self) -> Inspection {
         let services = self.images.iter().enumerate().map(|(at, (name, image_id))| {
             let service = TargetService {
@@ -103,7 +112,7 @@ impl World {
                     message,
                 });
             }
-            View::Working => (AppState::Applying, None),
+            View::Working | View::Stuck => (AppState::Applying, None),
             View::Foreign => (AppState::Applied, Some("f00d".repeat(8))),
             View::Actual | View::Unhealthy => (AppState::Applied, target),
         };
@@ -114,7 +123,7 @@ impl World {
             release,
             download_percent: (view == View::Working).then_some(50),
             containers: containers.collect(),
-            update_failed: false,
+            update_failed: view == View::Stuck,
             ip_addresses: Vec::new(),
             mac_addresses: Vec::new(),
             os: OsStatus::default(),
