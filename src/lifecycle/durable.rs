@@ -7,6 +7,7 @@ use crate::lifecycle::cloudly::identity::Node;
 use crate::lifecycle::cloudly::join::Join;
 use crate::lifecycle::cloudly::outbox::Outbox;
 use crate::lifecycle::facts::Run;
+use crate::lifecycle::healing::record::Healing;
 use crate::lifecycle::locks::leases::Leases;
 use crate::lifecycle::supervisor_target::ids::TargetRecord;
 use crate::lifecycle::time::{Millis, Reboot, Stamp};
@@ -41,6 +42,8 @@ pub(crate) struct Durable {
     pub(crate) previous: Option<Release>,
     /// The release that was superseded after it was handed over: it may run until another one is handed over.
     pub(crate) superseded: Option<Superseded>,
+    /// What was done about services that had stopped, and which of them an operator stopped.
+    pub(crate) healing: Healing,
     /// What happened to releases on this node.
     pub(crate) memory: ReleaseMemory,
     /// Ids, volumes and the last target.
@@ -98,6 +101,7 @@ impl Durable {
             self.boot_id.clone_from(&run.boot_id);
             self.leases.drop_all();
             self.consent.carry_over(Reboot { saved, now });
+            self.healing.carry_over(Reboot { saved, now });
         }
     }
 }

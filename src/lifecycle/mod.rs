@@ -4,7 +4,7 @@
 //! `machine` is the roof: [`Machine::resume`], [`Machine::step`], [`Machine::next_timer`]. `states` holds one file a
 //! state and the tables that wire them. The rooms beside it hold what the states do: `update` (what to apply, when,
 //! and whether it runs), `cloudly` (the conversation with Cloudly), `supervisor_target` (the only maker of a local
-//! target), `locks` and `report`. `shared` and `durable` are the data that all states share.
+//! target), `locks`, `healing` (services that stop after success) and `report`. `shared` and `durable` are the data that all states share.
 
 pub mod backoff;
 pub mod checkpoint;
@@ -14,6 +14,7 @@ mod durable;
 pub mod effect;
 pub mod event;
 pub mod facts;
+mod healing;
 mod in_flight;
 mod locks;
 pub mod machine;

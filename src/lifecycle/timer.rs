@@ -22,13 +22,15 @@ pub enum Timer {
     Health,
     /// Enrolled: a release that was superseded after its hand-over is to be judged again.
     Watch,
+    /// Enrolled: a service that has stopped may be healed, or has run long enough to count as well.
+    Heal,
     /// Any state: the goodbye has taken too long.
     Goodbye,
 }
 
 impl Timer {
     /// All of them, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Register,
         Self::Heartbeat,
         Self::Lease,
@@ -37,6 +39,7 @@ impl Timer {
         Self::Deadline,
         Self::Health,
         Self::Watch,
+        Self::Heal,
         Self::Goodbye,
     ];
 
@@ -51,6 +54,7 @@ impl Timer {
             Self::Deadline => "deadlinePassed",
             Self::Health => "stayedHealthy",
             Self::Watch => "watchDue",
+            Self::Heal => "healDue",
             Self::Goodbye => "goodbyeOverdue",
         }
     }

@@ -13,6 +13,7 @@ mod consistency;
 mod crash_loop;
 mod desired;
 mod fixture;
+mod healing;
 mod host;
 mod kills;
 mod managed_supervisor;

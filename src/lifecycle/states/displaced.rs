@@ -34,9 +34,10 @@ pub(super) fn displaced(
     cx: &Context,
 ) -> Outcome<State> {
     let mut update = update.next_phase(cx.now.into());
-    let name = other.map_or("no release".to_owned(), |other| {
-        format!("release {}", short(other))
-    });
+    let name = other.map_or_else(
+        || "no release".to_owned(),
+        |other| format!("release {}", short(other)),
+    );
     let error = |message: String| {
         let evidence = vec![format!("the Supervisor's target is {name}")];
         UpdateError::new(ErrorCode::Displaced, message, evidence, cx.now)

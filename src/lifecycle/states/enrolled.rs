@@ -35,7 +35,7 @@ pub(super) fn handle(l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outc
             l.timers.disarm(Timer::Heartbeat);
             cx.send_heartbeat(HeartbeatKind::Regular);
         }
-        Event::Elapsed(Timer::Watch) => l.timers.disarm(Timer::Watch),
+        Event::Elapsed(timer @ (Timer::Watch | Timer::Heal)) => l.timers.disarm(*timer),
         Event::HeartbeatAnswered {
             instructions,
             credentials_stored,
@@ -163,7 +163,17 @@ fn take_commands(l: &mut Shared, instructions: &Instructions, token_rotated: boo
         return;
     }
     let durable = &mut *l.durable;
+    for command in &instructions.commands {
+        if !durable.commands.was_executed(&command.id) {
+            durable.healing.hear(&command.action);
+        }
+    }
     let circumstances = Circumstances {
+        own_service: &l.run.own_service,
+        containers: l
+            .supervisor
+            .as_ref()
+            .map(|seen| seen.as_ref().map_or(&[][..], |view| &view.containers)),
         app_id: durable.target.app_id().or(l.run.app_id),
         reboot_lease: durable.leases.holder(LockScope::Reboot, cx.now.boot),
         token_rotated,

@@ -127,6 +127,19 @@ impl State {
         }
     }
 
+    /// Whether the release that proved itself is to run undisturbed.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        match self {
+            Self::Idle(_) | Self::Waiting(_) | Self::Failed(_) => true,
+            Self::RollbackNeeded(bad) => !bad.is_restoring(),
+            Self::Unenrolled(_)
+            | Self::Registering(_)
+            | Self::Staging(_)
+            | Self::Applying(_)
+            | Self::Verifying(_) => false,
+        }
+    }
+
     /// The timers that belong to this state alone: leaving it disarms them.
     pub(crate) fn timers(&self) -> &'static [Timer] {
         match self {
@@ -167,7 +180,7 @@ impl Superstate<'_> {
     pub(crate) fn timers(&self) -> &'static [Timer] {
         match self {
             Self::Root => &[Timer::Lease, Timer::Goodbye],
-            Self::Enrolled => &[Timer::Heartbeat, Timer::Watch],
+            Self::Enrolled => &[Timer::Heartbeat, Timer::Watch, Timer::Heal],
             Self::Updating(_) => &[],
         }
     }

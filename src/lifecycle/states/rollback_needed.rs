@@ -209,7 +209,7 @@ impl RollbackNeeded {
         let Some(restore) = self
             .restore
             .as_mut()
-            .filter(|restore| restore.release.services.contains_key(service))
+            .filter(|restore| restore.release.minds_exit(service))
         else {
             return Outcome::Super;
         };

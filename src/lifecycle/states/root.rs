@@ -5,6 +5,7 @@ use crate::lifecycle::context::{Context, Query};
 use crate::lifecycle::effect::{Effect, LocalAnswer, RequestId};
 use crate::lifecycle::event::{Event, LocalCall};
 use crate::lifecycle::facts::{JoinOffer, SupervisorError};
+use crate::lifecycle::healing;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
@@ -40,7 +41,9 @@ pub(super) fn absorb(l: &mut Shared, event: &Event, cx: &mut Context) -> bool {
             if l.durable.commands.settle(*op, answer, cx.now) {
                 l.heartbeats.urge();
             }
+            healing::act::answered(l, *op, answer, cx.now);
         }
+        Event::ServiceExited { service } => healing::act::exited(l, service, cx.now),
         Event::Withheld {
             request: Some(request),
             ..
@@ -50,14 +53,14 @@ pub(super) fn absorb(l: &mut Shared, event: &Event, cx: &mut Context) -> bool {
             problem,
             ..
         } => {
-            let error = SupervisorError::withheld(problem);
-            if l.durable.commands.settle(*op, &Err(error), cx.now) {
+            let error = Err(SupervisorError::withheld(problem));
+            if l.durable.commands.settle(*op, &error, cx.now) {
                 l.heartbeats.urge();
             }
+            healing::act::answered(l, *op, &error, cx.now);
         }
         Event::Elapsed(_)
         | Event::StopRequested
-        | Event::ServiceExited { .. }
         | Event::Withheld { op: None, .. }
         | Event::Registered { .. }
         | Event::RegisterFailed { .. }
@@ -111,7 +114,8 @@ pub(super) fn handle(l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outc
             | Timer::Recheck
             | Timer::Deadline
             | Timer::Health
-            | Timer::Watch,
+            | Timer::Watch
+            | Timer::Heal,
         ) => cx.ignored = true,
     }
     Outcome::Handled

@@ -119,7 +119,7 @@ pub(super) fn watch_superseded(l: &mut Shared, event: &Event, cx: &Context) -> O
     let commit = watched.update.commit();
     let concerned = match event {
         Event::SupervisorObserved(_) | Event::Elapsed(Timer::Watch) => true,
-        Event::ServiceExited { service } => watched.update.release.services.contains_key(service),
+        Event::ServiceExited { service } => watched.update.release.minds_exit(service),
         _ => false,
     };
     if !concerned || !was_handed_over(&watched.update, l) {

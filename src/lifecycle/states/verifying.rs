@@ -56,9 +56,7 @@ impl Verifying {
             Input::Event(Event::SupervisorObserved(_)) | Input::Signal(Signal::Entered) => {
                 self.observe(l, cx)
             }
-            Input::Event(Event::ServiceExited { service })
-                if self.update.release.services.contains_key(service) =>
-            {
+            Input::Event(Event::ServiceExited { service }) if self.update.release.minds_exit(service) => {
                 let outlook = self.verification.exited(service, l.watch(FOREGROUND, cx.now));
                 self.proceed(outlook, l, cx)
             }

@@ -2,9 +2,10 @@
 
 mod diagram;
 mod golden;
+mod healing;
 mod invariants;
 mod model;
 mod regressions;
 mod service_exits;
-mod states;
+pub(super) mod states;
 mod world;

@@ -140,6 +140,7 @@ impl Model {
                 self.running = (**view).as_ref().ok().and_then(|view| view.release.clone());
                 let ill = (**view).as_ref().is_ok_and(|view| {
                     view.containers.iter().any(|container| !container.is_running())
+                        || view.containers.len() < 2
                         || self.running != self.desired_commit()
                 });
                 if ill {
@@ -153,6 +154,11 @@ impl Model {
             Event::LocalRequested { call, .. } => self.hear(now, call, step, disk_works),
             _ => {}
         }
+    }
+
+    /// The Supervisor has lost its target: what is desired is to be put in place again, perhaps through the gate.
+    pub(super) fn target_was_lost(&mut self) {
+        self.accuse();
     }
 
     /// Somebody else handed the Supervisor a target: what came of that may speak against what is desired.

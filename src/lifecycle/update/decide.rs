@@ -41,6 +41,12 @@ pub(crate) fn decide(l: &mut Shared, cx: &Context) -> Decision {
                 return Decision::Running;
             }
         }
+        // The Supervisor has lost its target: it is handed the release again without an update.
+        Some(Ok(view))
+            if proven && is_handed_over && view.has_lost_target() && l.durable.policy().reposts =>
+        {
+            return Decision::Nothing;
+        }
         // A proven release while the Supervisor is silent or at work (after a reboot, say): wait and see, unless it
         // was told to apply another release.
         Some(seen)

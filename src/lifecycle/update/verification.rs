@@ -151,8 +151,15 @@ impl Verification {
         }
         self.break_health(format!("{service} exited"));
         *self.exited = true;
-        *self.healthy_since = Some(watch.now);
-        watch.timers.arm(watch.clock.healthy, watch.now + watch.health);
+        let Watch {
+            clock,
+            health,
+            now,
+            timers,
+            ..
+        } = watch;
+        *self.healthy_since = Some(now);
+        timers.arm(clock.healthy, now + health);
         self.outlook()
     }
 

@@ -14,8 +14,8 @@ pub(super) struct CommandArgs {
     /// What to do
     #[arg(value_enum)]
     action: Action,
-    /// For restartService: which one
-    #[arg(long, required_if_eq("action", "restartService"))]
+    /// For restartService, stopService and startService: which one
+    #[arg(long, required_if_eq_any([("action", "restartService"), ("action", "stopService"), ("action", "startService")]))]
     service: Option<String>,
     /// For collectLogs: how many
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=500))]
@@ -31,6 +31,10 @@ enum Action {
     CheckNow,
     #[value(name = "restartService", alias = "restart-service")]
     RestartService,
+    #[value(name = "stopService", alias = "stop-service")]
+    StopService,
+    #[value(name = "startService", alias = "start-service")]
+    StartService,
     Reboot,
     #[value(name = "collectLogs", alias = "collect-logs")]
     CollectLogs,
@@ -40,11 +44,12 @@ enum Action {
 
 pub(super) async fn send(client: &Client, args: CommandArgs) -> Outcome {
     let id = client.node_id(&args.node).await?;
+    let service = args.service.unwrap_or_default();
     let action = match args.action {
         Action::CheckNow => CommandAction::CheckNow {},
-        Action::RestartService => CommandAction::RestartService {
-            service: args.service.unwrap_or_default(),
-        },
+        Action::RestartService => CommandAction::RestartService { service },
+        Action::StopService => CommandAction::StopService { service },
+        Action::StartService => CommandAction::StartService { service },
         Action::Reboot => CommandAction::Reboot {},
         Action::CollectLogs => CommandAction::CollectLogs { lines: args.lines },
         Action::RotateToken => CommandAction::RotateToken {},

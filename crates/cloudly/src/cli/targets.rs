@@ -4,7 +4,7 @@ use super::arguments::{read_json, seconds};
 use super::client::{Client, ClientError};
 use super::output::{self, Outcome, short, time_or_dash};
 use baseos_interfaces::admin::{DesiredRecord, DesiredSet, SetDesired};
-use baseos_interfaces::desired::{Force, OnFailure, Policy};
+use baseos_interfaces::desired::{Force, Heal, OnFailure, Policy};
 use baseos_interfaces::window::Window;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use std::error::Error;
@@ -55,6 +55,9 @@ pub(super) struct SetArgs {
     /// What a node does with a bad release
     #[arg(long)]
     on_failure: Option<Failure>,
+    /// What a node does about a service of the running release that has stopped
+    #[arg(long)]
+    heal: Option<Healing>,
     /// Go ahead despite windows, deferrals and locks, for this reason; it is audited
     #[arg(long, value_name = "REASON")]
     force: Option<String>,
@@ -66,6 +69,13 @@ pub(super) struct SetArgs {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Failure {
     Rollback,
+    Report,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Healing {
+    Restart,
+    Repost,
     Report,
 }
 
@@ -145,6 +155,12 @@ fn policy(args: SetArgs) -> Result<Policy, Box<dyn Error>> {
     match args.on_failure {
         Some(Failure::Rollback) => policy.on_failure = OnFailure::Rollback,
         Some(Failure::Report) => policy.on_failure = OnFailure::Report,
+        None => {}
+    }
+    match args.heal {
+        Some(Healing::Restart) => policy.heal = Heal::Restart,
+        Some(Healing::Repost) => policy.heal = Heal::Repost,
+        Some(Healing::Report) => policy.heal = Heal::Report,
         None => {}
     }
     if let Some(reason) = args.force {

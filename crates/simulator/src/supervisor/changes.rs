@@ -15,7 +15,9 @@ impl Supervisor {
                 .find(|(app, service)| app.id == container.app_id && service.name == container.service);
             match wanted {
                 Some((app, service))
-                    if service.config == container.config && !self.uses_changed_volume(target, container) =>
+                    if !container.forgotten
+                        && service.config == container.config
+                        && !self.uses_changed_volume(target, container) =>
                 {
                     if !container.matches(app, service) {
                         changes

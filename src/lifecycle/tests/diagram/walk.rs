@@ -11,6 +11,7 @@ fn alphabet() -> Vec<Action> {
         Action::Elapse,
         Action::Exit,
         Action::Post(1),
+        Action::LoseTarget,
         Action::Desire(0, PolicyKind::Plain),
         Action::Desire(2, PolicyKind::Plain),
         Action::Desire(2, PolicyKind::NeedsApproval),
@@ -45,6 +46,7 @@ fn alphabet() -> Vec<Action> {
             View::Working,
             View::Stuck,
             View::Unhealthy,
+            View::Absent,
             View::Silent,
             View::Foreign,
         ]

@@ -15,6 +15,8 @@ pub(crate) enum Action {
     Observe(View),
     /// Somebody else hands the Supervisor this release.
     Post(u8),
+    /// The Supervisor loses its database, and with it its target.
+    LoseTarget,
     /// The Supervisor's log says that the application's service ended.
     Exit,
     /// An operator desires a release (0: none) under a policy; it comes with the next answer of Cloudly.
@@ -55,6 +57,8 @@ pub(crate) enum View {
     Stuck,
     /// It is applied, but a service does not run.
     Unhealthy,
+    /// It is applied, but a service has no container.
+    Absent,
     /// It does not answer.
     Silent,
     /// Somebody put another release there.
@@ -74,6 +78,7 @@ pub(crate) enum PolicyKind {
 pub(crate) enum CommandKind {
     Check,
     RestartService,
+    StopService,
     Reboot,
 }
 

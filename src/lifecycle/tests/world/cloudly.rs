@@ -6,7 +6,7 @@ use crate::lifecycle::Event;
 use crate::lifecycle::effect::OpId;
 use crate::lifecycle::event::Registration;
 use baseos_interfaces::command::{Command, CommandAction};
-use baseos_interfaces::desired::Desired;
+use baseos_interfaces::desired::{Desired, DesiredApp};
 use baseos_interfaces::heartbeat::{Heartbeat, Instructions};
 use baseos_interfaces::register::{Approval, ServerLimits};
 use baseos_interfaces::token::TokenId;
@@ -14,8 +14,16 @@ use baseos_interfaces::token::TokenId;
 impl World {
     /// An operator desires a release (0: none).
     pub(super) fn desire(&mut self, number: u8, policy: PolicyKind) {
+        self.set_desired((number > 0).then(|| desired_app(number, policy)));
+    }
+
+    /// An operator desires this.
+    pub(crate) fn desire_app(&mut self, app: DesiredApp) {
+        self.set_desired(Some(app));
+    }
+
+    fn set_desired(&mut self, app: Option<DesiredApp>) {
         self.revision += 1;
-        let app = (number > 0).then(|| desired_app(number, policy));
         self.desired = Some(Desired {
             revision: self.revision,
             issued_at: self.clock.wall,
@@ -27,14 +35,21 @@ impl World {
 
     /// An operator sends a command.
     pub(super) fn command(&mut self, command: CommandKind) {
-        self.next_command += 1;
         let action = match command {
             CommandKind::Check => CommandAction::CheckNow {},
             CommandKind::RestartService => CommandAction::RestartService {
                 service: "onebox".into(),
             },
+            CommandKind::StopService => CommandAction::StopService {
+                service: "onebox".into(),
+            },
             CommandKind::Reboot => CommandAction::Reboot {},
         };
+        self.command_action(action);
+    }
+
+    pub(crate) fn command_action(&mut self, action: CommandAction) {
+        self.next_command += 1;
         self.commands.push(Command {
             id: format!("cmd_{}", self.next_command),
             action,

@@ -63,6 +63,7 @@ pub(crate) struct World {
     next_command: u32,
     // Supervisor
     target: Option<Release>,
+    target_lost: bool,
     images: BTreeMap<String, u64>,
     requests: u64,
 }
@@ -132,6 +133,7 @@ impl World {
             commands: Vec::new(),
             next_command: 0,
             target: Some(release(target)),
+            target_lost: false,
             images,
             requests: 0,
         };
@@ -180,6 +182,7 @@ impl World {
                 let view = self.view(view);
                 self.feed(Event::SupervisorObserved(Box::new(view)));
             }
+            Action::LoseTarget => self.lose_target(),
             Action::Post(number) => self.post(number),
             Action::Exit => self.feed(Event::ServiceExited {
                 service: "onebox".into(),

@@ -35,6 +35,7 @@ impl World {
                     .find(|n| commit(*n) == target.commit())
                     .expect("a release of this world");
                 self.target = Some(release(number));
+                self.target_lost = false;
                 let json = serde_json::to_value(target).unwrap();
                 let services = json["local"]["apps"][APP.to_string()]["services"]
                     .as_object()
@@ -61,8 +62,16 @@ impl World {
         let release = release(number);
         self.images = release.services.keys().cloned().zip(1000..).collect();
         self.target = Some(release);
+        self.target_lost = false;
         self.model.was_displaced(commit(number));
         self.disk_model.was_displaced(commit(number));
+    }
+
+    /// Containers run on, but the Supervisor has no target.
+    pub(super) fn lose_target(&mut self) {
+        self.target_lost = true;
+        self.model.target_was_lost();
+        self.disk_model.target_was_lost();
     }
 
     pub(super) fn inspection(&self) -> Inspection {
@@ -83,27 +92,37 @@ impl World {
         };
         Inspection {
             view: self.view(View::Actual).unwrap(),
-            apps: BTreeMap::from([(APP, app)]),
+            apps: if self.target_lost {
+                BTreeMap::new()
+            } else {
+                BTreeMap::from([(APP, app)])
+            },
             config: BTreeMap::new(),
             name: None,
         }
     }
 
     pub(super) fn view(&self, view: View) -> Result<SupervisorView, SupervisorError> {
-        let target = self.target.as_ref().map(|release| release.commit.clone());
+        let target = self.target.as_ref().filter(|_| !self.target_lost);
+        let target = target.map(|release| release.commit.clone());
         // Release 3 is bad by nature: its onebox does not stay up.
         let ill = view == View::Unhealthy || (view == View::Actual && target == Some(commit(3)));
-        let containers = self.images.iter().map(|(service, image_id)| Container {
-            service: service.clone(),
-            status: if ill && service == "onebox" {
-                "exited".into()
-            } else {
-                "Running".into()
-            },
-            image_id: *image_id,
-            container_id: format!("c-{service}-{image_id}"),
-            created_at: String::new(),
-        });
+        let exists = |service: &&String| view != View::Absent || *service != "onebox";
+        let containers =
+            self.images
+                .iter()
+                .filter(|(service, _)| exists(service))
+                .map(|(service, image_id)| Container {
+                    service: service.clone(),
+                    status: if ill && service == "onebox" {
+                        "exited".into()
+                    } else {
+                        "Running".into()
+                    },
+                    image_id: *image_id,
+                    container_id: format!("c-{service}-{image_id}"),
+                    created_at: String::new(),
+                });
         let (app_state, release) = match view {
             View::Silent => {
                 let message = "no answer".to_owned();
@@ -114,7 +133,7 @@ impl World {
             }
             View::Working | View::Stuck => (AppState::Applying, None),
             View::Foreign => (AppState::Applied, Some("f00d".repeat(8))),
-            View::Actual | View::Unhealthy => (AppState::Applied, target),
+            View::Actual | View::Unhealthy | View::Absent => (AppState::Applied, target),
         };
         Ok(SupervisorView {
             version: "19.0.5".into(),
