@@ -18,6 +18,8 @@ ARG RUST_IMAGE=rust:1.95-slim-bookworm
 FROM --platform=$BUILDPLATFORM ${RUST_IMAGE} AS baserunner-source
 ARG TARGETARCH
 ARG TARGETVARIANT
+# The time of the commit, seconds since 1970: --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)"
+ARG SOURCE_DATE_EPOCH
 WORKDIR /src
 COPY . .
 RUN tests/packaging/build-static baserunner "${TARGETARCH}${TARGETVARIANT}" /out
@@ -26,6 +28,8 @@ RUN tests/packaging/build-static baserunner "${TARGETARCH}${TARGETVARIANT}" /out
 FROM ${RUST_IMAGE} AS cloudly-source
 ARG TARGETARCH
 ARG TARGETVARIANT
+# The time of the commit, seconds since 1970: --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)"
+ARG SOURCE_DATE_EPOCH
 WORKDIR /src
 COPY . .
 RUN tests/packaging/build-static cloudly "${TARGETARCH}${TARGETVARIANT}" /out

@@ -61,7 +61,7 @@ fn main() -> Result<()> {
     let mut rows = vec![Row {
         what: "static binary, stripped",
         measured: std::fs::metadata(&agent)?.len() as f64 / f64::from(1 << 20),
-        budget: 4.0,
+        budget: 4.2,
         unit: "MiB",
         enforced: true,
     }];

@@ -4,16 +4,18 @@ use crate::adapters::cloudly::{self, CloudlyPort};
 use crate::adapters::host::{self, Watched};
 use crate::adapters::local_api::{BindError, LocalApi, LocalApiSettings};
 use crate::adapters::lock_files::{self, LockFiles};
-use crate::adapters::store::{self, OpenError, Opened, StateFile};
+use crate::adapters::store::{self, GuardOrders, OpenError, Opened, StateFile};
 use crate::adapters::supervisor::{
     self, PollIntervals, SupervisorClient, SupervisorPort, SupervisorSettings,
 };
+use crate::build_time;
 use crate::config::{ApiAddress, Settings};
 use crate::lifecycle::checkpoint::CheckpointError;
 use crate::lifecycle::effect::PollRate;
-use crate::lifecycle::facts::{JoinOffer, Run};
+use crate::lifecycle::facts::{GuardSettings, JoinOffer, Run};
 use crate::lifecycle::migrate::migrate;
 use crate::lifecycle::{Checkpoint, Effect, Event, Machine};
+use crate::proxy::{HostProxy, ProxyChoice};
 use crate::random;
 use crate::runtime::bus::{Bus, DeadSource};
 use crate::runtime::clock::{Clock as _, SystemClock};
@@ -23,6 +25,7 @@ use crate::runtime::journal::{Header, Journal};
 use crate::runtime::shutdown;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::redact::Redactor;
+use crate::vault::Endpoint;
 use baseos_interfaces::register::NodeFacts;
 use baseos_interfaces::registration::RegistrationId;
 use secrecy::ExposeSecret as _;
@@ -32,7 +35,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// Capacity of mailboxes: one operation per port, and replies and notices for many clients.
 const MAILBOX: usize = 256;
@@ -76,10 +79,13 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
     }
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let mut local_api = LocalApi::bind(local_api_settings(&settings, &metrics), store.clone())?;
-    let cloudly = CloudlyPort::new(endpoint.as_ref(), store.clone())?;
     let supervisor = supervisor_client(&settings, redactor)?;
+    let host_proxy = Arc::<HostProxy>::default();
+    let proxy = proxy_choice(&settings, &host_proxy, redactor);
+    let uses_host_proxy = matches!(proxy, ProxyChoice::Host(_));
+    let cloudly = CloudlyPort::new(endpoint.as_ref(), proxy, store.clone())?;
 
-    let run = run_facts(&settings, &store);
+    let run = run_facts(&settings, &store, endpoint.as_ref());
     let now = clock.stamp();
     let header = Header {
         checkpoint: checkpoint.clone(),
@@ -116,9 +122,13 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
     let (to_local_api, from_local_api) = start(&ports, |mailbox, events| local_api.serve(mailbox, events));
     ports.close();
 
-    let exits = supervisor::service_exits(supervisor.clone(), poll_rate.clone());
+    let watching = uses_host_proxy.then(|| {
+        let watching = supervisor::keep_host_proxy(supervisor.clone(), host_proxy);
+        AbortOnDropHandle::new(tokio::spawn(watching))
+    });
+    let log = supervisor::log_events(supervisor.clone());
     let bus = Bus::default()
-        .with("supervisor log", exits)
+        .with("supervisor log", log)
         .with(
             "supervisor poller",
             supervisor::poll(supervisor, intervals, poll_rate),
@@ -136,8 +146,13 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
         local_api: to_local_api,
         vault: store.clone(),
     };
-    let drive = Drive::new(machine, clock, Sink(store), journal, dispatch, metrics);
+    let sink = Sink {
+        guard: GuardOrders::new(&settings.state_dir),
+        store,
+    };
+    let drive = Drive::new(machine, clock, sink, journal, dispatch, metrics);
     let ended = drive.run(first, bus, stop).await;
+    drop(watching);
     // The loop has dropped the mailboxes; the ports end by themselves.
     if tokio::time::timeout(PORTS_END, ports.wait()).await.is_err() {
         tracing::warn!("a port did not end in time");
@@ -182,7 +197,7 @@ fn load_checkpoint(store: &StateFile, dir: &Path) -> Result<Checkpoint, AgentErr
     })
 }
 
-fn run_facts(settings: &Settings, store: &StateFile) -> Run {
+fn run_facts(settings: &Settings, store: &StateFile, endpoint: Option<&Endpoint>) -> Run {
     let device = &settings.device;
     let join = store
         .join_token_to_offer(settings.join.as_ref())
@@ -212,11 +227,18 @@ fn run_facts(settings: &Settings, store: &StateFile) -> Run {
         },
         labels: settings.labels.clone(),
         own_service: settings.service.clone(),
+        state_dir: settings.state_dir.to_string_lossy().into_owned(),
         app_id: settings.app_id,
         has_credentials: store.has_credentials(),
         join,
         supervisor_configured: settings.supervisor.is_some(),
         reserve_bytes: settings.reserve_bytes,
+        built_at: Some(build_time::built_at()),
+        cloudly_over_tls: endpoint.is_some_and(|endpoint| endpoint.url.starts_with("https:")),
+        guard: Some(GuardSettings {
+            budget_seconds: u32::try_from(settings.guard_budget.as_secs()).unwrap_or(u32::MAX),
+            report: host::guard_report(&settings.state_dir),
+        }),
     }
 }
 
@@ -243,6 +265,19 @@ fn local_api_settings(settings: &Settings, metrics: &Arc<Metrics>) -> LocalApiSe
     }
 }
 
+/// The way to Cloudly; the proxy's password is registered with the log's redactor.
+fn proxy_choice(settings: &Settings, host: &Arc<HostProxy>, redactor: &Redactor) -> ProxyChoice {
+    if let Some(ProxyChoice::Fixed(proxy)) = &settings.proxy
+        && let Some(secret) = proxy.secret()
+    {
+        redactor.add(secret.expose_secret());
+    }
+    settings
+        .proxy
+        .clone()
+        .unwrap_or_else(|| ProxyChoice::Host(host.clone()))
+}
+
 /// The client of the Supervisor; its key is registered with the log's redactor.
 fn supervisor_client(
     settings: &Settings,
@@ -258,12 +293,19 @@ fn supervisor_client(
     SupervisorClient::new(access)
 }
 
-struct Sink(Arc<StateFile>);
+struct Sink {
+    store: Arc<StateFile>,
+    guard: GuardOrders,
+}
 
 impl CheckpointSink for Sink {
     fn save(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
-        self.0
+        self.store
             .save_checkpoint(checkpoint)
-            .map_err(|error| error.to_string())
+            .map_err(|error| error.to_string())?;
+        match checkpoint.guard_orders() {
+            Some(orders) => self.guard.save(orders).map_err(|error| error.to_string()),
+            None => Ok(()),
+        }
     }
 }

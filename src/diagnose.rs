@@ -8,6 +8,7 @@ use crate::config::Settings;
 use crate::lifecycle::Event;
 use crate::lifecycle::effect::PollRate;
 use crate::lifecycle::migrate::migrate;
+use crate::proxy::ProxyChoice;
 use crate::vault::{Endpoint, Vault};
 use baseos_interfaces::local::Check;
 use std::sync::Arc;
@@ -33,7 +34,10 @@ impl OfflineChecks for OfflineDiagnosis<'_> {
                 Err("its address is not known".into()),
                 "set BASEOS_CLOUDLY_URL",
             ),
-            (Some(endpoint), Some(store)) => cloudly(endpoint, Arc::new(store)).await,
+            (Some(endpoint), Some(store)) => {
+                let proxy = self.settings.proxy.clone().unwrap_or_default();
+                cloudly(endpoint, proxy, Arc::new(store)).await
+            }
             (Some(endpoint), None) => check(
                 "cloudly",
                 Err(format!("{} not tried without a usable state", endpoint.url)),
@@ -104,10 +108,10 @@ impl OfflineDiagnosis<'_> {
     }
 }
 
-async fn cloudly(endpoint: Endpoint, vault: Arc<dyn Vault>) -> Check {
+async fn cloudly(endpoint: Endpoint, proxy: ProxyChoice, vault: Arc<dyn Vault>) -> Check {
     const FIX: &str = "check the network, the name and the certificate of BASEOS_CLOUDLY_URL";
     let url = &endpoint.url;
-    let result = match CloudlyPort::new(Some(&endpoint), vault) {
+    let result = match CloudlyPort::new(Some(&endpoint), proxy, vault) {
         Ok(port) => port.reach().await.map_err(|failure| failure.message),
         Err(error) => Err(error.to_string()),
     };

@@ -20,12 +20,16 @@
 
 pub mod adapters;
 pub mod agent;
+pub mod build_time;
 pub mod cli;
 pub mod config;
 pub mod diagnose;
+pub mod durable_file;
 pub mod failpoint;
+pub mod guard;
 pub mod lifecycle;
 pub mod program;
+pub mod proxy;
 pub mod random;
 pub mod runtime;
 pub mod telemetry;

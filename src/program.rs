@@ -1,15 +1,19 @@
 //! Runs the command of a command line and returns its exit code.
 
+use crate::adapters::host;
 use crate::adapters::local_api::BindError;
 use crate::adapters::store::OpenError;
 use crate::agent::{self, AgentError};
 use crate::cli::{self, Cli, Command, Console, ExitCode, Flags};
-use crate::config::{self, Environment, Overrides, Settings};
+use crate::config::{self, Environment, Key, Overrides, Settings};
 use crate::diagnose::OfflineDiagnosis;
 use crate::failpoint;
+use crate::guard::{self, GuardSettings, SupervisorAddress};
+use crate::runtime::clock::{Clock as _, SystemClock};
 use crate::runtime::replay;
 use crate::telemetry::logs;
 use crate::telemetry::redact::Redactor;
+use baseos_interfaces::rules::{AGENT_STATE_DIR, AGENT_STATE_DIR_VARIABLE};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, Write as _};
@@ -29,6 +33,10 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     }
     let environment = Environment::of_process();
     failpoint::arm(environment.get(config::FAILPOINT).map(str::to_owned));
+    // It must run when the configuration is bad too: that may be why the agent does not.
+    if matches!(command, Command::Guard) {
+        return run_guard(&environment, flags);
+    }
     let settings = match config::load(&environment, &overrides(flags)) {
         Ok(settings) => settings,
         Err(errors) => {
@@ -36,12 +44,9 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::Configuration;
         }
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match start_runtime() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            let _ = writeln!(err, "the runtime cannot be started: {error}");
-            return ExitCode::Internal;
-        }
+        Err(code) => return code,
     };
     if matches!(command, Command::Run) {
         return runtime.block_on(run_agent(settings));
@@ -66,9 +71,63 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
                 .await
             }
             Command::Config => show_config(&settings),
-            Command::Run | Command::Replay { .. } | Command::Version => ExitCode::Internal,
+            Command::Run | Command::Guard | Command::Replay { .. } | Command::Version => ExitCode::Internal,
         }
     })
+}
+
+fn start_runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| {
+        let _ = writeln!(io::stderr(), "the runtime cannot be started: {error}");
+        ExitCode::Internal
+    })
+}
+
+fn run_guard(environment: &Environment, flags: Flags) -> ExitCode {
+    let redactor = Redactor::default();
+    if let Err(error) = logs::start(
+        flags.log.unwrap_or_default(),
+        flags.log_format.unwrap_or_default(),
+        false,
+        &redactor,
+    ) {
+        let _ = writeln!(io::stderr(), "{error}");
+        return ExitCode::Configuration;
+    }
+    let state_dir = flags.state_dir.unwrap_or_else(|| {
+        let configured = environment
+            .get(AGENT_STATE_DIR_VARIABLE)
+            .filter(|dir| !dir.is_empty());
+        configured.unwrap_or(AGENT_STATE_DIR).into()
+    });
+    let address = environment.get(Key::SupervisorAddress.spec().env);
+    let key = environment.get(Key::SupervisorApiKey.spec().env);
+    let supervisor = address.zip(key).map(|(address, key)| {
+        redactor.add(key);
+        SupervisorAddress {
+            address: address.to_owned(),
+            key: key.to_owned().into(),
+        }
+    });
+    let settings = GuardSettings {
+        state_dir,
+        supervisor,
+        boot_id: host::boot_id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let runtime = match start_runtime() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
+    };
+    let mut clock = SystemClock::default();
+    match runtime.block_on(guard::run(settings, move || clock.stamp())) {
+        Ok(()) => ExitCode::Ok,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::Configuration
+        }
+    }
 }
 
 fn overrides(flags: Flags) -> Overrides {
@@ -83,7 +142,9 @@ fn overrides(flags: Flags) -> Overrides {
 
 async fn run_agent(settings: Settings) -> ExitCode {
     let redactor = Redactor::default();
-    if let Err(error) = logs::start(settings.log.clone(), settings.log_format, &redactor) {
+    // The Supervisor gives its containers a terminal that nobody looks at: their output goes into its log.
+    let colour = settings.app_id.is_none();
+    if let Err(error) = logs::start(settings.log.clone(), settings.log_format, colour, &redactor) {
         let _ = writeln!(io::stderr(), "{error}");
         return ExitCode::Configuration;
     }

@@ -116,6 +116,7 @@ fn run_facts() -> Run {
             ..NodeFacts::default()
         },
         own_service: "baserunner".into(),
+        state_dir: "/data/baseos".into(),
         join: Some(JoinOffer {
             token: Ok(TokenId::new("token00001")),
             registration_id: RegistrationId::parse("0192f6d0-2c3e-7b61-9d55-0d8c4e8f1a20").unwrap(),
@@ -318,4 +319,42 @@ async fn keeps_the_journal_in_two_files_that_both_replay() {
         replay(&journal[..], |_| {}).unwrap();
     }
     assert!(total < 2 * limit, "{total} bytes");
+}
+
+/// The flood never ends, so that there is always an event on the bus. Virtual time passes only when the test says.
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_leaves_when_it_is_due_while_the_local_api_is_flooded() {
+    let dir = tempfile::tempdir().unwrap();
+    let Running {
+        ended,
+        disk,
+        stop,
+        requests,
+        mut replies,
+        _silent,
+    } = Running::start(dir.path(), JOURNAL_BYTES, Disk::default());
+    pass(5).await;
+    tokio::spawn(async move { while replies.recv().await.is_some() {} });
+    tokio::spawn(async move {
+        for number in 0.. {
+            let request = RequestId(number);
+            let call = LocalCall::Handshake;
+            let event = Event::LocalRequested { request, call };
+            if requests.send(event).await.is_err() {
+                return;
+            }
+        }
+    });
+    for _ in 0..5 {
+        let before = disk.log.count("Heartbeat");
+        tokio::time::advance(Duration::from_secs(90)).await;
+        let mut turns = 0;
+        while disk.log.count("Heartbeat") == before {
+            turns += 1;
+            assert!(turns < 1000, "the flood holds the heartbeat back");
+            tokio::task::yield_now().await;
+        }
+    }
+    stop.cancel();
+    ended.await.unwrap().unwrap();
 }

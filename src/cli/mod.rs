@@ -55,6 +55,8 @@ pub enum Command {
     /// Run the agent (the default command)
     #[default]
     Run,
+    /// Run the guard of the agent's own update; agents add it to the device's services themselves
+    Guard,
     /// What the agent is doing, and what blocks it
     Status {
         /// Print JSON, as in the local API.

@@ -9,6 +9,8 @@ pub enum Key {
     JoinToken,
     CloudlyCa,
     AllowHttp,
+    Proxy,
+    NoProxy,
     StateDir,
     RunDir,
     LockDir,
@@ -23,6 +25,7 @@ pub enum Key {
     SupervisorPoll,
     ReserveBytes,
     JournalBytes,
+    GuardBudget,
     Runtime,
     SupervisorAddress,
     SupervisorApiKey,
@@ -79,7 +82,7 @@ const fn not_in_file(key: Key, env: &'static str) -> Spec {
 }
 
 /// All keys, in the order of `baserunner config`; `Key as usize` is the index.
-pub const SPECS: [Spec; 27] = [
+pub const SPECS: [Spec; 30] = [
     configurable(Key::CloudlyUrl, "BASEOS_CLOUDLY_URL", "cloudly_url", None),
     Spec {
         secret: true,
@@ -87,6 +90,8 @@ pub const SPECS: [Spec; 27] = [
     },
     configurable(Key::CloudlyCa, "BASEOS_CLOUDLY_CA", "cloudly_ca", None),
     configurable(Key::AllowHttp, "BASEOS_ALLOW_HTTP", "allow_http", Some("0")),
+    configurable(Key::Proxy, "BASEOS_PROXY", "proxy", None),
+    configurable(Key::NoProxy, "BASEOS_NO_PROXY", "no_proxy", None),
     Spec {
         flag: Some("--state-dir"),
         ..configurable(
@@ -141,6 +146,12 @@ pub const SPECS: [Spec; 27] = [
         "BASEOS_JOURNAL_BYTES",
         "journal_bytes",
         Some("1MiB"),
+    ),
+    configurable(
+        Key::GuardBudget,
+        "BASEOS_GUARD_BUDGET",
+        "guard_budget",
+        Some("10m"),
     ),
     not_in_file(Key::Runtime, "SERVEZONE_RUNTIME"),
     not_in_file(Key::SupervisorAddress, "BALENA_SUPERVISOR_ADDRESS"),

@@ -1,6 +1,7 @@
 //! The parsers of single values. Their error is what is expected instead.
 
 use super::settings::ApiAddress;
+use crate::proxy::{Proxy, ProxyChoice};
 use crate::telemetry::logs::{LogFilter, LogFormat};
 use humantime_serde::re::humantime;
 use reqwest::Url;
@@ -9,7 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ const LABELS_MAX: usize = 64;
 const JOURNAL_MIN_BYTES: u64 = 64 * 1024;
 const POLL_MIN: Duration = Duration::from_millis(100);
 const POLL_MAX: Duration = Duration::from_secs(3600);
+const BUDGET_MIN: Duration = Duration::from_secs(2);
+const BUDGET_MAX: Duration = Duration::from_secs(3600);
 
 type Parsed<T> = Result<T, String>;
 
@@ -54,6 +57,42 @@ pub(super) fn cloudly_url(text: &str, allow_http: bool) -> Parsed<String> {
         );
     }
     Ok(url)
+}
+
+pub(super) fn proxy(text: &str) -> Parsed<ProxyChoice> {
+    if text.eq_ignore_ascii_case("direct") {
+        return Ok(ProxyChoice::Direct);
+    }
+    let proxy = Proxy::parse(text)?;
+    Ok(ProxyChoice::Fixed(Box::new(proxy)))
+}
+
+/// Names, addresses and networks that are called without the proxy.
+pub(super) fn bypass(text: &str) -> Parsed<Vec<String>> {
+    let items: Vec<String> = list(text).map(str::to_owned).collect();
+    let is_item = |item: &String| {
+        item.chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '/' | '*'))
+            && (!item.contains('/') || is_network(item))
+    };
+    let expected = "should be host names, addresses or networks separated by commas, like \
+                    internal.example,10.0.0.0/8";
+    require(
+        (!items.is_empty() && items.iter().all(is_item)).then_some(items),
+        expected,
+    )
+}
+
+fn is_network(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else {
+        return false;
+    };
+    let most = match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    bits.parse::<u8>().is_ok_and(|bits| bits <= most)
 }
 
 pub(super) fn supervisor_address(text: &str) -> Parsed<String> {
@@ -185,6 +224,13 @@ pub(super) fn poll_period(text: &str) -> Parsed<Duration> {
         period,
         "should be a time with its unit from 100ms to 1h, like 30s",
     )
+}
+
+pub(super) fn guard_budget(text: &str) -> Parsed<Duration> {
+    let budget = humantime::parse_duration(text)
+        .ok()
+        .filter(|budget| (BUDGET_MIN..=BUDGET_MAX).contains(budget));
+    require(budget, "should be a time with its unit from 2s to 1h, like 10m")
 }
 
 /// A size in bytes.

@@ -1,6 +1,7 @@
 //! The validated configuration.
 
 use super::source::Source;
+use crate::proxy::ProxyChoice;
 use crate::telemetry::logs::{LogFilter, LogFormat};
 use crate::vault::Endpoint;
 use baseos_interfaces::token::Token;
@@ -15,6 +16,8 @@ use std::time::Duration;
 pub struct Settings {
     /// Where Cloudly is; `None`: the state file may hold it, see [`Settings::cloudly_or_stored`].
     pub cloudly: Option<Endpoint>,
+    /// How Cloudly is reached; `None`: through the host's proxy if it has one.
+    pub proxy: Option<ProxyChoice>,
     /// The join token, or why the text is not one. Not a configuration error: an enrolled node must start all the
     /// same.
     pub join: Option<Result<Token, String>>,
@@ -42,6 +45,8 @@ pub struct Settings {
     pub reserve_bytes: u64,
     /// Size limit of the journal, bytes.
     pub journal_bytes: u64,
+    /// How long a new agent may take to prove itself before the guard puts the previous one back.
+    pub guard_budget: Duration,
     /// `None`: the Supervisor's address or its key is not set.
     pub supervisor: Option<SupervisorAccess>,
     /// `BALENA_APP_ID`.

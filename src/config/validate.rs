@@ -6,6 +6,7 @@ use super::parse;
 use super::settings::{ApiAddress, Device, EffectiveValue, Settings, SupervisorAccess};
 use super::source::Source;
 use super::values::Values;
+use crate::proxy::ProxyChoice;
 use crate::vault::Endpoint;
 use baseos_interfaces::desired::DEFAULT_AGENT_SERVICE;
 use baseos_interfaces::token::{Token, TokenKind};
@@ -24,6 +25,7 @@ pub(super) fn settings(mut values: Values, warnings: Vec<String>) -> Result<Sett
     let log_format = values.parse(Key::LogFormat, parse::log_format);
     let settings = Settings {
         cloudly: endpoint(&mut values),
+        proxy: proxy(&mut values),
         join: values
             .raw(Key::JoinToken)
             .map(|(text, _)| Token::parse(TokenKind::Join, text).map_err(|error| error.to_string())),
@@ -43,6 +45,9 @@ pub(super) fn settings(mut values: Values, warnings: Vec<String>) -> Result<Sett
         reserve_bytes: values.parse(Key::ReserveBytes, parse::bytes).unwrap_or_default(),
         journal_bytes: values
             .parse(Key::JournalBytes, parse::journal_bytes)
+            .unwrap_or_default(),
+        guard_budget: values
+            .parse(Key::GuardBudget, parse::guard_budget)
             .unwrap_or_default(),
         supervisor: supervisor(&mut values),
         app_id: values.parse(Key::AppId, parse::app_id),
@@ -86,6 +91,14 @@ fn endpoint(values: &mut Values) -> Option<Endpoint> {
     })
 }
 
+fn proxy(values: &mut Values) -> Option<ProxyChoice> {
+    let bypass = values.parse(Key::NoProxy, parse::bypass).unwrap_or_default();
+    match values.parse(Key::Proxy, parse::proxy)? {
+        ProxyChoice::Fixed(proxy) => Some(ProxyChoice::Fixed(Box::new(proxy.with_bypass(bypass)))),
+        other => Some(other),
+    }
+}
+
 fn supervisor(values: &mut Values) -> Option<SupervisorAccess> {
     let address = values.parse(Key::SupervisorAddress, parse::supervisor_address);
     let api_key = values.text(Key::SupervisorApiKey);
@@ -113,6 +126,8 @@ fn device(values: &Values) -> Device {
 /// Combinations that are allowed but probably a mistake.
 fn warnings_of(values: &Values, settings: &Settings) -> impl Iterator<Item = String> {
     let url_missing = settings.cloudly.is_none() && values.raw(Key::CloudlyCa).is_some();
+    let bypass_unused =
+        values.raw(Key::NoProxy).is_some() && !matches!(settings.proxy, Some(ProxyChoice::Fixed(_)));
     let exposed = matches!(&settings.api, ApiAddress::Tcp(address) if !address.ip().is_loopback());
     let plain_http = settings
         .cloudly
@@ -120,6 +135,7 @@ fn warnings_of(values: &Values, settings: &Settings) -> impl Iterator<Item = Str
         .is_some_and(|cloudly| cloudly.url.starts_with("http:"));
     [
         url_missing.then(|| "BASEOS_CLOUDLY_CA is set without BASEOS_CLOUDLY_URL and is not used".to_owned()),
+        bypass_unused.then(|| "BASEOS_NO_PROXY is set without BASEOS_PROXY and is not used".to_owned()),
         exposed.then(|| "the local API listens beyond this host (BASEOS_AGENT_URL)".to_owned()),
         plain_http.then(|| "Cloudly is called over plain http: tokens can be read on the way".to_owned()),
     ]

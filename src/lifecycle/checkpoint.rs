@@ -1,6 +1,8 @@
 //! The checkpoint: the versioned record that survives a restart.
 
 use crate::lifecycle::durable::Durable;
+use crate::lifecycle::guard::files::Orders;
+use crate::lifecycle::guard::orders::orders;
 use crate::lifecycle::states::State;
 use crate::lifecycle::time::Millis;
 use baseos_interfaces::states::AgentState;
@@ -35,6 +37,11 @@ impl Checkpoint {
     /// The state it was made in.
     pub fn agent_state(&self) -> AgentState {
         self.state.name()
+    }
+
+    /// What the guard of the agent's own update is to know; `None`: there is no guard.
+    pub fn guard_orders(&self) -> Option<Orders> {
+        orders(&self.durable)
     }
 
     /// `node_…`, once enrolled.

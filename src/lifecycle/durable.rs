@@ -6,7 +6,9 @@ use crate::lifecycle::cloudly::commands::Commands;
 use crate::lifecycle::cloudly::identity::Node;
 use crate::lifecycle::cloudly::join::Join;
 use crate::lifecycle::cloudly::outbox::Outbox;
+use crate::lifecycle::cloudly::wall_clock::HeardTime;
 use crate::lifecycle::facts::Run;
+use crate::lifecycle::guard::record::GuardRecord;
 use crate::lifecycle::healing::record::Healing;
 use crate::lifecycle::locks::leases::Leases;
 use crate::lifecycle::supervisor_target::ids::TargetRecord;
@@ -15,7 +17,6 @@ use crate::lifecycle::update::consent::Consent;
 use crate::lifecycle::update::release_memory::ReleaseMemory;
 use crate::lifecycle::update::superseded::Superseded;
 use crate::lifecycle::update::target::{AppTarget, Desired, Policy, Release};
-use baseos_interfaces::codes::EventKind;
 use serde::{Deserialize, Serialize};
 use std::ops::{Deref, DerefMut};
 
@@ -44,8 +45,12 @@ pub(crate) struct Durable {
     pub(crate) superseded: Option<Superseded>,
     /// What was done about services that had stopped, and which of them an operator stopped.
     pub(crate) healing: Healing,
+    /// The release that ran before this agent put one in place: what the first update goes back to.
+    pub(crate) fallback: Option<Release>,
     /// What happened to releases on this node.
     pub(crate) memory: ReleaseMemory,
+    /// The guard of the agent's own update.
+    pub(crate) guard: GuardRecord,
     /// Ids, volumes and the last target.
     pub(crate) target: TargetRecord,
     /// Local consent to the present update.
@@ -55,6 +60,8 @@ pub(crate) struct Durable {
     pub(crate) commands: Commands,
     /// What Cloudly has not heard yet.
     pub(crate) outbox: Outbox,
+    /// Cloudly's clock, as it was last noted.
+    pub(crate) heard_time: Option<HeardTime>,
 }
 
 impl Durable {
@@ -81,14 +88,11 @@ impl Durable {
     pub(crate) fn prove(&mut self, release: &Release) {
         self.memory.forget(&release.commit);
         if !self.is_proven(&release.commit) {
-            self.previous = self.proven.take();
+            let fallback = self.fallback.take();
+            let before = self.proven.take().or(fallback);
+            self.previous = before.filter(|before| before.commit != release.commit);
         }
         self.proven = Some(release.clone());
-    }
-
-    /// Keeps an event for Cloudly.
-    pub(crate) fn record_event(&mut self, now: Stamp, kind: EventKind, data: serde_json::Value) {
-        self.outbox.push(self.epoch, now, kind, data);
     }
 
     /// Begins a new run: counts it, and carries every moment over when the device has rebooted in between. `saved` is
@@ -100,8 +104,12 @@ impl Durable {
         if rebooted {
             self.boot_id.clone_from(&run.boot_id);
             self.leases.drop_all();
-            self.consent.carry_over(Reboot { saved, now });
-            self.healing.carry_over(Reboot { saved, now });
+            let reboot = Reboot { saved, now };
+            self.consent.carry_over(reboot);
+            self.healing.carry_over(reboot);
+            if let Some(heard) = &mut self.heard_time {
+                heard.carry_over(reboot);
+            }
         }
     }
 }

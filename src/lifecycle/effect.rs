@@ -1,6 +1,7 @@
 //! Effects: requests to the world, imperative. The runtime dispatches each to the port that performs it.
 
 use crate::lifecycle::supervisor_target::LocalTarget;
+use baseos_interfaces::Timestamp;
 use baseos_interfaces::heartbeat::Heartbeat;
 use baseos_interfaces::local::{
     CloudlyStatus, Doctor, Handshake, LocalStatus, Lock, Locks, Notice, UpdateAnswer,
@@ -103,6 +104,8 @@ pub enum Effect {
     },
     /// Send a heartbeat. The adapter adds the node token and stores new credentials it gets.
     Heartbeat { op: OpId, heartbeat: Box<Heartbeat> },
+    /// Which times count for Cloudly's certificate from now on; `None`: the wall clock's, else any since then too.
+    SetCertificateTimes { since: Option<Timestamp> },
     /// Ask something of the Supervisor.
     Supervisor { op: OpId, call: SupervisorCall },
     /// Look at the Supervisor so often from now on.
@@ -132,7 +135,9 @@ impl Effect {
     /// The neighbour that performs it.
     pub fn port(&self) -> Port {
         match self {
-            Self::Register { .. } | Self::Heartbeat { .. } => Port::Cloudly,
+            Self::Register { .. } | Self::Heartbeat { .. } | Self::SetCertificateTimes { .. } => {
+                Port::Cloudly
+            }
             Self::Supervisor { .. } | Self::SetPollRate { .. } => Port::Supervisor,
             Self::HoldLockFiles { .. } | Self::ReleaseLockFiles { .. } => Port::LockFiles,
             Self::Reply { .. } | Self::Publish { .. } => Port::LocalApi,
@@ -150,6 +155,7 @@ impl Effect {
             | Self::HoldLockFiles { op, .. }
             | Self::ReleaseLockFiles { op } => Some(*op),
             Self::SetPollRate { .. }
+            | Self::SetCertificateTimes { .. }
             | Self::Reply { .. }
             | Self::Publish { .. }
             | Self::ForgetJoinToken { .. }
@@ -182,6 +188,7 @@ impl Effect {
             },
             Self::Reply { answer, .. } => matches!(**answer, LocalAnswer::Lock(_)),
             Self::Heartbeat { .. }
+            | Self::SetCertificateTimes { .. }
             | Self::SetPollRate { .. }
             | Self::HoldLockFiles { .. }
             | Self::ReleaseLockFiles { .. }
@@ -197,6 +204,7 @@ impl Effect {
             Self::Register { .. } => "Register",
             Self::Heartbeat { heartbeat, .. } if heartbeat.goodbye => "Heartbeat(goodbye)",
             Self::Heartbeat { .. } => "Heartbeat",
+            Self::SetCertificateTimes { .. } => "SetCertificateTimes",
             Self::Supervisor { call, .. } => match call {
                 SupervisorCall::Inspect => "Inspect",
                 SupervisorCall::ApplyTarget { .. } => "ApplyTarget",

@@ -4,6 +4,7 @@ use crate::lifecycle::effect::{OpId, RequestId};
 use crate::lifecycle::facts::{
     CallFailure, HostFacts, Inspection, JoinOffer, SupervisorError, SupervisorView,
 };
+use crate::lifecycle::progress::fact::LogFact;
 use crate::lifecycle::timer::Timer;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::heartbeat::Instructions;
@@ -49,6 +50,8 @@ pub enum Event {
 
     /// The poller looked at the Supervisor and something was different.
     SupervisorObserved(Box<Result<SupervisorView, SupervisorError>>),
+    /// The Supervisor's log said something about its work, or is read or no longer read.
+    SupervisorLogged(LogFact),
     /// The Supervisor wrote in its log that a service's process ended without having been stopped by it.
     ServiceExited { service: String },
     /// The Supervisor answered a call.
@@ -137,6 +140,7 @@ impl Event {
             Self::HeartbeatAnswered { .. } => "heartbeatAnswered",
             Self::HeartbeatFailed { .. } => "heartbeatFailed",
             Self::SupervisorObserved(_) => "supervisorObserved",
+            Self::SupervisorLogged(_) => "supervisorLogged",
             Self::ServiceExited { .. } => "serviceExited",
             Self::SupervisorAnswered { .. } => "supervisorAnswered",
             Self::HostObserved(_) => "hostObserved",
@@ -159,6 +163,7 @@ impl Event {
             | Self::StopRequested
             | Self::StateWritten { .. }
             | Self::SupervisorObserved(_)
+            | Self::SupervisorLogged(_)
             | Self::ServiceExited { .. }
             | Self::HostObserved(_)
             | Self::LocalRequested { .. } => None,

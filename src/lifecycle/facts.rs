@@ -1,5 +1,7 @@
 //! Facts: what adapters have observed, in the machine's own types.
 
+use crate::lifecycle::guard::files::Restored;
+use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::ProblemCode;
 use baseos_interfaces::register::NodeFacts;
 use baseos_interfaces::registration::RegistrationId;
@@ -23,6 +25,9 @@ pub struct Run {
     pub labels: BTreeMap<String, String>,
     /// The name of this agent's own service in a release.
     pub own_service: String,
+    /// Where this agent keeps its state, in its container.
+    #[serde(default)]
+    pub state_dir: String,
     /// `BALENA_APP_ID`, when the Supervisor started this container.
     pub app_id: Option<u64>,
     /// Whether a node token is in the store.
@@ -33,6 +38,37 @@ pub struct Run {
     pub supervisor_configured: bool,
     /// Free space below which nothing is installed, bytes.
     pub reserve_bytes: u64,
+    /// When this agent was built; `None` in journals of agents that did not say.
+    #[serde(default)]
+    pub built_at: Option<Timestamp>,
+    /// Whether Cloudly is called over TLS, so that its clock is its own.
+    #[serde(default)]
+    pub cloudly_over_tls: bool,
+    /// The guard of the agent's own update; `None`: this agent has none.
+    #[serde(default)]
+    pub guard: Option<GuardSettings>,
+}
+
+/// How the agent's own update is guarded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardSettings {
+    /// How long a new agent may take to prove itself, seconds.
+    pub budget_seconds: u32,
+    /// What the guard had reported when this run began.
+    pub report: Option<GuardFacts>,
+}
+
+/// What the guard reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardFacts {
+    /// The boot in which it said so.
+    pub boot_id: String,
+    /// The commit it would put back.
+    pub holds: Option<String>,
+    /// The commit on trial that it watches.
+    pub watches: Option<String>,
+    /// The last release it took out of service.
+    pub restored: Option<Restored>,
 }
 
 /// A join token somebody offers. Only its public part comes here; the secret stays with the adapter.
@@ -62,8 +98,15 @@ pub struct SupervisorView {
     pub download_percent: Option<u8>,
     /// The containers that exist, in the Supervisor's order.
     pub containers: Vec<Container>,
+    /// By service: the engine's id of the image that the Supervisor's target leads to, looked up at the time
+    /// (`config.image` of `/v2/local/target-state`). A service is missing while there is no such image.
+    #[serde(default)]
+    pub images: BTreeMap<String, String>,
     /// `update_failed` of `/v1/device`: a pull, a start or a lock failed and it is backing off.
     pub update_failed: bool,
+    /// `update_downloaded` of `/v1/device`: an image was pulled in this apply, so what fails comes after a pull.
+    #[serde(default)]
+    pub update_downloaded: bool,
     /// The device's addresses.
     pub ip_addresses: Vec<String>,
     /// The device's hardware addresses.
@@ -118,6 +161,9 @@ impl Container {
 pub struct Inspection {
     /// Its state.
     pub view: SupervisorView,
+    /// References of the images on the engine that the Supervisor knows.
+    #[serde(default)]
+    pub present_images: Vec<String>,
     /// The apps of its target, by app id.
     pub apps: BTreeMap<u64, TargetApp>,
     /// The target's `config` (all values are strings).
@@ -137,6 +183,43 @@ pub struct TargetApp {
     pub services: BTreeMap<String, TargetService>,
     /// Volumes and their definitions, as the Supervisor gives them (`driver`, `driverOpts`, `labels`).
     pub volumes: BTreeMap<String, Map<String, Value>>,
+    /// The same app as a release, or why it cannot be written as one without loss; `None`: not tried.
+    #[serde(default)]
+    pub definition: Option<Result<PresentRelease, String>>,
+}
+
+/// The present target as a release: posted again, it is the same target.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PresentRelease {
+    /// By service name.
+    pub services: BTreeMap<String, PresentService>,
+    /// Compose definitions by volume name.
+    pub volumes: BTreeMap<String, Map<String, Value>>,
+    /// Compose definitions by network name.
+    pub networks: BTreeMap<String, Map<String, Value>>,
+}
+
+/// One service of it.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PresentService {
+    /// The reference that was posted.
+    pub image: String,
+    /// Without what the Supervisor adds.
+    pub environment: BTreeMap<String, String>,
+    /// Without what the Supervisor adds.
+    pub labels: BTreeMap<String, String>,
+    /// The other compose keys.
+    pub composition: Map<String, Value>,
+}
+
+/// An environment may hold what is nobody's business.
+impl fmt::Debug for PresentService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PresentService")
+            .field("image", &self.image)
+            .field("environment", &self.environment.keys())
+            .finish_non_exhaustive()
+    }
 }
 
 /// One service of the Supervisor's present target.
@@ -150,6 +233,9 @@ pub struct TargetService {
     pub release_id: u64,
     /// `imageName`: the reference that was posted.
     pub image: String,
+    /// The named volumes it mounts, `NAME:TARGET[:ro]`, without the app's prefix.
+    #[serde(default)]
+    pub mounts: Vec<String>,
 }
 
 /// Facts about the machine the agent runs on.
@@ -159,6 +245,9 @@ pub struct HostFacts {
     pub free_bytes: Option<u64>,
     /// Lock files somebody else made, as paths.
     pub foreign_locks: Vec<String>,
+    /// What the guard of the agent's own update reports.
+    #[serde(default)]
+    pub guard: Option<GuardFacts>,
 }
 
 /// Why the Supervisor did not do what it was asked.

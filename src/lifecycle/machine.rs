@@ -9,6 +9,7 @@ use crate::lifecycle::durable::Durable;
 use crate::lifecycle::effect::Effect;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::{CallFailure, Run, SupervisorError};
+use crate::lifecycle::guard::restored;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::states::State;
@@ -77,12 +78,16 @@ impl Machine {
             state.carry_over(Reboot { saved, now });
         }
         durable.begin(&run, saved, now);
+        let restored = restored::take_note(&mut durable, &run, now);
         let offer = run.join.clone();
         let mut machine = Shared::new(durable, run, now).uninitialized_state_machine();
         *machine.state_mut() = state;
         let mut cx = Context::new(now, "resumed", false);
         let inner = machine.init_with_context(&mut cx);
         let mut machine = Self { inner, saved: None };
+        if let Some(restored) = restored {
+            cx.raise(Signal::GuardRestored(restored));
+        }
         cx.raise(Signal::Entered);
         if let Some(offer) = offer {
             cx.raise(Signal::JoinOffered(offer));

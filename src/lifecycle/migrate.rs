@@ -9,7 +9,7 @@ use serde_json::Value;
 ///
 /// # Errors
 /// A newer version, or something that is no checkpoint.
-pub fn migrate(value: Value) -> Result<Checkpoint, CheckpointError> {
+pub fn migrate(mut value: Value) -> Result<Checkpoint, CheckpointError> {
     let found = value.get("version").and_then(Value::as_u64).unwrap_or(0);
     if found > u64::from(VERSION) {
         return Err(CheckpointError::Newer {
@@ -17,7 +17,8 @@ pub fn migrate(value: Value) -> Result<Checkpoint, CheckpointError> {
         });
     }
     if found == 1 {
-        return version_1::upgrade(value);
+        version_1::upgrade(&mut value);
     }
-    Ok(serde_json::from_value(value)?)
+    // Read as text, as events and answers are: another source would double the size of the code that reads these types.
+    Ok(serde_json::from_slice(&serde_json::to_vec(&value)?)?)
 }

@@ -1,15 +1,18 @@
 //! What all states share: the durable record, and what a new process finds out again.
 
 use crate::lifecycle::cloudly::heartbeat::Heartbeats;
+use crate::lifecycle::cloudly::wall_clock::{HeardTime, WallClock};
 use crate::lifecycle::durable::{Durable, Tracked};
 use crate::lifecycle::effect::{PollRate, RequestId};
 use crate::lifecycle::facts::{HostFacts, JoinOffer, Run, SupervisorError, SupervisorView};
+use crate::lifecycle::guard::arming::Arming;
 use crate::lifecycle::in_flight::InFlight;
 use crate::lifecycle::locks::leases::Leases;
 use crate::lifecycle::locks::lock_files::LockFiles;
+use crate::lifecycle::progress::tracker::Tracker;
 use crate::lifecycle::report::issues::Issues;
 use crate::lifecycle::report::notices::Notices;
-use crate::lifecycle::time::Stamp;
+use crate::lifecycle::time::{Millis, Stamp};
 use crate::lifecycle::timer::Timers;
 use crate::lifecycle::update::record::Finished;
 use crate::lifecycle::update::verification::{Clock, Watch};
@@ -28,12 +31,18 @@ pub(crate) struct Shared {
     pub(crate) heartbeats: Heartbeats,
     /// The last look at the Supervisor; `None`: not looked yet.
     pub(crate) supervisor: Option<Result<SupervisorView, SupervisorError>>,
+    /// When the Supervisor last showed something new (boot-time clock).
+    pub(crate) supervisor_changed: Millis,
+    /// What the Supervisor said of its work on the present target.
+    pub(crate) progress: Tracker,
     /// The last look at the host.
     pub(crate) host: HostFacts,
     /// Whether there was one in this run.
     pub(crate) host_seen: bool,
     pub(crate) issues: Issues,
     pub(crate) lock_files: LockFiles,
+    /// How far adding the guard to the target has come.
+    pub(crate) arming: Arming,
     /// Why the checkpoint cannot be written; `None`: it can.
     pub(crate) state_problem: Option<String>,
     /// The join token that lies ready.
@@ -45,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) granted: Option<(RequestId, Leases)>,
     pub(crate) stopping: bool,
     pub(crate) poll_rate: PollRate,
+    /// What the Cloudly port was told last, see [`WallClock::certificates_since`].
+    pub(crate) certificates_since: Option<Timestamp>,
     pub(crate) notices: Notices,
 }
 
@@ -60,16 +71,20 @@ impl Shared {
             timers: Timers::default(),
             heartbeats,
             supervisor: None,
+            supervisor_changed: now.boot,
+            progress: Tracker::default(),
             host: HostFacts::default(),
             host_seen: false,
             issues: Issues::default(),
             lock_files: LockFiles::default(),
+            arming: Arming::default(),
             state_problem: None,
             offer: run.join.clone(),
             started_at: now.wall,
             granted: None,
             stopping: false,
             poll_rate: PollRate::Slow,
+            certificates_since: None,
             notices: Notices::default(),
             run,
         }
@@ -98,6 +113,22 @@ impl Shared {
         }
     }
 
+    /// Cloudly's clock, as an answer gave it.
+    pub(crate) fn hear_clock(&mut self, server_time: Timestamp, now: Stamp) {
+        self.heartbeats.hear_clock(server_time, now);
+        if self.run.cloudly_over_tls {
+            let mut noted = self.durable.heard_time;
+            HeardTime::hear(&mut noted, server_time, now);
+            if noted != self.durable.heard_time {
+                self.durable.heard_time = noted;
+            }
+        }
+    }
+
+    pub(crate) fn wall_clock(&self, now: Stamp) -> WallClock {
+        WallClock::judge(self.run.built_at, self.durable.heard_time, now)
+    }
+
     /// The release the Supervisor says is applied.
     pub(crate) fn running(&self) -> Option<&str> {
         self.view()?.release.as_deref()
@@ -111,7 +142,7 @@ impl Shared {
 
     /// Keeps an event for Cloudly.
     pub(crate) fn record_event(&mut self, now: Stamp, kind: EventKind, data: serde_json::Value) {
-        self.durable.record_event(now, kind, data);
+        self.durable.outbox.push(&self.run.run_id, now, kind, data);
     }
 
     /// Tells Cloudly how an update ended.

@@ -3,6 +3,7 @@
 
 use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::JoinOffer;
+use crate::lifecycle::guard::record::GuardRestored;
 
 /// What a state is asked to handle.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,8 @@ pub(crate) enum Signal {
     GateChanged,
     /// A join token is there: from the configuration, the state file or the local API.
     JoinOffered(JoinOffer),
+    /// The guard has put the proven release back while this agent was away.
+    GuardRestored(GuardRestored),
     /// Everything has been handled: what every step ends with is done in the state it ended in.
     StepEnded,
 }
@@ -35,6 +38,7 @@ impl Signal {
             Self::DesiredChanged => "desiredChanged",
             Self::GateChanged => "gateChanged",
             Self::JoinOffered(_) => "joinOffered",
+            Self::GuardRestored(_) => "guardRestored",
             Self::StepEnded => "stepEnded",
         }
     }

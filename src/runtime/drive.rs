@@ -13,6 +13,7 @@ use crate::telemetry::metrics::Metrics;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::coop::consume_budget;
 use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
@@ -104,6 +105,8 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
                     biased;
                     () = stop.cancelled(), if !stopping => Next::Stop,
                     () = &mut stop_deadline, if stopping => Next::StopTimeout,
+                    // Before the bus: a source that always has an event must not hold back what is due.
+                    () = consume_budget(), if until_timer.is_zero() => Next::Timer,
                     event = bus.next() => match event {
                         Some(Ok(event)) => Next::Event(event),
                         Some(Err(ended)) => Next::SourceEnded(ended),

@@ -1,9 +1,13 @@
 //! `baserunner replay FILE`: feeds a journal to a new machine and prints its steps.
 
 use crate::lifecycle::checkpoint::CheckpointError;
+use crate::lifecycle::facts::Run;
 use crate::lifecycle::migrate::migrate;
+use crate::lifecycle::time::Stamp;
 use crate::lifecycle::{Machine, Step};
-use crate::runtime::journal::{Entry, Header};
+use crate::runtime::journal::Entry;
+use serde::Deserialize;
+use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::{self, BufRead};
 
@@ -24,6 +28,14 @@ pub enum ReplayError {
     Empty,
 }
 
+/// The first line, as an agent of this version or an earlier one wrote it.
+#[derive(Deserialize)]
+struct StoredHeader {
+    checkpoint: Value,
+    run: Run,
+    now: Stamp,
+}
+
 /// Replays a journal; `out` gets one line per step.
 ///
 /// # Errors
@@ -35,15 +47,13 @@ pub fn replay(journal: impl BufRead, mut out: impl FnMut(&str)) -> Result<Machin
         return Err(ReplayError::Empty);
     };
     let at_first = |error| ReplayError::Line { line: 1, error };
-    let mut header: serde_json::Value = serde_json::from_str(&first?).map_err(at_first)?;
-    let checkpoint = migrate(header["checkpoint"].take())?;
-    header["checkpoint"] = serde_json::to_value(&checkpoint).map_err(at_first)?;
-    let header: Header = serde_json::from_value(header).map_err(at_first)?;
-    let (mut machine, step) = Machine::resume(header.checkpoint, header.run, header.now);
+    let header: StoredHeader = serde_json::from_slice(first?.as_bytes()).map_err(at_first)?;
+    let checkpoint = migrate(header.checkpoint)?;
+    let (mut machine, step) = Machine::resume(checkpoint, header.run, header.now);
     out(&step_line("resumed", 0, &step));
     let mut lines = lines.peekable();
     while let Some((at, line)) = lines.next() {
-        let entry: Entry = match serde_json::from_str(&line?) {
+        let entry: Entry = match serde_json::from_slice(line?.as_bytes()) {
             Ok(entry) => entry,
             Err(_) if lines.peek().is_none() => {
                 out("the last line is cut off");

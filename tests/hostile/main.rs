@@ -10,10 +10,12 @@
 )]
 
 mod cli;
+mod clocks;
 mod cloudly_answers;
 mod cloudly_orders;
 mod local_api;
 mod locks;
+mod proxies;
 mod replay;
 mod secrets;
 mod supervisor;

@@ -35,15 +35,18 @@ const AGENT: &[Room] = &[
         &[
             "src/lifecycle",
             "src/vault.rs",
+            "src/proxy.rs",
             "src/failpoint.rs",
+            "src/durable_file.rs",
             "src/adapters/redact.rs",
         ],
-        "adapters use the lifecycle's types and the vault, never each other, config or runtime (architecture §1)",
+        "adapters use the lifecycle's types and the seams, never each other, config or runtime (architecture §1)",
     ),
     room(
         "src/config",
         &[
             "src/vault.rs",
+            "src/proxy.rs",
             "src/telemetry/logs/filter.rs",
             "src/telemetry/logs/format.rs",
         ],
@@ -59,15 +62,29 @@ const AGENT: &[Room] = &[
         &["src/telemetry", "src/config"],
         "the command line talks to the agent over the local API alone",
     ),
+    room(
+        "src/guard",
+        &["src/lifecycle", "src/failpoint.rs", "src/durable_file.rs"],
+        "the guard speaks with the agent through files alone (architecture §4)",
+    ),
+    room(
+        "src/durable_file.rs",
+        &["src/failpoint.rs"],
+        "a file is replaced without knowing what is in it",
+    ),
     room("src/vault.rs", &[], "the vault is a seam"),
+    room("src/proxy.rs", &[], "the proxy is a seam"),
+    room("src/build_time.rs", &[], "the build time uses nothing"),
     room("src/failpoint.rs", &[], "fail points use nothing"),
     room("src/random.rs", &[], "randomness uses nothing"),
     room(
         "src/agent.rs",
         &[
             "src/adapters",
+            "src/build_time.rs",
             "src/config",
             "src/lifecycle",
+            "src/proxy.rs",
             "src/random.rs",
             "src/runtime",
             "src/telemetry",
@@ -161,6 +178,11 @@ const PURE: &[Pure] = &[
         place: "src/lifecycle",
         crates: &["baseos_interfaces", "serde", "serde_json", "statig", "thiserror"],
         rule: "lifecycle has no clock, IO, async or randomness (architecture §1)",
+    },
+    Pure {
+        place: "src/guard/decide.rs",
+        crates: &[],
+        rule: "the guard decides without clock or IO (architecture §1)",
     },
     Pure {
         place: "crates/cloudly/src/presence/judge.rs",

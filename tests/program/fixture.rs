@@ -4,9 +4,12 @@ use crate::target_posts::posted_commit;
 use baseos_interfaces::admin::{CreateJoinToken, NodeRecord};
 use baseos_interfaces::desired::Policy;
 use baseos_interfaces::local::{Check, LocalStatus, Lock, LockRequest, LockScope};
+use baseos_interfaces::rules::GUARD_SERVICE;
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::BlockerKind;
-use baseos_simulator::harness::{Programs, Result, TestRelease, Testbed, TestbedOptions};
+use baseos_simulator::harness::{
+    Error, Programs, Result, TestRelease, Testbed, TestbedOptions, ensure, wait_until,
+};
 use baseos_simulator::supervisor::{Behaviour, Image};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
@@ -116,7 +119,36 @@ impl Fixture {
     pub(crate) async fn start(options: TestbedOptions) -> Result<Self> {
         let fixture = Self::start_without_releases(options).await?;
         fixture.publish_and_apply_v1().await?;
+        fixture.wait_guard("baserunner:1", V1).await?;
+        // The post that added the guard is not what these tests are about.
+        fixture.device.clear_requests();
         Ok(fixture)
+    }
+
+    /// Waits until the guard runs this image and holds this release.
+    pub(crate) async fn wait_guard(&self, image: &str, holds: &str) -> Result<()> {
+        let expected = format!("the guard runs {image} and holds {holds}");
+        let outcome = wait_until(&expected, LIMIT, async || {
+            let report = self.guard_report();
+            let held = report["held"]["commit"].as_str();
+            let runs = self.device.with_model(|model, _| {
+                let guard = model.container(GUARD_SERVICE)?;
+                Some((guard.config.image.clone(), guard.status()))
+            });
+            let is_there = runs
+                .as_ref()
+                .is_some_and(|(runs, status)| runs == image && *status == "Running");
+            ensure(is_there && held == Some(holds), || format!("{runs:?}, {held:?}"))
+        });
+        outcome
+            .await
+            .map_err(|error| Error::new(format!("{error}\n{}", self.diagnostics())))
+    }
+
+    /// What the guard has written.
+    pub(crate) fn guard_report(&self) -> serde_json::Value {
+        let text = std::fs::read_to_string(self.state_dir().join("guard-report.json")).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
     }
 
     pub(crate) async fn start_without_releases(options: TestbedOptions) -> Result<Self> {
@@ -149,7 +181,7 @@ impl Fixture {
             node.status.as_ref().is_some_and(|status| {
                 status.update.state == state
                     && status.update.target.as_deref() == Some(target)
-                    && status.release.running.as_deref() == Some(running)
+                    && status.running() == Some(running)
             })
         })
         .await
@@ -190,7 +222,7 @@ impl Fixture {
     pub(crate) async fn wait_supervisor_available(&self, available: bool) -> Result<LocalStatus> {
         let expected = format!("the Supervisor is available: {available}");
         self.wait_agent(&expected, LIMIT, |status| {
-            status.supervisor.available == available
+            status.supervisor.available == Some(available)
         })
         .await
     }

@@ -69,8 +69,8 @@ async fn a_stop_while_applying_or_verifying_does_not_change_the_end() {
 }
 
 /// Gives the agent the boot id of the simulated device, which is in a file beside the run directory.
-const WITH_BOOT_ID: &str = "exec unshare -m sh -c \
-    'mount --bind $BASEOS_RUN_DIR/../boot_id /proc/sys/kernel/random/boot_id && exec $0' $AGENT";
+pub(crate) const WITH_BOOT_ID: &str = "exec unshare -m sh -c \
+    'mount --bind $BASEOS_RUN_DIR/../boot_id /proc/sys/kernel/random/boot_id && exec $0 \"$@\"' $AGENT \"$@\"";
 
 #[tokio::test]
 async fn a_reboot_while_applying_does_not_change_the_end() {

@@ -104,7 +104,7 @@ async fn a_second_agent_with_the_same_state_or_socket_exits_75() {
 }
 
 /// A small file system that is mounted on the state directory.
-struct Mount(PathBuf);
+pub(crate) struct Mount(pub(crate) PathBuf);
 
 impl Drop for Mount {
     fn drop(&mut self) {
@@ -113,7 +113,7 @@ impl Drop for Mount {
 }
 
 /// Uses all room, and the room that the agent has reserved for itself.
-fn fill(dir: &Path) {
+pub(crate) fn fill(dir: &Path) {
     use std::io::Write as _;
     let _ = std::fs::remove_file(dir.join("reserve"));
     let filler = std::fs::OpenOptions::new()

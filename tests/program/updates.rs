@@ -118,3 +118,32 @@ async fn a_lock_against_reboots_holds_updates_back_too() {
     fixture.wait_update_succeeded(V2).await.unwrap();
     fixture.assert_consistent().await;
 }
+
+/// The device is delivered with a release that nobody has applied through this agent.
+async fn bad_first_update(fixture: &Fixture) {
+    fixture.publish(&release(BAD)).await.unwrap();
+    fixture.desire(BAD).await.unwrap();
+    let rolled_back = fixture.wait_update_ended(UpdateState::RolledBack, BAD, V1);
+    rolled_back.await.unwrap();
+    fixture.wait_runs(V1, LIMIT).await.unwrap();
+    assert_eq!(fixture.count_posts(V1), 1, "the rollback");
+    assert_eq!(
+        fixture.device.starts("baserunner"),
+        1,
+        "the agent was not touched"
+    );
+    fixture.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn the_first_update_is_rolled_back_to_the_release_that_cloudly_knows() {
+    let fixture = Fixture::start_without_releases(options()).await.unwrap();
+    fixture.publish(&release(V1)).await.unwrap();
+    bad_first_update(&fixture).await;
+}
+
+#[tokio::test]
+async fn the_first_update_is_rolled_back_to_the_supervisors_own_target() {
+    let fixture = Fixture::start_without_releases(options()).await.unwrap();
+    bad_first_update(&fixture).await;
+}

@@ -3,8 +3,9 @@
 use crate::fixture::options;
 use baseos_simulator::harness::TestbedOptions;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 
-/// Runs what a test wants before the agent, and then the agent.
+/// Runs what a test wants before the agent, and then the agent. The guard is not touched by what is for the next start.
 pub(crate) struct WrapperScript(tempfile::TempDir);
 
 impl WrapperScript {
@@ -24,7 +25,7 @@ impl WrapperScript {
         let here = dir.path().display();
         let script = format!(
             "#!/bin/sh\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\nset -e\nAGENT={here}/agent\n\
-             if [ -e {here}/next ]; then mv {here}/next {here}/done; . {here}/done; fi\n{shell}\nexec $AGENT\n"
+             if [ $# -eq 0 ] && [ -e {here}/next ]; then mv {here}/next {here}/done; . {here}/done; fi\n{shell}\nexec $AGENT \"$@\"\n"
         );
         let program = dir.path().join("baserunner");
         std::fs::write(&program, script).unwrap();
@@ -38,10 +39,15 @@ impl WrapperScript {
         std::fs::rename(self.0.path().join("next.new"), self.0.path().join("next")).unwrap();
     }
 
+    /// The script, which runs instead of the agent.
+    pub(crate) fn program(&self) -> PathBuf {
+        self.0.path().join("baserunner")
+    }
+
     /// Options with the script in the agent's place.
     pub(crate) fn options(&self) -> TestbedOptions {
         let mut options = options();
-        options.programs.baserunner = self.0.path().join("baserunner");
+        options.programs.baserunner = self.program();
         options
     }
 }

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct Blocker {
     /// What holds it back.
     pub kind: BlockerKind,
-    /// Who holds the update back: a service that holds a lock, the path of a lock file, a rollout.
+    /// Who or what holds the update back: a service that holds a lock or does not start, the path of a lock file, an
+    /// image that cannot be pulled, a rollout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
     /// More than the kind says, in words.
@@ -42,8 +43,18 @@ pub enum BlockerKind {
     HostUpdate,
     /// The Supervisor does not answer.
     SupervisorUnavailable,
+    /// An image cannot be pulled; the Supervisor tries again.
+    PullFailing,
+    /// An image cannot be pulled because the disk is full; the Supervisor tries again.
+    DiskFull,
+    /// The container of a service cannot be started; the Supervisor tries again.
+    StartFailing,
+    /// The Supervisor waits after failures of an earlier target; a newer one does not end that.
+    SupervisorBackoff,
     /// An attempt failed; the next one is due later.
     RetryBackoff,
+    /// The update could not be undone, and its policy asks for that.
+    RollbackImpossible,
     /// The state cannot be saved, so nothing may be begun.
     StateNotWritable,
     /// Cloudly sees two agents with this node's identity.
@@ -65,7 +76,12 @@ impl BlockerKind {
             Self::DiskSpace => "diskSpace",
             Self::HostUpdate => "hostUpdate",
             Self::SupervisorUnavailable => "supervisorUnavailable",
+            Self::PullFailing => "pullFailing",
+            Self::DiskFull => "diskFull",
+            Self::StartFailing => "startFailing",
+            Self::SupervisorBackoff => "supervisorBackoff",
             Self::RetryBackoff => "retryBackoff",
+            Self::RollbackImpossible => "rollbackImpossible",
             Self::StateNotWritable => "stateNotWritable",
             Self::CloneSuspected => "cloneSuspected",
             Self::Unknown => "unknown",

@@ -1,6 +1,7 @@
 //! Desired state: what Cloudly wants of a node (contract §4, answer).
 
 use crate::Timestamp;
+use crate::rules::ImageUse;
 use crate::window::Window;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -22,6 +23,10 @@ pub struct Desired {
     pub reset: bool,
     /// The app release; `null`: none is desired.
     pub app: Option<DesiredApp>,
+    /// The release that the node reports to run, in full, where Cloudly knows it: what an agent that has not put it in
+    /// place itself goes back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Release>,
     /// The host OS release; not in version 1 (`null`).
     #[serde(default)]
     pub host_os: Option<Value>,
@@ -81,7 +86,8 @@ impl Release {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Service {
-    /// The image reference, by digest wherever possible.
+    /// The image reference: `repository:tag` with a tag that no other image uses, or `repository@sha256:…` in a
+    /// repository that no other image uses ([`crate::rules::check_images`]).
     pub image: String,
     /// Environment variables of the container.
     #[serde(default)]
@@ -92,7 +98,49 @@ pub struct Service {
     /// Other compose keys (`volumes`, `network_mode`, `command` …).
     #[serde(default)]
     pub composition: Map<String, Value>,
-    /// How much the image needs on disk, if known, bytes.
+    /// How much the image needs on disk, on any platform, if the operator knows it, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// What the registry says of the image, by platform (`linux/amd64`, `linux/arm/v7`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub platforms: BTreeMap<String, PlatformImage>,
+}
+
+impl Service {
+    /// A service that is only its image.
+    pub fn of_image(image: impl Into<String>) -> Self {
+        Self {
+            image: image.into(),
+            environment: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            composition: Map::new(),
+            size_bytes: None,
+            platforms: BTreeMap::new(),
+        }
+    }
+
+    /// The image for [`crate::rules::check_images`], with who uses it.
+    pub fn image_use<'a>(&'a self, by: &'a str) -> ImageUse<'a> {
+        let digests = self.platforms.iter().filter_map(|(platform, image)| {
+            let digest = image.config_digest.as_deref()?;
+            Some((platform.as_str(), digest))
+        });
+        ImageUse {
+            by,
+            reference: &self.image,
+            config_digests: digests.collect(),
+        }
+    }
+}
+
+/// An image on one platform, as its registry has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlatformImage {
+    /// The digest of its configuration, `sha256:<hex>`: the engine's id of the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_digest: Option<String>,
+    /// What there is to download: its layers as the registry keeps them, and its configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
 }
@@ -120,7 +168,7 @@ pub struct Policy {
     pub max_attempts: u32,
     /// How long the release must stay healthy, seconds.
     pub health_seconds: u32,
-    /// How long the Supervisor may take to fetch and start it, seconds.
+    /// How long nothing may get on while the Supervisor fetches and starts it, seconds.
     pub apply_timeout_seconds: u32,
     /// What to do with a bad release that has been put in place.
     pub on_failure: OnFailure,
@@ -128,6 +176,9 @@ pub struct Policy {
     pub heal: Heal,
     /// Whether somebody at the device must approve first.
     pub require_local_approval: bool,
+    /// Whether an update that could not be undone is held back (`rollbackImpossible`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub require_rollback: bool,
     /// An audited order to go ahead despite window, deferral, approval and locks, and despite known-bad memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub force: Option<Force>,
@@ -144,6 +195,7 @@ impl Default for Policy {
             on_failure: OnFailure::Rollback,
             heal: Heal::Restart,
             require_local_approval: false,
+            require_rollback: false,
             force: None,
         }
     }

@@ -25,3 +25,6 @@ pub const CLOCK_SKEW_SECONDS: i64 = 300;
 pub const REGISTER_PATH: &str = "/baseos/v1/nodes/register";
 /// The path of the heartbeat endpoint.
 pub const HEARTBEAT_PATH: &str = "/baseos/v1/nodes/heartbeat";
+
+/// The largest number: JavaScript cannot count further.
+pub const NUMBER_MAX: u64 = (1 << 53) - 1;

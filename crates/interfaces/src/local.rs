@@ -3,7 +3,7 @@
 use crate::Timestamp;
 use crate::codes::Capability;
 use crate::states::{AgentState, UpdateState};
-use crate::status::{Blocker, SupervisorStatus, UpdateStatus};
+use crate::status::{Blocker, GuardStatus, SupervisorStatus, UpdateStatus};
 use serde::{Deserialize, Serialize};
 
 /// `GET /v1/handshake`: how Onebox knows where it runs.
@@ -31,6 +31,7 @@ pub struct LocalStatus {
     /// `node_…`; `null`: not enrolled.
     pub node_id: Option<String>,
     /// What the local Supervisor answers.
+    #[serde(default)]
     pub supervisor: SupervisorStatus,
     /// The connection to Cloudly.
     pub cloudly: CloudlyStatus,
@@ -40,6 +41,9 @@ pub struct LocalStatus {
     pub observed_revision: u64,
     /// The current or last update.
     pub update: UpdateStatus,
+    /// The guard of the agent's own update; missing: the agent has none to speak of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<GuardStatus>,
     /// What is not as it should be.
     pub issues: Vec<crate::status::HealthIssue>,
 }

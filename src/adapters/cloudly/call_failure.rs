@@ -6,6 +6,7 @@
 use super::answer::{Answer, is_json};
 use crate::adapters::redact::one_line;
 use crate::lifecycle::facts::{CallFailure, CallFailureKind};
+use crate::proxy::Proxy;
 use baseos_interfaces::codes::ProblemCode;
 use baseos_interfaces::limits::RETRY_AFTER_CAP_SECONDS;
 use jiff::Timestamp;
@@ -40,9 +41,19 @@ pub(super) fn garbage(message: String) -> CallFailure {
 
 /// Converts an error of the HTTP library. The message does not contain the URL.
 #[expect(clippy::needless_pass_by_value, reason = "the error ends here")]
-pub(super) fn unreachable(error: reqwest::Error) -> CallFailure {
+pub(super) fn unreachable(error: reqwest::Error, proxy: Option<&Proxy>) -> CallFailure {
     let message = if let Some(tls) = find::<rustls::Error>(&error) {
         tls_message(tls)
+    } else if let Some(proxy) = proxy.filter(|_| error.is_connect()) {
+        let proxy = proxy.address();
+        match innermost(&error) {
+            _ if error.is_timeout() => format!("no connection to Cloudly through the proxy {proxy} in time"),
+            reason if reason.contains("proxy authorization required") => return refused_login(proxy),
+            reason if reason.contains("unsuccessful") => {
+                format!("the proxy {proxy} refuses to connect to Cloudly")
+            }
+            reason => format!("no connection to Cloudly through the proxy {proxy}: {reason}"),
+        }
     } else if error.is_timeout() && error.is_connect() {
         "no connection to Cloudly in time".to_owned()
     } else if error.is_timeout() {
@@ -52,6 +63,17 @@ pub(super) fn unreachable(error: reqwest::Error) -> CallFailure {
     } else {
         format!("the connection to Cloudly broke off: {}", innermost(&error))
     };
+    failure(CallFailureKind::Unreachable, message)
+}
+
+/// The proxy answered 407 in Cloudly's place.
+pub(super) fn proxy_refuses(proxy: &Proxy) -> CallFailure {
+    refused_login(proxy.address())
+}
+
+fn refused_login(proxy: &str) -> CallFailure {
+    let message =
+        format!("the proxy {proxy} does not accept the user name and password that are configured for it");
     failure(CallFailureKind::Unreachable, message)
 }
 

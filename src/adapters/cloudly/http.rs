@@ -2,20 +2,24 @@
 
 use super::answer::{Answer, is_json};
 use super::call_failure::{self, failure, garbage};
+use super::certificates::CertificateTimes;
 use super::settings::{ConfigError, Timeouts};
 use super::tls;
 use crate::adapters::redact::one_line;
 use crate::lifecycle::facts::{CallFailure, CallFailureKind};
+use crate::proxy::ProxyChoice;
 use crate::vault::Endpoint;
+use baseos_interfaces::Timestamp;
 use baseos_interfaces::limits::ANSWER_MAX_BYTES;
 use baseos_interfaces::redact::redact;
 use baseos_interfaces::token::Token;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
 };
-use reqwest::{Response, Url, redirect, retry};
+use reqwest::{Response, StatusCode, Url, redirect, retry};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longer than usual heartbeat intervals, so that heartbeats share a connection.
@@ -28,15 +32,22 @@ const USER_AGENT_VALUE: HeaderValue =
 pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
+    proxy: ProxyChoice,
+    certificate_times: Arc<CertificateTimes>,
 }
 
 impl Client {
-    pub(super) fn new(endpoint: &Endpoint, timeouts: Timeouts) -> Result<Self, ConfigError> {
+    pub(super) fn new(
+        endpoint: &Endpoint,
+        proxy: ProxyChoice,
+        timeouts: Timeouts,
+    ) -> Result<Self, ConfigError> {
+        let certificate_times = Arc::<CertificateTimes>::default();
+        let tls = tls::config(endpoint.ca_pem.as_deref(), certificate_times.clone())?;
         let base = base(&endpoint.url, endpoint.allow_http)?;
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::config(endpoint.ca_pem.as_deref())?)
+            .tls_backend_preconfigured(tls)
             .http1_only()
-            .no_proxy()
             .referer(false)
             .redirect(redirect::Policy::none())
             // Retries are up to the machine.
@@ -49,9 +60,21 @@ impl Client {
             .connect_timeout(timeouts.connect)
             .read_timeout(timeouts.progress)
             .timeout(timeouts.call)
+            // Environment variables for proxies are not read when one is set here.
+            .proxy(proxy_of(&proxy))
             .build()
             .map_err(|error| ConfigError::Client(error.without_url().to_string()))?;
-        Ok(Self { http, base })
+        Ok(Self {
+            http,
+            base,
+            proxy,
+            certificate_times,
+        })
+    }
+
+    /// See [`Effect::SetCertificateTimes`](crate::lifecycle::Effect::SetCertificateTimes).
+    pub(super) fn accept_certificates_since(&self, since: Option<Timestamp>) {
+        self.certificate_times.set(since);
     }
 
     /// Posts a JSON body once and reads the answer as JSON.
@@ -75,8 +98,19 @@ impl Client {
             Some(token) => request.header(AUTHORIZATION, bearer(token)?),
             None => request.header(USER_AGENT, USER_AGENT_VALUE),
         };
-        let response = request.send().await.map_err(call_failure::unreachable)?;
+        let proxy = self
+            .proxy
+            .current()
+            .filter(|proxy| proxy.for_call(&self.base).is_some());
+        let response = request.send().await.map_err(|error| {
+            self.proxy.note_unreachable();
+            call_failure::unreachable(error, proxy.as_ref())
+        })?;
         let answer = read(response).await?;
+        if let Some(proxy) = proxy.filter(|_| answer.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED) {
+            self.proxy.note_unreachable();
+            return Err(call_failure::proxy_refuses(&proxy));
+        }
         if !answer.status.is_success() {
             return Err(call_failure::refusal(&answer));
         }
@@ -95,6 +129,12 @@ impl Client {
             ))
         })
     }
+}
+
+/// Asks for the proxy anew with each connection: the host's becomes known, and changes, while the agent runs.
+fn proxy_of(choice: &ProxyChoice) -> reqwest::Proxy {
+    let choice = choice.clone();
+    reqwest::Proxy::custom(move |url| choice.current()?.for_call(url))
 }
 
 /// # Errors
@@ -159,7 +199,11 @@ async fn read(mut response: Response) -> Result<Answer, CallFailure> {
         return Err(too_large());
     }
     let mut body = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(call_failure::unreachable)? {
+    while let Some(piece) = response
+        .chunk()
+        .await
+        .map_err(|error| call_failure::unreachable(error, None))?
+    {
         if body.len() + piece.len() > ANSWER_MAX_BYTES {
             return Err(too_large());
         }

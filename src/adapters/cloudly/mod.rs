@@ -2,7 +2,7 @@
 //!
 //! [`CloudlyPort`] performs [`Effect::Register`] and [`Effect::Heartbeat`], one at a time, and reports each result as
 //! one event. It adds secrets to requests and takes them out of answers, so that no event, error or log line contains
-//! one. It never retries, follows no redirect, ignores proxies of the environment and reads at most `ANSWER_MAX_BYTES`
+//! one. It never retries, follows no redirect, uses no proxy but [`ProxyChoice`]'s and reads at most `ANSWER_MAX_BYTES`
 //! of an answer.
 //!
 //! To save traffic, heartbeats share one connection without TCP keep-alive probes (which would cost more than the
@@ -10,9 +10,9 @@
 
 mod answer;
 mod call_failure;
+mod certificates;
 mod http;
 mod settings;
-mod size_limit;
 mod tls;
 
 pub use settings::ConfigError;
@@ -20,6 +20,7 @@ pub use settings::ConfigError;
 use crate::lifecycle::effect::{Effect, OpId};
 use crate::lifecycle::event::{Event, Registration};
 use crate::lifecycle::facts::{CallFailure, CallFailureKind};
+use crate::proxy::ProxyChoice;
 use crate::vault::{Endpoint, Vault};
 use baseos_interfaces::codes::Capability;
 use baseos_interfaces::heartbeat::{Heartbeat, HeartbeatAnswer};
@@ -51,16 +52,21 @@ impl CloudlyPort {
     ///
     /// # Errors
     /// When the endpoint is invalid.
-    pub fn new(endpoint: Option<&Endpoint>, vault: Arc<dyn Vault>) -> Result<Self, ConfigError> {
-        Self::with_timeouts(endpoint, vault, Timeouts::default())
+    pub fn new(
+        endpoint: Option<&Endpoint>,
+        proxy: ProxyChoice,
+        vault: Arc<dyn Vault>,
+    ) -> Result<Self, ConfigError> {
+        Self::with_timeouts(endpoint, proxy, vault, Timeouts::default())
     }
 
     pub(crate) fn with_timeouts(
         endpoint: Option<&Endpoint>,
+        proxy: ProxyChoice,
         vault: Arc<dyn Vault>,
         timeouts: Timeouts,
     ) -> Result<Self, ConfigError> {
-        let client = endpoint.map(|endpoint| http::Client::new(endpoint, timeouts));
+        let client = endpoint.map(|endpoint| http::Client::new(endpoint, proxy, timeouts));
         Ok(Self {
             client: client.transpose()?,
             vault,
@@ -110,7 +116,13 @@ impl CloudlyPort {
                     node,
                     labels,
                 } => self.register(op, &token, registration_id, *node, labels).await,
-                Effect::Heartbeat { op, heartbeat } => self.heartbeat(op, *heartbeat).await,
+                Effect::Heartbeat { op, heartbeat } => self.heartbeat(op, &heartbeat).await,
+                Effect::SetCertificateTimes { since } => {
+                    if let Some(client) = &self.client {
+                        client.accept_certificates_since(since);
+                    }
+                    continue;
+                }
                 other => {
                     error!(effect = other.name(), port = ?other.port(), "bug: the Cloudly port received an effect of another port");
                     continue;
@@ -180,7 +192,7 @@ impl CloudlyPort {
         })
     }
 
-    async fn heartbeat(&self, op: OpId, heartbeat: Heartbeat) -> Event {
+    async fn heartbeat(&self, op: OpId, heartbeat: &Heartbeat) -> Event {
         match self.try_heartbeat(heartbeat).await {
             Ok(answer) => {
                 let credentials_stored = self.store_credentials(&answer);
@@ -194,12 +206,12 @@ impl CloudlyPort {
         }
     }
 
-    async fn try_heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatAnswer, CallFailure> {
+    async fn try_heartbeat(&self, heartbeat: &Heartbeat) -> Result<HeartbeatAnswer, CallFailure> {
         let client = self.client()?;
         let Some(token) = self.vault.node_token() else {
             return Err(no_credentials("there is no node token in the store".to_owned()));
         };
-        let body = size_limit::encode(heartbeat)?;
+        let body = http::to_json(heartbeat)?;
         let answer = client.post(HEARTBEAT_PATH, Some(&token), body).await;
         match &answer {
             Ok(_) => {

@@ -1,6 +1,8 @@
 //! The certificates that are trusted for Cloudly.
 
+use super::certificates::{CertificateTimes, Verifier};
 use super::settings::ConfigError;
+use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -11,7 +13,10 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// When the CA contains no valid certificate.
-pub(super) fn config(ca_pem: Option<&str>) -> Result<ClientConfig, ConfigError> {
+pub(super) fn config(
+    ca_pem: Option<&str>,
+    times: Arc<CertificateTimes>,
+) -> Result<ClientConfig, ConfigError> {
     let roots = match ca_pem {
         Some(pem) => configured_roots(pem)?,
         None => RootCertStore {
@@ -19,10 +24,15 @@ pub(super) fn config(ca_pem: Option<&str>) -> Result<ClientConfig, ConfigError> 
         },
     };
     // The provider is passed explicitly, so that no process-wide default affects this client.
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let provider = Arc::new(ring::default_provider());
+    let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .build()
+        .map_err(|error| ConfigError::Client(error.to_string()))?;
+    let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| ConfigError::Client(error.to_string()))?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Verifier { webpki, times }))
         .with_no_client_auth();
     Ok(config)
 }

@@ -1,7 +1,9 @@
 //! Facts about the device: free space and foreign locks, polled; its identity, read once.
 
+mod guard_report;
 mod identity;
 
+pub use guard_report::guard_report;
 pub use identity::{architecture, boot_id, hardware_id, hostname, run_id};
 
 use crate::lifecycle::event::Event;
@@ -60,6 +62,7 @@ fn observe(watched: &Watched, last: Option<&HostFacts>) -> HostFacts {
     HostFacts {
         free_bytes: free.map(|free| reported(free, last.and_then(|last| last.free_bytes))),
         foreign_locks: (watched.foreign_locks)(),
+        guard: guard_report(&watched.state_dir),
     }
 }
 

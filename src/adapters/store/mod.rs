@@ -13,11 +13,13 @@
 
 mod disk;
 mod document;
+mod guard_orders;
 mod open;
 mod state_file;
 #[cfg(test)]
 mod tests;
 mod vault;
 
+pub use guard_orders::GuardOrders;
 pub use open::{OpenError, Opened};
 pub use state_file::{CheckpointError, SaveError, StateFile};

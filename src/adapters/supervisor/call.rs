@@ -3,16 +3,13 @@
 use super::client::SupervisorClient;
 use super::http::supervisor_error;
 use super::inspect::inspect;
+use super::log_text::{LOG_MAX_BYTES, log_text};
 use super::request::Request;
 use crate::lifecycle::effect::SupervisorCall;
 use crate::lifecycle::event::SupervisorAnswer;
 use crate::lifecycle::facts::{SupervisorError, SupervisorErrorKind};
 use crate::lifecycle::supervisor_target::LocalTarget;
-use baseos_interfaces::redact::redact;
 use serde_json::{Value, json};
-
-/// Size limit of a collected log, bytes; its beginning is cut off.
-const LOG_MAX_BYTES: usize = 16 * 1024;
 
 /// # Errors
 /// When the Supervisor cannot be reached or does not accept the call.
@@ -104,25 +101,4 @@ fn target_body(target: &LocalTarget, force: bool) -> Result<Value, SupervisorErr
         body.insert("force".to_owned(), Value::Bool(true));
     }
     Ok(Value::Object(body))
-}
-
-/// The end of a log as text without secrets. If the beginning is missing, the first word is dropped too: it may be the
-/// end of a token, which the redaction would not recognise.
-fn log_text(tail: &[u8], truncated: bool, key: &str) -> String {
-    let complete = match tail.iter().position(u8::is_ascii_whitespace) {
-        Some(at) if truncated => &tail[at..],
-        None if truncated => &[],
-        _ => tail,
-    };
-    let text = String::from_utf8_lossy(complete);
-    let text: String = text
-        .chars()
-        .filter(|c| matches!(c, '\n' | '\t') || !c.is_control())
-        .collect();
-    let clean = redact(&text, &[key]);
-    let from = clean.len().saturating_sub(LOG_MAX_BYTES);
-    let from = (from..clean.len())
-        .find(|at| clean.is_char_boundary(*at))
-        .unwrap_or(clean.len());
-    clean[from..].trim_start().to_owned()
 }

@@ -1,5 +1,6 @@
-//! Splits a stream into lines, within a memory limit.
+//! Splits a stream into lines, within a memory limit, and keeps those of the Supervisor itself.
 
+use super::log_line::may_be_system;
 use std::collections::VecDeque;
 
 /// Length limit of a line, bytes; longer ones are skipped. The Supervisor's own lines have some hundred bytes, those of
@@ -11,6 +12,7 @@ const UNTERMINATED_MAX_BYTES: usize = 1024 * 1024;
 #[derive(Default)]
 pub(super) struct Lines {
     ready: VecDeque<Vec<u8>>,
+    /// The beginning of an incomplete line.
     line: Vec<u8>,
     /// The length of the incomplete line, including skipped bytes.
     length: usize,
@@ -21,7 +23,7 @@ pub(super) struct Lines {
 pub(super) struct NoLines;
 
 impl Lines {
-    /// Adds a piece of the stream; [`Lines::next`] returns the lines that are complete.
+    /// Adds a piece of the stream; [`Lines::next`] returns the complete lines that may be the Supervisor's.
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), NoLines> {
         for part in piece.split_inclusive(|byte| *byte == b'\n') {
             let (text, ends) = match part.split_last() {
@@ -34,13 +36,19 @@ impl Lines {
             }
             if self.length > LINE_MAX_BYTES {
                 self.line = Vec::new();
+            } else if self.line.is_empty() && ends {
+                // The usual case: the line came in one piece and is not copied to be looked at.
+                if may_be_system(text) {
+                    self.ready.push_back(text.to_vec());
+                }
             } else {
                 self.line.extend_from_slice(text);
             }
             if ends {
-                if self.length <= LINE_MAX_BYTES {
-                    self.ready.push_back(std::mem::take(&mut self.line));
+                if !self.line.is_empty() && may_be_system(&self.line) {
+                    self.ready.push_back(self.line.clone());
                 }
+                self.line.clear();
                 self.length = 0;
             }
         }
@@ -49,5 +57,9 @@ impl Lines {
 
     pub(super) fn next(&mut self) -> Option<Vec<u8>> {
         self.ready.pop_front()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready.is_empty()
     }
 }

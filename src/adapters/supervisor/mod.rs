@@ -1,7 +1,7 @@
 //! The local Supervisor, over HTTP (architecture §4).
 //!
 //! [`SupervisorPort`] performs [`Effect::Supervisor`] and [`Effect::SetPollRate`]; [`poll`] polls the Supervisor at
-//! that rate and yields changed observations; [`service_exits`] reads its log while the rate is fast. All share a
+//! that rate and yields changed observations; [`log_events`] reads its log all the time. All share a
 //! [`SupervisorClient`], which has the API key. The key is a part of each URL (`?apikey=`), so no URL reaches an error,
 //! an event or a log.
 //!
@@ -9,10 +9,14 @@
 
 mod call;
 mod client;
-mod exit_log;
+mod convert;
+mod host_proxy;
 mod http;
 mod inspect;
 mod lines;
+mod log_line;
+mod log_stream;
+mod log_text;
 mod poll;
 mod request;
 mod settings;
@@ -20,7 +24,8 @@ mod view;
 mod wire;
 
 pub use client::SupervisorClient;
-pub use exit_log::service_exits;
+pub use host_proxy::keep_host_proxy;
+pub use log_stream::log_events;
 pub use poll::{PollIntervals, poll};
 pub use settings::{ConfigError, SupervisorSettings};
 
@@ -38,8 +43,7 @@ pub struct SupervisorPort {
 }
 
 impl SupervisorPort {
-    /// The rates of [`Effect::SetPollRate`] are sent to `poll_rate`; its receivers are for [`poll`] and
-    /// [`service_exits`].
+    /// The rates of [`Effect::SetPollRate`] are sent to `poll_rate`, whose receiver is for [`poll`].
     pub fn new(client: SupervisorClient, poll_rate: watch::Sender<PollRate>) -> Self {
         Self { client, poll_rate }
     }

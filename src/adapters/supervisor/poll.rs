@@ -2,7 +2,7 @@
 
 use super::client::SupervisorClient;
 use super::http::supervisor_error;
-use super::view::{Cache, read_view};
+use super::view::{Cache, read_view, read_view_with_images};
 use crate::lifecycle::effect::PollRate;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::{SupervisorError, SupervisorErrorKind, SupervisorView};
@@ -122,7 +122,14 @@ impl Poller {
             return read_view(&self.client, &mut self.cache).await;
         }
         let limit = self.client.call_timeout() * 2;
-        match timeout(limit, read_view(&self.client, &mut self.cache)).await {
+        // While something is being put in place the images may change without anything else.
+        let always = *self.rate.borrow() == PollRate::Fast;
+        match timeout(
+            limit,
+            read_view_with_images(&self.client, &mut self.cache, always),
+        )
+        .await
+        {
             Ok(observed) => observed,
             Err(_) => {
                 self.cache = Cache::default();

@@ -2,19 +2,35 @@
 
 use super::client::SupervisorClient;
 use super::request::{Key, Request};
-use super::wire::{ContainerStatus, Device, Status, Version};
+use super::wire::{ContainerStatus, Device, Status, TargetState, Version};
 use crate::lifecycle::facts::{AppState, Container, SupervisorError, SupervisorErrorKind, SupervisorView};
+use baseos_interfaces::rules::is_digest;
 use baseos_interfaces::status::OsStatus;
 use serde::de::IgnoredAny;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use tracing::debug;
 
 const DEVICE: &str = "/v1/device";
+pub(super) const STATUS: &str = "/v2/state/status";
+pub(super) const TARGET: &str = "/v2/local/target-state";
 
 /// Facts that rarely change and are not read for every view.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cache {
     version: Option<String>,
     managed: Option<bool>,
+    images: Option<Images>,
 }
+
+/// The engine's images, and what was applied when they were read.
+#[derive(Clone, Debug)]
+struct Images {
+    applied: Applied,
+    by_service: BTreeMap<String, String>,
+}
+
+type Applied = (AppState, Option<String>, Vec<Container>);
 
 impl Cache {
     /// Makes the next view check again whether the Supervisor requires a key. This changes when a backend is
@@ -24,7 +40,57 @@ impl Cache {
     }
 }
 
-/// Reads the view; fills `cache`, and empties it on an error.
+/// Reads the view with the engine's images. They are read anew when something was applied or replaced since, or always.
+/// Where they cannot be read they are not known, which is no reason to call the Supervisor unavailable: nothing is judged
+/// by them then.
+///
+/// # Errors
+/// The error of the first other request that failed.
+pub(super) async fn read_view_with_images(
+    client: &SupervisorClient,
+    cache: &mut Cache,
+    always: bool,
+) -> Result<SupervisorView, SupervisorError> {
+    let mut view = read_view(client, cache).await?;
+    let applied = (view.app_state, view.release.clone(), view.containers.clone());
+    let known = cache.images.take();
+    cache.images = match known.filter(|known| !always && known.applied == applied) {
+        Some(known) => Some(known),
+        None => match client.read::<TargetState>(Request::get(TARGET)).await {
+            Ok(target) => Some(Images {
+                applied,
+                by_service: engine_images(&target),
+            }),
+            Err(error) => {
+                debug!(%error, "which images the engine has is not known");
+                None
+            }
+        },
+    };
+    if let Some(images) = &cache.images {
+        view.images.clone_from(&images.by_service);
+    }
+    Ok(view)
+}
+
+/// The engine's image of each service. Where two apps have a service of one name, it is left out.
+pub(super) fn engine_images(target: &TargetState) -> BTreeMap<String, String> {
+    let services = target.state.local.apps.values().flat_map(|app| &app.services);
+    let mut images: BTreeMap<&str, Vec<Option<&str>>> = BTreeMap::new();
+    for service in services {
+        // The engine's id of the image, looked up for this answer; the reference while there is no such image (E4).
+        let image = service.config.get("image").and_then(Value::as_str);
+        let image = image.filter(|image| is_digest(image));
+        images.entry(&service.service_name).or_default().push(image);
+    }
+    let one = |(service, images): (&str, Vec<Option<&str>>)| match images[..] {
+        [Some(image)] => Some((service.to_owned(), image.to_owned())),
+        _ => None,
+    };
+    images.into_iter().filter_map(one).collect()
+}
+
+/// Reads the view without the engine's images; fills `cache`, and empties it on an error.
 ///
 /// # Errors
 /// The error of the first request that failed.
@@ -44,7 +110,7 @@ async fn try_read_view(
     cache: &mut Cache,
 ) -> Result<SupervisorView, SupervisorError> {
     let device: Device = client.read(Request::get(DEVICE)).await?;
-    let status: Status = client.read(Request::get("/v2/state/status")).await?;
+    let status: Status = client.read(Request::get(STATUS)).await?;
     let managed = match cache.managed {
         Some(managed) => managed,
         None => requires_key(client).await?,
@@ -83,7 +149,9 @@ fn view(device: &Device, status: Status, managed: bool, version: String) -> Supe
         release: status.release.filter(|release| !release.is_empty()),
         download_percent: status.overall_download_progress.map(percent),
         containers: status.containers.into_iter().map(container).collect(),
+        images: BTreeMap::new(),
         update_failed: device.update_failed.unwrap_or(false),
+        update_downloaded: device.update_downloaded.unwrap_or(false),
         ip_addresses: split_addresses(device.ip_address.as_deref()),
         mac_addresses: split_addresses(device.mac_address.as_deref()),
         os: os(device.os_version.as_deref()),

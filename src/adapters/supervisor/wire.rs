@@ -18,6 +18,7 @@ pub(super) struct Device {
     /// e.g. `19.0.5`.
     pub(super) supervisor_version: Option<String>,
     pub(super) update_failed: Option<bool>,
+    pub(super) update_downloaded: Option<bool>,
 }
 
 /// `GET /v2/version`.
@@ -26,7 +27,7 @@ pub(super) struct Version {
     pub(super) version: String,
 }
 
-/// `GET /v2/state/status`. Its `images` also list images that no longer exist and are not read.
+/// `GET /v2/state/status`, without its `images`: what they say of the engine's ids can be outdated (E4).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Status {
@@ -36,6 +37,21 @@ pub(super) struct Status {
     #[serde(default, deserialize_with = "or_default")]
     pub(super) containers: Vec<ContainerStatus>,
     pub(super) release: Option<String>,
+}
+
+/// The images of `GET /v2/state/status`.
+#[derive(Debug, Deserialize)]
+pub(super) struct StatusImages {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) images: Vec<ImageStatus>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ImageStatus {
+    /// The reference.
+    pub(super) name: Option<String>,
+    pub(super) status: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -48,8 +64,8 @@ pub(super) struct ContainerStatus {
     pub(super) created_at: Option<String>,
 }
 
-/// `GET /v2/local/target-state`. It contains the environments of the services, including secrets, so only the members
-/// that are needed are read, and its types have no `Debug`.
+/// `GET /v2/local/target-state`. It contains the environments of the services, including secrets, so its types have no
+/// `Debug`.
 #[derive(Deserialize)]
 pub(super) struct TargetState {
     pub(super) state: State,
@@ -82,6 +98,15 @@ pub(super) struct App {
     pub(super) services: Vec<Service>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) volumes: Vec<Volume>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) networks: Vec<Network>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Network {
+    pub(super) name: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) config: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -96,6 +121,11 @@ pub(super) struct Service {
     pub(super) release_id: Option<u64>,
     #[serde(default)]
     pub(super) image_name: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) depends_on: Vec<String>,
+    /// What its container is made with.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) config: Map<String, Value>,
 }
 
 #[derive(Deserialize)]

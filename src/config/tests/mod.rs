@@ -1,6 +1,7 @@
 mod errors;
 mod layers;
 mod properties;
+mod proxy;
 
 use super::*;
 use crate::vault::test::token;

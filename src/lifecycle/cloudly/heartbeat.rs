@@ -2,6 +2,7 @@
 
 use crate::lifecycle::backoff::{self, jittered};
 use crate::lifecycle::facts::{CallFailure, CallFailureKind};
+use crate::lifecycle::report::size_limit::Filled;
 use crate::lifecycle::time::{Millis, Moment, Stamp};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::heartbeat::Instructions;
@@ -41,10 +42,8 @@ pub(crate) struct Heartbeats {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub(crate) hash: String,
-    /// The id of the last event in it.
-    pub(crate) last_event: Option<String>,
-    /// The ids of the commands whose results are in it.
-    pub(crate) results: Vec<String>,
+    /// Its events and results.
+    pub(crate) carried: Filled,
     pub(crate) goodbye: bool,
 }
 
@@ -93,25 +92,26 @@ impl Heartbeats {
         }
     }
 
-    /// When an urgent heartbeat may leave: at once if an update has ended, else no sooner than
-    /// Cloudly's minimum after the last one. While calls fail, the back-off decides.
-    pub(crate) fn urgent_at(&self, terminal: bool, now: Millis) -> Option<Millis> {
+    /// When an urgent heartbeat may leave: no sooner than Cloudly's minimum after the last one. While calls fail, the
+    /// back-off decides.
+    pub(crate) fn urgent_at(&self, now: Millis) -> Option<Millis> {
         if !self.urgent || self.failures > 0 {
             return None;
         }
-        match self.sent_at {
-            Some(sent) if !terminal => Some((sent + self.minimum).max(now)),
-            _ => Some(now),
-        }
+        Some(self.sent_at.map_or(now, |sent| (sent + self.minimum).max(now)))
     }
 
-    /// A heartbeat leaves now; returns its number.
-    pub(crate) fn begin(&mut self, sent: Sent, now: Millis) -> u64 {
+    /// The number of the heartbeat that is being written.
+    pub(crate) fn next_sequence(&mut self) -> u64 {
         self.sequence += 1;
+        self.sequence
+    }
+
+    /// A heartbeat leaves now.
+    pub(crate) fn begin(&mut self, sent: Sent, now: Millis) {
         self.sent_at = Some(now);
         self.urgent = false;
         self.sent = Some(sent);
-        self.sequence
     }
 
     /// What the heartbeat under way carries.
@@ -130,7 +130,6 @@ impl Heartbeats {
         self.last_failure = None;
         self.last_contact = Some(now.into());
         self.clone_suspected = instructions.clone_suspected;
-        self.hear_clock(instructions.server_time, now);
         self.set_interval(instructions.next_heartbeat_seconds);
         self.known_hash = match self.sent.take() {
             Some(sent) if !instructions.resend_full_status => Some(sent.hash),
@@ -140,7 +139,8 @@ impl Heartbeats {
             self.urgent = true;
         }
         if self.phased {
-            return now.boot + jittered(self.interval, now.entropy);
+            // Spread, but not below the minimum, unless Cloudly's own interval is.
+            return now.boot + jittered(self.interval, now.entropy).max(self.minimum.min(self.interval));
         }
         // Once per run a node moves to its own place in the interval, so nodes that started together part.
         self.phased = true;

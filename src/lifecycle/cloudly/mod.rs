@@ -5,3 +5,4 @@ pub(crate) mod heartbeat;
 pub(crate) mod identity;
 pub(crate) mod join;
 pub(crate) mod outbox;
+pub(crate) mod wall_clock;

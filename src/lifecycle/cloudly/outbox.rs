@@ -1,5 +1,6 @@
 //! Events for Cloudly's log, kept until it has accepted a heartbeat that carried them.
 
+use crate::lifecycle::report::size_limit::cut_event_data;
 use crate::lifecycle::time::Stamp;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::EventKind;
@@ -7,14 +8,14 @@ use baseos_interfaces::heartbeat::NodeEvent;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Events that are kept; the oldest go first.
+/// Events that are kept. Of more, the oldest transitions go first, because how an update ended matters longest.
 const CAPACITY: usize = 64;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Outbox {
     events: VecDeque<Event>,
-    /// Numbers the events; with the epoch it makes their ids.
+    /// Numbers the events; with the run's id it makes theirs.
     last: u64,
 }
 
@@ -28,16 +29,22 @@ struct Event {
 }
 
 impl Outbox {
-    pub(crate) fn push(&mut self, epoch: u64, now: Stamp, kind: EventKind, data: serde_json::Value) {
+    /// The id has the random id of this run: numbers alone would come again after a disk was lost or restored, and
+    /// Cloudly would drop such events as repetitions.
+    pub(crate) fn push(&mut self, run_id: &str, now: Stamp, kind: EventKind, data: serde_json::Value) {
         self.last += 1;
         if self.events.len() >= CAPACITY {
-            self.events.pop_front();
+            let transition = self
+                .events
+                .iter()
+                .position(|event| event.kind == EventKind::Transition);
+            self.events.remove(transition.unwrap_or(0));
         }
         self.events.push_back(Event {
-            id: format!("e_{epoch}_{}", self.last),
+            id: format!("e_{}_{}", run_id.trim_start_matches("r_"), self.last),
             at: now.wall,
             kind,
-            data,
+            data: cut_event_data(data),
         });
     }
 
@@ -64,3 +71,6 @@ impl From<&Event> for NodeEvent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

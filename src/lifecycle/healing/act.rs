@@ -5,6 +5,7 @@ use crate::lifecycle::context::Context;
 use crate::lifecycle::effect::{OpId, SupervisorCall};
 use crate::lifecycle::event::SupervisorAnswer;
 use crate::lifecycle::facts::{AppState, SupervisorError};
+use crate::lifecycle::guard::trial;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::supervisor_target::builder;
 use crate::lifecycle::time::{Millis, Stamp};
@@ -86,6 +87,11 @@ pub(crate) fn follow(l: &mut Shared, at_rest: bool, cx: &mut Context) {
         return rearm(l, quiet);
     }
     let healing = &mut l.durable.healing;
+    let known = |name: &String| healing.stopped_since.contains_key(name);
+    if found.len() != healing.stopped_since.len() || !found.iter().all(|(name, _)| known(name)) {
+        // Operators are to hear of it before the next regular heartbeat.
+        l.heartbeats.urge();
+    }
     healing
         .stopped_since
         .retain(|service, _| found.iter().any(|(name, _)| name == service));
@@ -163,7 +169,10 @@ fn post_again(l: &mut Shared, found: &[(String, Finding)], cx: &mut Context) {
     let own_service = l.run.own_service.clone();
     tell(l, &found, "post", cx);
     if let Ok(target) = builder::plan(&mut l.durable.target, &release, &own_service) {
-        let target = Box::new(target);
+        let Some(view) = l.view().cloned() else {
+            return;
+        };
+        let target = Box::new(trial::hand_over(l, &release, target, &view));
         let call = SupervisorCall::ApplyTarget { target, force: false };
         let op = l.in_flight.ask_supervisor(call, cx);
         *l.durable.healing.phase = Phase::Acting(op);
@@ -193,8 +202,7 @@ pub(crate) fn answered(
         Phase::Looking(mine) if mine == op => {
             let mut phase = Phase::Resting;
             if let Ok(SupervisorAnswer::Inspected(inspection)) = answer {
-                let own_app = l.run.app_id;
-                l.durable.target.adopt(inspection, own_app);
+                l.durable.target.adopt(inspection, &l.run);
                 let commit = l.durable.proven.as_ref().map(|proven| proven.commit.as_str());
                 let ours = commit.is_some() && l.durable.target.targeted(inspection) == commit;
                 if ours || inspection.apps.is_empty() {
@@ -222,6 +230,9 @@ pub(crate) fn exited(l: &mut Shared, service: &str, now: Stamp) {
     let proven = l.durable.proven.as_ref();
     if proven.is_some_and(|proven| proven.minds_exit(service)) {
         l.durable.healing.exited(service, now.boot);
+        if l.durable.healing.crash_loops(now.boot).next().is_some() {
+            l.heartbeats.urge();
+        }
     }
 }
 

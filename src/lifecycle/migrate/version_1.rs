@@ -1,19 +1,18 @@
 //! Upgrades a checkpoint of version 1, which stored the wire contract's documents: their members are renamed to those
 //! of the machine's own types. Working on JSON alone keeps this independent of what both become later.
 
-use crate::lifecycle::checkpoint::{Checkpoint, CheckpointError, VERSION};
+use crate::lifecycle::checkpoint::VERSION;
 use serde_json::{Map, Value};
 
 type Document = Map<String, Value>;
 
-pub(super) fn upgrade(mut checkpoint: Value) -> Result<Checkpoint, CheckpointError> {
+pub(super) fn upgrade(checkpoint: &mut Value) {
     if let Some(checkpoint) = checkpoint.as_object_mut() {
         checkpoint.insert("version".to_owned(), VERSION.into());
         rename(checkpoint, &[("book", "durable")]);
         upgrade_durable(member(checkpoint, "durable"));
         upgrade_state(member(checkpoint, "state"));
     }
-    Ok(serde_json::from_value(checkpoint)?)
 }
 
 fn upgrade_durable(durable: Option<&mut Document>) {

@@ -1,5 +1,6 @@
 //! The doctor: everything an operator would look at, each as check, fact and fix.
 
+use crate::lifecycle::report::guard::guard_status;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::time::Stamp;
 use baseos_interfaces::codes::IssueCode;
@@ -20,7 +21,10 @@ pub(crate) fn examine(l: &Shared, now: Stamp) -> Doctor {
             state(l),
             disk(l),
             locks(l),
-        ],
+        ]
+        .into_iter()
+        .chain(guard(l))
+        .collect(),
     }
 }
 
@@ -85,6 +89,11 @@ fn cloudly(l: &Shared) -> Check {
 }
 
 fn clock(l: &Shared, now: Stamp) -> Check {
+    if let Some(problem) = l.wall_clock(now).problem(now) {
+        let fix = "check the device's time source (chrony or timesyncd, the battery of its clock); until then Cloudly's \
+                   certificate is accepted at any time since the agent was built";
+        return check("clock", false, problem, fix);
+    }
     match l.heartbeats.skew_seconds(now) {
         Some(off) => check(
             "clock",
@@ -138,6 +147,22 @@ fn exposure(l: &Shared) -> Check {
         );
     }
     check("supervisor API", true, "asks for a key, or has not been seen", "")
+}
+
+fn guard(l: &Shared) -> Option<Check> {
+    let status = guard_status(l)?;
+    let managed = l.view().is_some_and(|view| view.managed);
+    let holds = status.holds.as_deref().unwrap_or("nothing");
+    let fact = match (&status.trial, &status.reason) {
+        (Some(trial), _) => {
+            format!("the agent of release {trial} has to prove itself; the guard holds {holds}")
+        }
+        (None, Some(reason)) => format!("not armed: {reason}"),
+        (None, None) => format!("armed, it holds {holds}"),
+    };
+    let fix = "wait: the agent adds its guard once a release has proved itself and Cloudly has accepted a heartbeat; if it \
+               stays so, look at the container baserunner-guard";
+    Some(check("guard", status.armed || managed, fact, fix))
 }
 
 fn state(l: &Shared) -> Check {

@@ -34,6 +34,9 @@ pub(crate) fn examine(l: &Shared, at_rest: bool, now: Stamp) -> Found {
             Some(format!("the device's clock is {minutes} min {side}")),
         );
     }
+    if let Some(problem) = l.wall_clock(now).problem(now) {
+        found.insert(IssueCode::ClockImplausible, Some(problem));
+    }
     if let Some(problem) = &l.state_problem {
         found.insert(IssueCode::StateNotWritable, Some(problem.clone()));
     }

@@ -3,7 +3,8 @@
 use crate::lifecycle::cloudly::heartbeat::Sent;
 use crate::lifecycle::context::{Context, HeartbeatKind};
 use crate::lifecycle::effect::Effect;
-use crate::lifecycle::report::status::{node_status, update_status};
+use crate::lifecycle::report::size_limit::{cut_status, fill};
+use crate::lifecycle::report::status::node_status;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::states::State;
 use crate::lifecycle::timer::Timer;
@@ -14,9 +15,8 @@ use baseos_interfaces::limits::PROTOCOL_VERSION;
 /// Sends the heartbeat that was asked for, or one that is urgent; arms the timer for one that is urgent but not yet
 /// allowed.
 pub(crate) fn send_if_due(l: &mut Shared, state: &State, cx: &mut Context) {
-    let terminal = update_status(l, state).state.is_terminal();
     if cx.heartbeat.is_none() && !l.stopping {
-        match l.heartbeats.urgent_at(terminal, cx.now.boot) {
+        match l.heartbeats.urgent_at(cx.now.boot) {
             Some(at) if at <= cx.now.boot => cx.send_heartbeat(HeartbeatKind::Regular),
             Some(at) if !l.in_flight.cloudly_busy() => {
                 let due = l.timers.get(Timer::Heartbeat).map_or(at, |due| due.min(at));
@@ -38,29 +38,33 @@ pub(crate) fn send_if_due(l: &mut Shared, state: &State, cx: &mut Context) {
 }
 
 fn write(l: &mut Shared, state: &State, kind: HeartbeatKind, cx: &Context) -> Heartbeat {
-    let status = node_status(l, state);
+    let status = cut_status(node_status(l, state));
     let status_hash = status_hash(&status);
     let goodbye = kind == HeartbeatKind::Goodbye;
-    let events = l.durable.outbox.pending();
-    let command_results: Vec<_> = l.durable.commands.results().collect();
     let status = (!l.heartbeats.knows(&status_hash)).then_some(status);
-    let sent = Sent {
-        hash: status_hash.clone(),
-        last_event: events.last().map(|event| event.id.clone()),
-        results: command_results.iter().map(|result| result.id.clone()).collect(),
-        goodbye,
-    };
-    Heartbeat {
+    let mut heartbeat = Heartbeat {
         protocol_version: PROTOCOL_VERSION,
         run_id: l.run.run_id.clone(),
-        sequence: l.heartbeats.begin(sent, cx.now.boot),
+        sequence: l.heartbeats.next_sequence(),
         // The clock is worth its bytes only beside a status; skew is judged from those.
         sent_at: status.is_some().then_some(cx.now.wall),
-        status_hash,
+        status_hash: status_hash.clone(),
         observed_revision: l.durable.revision(),
         status,
-        events,
-        command_results,
+        events: Vec::new(),
+        command_results: Vec::new(),
         goodbye,
-    }
+    };
+    let carried = fill(
+        &mut heartbeat,
+        l.durable.commands.results(),
+        l.durable.outbox.pending(),
+    );
+    let sent = Sent {
+        hash: status_hash,
+        carried,
+        goodbye,
+    };
+    l.heartbeats.begin(sent, cx.now.boot);
+    heartbeat
 }

@@ -3,6 +3,7 @@
 use crate::lifecycle::context::{Context, Query};
 use crate::lifecycle::effect::LocalAnswer;
 use crate::lifecycle::report::doctor;
+use crate::lifecycle::report::guard::guard_status;
 use crate::lifecycle::report::status::{supervisor_status, update_status};
 use crate::lifecycle::report::summary::summary;
 use crate::lifecycle::shared::Shared;
@@ -51,6 +52,7 @@ fn local_status(l: &Shared, state: &State) -> LocalStatus {
         running: l.running().map(str::to_owned),
         observed_revision: l.durable.revision(),
         update: update_status(l, state),
+        guard: guard_status(l),
         issues: l.issues.status().issues,
     }
 }

@@ -1,6 +1,7 @@
 //! One sentence for people: what the agent is doing, and what it waits for.
 
 use crate::lifecycle::facts::AppState;
+use crate::lifecycle::guard::trial;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::states::State;
 use crate::lifecycle::states::idle::Idle;
@@ -22,28 +23,32 @@ pub(crate) fn summary(l: &Shared, state: &State) -> String {
             Some(blocker) => format!(
                 "Checking {}; held up: {}.",
                 goal(&staging.update),
-                in_words(blocker)
+                blocker.in_words()
             ),
             None => format!("Checking {} before anything is touched.", goal(&staging.update)),
         },
         State::Waiting(waiting) => {
-            let why: Vec<_> = waiting.update.blocked().iter().map(in_words).collect();
+            let why: Vec<_> = waiting.update.blocked().iter().map(Blocker::in_words).collect();
             format!("Waiting to apply {}: {}.", goal(&waiting.update), why.join("; "))
         }
         State::Applying(applying) => {
             let update = &applying.update;
-            match (update.blocked().first(), *update.progress) {
-                (Some(blocker), _) => format!("Applying {}; held up: {}.", goal(update), in_words(blocker)),
+            match (held_up(update), *update.progress) {
+                (Some(why), _) => format!("Applying {}; held up: {why}.", goal(update)),
                 (None, Some(percent)) => format!("Applying {}: {percent} % downloaded.", goal(update)),
                 (None, None) => format!("Applying {}.", goal(update)),
             }
         }
         State::Verifying(verifying) => {
             let seconds = l.durable.policy().health().as_secs();
-            format!(
-                "Verifying {}: it must stay healthy for {seconds} s.",
-                goal(&verifying.update)
-            )
+            let goal = goal(&verifying.update);
+            if trial::budget(l, verifying.update.commit()).is_some() {
+                format!(
+                    "Verifying {goal}: its agent has to prove itself by a heartbeat that Cloudly accepts."
+                )
+            } else {
+                format!("Verifying {goal}: it must stay healthy for {seconds} s.")
+            }
         }
         State::Failed(failed) => {
             let why = failed
@@ -51,9 +56,19 @@ pub(crate) fn summary(l: &Shared, state: &State) -> String {
                 .error
                 .as_ref()
                 .map_or("unknown", |error| error.message.as_str());
-            format!("Failed: gave up release {}: {why}.", short(&failed.last.commit))
+            let release = short(&failed.last.commit);
+            if failed.waits_for_image() {
+                format!(
+                    "Failed: release {release} cannot be fetched: {why}. It goes on when the image is there."
+                )
+            } else {
+                format!("Failed: gave up release {release}: {why}.")
+            }
         }
-        State::RollbackNeeded(bad) => bad.summary(),
+        State::RollbackNeeded(bad) => match held_up(&bad.update) {
+            Some(why) => format!("{} Held up: {why}.", bad.summary()),
+            None => bad.summary(),
+        },
     };
     if let Some(failure) = l.heartbeats.last_failure() {
         // "Cloudly answered 410" says already who.
@@ -65,6 +80,12 @@ pub(crate) fn summary(l: &Shared, state: &State) -> String {
         sentence.push_str(&format!(" {who}{}.", failure.message));
     }
     sentence
+}
+
+/// All that is in the way of an update in the Supervisor's hands.
+fn held_up(update: &Update) -> Option<String> {
+    let why: Vec<_> = update.blocked().iter().map(Blocker::in_words).collect();
+    (!why.is_empty()).then(|| why.join("; "))
 }
 
 fn idle_sentence(l: &Shared, idle: &Idle) -> String {
@@ -121,15 +142,4 @@ fn services(l: &Shared) -> Vec<&str> {
         .iter()
         .filter_map(|code| l.issues.detail(code))
         .collect()
-}
-
-/// A reason to wait as part of a sentence.
-fn in_words(blocker: &Blocker) -> String {
-    let kind = blocker.kind.as_str();
-    match (&blocker.holder, &blocker.reason) {
-        (Some(holder), Some(reason)) => format!("{kind}, {holder}: {reason}"),
-        (Some(holder), None) => format!("{kind}, {holder}"),
-        (None, Some(reason)) => format!("{kind}: {reason}"),
-        (None, None) => kind.to_owned(),
-    }
 }

@@ -9,13 +9,15 @@ use super::verifying::Verifying;
 use super::waiting::Waiting;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
+use crate::lifecycle::progress::hindrance::hindrances;
+use crate::lifecycle::progress::stall::{Stall, image_not_found, judge_stall};
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::time::Stamp;
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::unsaved::Unsaved;
 use crate::lifecycle::update::decide::next_attempt;
-use crate::lifecycle::update::gate::{foreign_lock, gate};
+use crate::lifecycle::update::gate::gate;
 use crate::lifecycle::update::handover::{Handover, Progress};
 use crate::lifecycle::update::judgement::{Judgement, judge};
 use crate::lifecycle::update::record::{Blocker, Update, UpdateError};
@@ -49,6 +51,16 @@ impl Applying {
         }
     }
 
+    /// Goes on with an attempt whose target the Supervisor has.
+    pub(super) fn go_on(update: &Update, cx: &Context) -> Self {
+        Self {
+            update: update.next_phase(cx.now.into()),
+            handover: Handover::default(),
+            resumed: Unsaved(false),
+            begun: Unsaved(false),
+        }
+    }
+
     pub(super) fn enter(&mut self, l: &mut Shared, cx: &mut Context) {
         let allowed = l.durable.policy().apply_timeout();
         l.timers.arm(Timer::Deadline, self.update.since.boot + allowed);
@@ -69,7 +81,7 @@ impl Applying {
             Input::Signal(_) => return Outcome::Super,
         };
         match event {
-            Event::SupervisorObserved(_) => self.observe(l, cx),
+            Event::SupervisorObserved(_) | Event::SupervisorLogged(_) => self.observe(l, cx),
             Event::HostObserved(_) => {
                 self.see_blockers(l, cx.now);
                 Outcome::Super
@@ -91,7 +103,10 @@ impl Applying {
             Progress::HandedOver => {
                 *self.resumed = false;
                 forget_superseded(l);
-                self.update.set_blocked(Vec::new());
+                if let Some(predecessors) = self.handover.take_predecessors() {
+                    self.update.predecessors = predecessors;
+                }
+                self.see_blockers(l, cx.now);
                 self.observe(l, cx)
             }
             Progress::Displaced(other) => {
@@ -137,12 +152,20 @@ impl Applying {
         }
         self.see_blockers(l, cx.now);
         self.handover.nudge(l, cx);
+        self.see_progress(l, cx.now);
+        if let Some(failed) = self.missing_image(l, cx) {
+            return Outcome::Transition(State::Failed(failed));
+        }
         let Some(judgement) = self.judge(l) else {
             return Outcome::Super;
         };
         match judgement {
             Judgement::Healthy | Judgement::Unhealthy(_) => {
                 Outcome::Transition(State::Verifying(Verifying::new(&self.update, cx)))
+            }
+            Judgement::WrongImage(seen) => {
+                let error = UpdateError::wrong_image(seen, cx.now);
+                Outcome::Transition(RollbackNeeded::not_applied(l, &self.update, error, cx))
             }
             // It has finished with another release: is this one still its target?
             Judgement::Elsewhere(_) if watching && std::mem::take(&mut *self.begun) => {
@@ -163,43 +186,63 @@ impl Applying {
 
     fn judge(&self, l: &Shared) -> Option<Judgement> {
         let images = l.durable.target.images(self.update.commit());
-        l.view().map(|view| judge(view, &self.update.release, images))
+        let before = Some(&self.update.predecessors);
+        l.view()
+            .map(|view| judge(view, &self.update.release, images, before))
     }
 
-    /// A lock looks like a slow pull from outside; the lock files tell them apart. A Supervisor that does not answer
-    /// cannot be seen to work at all.
-    fn see_blockers(&mut self, l: &Shared, now: Stamp) {
-        if !self.handover.is_handed_over() {
+    /// A lock, a failed pull and a slow one look alike in the Supervisor's state; its log tells them apart.
+    fn see_blockers(&mut self, l: &mut Shared, now: Stamp) {
+        // A new process has seen nothing yet: what held before may hold still.
+        if !self.handover.is_handed_over() || l.supervisor.is_none() {
             return;
         }
-        let stuck = l.view().is_some_and(|view| view.update_failed);
-        let blocker = match (&l.supervisor, l.host.foreign_locks.first()) {
-            (Some(Err(error)), _) => Some(Blocker::supervisor_unavailable(error, now)),
-            (_, Some(path)) if stuck => Some(foreign_lock(path, now)),
-            _ => None,
-        };
-        let blocker = blocker.map(|blocker| blocker.continuing(self.update.blocked()));
-        self.update.set_blocked(blocker.into_iter().collect());
+        let blocked = hindrances(l, &self.update, now);
+        if self.update.set_blocked(blocked) {
+            l.heartbeats.urge();
+        }
     }
 
+    /// What gets on has the whole time again, however slow it is.
+    fn see_progress(&mut self, l: &mut Shared, now: Stamp) {
+        if l.progress.advanced() != now.boot {
+            return;
+        }
+        l.timers
+            .arm(Timer::Deadline, now.boot + l.durable.policy().apply_timeout());
+        self.update
+            .last_error
+            .take_if(|error| error.code == ErrorCode::ApplyTimeout);
+    }
+
+    /// A registry that has no such image will not have it in a minute either: that is reported at once. The release is
+    /// not bad for it, and the Supervisor goes on trying.
+    fn missing_image(&self, l: &mut Shared, cx: &Context) -> Option<Failed> {
+        let image = l.progress.image_not_found(self.update.since.boot)?;
+        let error = image_not_found(&self.update.release, image, cx.now)?;
+        Some(Failed::without_image(l, &self.update, error, cx))
+    }
+
+    /// Nothing got on for as long as the policy allows.
     fn timed_out(&mut self, l: &mut Shared, cx: &mut Context) -> Outcome<State> {
         let policy = l.durable.policy();
-        let judgement = self.judge(l);
-        // Time that a lock, a silent Supervisor or the agent's own absence took is not the release's fault.
-        let Some(judgement) = judgement.filter(|_| self.update.blocked().is_empty()) else {
-            l.timers
-                .arm(Timer::Deadline, cx.now.boot + policy.apply_timeout());
-            return Outcome::Handled;
+        let error = match judge_stall(l, &self.update, cx.now) {
+            // Time that a silent Supervisor or the agent's own absence took is not the release's fault.
+            Stall::Unseen => {
+                l.timers
+                    .arm(Timer::Deadline, cx.now.boot + policy.apply_timeout());
+                return Outcome::Handled;
+            }
+            // The Supervisor has the target and goes on trying, with its own back-off; so it is watched, and reported.
+            Stall::HeldUp(error) => {
+                l.timers
+                    .arm(Timer::Deadline, cx.now.boot + policy.apply_timeout());
+                self.update.last_error = Some(error);
+                l.heartbeats.urge();
+                return Outcome::Handled;
+            }
+            Stall::Release(error) => error,
         };
-        let mut evidence = match judgement {
-            Judgement::Pending(seen) | Judgement::Unhealthy(seen) => seen,
-            Judgement::Healthy | Judgement::Elsewhere(_) => Vec::new(),
-        };
-        if let Some(percent) = *self.update.progress {
-            evidence.push(format!("download at {percent} %"));
-        }
-        let message = format!("not in place after {} s", policy.apply_timeout().as_secs());
-        let error = UpdateError::new(ErrorCode::ApplyTimeout, message, evidence, cx.now);
         let Some(not_before) = next_attempt(&policy, &self.update, cx.now) else {
             return Outcome::Transition(State::RollbackNeeded(RollbackNeeded::bad(
                 l,
@@ -214,7 +257,7 @@ impl Applying {
             self.update = next_attempt_of(l, &self.update, cx);
             l.timers
                 .arm(Timer::Deadline, cx.now.boot + policy.apply_timeout());
-            self.handover.begin(l, cx);
+            self.handover.begin_attempt(l, cx);
             return Outcome::Handled;
         }
         self.update.not_before = Some(not_before);

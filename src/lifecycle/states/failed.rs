@@ -2,23 +2,32 @@
 //! order to try again.
 
 use super::State;
+use super::applying::Applying;
 use super::idle::Idle;
+use super::rollback_needed::RollbackNeeded;
 use super::staging::Staging;
 use super::updating::watch_superseded;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
+use crate::lifecycle::progress::fact::LogFact;
+use crate::lifecycle::progress::stall::{image_not_found, is_begun};
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::update::decide::{Decision, decide};
 use crate::lifecycle::update::record::{Finished, Update, UpdateError};
+use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::states::UpdateState;
 use serde::{Deserialize, Serialize};
 use statig::Outcome;
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Failed {
     /// How the update ended.
     pub(crate) last: Finished,
+    /// An image of the release does not exist (yet): the release is not bad, the Supervisor has it as its target and goes
+    /// on trying, and so does the agent when it sees that it gets on.
+    #[serde(default)]
+    unfinished: Option<Box<Update>>,
 }
 
 impl Failed {
@@ -28,7 +37,24 @@ impl Failed {
         l.durable.memory.declare_bad(update.commit(), &error, revision);
         let last = update.finished(UpdateState::Failed, Some(error), cx.now.wall);
         l.record_outcome(&last, cx.now);
-        Self { last }
+        Self {
+            last,
+            unfinished: None,
+        }
+    }
+
+    /// The registry has no such image: failed at once, and not remembered as bad.
+    pub(super) fn without_image(l: &mut Shared, update: &Update, error: UpdateError, cx: &Context) -> Self {
+        let last = update.finished(UpdateState::Failed, Some(error), cx.now.wall);
+        l.record_outcome(&last, cx.now);
+        Self {
+            last,
+            unfinished: Some(update.next_phase(cx.now.into())),
+        }
+    }
+
+    pub(crate) fn waits_for_image(&self) -> bool {
+        self.unfinished.is_some()
     }
 
     /// What is desired was found bad earlier.
@@ -37,7 +63,10 @@ impl Failed {
             Some(app) => {
                 let update = Update::new(app, cx.now.into());
                 let last = update.finished(UpdateState::Failed, Some(error), cx.now.wall);
-                State::Failed(Self { last })
+                State::Failed(Self {
+                    last,
+                    unfinished: None,
+                })
             }
             None => State::Idle(Idle::default()),
         }
@@ -45,7 +74,13 @@ impl Failed {
 
     pub(super) fn handle(&mut self, l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outcome<State> {
         match input {
+            Input::Signal(Signal::Entered) if self.waits_for_image() => Outcome::Handled,
             Input::Signal(Signal::DesiredChanged | Signal::Entered) => self.look(l, cx),
+            Input::Event(Event::SupervisorObserved(_) | Event::SupervisorLogged(_))
+                if self.waits_for_image() =>
+            {
+                self.go_on(input, l, cx)
+            }
             Input::Event(event @ Event::SupervisorObserved(_)) => match self.look(l, cx) {
                 Outcome::Handled => watch_superseded(l, event, cx),
                 outcome => outcome,
@@ -57,14 +92,61 @@ impl Failed {
 
     fn look(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
         let Some(app) = l.durable.desired_app() else {
-            return Outcome::Transition(Idle::after(self.last.clone()));
+            return self.withdrawn(l, cx);
         };
         let other = app.release.commit != self.last.commit;
+        if let Some(update) = self
+            .unfinished
+            .as_ref()
+            .filter(|update| update.release == app.release)
+            && l.durable.target.posted() == Some(update.commit())
+        {
+            // An operator's later order: the Supervisor has the target, so there is nothing to decide anew.
+            return Outcome::Transition(State::Applying(Applying::go_on(update, cx)));
+        }
         match decide(l, cx) {
             Decision::Update(update) => Outcome::Transition(State::Staging(Staging::new(update))),
             Decision::Running if other => Outcome::Transition(State::Idle(Idle::default())),
             Decision::KnownBad(error) if other => Outcome::Transition(Self::found_bad(l, error, cx)),
             Decision::Running | Decision::KnownBad(_) | Decision::Nothing => Outcome::Handled,
+        }
+    }
+
+    /// The image that was missing is there, or the Supervisor works on the release for another reason.
+    fn go_on(&self, input: Input<'_>, l: &Shared, cx: &Context) -> Outcome<State> {
+        let Some(update) = &self.unfinished else {
+            return Outcome::Super;
+        };
+        let pulled = match input {
+            Input::Event(Event::SupervisorLogged(LogFact::PullDone { image })) => {
+                image_not_found(&update.release, image, cx.now).is_some()
+            }
+            _ => false,
+        };
+        let desired = l.durable.desired_app().map(|app| &app.release);
+        if desired == Some(&update.release) && (pulled || is_begun(l, &update.release)) {
+            return Outcome::Transition(State::Applying(Applying::go_on(update, cx)));
+        }
+        Outcome::Super
+    }
+
+    /// Nothing is desired any more. A target that the Supervisor still tries to fetch must not come up some day.
+    fn withdrawn(&self, l: &Shared, cx: &Context) -> Outcome<State> {
+        let commit = &self.last.commit;
+        let proven = l
+            .durable
+            .proven
+            .as_ref()
+            .is_some_and(|proven| proven.commit != *commit);
+        match &self.unfinished {
+            Some(update) if proven && l.durable.target.posted() == Some(commit) => {
+                let why = "the operator withdrew the release before its image was there".to_owned();
+                let error = UpdateError::new(ErrorCode::Withdrawn, why, Vec::new(), cx.now);
+                Outcome::Transition(State::RollbackNeeded(RollbackNeeded::withdrawn(
+                    l, update, error, cx,
+                )))
+            }
+            _ => Outcome::Transition(Idle::after(self.last.clone())),
         }
     }
 }

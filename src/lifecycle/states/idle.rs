@@ -82,7 +82,7 @@ impl Idle {
         let images = l.durable.target.images(commit);
         let healthy = l
             .view()
-            .is_some_and(|view| judge(view, &app.release, images) == Judgement::Healthy);
+            .is_some_and(|view| judge(view, &app.release, images, None) == Judgement::Healthy);
         if !healthy {
             return;
         }

@@ -130,13 +130,28 @@ impl State {
     /// Whether the release that proved itself is to run undisturbed.
     pub(crate) fn is_at_rest(&self) -> bool {
         match self {
-            Self::Idle(_) | Self::Waiting(_) | Self::Failed(_) => true,
+            Self::Idle(_) | Self::Waiting(_) => true,
+            Self::Failed(failed) => !failed.waits_for_image(),
             Self::RollbackNeeded(bad) => !bad.is_restoring(),
             Self::Unenrolled(_)
             | Self::Registering(_)
             | Self::Staging(_)
             | Self::Applying(_)
             | Self::Verifying(_) => false,
+        }
+    }
+
+    /// Whether services are being changed or watched, so that the Supervisor is looked at often.
+    pub(crate) fn is_moving(&self) -> bool {
+        match self {
+            Self::Staging(staging) => staging.update.blocked().is_empty(),
+            Self::Applying(_) | Self::Verifying(_) => true,
+            Self::RollbackNeeded(bad) => bad.is_restoring(),
+            Self::Unenrolled(_)
+            | Self::Registering(_)
+            | Self::Idle(_)
+            | Self::Waiting(_)
+            | Self::Failed(_) => false,
         }
     }
 

@@ -207,7 +207,7 @@ fn enrol(l: &mut Shared, registration: &Registration, now: Stamp) {
     l.heartbeats = Heartbeats::default();
     l.heartbeats
         .configure(node.min_heartbeat_seconds, node.heartbeat_seconds);
-    l.heartbeats.hear_clock(registration.server_time, now);
+    l.hear_clock(registration.server_time, now);
     l.durable.node = Some(node);
     l.durable.join.registered();
     if is_new {

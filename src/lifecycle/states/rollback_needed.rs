@@ -7,6 +7,8 @@ use super::idle::Idle;
 use super::staging::Staging;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
+use crate::lifecycle::guard::record::GuardRestored;
+use crate::lifecycle::progress::hindrance::{hindrances, is_not_the_releases_fault};
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
@@ -14,6 +16,7 @@ use crate::lifecycle::update::decide::{Decision, decide};
 use crate::lifecycle::update::handover::{Handover, Progress};
 use crate::lifecycle::update::judgement::judge;
 use crate::lifecycle::update::record::{Blocker, Update, UpdateError, short};
+use crate::lifecycle::update::rollback::way_back;
 use crate::lifecycle::update::target::Release;
 use crate::lifecycle::update::verification::{FOREGROUND, Outlook, Verification, extend_deadline};
 use baseos_interfaces::codes::ErrorCode;
@@ -39,6 +42,9 @@ pub(crate) struct RollbackNeeded {
     /// How its update ended has been told already: it was superseded.
     #[serde(default)]
     reported: bool,
+    /// It was not in place at all.
+    #[serde(default)]
+    never_applied: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,18 +62,38 @@ impl RollbackNeeded {
         Self::new(l, update, error, false, cx)
     }
 
+    /// The Supervisor says that it is in place, but runs other images than it names. It can never be applied here, so it is
+    /// given up; where the policy goes back, the release that proved itself comes first.
+    pub(super) fn not_applied(l: &mut Shared, update: &Update, error: UpdateError, cx: &Context) -> State {
+        let mut bad = Self::bad(l, update, error.clone(), cx);
+        if !bad.is_restoring() {
+            return State::Failed(Failed::give_up(l, update, error, cx));
+        }
+        bad.never_applied = true;
+        State::RollbackNeeded(bad)
+    }
+
     /// The operator withdrew it while it was being applied.
     pub(super) fn withdrawn(l: &Shared, update: &Update, error: UpdateError, cx: &Context) -> Self {
         Self::new(l, update, error, true, cx)
     }
 
+    /// The guard has put the proven release back already: the way back is verified, whatever the policy says.
+    pub(super) fn by_guard(l: &Shared, update: &Update, restored: &GuardRestored, cx: &Context) -> Self {
+        Self::going_back(l, update, restored.error.clone(), true, cx)
+    }
+
     fn new(l: &Shared, update: &Update, error: UpdateError, withdrawn: bool, cx: &Context) -> Self {
         let goes_back = withdrawn || l.durable.policy().rolls_back;
+        let new = Self::going_back(l, update, error, goes_back, cx);
+        Self { withdrawn, ..new }
+    }
+
+    fn going_back(l: &Shared, update: &Update, error: UpdateError, goes_back: bool, cx: &Context) -> Self {
         // A managed Supervisor is given its target by its backend.
         let managed = l.view().is_some_and(|view| view.managed);
-        let proven = l.durable.proven.as_ref();
-        let proven = proven.filter(|proven| goes_back && !managed && proven.commit != update.release.commit);
-        let restore = proven.map(|release| {
+        let back = way_back(l, update.commit()).filter(|_| goes_back && !managed);
+        let restore = back.map(|release| {
             Box::new(Restore {
                 release: release.clone(),
                 handover: Handover::default(),
@@ -78,7 +104,8 @@ impl RollbackNeeded {
             update: update.next_phase(cx.now.into()),
             error,
             restore,
-            withdrawn,
+            withdrawn: false,
+            never_applied: false,
             reported: false,
         }
     }
@@ -112,6 +139,14 @@ impl RollbackNeeded {
         let event = match input {
             Input::Event(event) => event,
             Input::Signal(Signal::DesiredChanged) => return self.desired_changed(l, cx),
+            Input::Signal(Signal::GuardRestored(restored)) if restored.commit == self.update.commit() => {
+                return Outcome::Transition(State::RollbackNeeded(Self::by_guard(
+                    l,
+                    &self.update,
+                    restored,
+                    cx,
+                )));
+            }
             Input::Signal(Signal::Entered) if self.is_restoring() => return self.observe(l, cx),
             Input::Signal(_) => return Outcome::Super,
         };
@@ -121,6 +156,7 @@ impl RollbackNeeded {
                 Outcome::Handled => Outcome::Super,
                 outcome => outcome,
             },
+            Event::SupervisorLogged(_) if self.is_restoring() => self.observe(l, cx),
             Event::ServiceExited { service } => self.exited(service, l, cx),
             Event::Elapsed(Timer::Health) => self.restored(l, cx),
             Event::Elapsed(Timer::Deadline) => self.overdue(l, cx),
@@ -195,9 +231,12 @@ impl RollbackNeeded {
         else {
             return Outcome::Super;
         };
-        self.update.set_blocked(Vec::new());
+        let blocked = hindrances(l, &self.update, cx.now);
+        if self.update.set_blocked(blocked) {
+            l.heartbeats.urge();
+        }
         let images = l.durable.target.images(&restore.release.commit);
-        let judgement = l.view().map(|view| judge(view, &restore.release, images));
+        let judgement = l.view().map(|view| judge(view, &restore.release, images, None));
         let outlook = restore
             .verification
             .see(judgement.as_ref(), l.watch(FOREGROUND, cx.now));
@@ -230,11 +269,19 @@ impl RollbackNeeded {
     }
 
     fn restored(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
+        if self.never_applied {
+            let failed = Failed::give_up(l, &self.update, self.error.clone(), cx);
+            return Outcome::Transition(State::Failed(failed));
+        }
         let state = if self.withdrawn {
             UpdateState::Cancelled
         } else {
             UpdateState::RolledBack
         };
+        if let Some(restore) = self.restore.as_ref().filter(|_| l.durable.proven.is_none()) {
+            // It ran before the first update, and has stayed healthy now.
+            l.durable.prove(&restore.release);
+        }
         let finished = self.update.finished(state, Some(self.error.clone()), cx.now.wall);
         if !self.reported {
             l.record_outcome(&finished, cx.now);
@@ -243,8 +290,8 @@ impl RollbackNeeded {
     }
 
     fn overdue(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
-        if l.view().is_none() || !self.update.blocked().is_empty() {
-            // Without the Supervisor there is no way back and no way to see; its silence is reported already.
+        if l.view().is_none() || is_not_the_releases_fault(self.update.blocked()) {
+            // It is not the previous release that is in the way; what is, is reported already.
             let longer = l.durable.policy().apply_timeout().max(SILENCE);
             l.timers.arm(Timer::Deadline, cx.now.boot + longer);
             return Outcome::Handled;

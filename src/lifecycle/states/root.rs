@@ -23,7 +23,9 @@ pub(super) fn absorb(l: &mut Shared, event: &Event, cx: &mut Context) -> bool {
     }
     match event {
         Event::SupervisorObserved(view) => {
+            l.progress.see(view, cx.now);
             l.supervisor = Some((**view).clone());
+            l.supervisor_changed = cx.now.boot;
             // It may have been the Supervisor's own lock files that were in the way.
             l.lock_files.try_again();
         }
@@ -35,9 +37,11 @@ pub(super) fn absorb(l: &mut Shared, event: &Event, cx: &mut Context) -> bool {
             l.host = host.clone();
             l.host_seen = true;
         }
+        Event::SupervisorLogged(fact) => l.progress.hear(fact, cx.now),
         Event::StateWritten { problem } => l.state_problem.clone_from(problem),
         Event::LockFilesSettled { problem, .. } => l.lock_files.settle(problem.as_ref()),
         Event::SupervisorAnswered { op, answer } => {
+            l.arming.settle(*op, answer);
             if l.durable.commands.settle(*op, answer, cx.now) {
                 l.heartbeats.urge();
             }
@@ -53,11 +57,12 @@ pub(super) fn absorb(l: &mut Shared, event: &Event, cx: &mut Context) -> bool {
             problem,
             ..
         } => {
-            let error = Err(SupervisorError::withheld(problem));
-            if l.durable.commands.settle(*op, &error, cx.now) {
+            let refused = Err(SupervisorError::withheld(problem));
+            l.arming.settle(*op, &refused);
+            if l.durable.commands.settle(*op, &refused, cx.now) {
                 l.heartbeats.urge();
             }
-            healing::act::answered(l, *op, &error, cx.now);
+            healing::act::answered(l, *op, &refused, cx.now);
         }
         Event::Elapsed(_)
         | Event::StopRequested
@@ -81,6 +86,7 @@ pub(super) fn handle(l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outc
             | Signal::DesiredChanged
             | Signal::GateChanged
             | Signal::JoinOffered(_)
+            | Signal::GuardRestored(_)
             | Signal::StepEnded,
         ) => return Outcome::Handled,
     };
@@ -97,6 +103,7 @@ pub(super) fn handle(l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outc
         }
         // Absorbed already; a state that needs more has taken more. An exit matters to a verification alone.
         Event::SupervisorObserved(_)
+        | Event::SupervisorLogged(_)
         | Event::ServiceExited { .. }
         | Event::HostObserved(_)
         | Event::StateWritten { .. }

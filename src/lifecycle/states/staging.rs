@@ -12,11 +12,13 @@ use crate::lifecycle::event::{Event, SupervisorAnswer};
 use crate::lifecycle::facts::{Inspection, SupervisorError};
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::Input;
-use crate::lifecycle::supervisor_target::builder;
+use crate::lifecycle::supervisor_target::builder::{self, Refusal};
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::unsaved::Unsaved;
 use crate::lifecycle::update::gate::gate;
 use crate::lifecycle::update::record::{Blocker, Update, UpdateError};
+use crate::lifecycle::update::rollback;
+use crate::lifecycle::update::target::Release;
 use baseos_interfaces::codes::ErrorCode;
 use serde::{Deserialize, Serialize};
 use statig::Outcome;
@@ -79,10 +81,9 @@ impl Staging {
     }
 
     fn looked(&mut self, inspection: &Inspection, l: &mut Shared, cx: &mut Context) -> Outcome<State> {
-        let own_app = l.run.app_id;
-        l.durable.target.adopt(inspection, own_app);
+        l.durable.target.adopt(inspection, &l.run);
         if !inspection.view.managed
-            && let Err(refusal) = builder::check(&l.durable.target, &self.update.release, &l.run.own_service)
+            && let Err(refusal) = check(&self.update.release, l)
         {
             let error = UpdateError::new(
                 ErrorCode::ReleaseRefused,
@@ -92,6 +93,7 @@ impl Staging {
             );
             return Outcome::Transition(State::Failed(Failed::give_up(l, &self.update, error, cx)));
         }
+        self.update.rollback = Some(rollback::prepare(l, &self.update, inspection));
         if was_handed_over(&self.update, l) && l.durable.target.is_target(inspection, self.update.commit()) {
             // The Supervisor is at it already and asks no gate.
             return Outcome::Transition(State::Applying(Applying::new(l, &self.update, cx)));
@@ -106,6 +108,13 @@ impl Staging {
         l.timers.arm(Timer::Retry, cx.now.boot + delay);
         *self.failures = self.failures.saturating_add(1);
     }
+}
+
+/// Whether the release may reach this device's Supervisor.
+fn check(release: &Release, l: &Shared) -> Result<(), Refusal> {
+    let (record, durable) = (&l.durable.target, &l.durable);
+    builder::check(record, release, &l.run.own_service)?;
+    builder::check_new_images(record, release, durable.proven.iter().chain(&durable.previous))
 }
 
 /// Nothing speaks against the release: begin, or say why not yet.

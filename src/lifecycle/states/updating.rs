@@ -7,17 +7,23 @@ use super::rollback_needed::RollbackNeeded;
 use super::staging::Staging;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
+use crate::lifecycle::guard::trial;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::update::decide::{Decision, decide, wanted};
 use crate::lifecycle::update::judgement::{Judgement, judge};
 use crate::lifecycle::update::record::{Update, UpdateError};
+use crate::lifecycle::update::rollback::way_back;
 use crate::lifecycle::update::superseded::{Course, Superseded};
 use crate::lifecycle::update::verification::BACKGROUND;
 use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::states::UpdateState;
 use statig::Outcome;
+use std::time::Duration;
+
+/// How long a superseded release whose agent is on trial waits until it is looked at again.
+const TRIAL: Duration = Duration::from_secs(10);
 
 pub(super) fn handle(
     update: &mut Update,
@@ -28,6 +34,11 @@ pub(super) fn handle(
     match input {
         Input::Signal(Signal::DesiredChanged) => desired_changed(update, l, cx),
         Input::Signal(Signal::GateChanged) => Outcome::Handled,
+        Input::Signal(Signal::GuardRestored(restored)) if restored.commit == update.commit() => {
+            Outcome::Transition(State::RollbackNeeded(RollbackNeeded::by_guard(
+                l, update, restored, cx,
+            )))
+        }
         _ => Outcome::Super,
     }
 }
@@ -83,10 +94,7 @@ fn leave(update: &Update, ends: UpdateState, l: &mut Shared, cx: &Context) -> Ou
         .flatten()
         .find(|update| was_handed_over(update, l))
         .cloned();
-    let proven = l.durable.proven.as_ref();
-    let Some(handed_over) =
-        handed_over.filter(|update| proven.is_some_and(|proven| proven.commit != update.commit()))
-    else {
+    let Some(handed_over) = handed_over.filter(|update| way_back(l, update.commit()).is_some()) else {
         // There is nothing to go back from, or no release to go back to: what was begun stays, and the operator sees it.
         let finished = update.finished(ends, None, cx.now.wall);
         l.record_outcome(&finished, cx.now);
@@ -107,7 +115,8 @@ fn leave(update: &Update, ends: UpdateState, l: &mut Shared, cx: &Context) -> Ou
 /// The release that the Supervisor was handed runs: it is verified, whatever its update is waiting for.
 pub(super) fn runs(update: &Update, l: &Shared) -> bool {
     let images = l.durable.target.images(update.commit());
-    let judgement = l.view().map(|view| judge(view, &update.release, images));
+    let before = Some(&update.predecessors);
+    let judgement = l.view().map(|view| judge(view, &update.release, images, before));
     was_handed_over(update, l) && matches!(judgement, Some(Judgement::Healthy | Judgement::Unhealthy(_)))
 }
 
@@ -126,10 +135,18 @@ pub(super) fn watch_superseded(l: &mut Shared, event: &Event, cx: &Context) -> O
         return Outcome::Super;
     }
     let images = l.durable.target.images(commit);
-    let judgement = l.view().map(|view| judge(view, &watched.update.release, images));
+    let before = Some(&watched.update.predecessors);
+    let judgement = l
+        .view()
+        .map(|view| judge(view, &watched.update.release, images, before));
     l.timers.disarm(Timer::Watch);
     match watched.see(event, judgement.as_ref(), l.watch(BACKGROUND, cx.now)) {
         Course::Open => l.durable.superseded = Some(watched),
+        // Its agent is on trial still; that decides first.
+        Course::Proven if trial::budget(l, watched.update.commit()).is_some() => {
+            l.timers.arm(Timer::Watch, cx.now.boot + TRIAL);
+            l.durable.superseded = Some(watched);
+        }
         Course::Proven => {
             forget_superseded(l);
             l.durable.prove(&watched.update.release);

@@ -6,6 +6,7 @@ use super::idle::Idle;
 use super::rollback_needed::RollbackNeeded;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
+use crate::lifecycle::guard::trial;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
@@ -21,6 +22,8 @@ use std::time::Duration;
 
 /// How much longer a release is watched, at least, when the Supervisor is silent at its deadline.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How often a healthy release is looked at whose agent has not proved itself yet.
+const PROOF: Duration = Duration::from_secs(1);
 
 /// An update that runs and is being watched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,7 +75,14 @@ impl Verifying {
 
     fn observe(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
         let images = l.durable.target.images(self.update.commit());
-        let judgement = l.view().map(|view| judge(view, &self.update.release, images));
+        let before = Some(&self.update.predecessors);
+        let judgement = l
+            .view()
+            .map(|view| judge(view, &self.update.release, images, before));
+        if let Some(Judgement::WrongImage(seen)) = judgement {
+            let error = UpdateError::wrong_image(seen, cx.now);
+            return Outcome::Transition(RollbackNeeded::not_applied(l, &self.update, error, cx));
+        }
         if let Some(Judgement::Elsewhere(release)) = &judgement {
             let cause = if *self.seen {
                 Cause::ForeignTarget
@@ -109,10 +119,24 @@ impl Verifying {
     }
 
     fn succeeded(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
+        if let Some(budget) = trial::budget(l, self.update.commit()) {
+            return self.await_proof(budget, l, cx);
+        }
         l.durable.prove(&self.update.release);
         let finished = self.update.finished(UpdateState::Succeeded, None, cx.now.wall);
         l.record_outcome(&finished, cx.now);
         Outcome::Transition(Idle::after(finished))
+    }
+
+    /// The release is healthy, and its agent has not proved itself yet. The guard has the first word about that; without
+    /// one the agent goes back by itself.
+    fn await_proof(&mut self, budget: Duration, l: &mut Shared, cx: &Context) -> Outcome<State> {
+        let longest = budget + l.durable.policy().health() + SILENCE;
+        if cx.now.boot >= self.update.since.boot + longest {
+            return self.failed(l, "Cloudly accepted no heartbeat of the new agent", cx);
+        }
+        l.timers.arm(Timer::Health, cx.now.boot + PROOF);
+        Outcome::Handled
     }
 
     fn failed(&mut self, l: &mut Shared, why: &str, cx: &Context) -> Outcome<State> {

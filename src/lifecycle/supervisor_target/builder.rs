@@ -6,9 +6,14 @@
 //! never read back, so no such body can be built, whatever Cloudly says. Source: observed behaviour of
 //! Supervisor 19.0.5.
 
+pub(crate) mod guard;
+
 use crate::lifecycle::supervisor_target::ids::TargetRecord;
 use crate::lifecycle::update::target::Release;
-use baseos_interfaces::rules::{Violation, VolumeDefinition, check_release};
+use baseos_interfaces::rules::{
+    ReleaseParts, StatePlace, Violation, Violations, VolumeDefinition, check_images, check_release,
+    state_place,
+};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -86,6 +91,11 @@ pub(crate) enum Reason {
     )]
     VolumeChanged(String),
     #[error(
+        "the agent keeps its state in {now}, and the release would give it {then}: the node's identity would be lost; keep \
+         the volume and the path of the release that runs"
+    )]
+    StateMoved { now: StatePlace, then: StatePlace },
+    #[error(
         "the Supervisor also runs app {0}, which applying this release would remove: remove that app first, or move its \
          services into the release"
     )]
@@ -100,6 +110,15 @@ impl Refusal {
             lines.push(format!("and {} more", self.unlisted));
         }
         lines
+    }
+}
+
+impl From<Violations> for Refusal {
+    fn from(violations: Violations) -> Self {
+        Self {
+            unlisted: violations.count() - violations.iter().count(),
+            reasons: violations.into_iter().map(Reason::Rule).collect(),
+        }
     }
 }
 
@@ -121,11 +140,9 @@ impl fmt::Display for Refusal {
 /// # Errors
 /// Every reason why it must not reach the Supervisor.
 pub(crate) fn check(record: &TargetRecord, release: &Release, own_service: &str) -> Result<(), Refusal> {
-    let (mut reasons, mut unlisted) = (Vec::new(), 0);
-    if let Err(violations) = check_release(release) {
-        unlisted = violations.count() - violations.iter().count();
-        reasons.extend(violations.into_iter().map(Reason::Rule));
-    }
+    let broken = check_release(release).err().map(Refusal::from);
+    let (mut reasons, unlisted) =
+        broken.map_or_else(Default::default, |broken| (broken.reasons, broken.unlisted));
     if release.agent_service() != own_service {
         reasons.push(Reason::AnotherAgent(own_service.to_owned()));
     }
@@ -134,11 +151,36 @@ pub(crate) fn check(record: &TargetRecord, release: &Release, own_service: &str)
             reasons.push(Reason::VolumeChanged(name.clone()));
         }
     }
+    let then = ReleaseParts::from(release)
+        .services
+        .get(own_service)
+        .and_then(state_place);
+    if let (Some(now), Some(then)) = (record.state_place(), then)
+        && *now != then
+    {
+        let now = now.clone();
+        reasons.push(Reason::StateMoved { now, then });
+    }
     reasons.extend(record.other_app().map(Reason::OtherApp));
     if reasons.is_empty() {
         return Ok(());
     }
     Err(Refusal { reasons, unlisted })
+}
+
+/// Checks that the Supervisor can tell a new release's images from those the device has had; `before` are further
+/// releases that ran here. Not for going back: what ran can be put in place again.
+///
+/// # Errors
+/// Every image that it would take for another one, or would not fetch.
+pub(crate) fn check_new_images<'a>(
+    record: &'a TargetRecord,
+    release: &Release,
+    before: impl Iterator<Item = &'a Release>,
+) -> Result<(), Refusal> {
+    let before = before.flat_map(Release::images_of_release);
+    let known: Vec<_> = record.image_uses().chain(before).collect();
+    check_images(&release.image_uses(), &known).map_err(Refusal::from)
 }
 
 /// Builds the target for a release and remembers its ids and volumes.

@@ -2,5 +2,6 @@
 
 pub(crate) mod builder;
 pub(crate) mod ids;
+mod images;
 
 pub use builder::LocalTarget;

@@ -221,7 +221,7 @@ fn the_policy_says_what_is_healed() {
         let mut world = resting();
         let mut desired = super::world::desired_app(2, PolicyKind::Plain);
         desired.policy.heal = serde_json::from_value(json!(policy)).unwrap();
-        world.desire_app(desired);
+        world.desire_app(Some(desired));
         while !world.pending.contains_key(&Port::Cloudly) {
             world.act(Action::Elapse);
         }

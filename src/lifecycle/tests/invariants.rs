@@ -4,7 +4,7 @@ use crate::lifecycle::effect::Port;
 use crate::lifecycle::tests::diagram::render::has_arrow;
 use crate::lifecycle::tests::states::handed_over;
 use crate::lifecycle::tests::world::{
-    Action, CommandKind, LocalRequest, PolicyKind, Reply, View, World, commit,
+    Action, CommandKind, Line, LocalRequest, PolicyKind, Reply, View, World, commit,
 };
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::{Checkpoint, Effect, Machine};
@@ -15,16 +15,33 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::FileFailurePersistence;
 use std::collections::BTreeSet;
 
+fn line() -> impl Strategy<Value = Line> {
+    proptest::sample::select(vec![
+        Line::Opened,
+        Line::Lost,
+        Line::PullBegan,
+        Line::PullDone,
+        Line::Missing,
+        Line::Away,
+        Line::DiskFull,
+        Line::Locked,
+        Line::Stopping,
+        Line::Starting,
+        Line::Started,
+    ])
+}
+
 fn action() -> impl Strategy<Value = Action> {
     let reply = prop_oneof![
         6 => Just(Reply::Good), 1 => Just(Reply::Refused), 1 => Just(Reply::Gone), 1 => Just(Reply::Unavailable)
     ];
     let port = prop_oneof![4 => Just(Port::Cloudly), 4 => Just(Port::Supervisor), 1 => Just(Port::LockFiles)];
     let view = prop_oneof![
-        5 => Just(View::Actual), 2 => Just(View::Working), 2 => Just(View::Unhealthy), 1 => Just(View::Silent), 1 => Just(View::Stuck), 1 => Just(View::Absent), 1 => Just(View::Foreign)
+        5 => Just(View::Actual), 2 => Just(View::Working), 2 => Just(View::Unhealthy), 1 => Just(View::Silent), 1 => Just(View::Foreign),
+        1 => Just(View::Unreplaced), 1 => Just(View::Stuck), 1 => (0u8..=100).prop_map(View::Fetching), 1 => Just(View::Absent)
     ];
     let rule = prop_oneof![
-        5 => Just(PolicyKind::Plain), 1 => Just(PolicyKind::ReportOnly), 1 => Just(PolicyKind::NeedsApproval), 1 => Just(PolicyKind::NoSlot), 1 => Just(PolicyKind::Forced)
+        5 => Just(PolicyKind::Plain), 1 => Just(PolicyKind::ReportOnly), 1 => Just(PolicyKind::NeedsApproval), 1 => Just(PolicyKind::NoSlot), 2 => Just(PolicyKind::Forced)
     ];
     let request = prop_oneof![
         Just(LocalRequest::Status),
@@ -49,22 +66,38 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::Exit),
         1 => Just(Action::LoseTarget),
         1 => (1u8..=4).prop_map(Action::Post),
+        2 => line().prop_map(Action::Log),
         3 => (0u8..=5, rule).prop_map(|(number, rule)| Action::Desire(number, rule)),
         1 => command.prop_map(Action::Command),
         2 => request.prop_map(Action::Request),
         1 => (any::<bool>(), any::<bool>()).prop_map(|(locked, full)| Action::Host { locked, full }),
         1 => any::<bool>().prop_map(|works| Action::Disk { works }),
         1 => (0u8..4, any::<bool>()).prop_map(|(token, replace)| Action::Offer { token, replace }),
+        1 => any::<i16>().prop_map(|days| Action::SetClock { days }),
         1 => any::<bool>().prop_map(|reboot| Action::Restart { reboot }),
     ]
 }
 
 fn played(actions: &[Action], enrolled: bool) -> World {
-    let mut world = if enrolled {
+    let world = if enrolled {
         World::enrolled()
     } else {
         World::new(false)
     };
+    played_in(world, actions)
+}
+
+/// In a world with or without the guard of the agent's own update.
+fn played_guarded(actions: &[Action], guarded: bool) -> World {
+    let world = if guarded {
+        World::guarded()
+    } else {
+        World::enrolled()
+    };
+    played_in(world, actions)
+}
+
+fn played_in(mut world: World, actions: &[Action]) -> World {
     for action in actions {
         world.act(*action);
     }
@@ -95,6 +128,19 @@ proptest! {
     fn keeps_to_the_invariants_over_any_sequence_of_events(actions in vec(action(), 0..120), enrolled: bool) {
         let world = played(&actions, enrolled);
         prop_assert!(world.faults.is_empty(), "{:#?}", world.faults);
+    }
+
+    /// The same with the guard of the agent's own update, up to an end that the reference model allows.
+    #[test]
+    fn keeps_to_the_invariants_with_a_guard_too(actions in vec(action(), 0..100), guarded: bool) {
+        let mut world = played_guarded(&actions, guarded);
+        world.settle();
+        world.settle();
+        prop_assert!(world.faults.is_empty(), "{:#?}", world.faults);
+        let wrong = world.model.ends().violated_by(&world);
+        prop_assert!(wrong.is_none(), "{}\n{:#?}", wrong.unwrap_or_default(), world.machine.state());
+        let durable = &world.machine.shared().durable;
+        prop_assert!(durable.guard.trial().is_none() || world.machine.agent_state() != AgentState::Idle);
     }
 
     /// The same log gives the same steps, to the letter.
@@ -140,7 +186,7 @@ proptest! {
                 action,
                 Action::Desire(0 | 3 | 5, _)
                     | Action::Desire(_, PolicyKind::NeedsApproval | PolicyKind::NoSlot)
-                    | Action::Observe(View::Unhealthy | View::Absent | View::Foreign)
+                    | Action::Observe(View::Unhealthy | View::Absent | View::Foreign | View::Unreplaced)
                     | Action::Post(_)
                     | Action::LoseTarget
                     | Action::Answer(Port::Supervisor, Reply::Refused)
@@ -234,7 +280,7 @@ fn walks_reach_every_state_and_effect_and_stay_on_the_diagram() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut states = BTreeSet::new();
     let mut effects = BTreeSet::new();
-    for case in 0..1000 {
+    for case in 0..2000 {
         let actions = vec(action(), 120).new_tree(&mut runner).unwrap().current();
         let mut world = if case % 4 == 0 {
             World::new(false)
@@ -287,6 +333,7 @@ fn walks_reach_every_state_and_effect_and_stay_on_the_diagram() {
         "Reply",
         "Publish",
         "ForgetJoinToken",
+        "SetCertificateTimes",
         "SetPollRate(fast)",
         "SetPollRate(slow)",
     ] {

@@ -2,10 +2,14 @@
 
 mod diagram;
 mod golden;
+mod guard;
 mod healing;
 mod invariants;
 mod model;
+mod progress;
 mod regressions;
+mod reports;
 mod service_exits;
 pub(super) mod states;
+mod wall_clock;
 mod world;

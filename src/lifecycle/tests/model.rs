@@ -8,7 +8,7 @@
 use super::world::{World, commit};
 use crate::lifecycle::effect::{LocalAnswer, SupervisorCall};
 use crate::lifecycle::event::LocalCall;
-use crate::lifecycle::facts::HostFacts;
+use crate::lifecycle::facts::{Container, HostFacts};
 use crate::lifecycle::time::Millis;
 use crate::lifecycle::{Effect, Event, Step};
 use baseos_interfaces::desired::DesiredApp;
@@ -139,8 +139,11 @@ impl Model {
             Event::SupervisorObserved(view) => {
                 self.running = (**view).as_ref().ok().and_then(|view| view.release.clone());
                 let ill = (**view).as_ref().is_ok_and(|view| {
-                    view.containers.iter().any(|container| !container.is_running())
-                        || view.containers.len() < 2
+                    view.containers.len() < 2
+                        || view
+                            .containers
+                            .iter()
+                            .any(|container| !container.is_running() || is_kept(container))
                         || self.running != self.desired_commit()
                 });
                 if ill {
@@ -311,6 +314,13 @@ impl Model {
         }
         ends(&[Idle], vec![desired])
     }
+}
+
+/// In this world a container's id ends with that of its image.
+fn is_kept(container: &Container) -> bool {
+    !container
+        .container_id
+        .ends_with(&format!("-{}", container.image_id))
 }
 
 impl Ends {

@@ -9,6 +9,9 @@ use baseos_interfaces::problem::Problem;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// How often the clock of an offered update is written to disk: a reboot sets it back by so much at most.
+const KEEP_EVERY: Duration = Duration::from_secs(600);
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Consent {
@@ -16,8 +19,12 @@ pub(crate) struct Consent {
     commit: String,
     /// Since when this update has been offered.
     offered: Option<Moment>,
+    /// For how long it had been offered before this boot, milliseconds.
+    offered_before: u64,
     approved: bool,
     deferral: Option<Deferral>,
+    /// When this was last written so that its clock goes on after a reboot (boot-time clock).
+    kept: Millis,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,10 +88,23 @@ impl Consent {
     }
 
     fn deferral_left(&self, longest: Duration, now: Stamp) -> Duration {
-        let used = self
-            .offered
-            .map_or(Duration::ZERO, |offered| now.boot.since(offered.boot));
-        longest.saturating_sub(used)
+        longest.saturating_sub(self.offered_for(now.boot))
+    }
+
+    /// For how long the update has been offered, over all boots; while the device was off does not count.
+    fn offered_for(&self, now: Millis) -> Duration {
+        let this_boot = self.offered.map(|offered| now.since(offered.boot));
+        Duration::from_millis(self.offered_before) + this_boot.unwrap_or_default()
+    }
+
+    /// Whether its clock should be written: a reboot goes on from what was written last.
+    pub(crate) fn is_due_to_be_kept(&self, now: Millis) -> bool {
+        self.offered.is_some() && now.since(self.kept) >= KEEP_EVERY
+    }
+
+    /// Changes the record, so that it is written.
+    pub(crate) fn keep(&mut self, now: Millis) {
+        self.kept = now;
     }
 
     /// The deferral of the update to `commit` that holds now.
@@ -104,9 +124,11 @@ impl Consent {
     }
 
     pub(crate) fn carry_over(&mut self, reboot: Reboot) {
+        self.offered_before = u64::try_from(self.offered_for(reboot.saved).as_millis()).unwrap_or(u64::MAX);
         if let Some(offered) = &mut self.offered {
             offered.boot = reboot.now.boot;
         }
+        self.kept = reboot.now.boot;
         if let Some(deferral) = &mut self.deferral {
             deferral.until = reboot.carry(deferral.until);
         }

@@ -2,10 +2,12 @@
 
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::time::{Millis, Stamp};
-use crate::lifecycle::update::record::{Blocker, Update};
+use crate::lifecycle::update::platform::platform;
+use crate::lifecycle::update::record::{Blocker, Rollback, Update};
 use crate::lifecycle::update::target::Policy;
 use baseos_interfaces::status::BlockerKind;
 use baseos_interfaces::window::{Opening, opening};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a blocked update waits at most before it looks again; everything that matters also raises a signal.
@@ -36,6 +38,7 @@ pub(crate) fn gate(l: &Shared, update: &Update, now: Stamp) -> Gate {
     gate.slot();
     gate.disk();
     if !policy.is_forced() {
+        gate.rollback();
         gate.window();
         gate.consent();
         gate.locks();
@@ -143,12 +146,39 @@ impl GateKeeper<'_> {
         let Some(free) = self.l.host.free_bytes else {
             return;
         };
-        let services = self.update.release.services.values();
-        let images: u64 = services.filter_map(|service| service.size_bytes).sum();
-        let needed = images.saturating_add(self.l.run.reserve_bytes);
-        if free < needed {
-            let reason = format!("{} MiB free, {} MiB needed", free >> 20, needed.div_ceil(1 << 20));
+        let (images, reserve) = (self.missing_images(), self.l.run.reserve_bytes);
+        if free < images.saturating_add(reserve) {
+            let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+            let reason = format!(
+                "{} MiB free, {} MiB needed ({} to download and a reserve of {})",
+                free >> 20,
+                mib(images.saturating_add(reserve)),
+                mib(images),
+                mib(reserve)
+            );
             self.block(self.blocker(BlockerKind::DiskSpace).because(reason));
+        }
+    }
+
+    /// What the images that are not on the engine yet need, bytes.
+    fn missing_images(&self) -> u64 {
+        let architecture = self.l.run.node.architecture.as_deref();
+        let platform = architecture.and_then(platform);
+        let missing: BTreeMap<&str, u64> = self
+            .update
+            .release
+            .services
+            .values()
+            .filter(|service| !self.l.durable.target.is_present(&service.image))
+            .map(|service| (service.image.as_str(), service.needed_bytes(platform)))
+            .collect();
+        missing.values().fold(0, |sum, bytes| sum.saturating_add(*bytes))
+    }
+
+    fn rollback(&mut self) {
+        let problem = self.update.rollback.as_ref().and_then(Rollback::problem);
+        if let Some(problem) = problem.filter(|_| self.policy.requires_rollback) {
+            self.block(self.blocker(BlockerKind::RollbackImpossible).because(problem));
         }
     }
 

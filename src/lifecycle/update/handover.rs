@@ -8,10 +8,12 @@ use crate::lifecycle::context::Context;
 use crate::lifecycle::effect::{OpId, SupervisorCall};
 use crate::lifecycle::event::{Event, SupervisorAnswer};
 use crate::lifecycle::facts::{AppState, Inspection, SupervisorError, SupervisorErrorKind};
+use crate::lifecycle::guard::trial;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::supervisor_target::builder;
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::unsaved::Unsaved;
+use crate::lifecycle::update::predecessors::Predecessors;
 use crate::lifecycle::update::target::Release;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +29,8 @@ pub(crate) struct Handover {
     accepted: bool,
     /// It was handed over with the order to override locks.
     forced: bool,
+    /// What ran before the release was handed over; `None`: it was the Supervisor's target already.
+    predecessors: Option<Predecessors>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,6 +94,17 @@ impl Handover {
         self.accepted
     }
 
+    /// What ran before this hand-over, once.
+    pub(crate) fn take_predecessors(&mut self) -> Option<Predecessors> {
+        self.predecessors.take()
+    }
+
+    /// Another attempt: looks whether the release is still the Supervisor's target.
+    pub(crate) fn begin_attempt(&mut self, l: &mut Shared, cx: &mut Context) {
+        self.nudged = false;
+        self.begin(l, cx);
+    }
+
     /// The policy may differ: a call that has not left yet must not override locks without an order, or miss one.
     pub(crate) fn policy_changed(&mut self, l: &mut Shared, cx: &mut Context) {
         if let Phase::HandingOver(op) = *self.phase
@@ -144,13 +159,17 @@ impl Handover {
                     }
                     Err(error) => match error.kind {
                         SupervisorErrorKind::Locked => {
+                            trial::not_handed_over(l, release);
                             *self.phase = Phase::Pausing;
                             Progress::Locked(error.message.clone())
                         }
-                        SupervisorErrorKind::Refused => Progress::Refused {
-                            message: error.message.clone(),
-                            evidence: Vec::new(),
-                        },
+                        SupervisorErrorKind::Refused => {
+                            trial::not_handed_over(l, release);
+                            Progress::Refused {
+                                message: error.message.clone(),
+                                evidence: Vec::new(),
+                            }
+                        }
                         _ => self.pause(error, l, cx),
                     },
                 }
@@ -174,8 +193,7 @@ impl Handover {
         l: &mut Shared,
         cx: &mut Context,
     ) -> Progress {
-        let own_app = l.run.app_id;
-        l.durable.target.adopt(inspection, own_app);
+        l.durable.target.adopt(inspection, &l.run);
         let force = l.durable.policy().is_forced();
         if l.durable.target.is_target(inspection, &release.commit) {
             return self.handed_over();
@@ -185,15 +203,19 @@ impl Handover {
             return Progress::Displaced(other.map(str::to_owned));
         }
         self.forced = force;
+        self.predecessors = Some(Predecessors::of(inspection, &l.durable.target));
         let call = if inspection.view.managed {
             SupervisorCall::TriggerUpdate { force }
         } else {
             let own_service = l.run.own_service.clone();
             match builder::plan(&mut l.durable.target, release, &own_service) {
-                Ok(target) => SupervisorCall::ApplyTarget {
-                    target: Box::new(target),
-                    force,
-                },
+                Ok(target) => {
+                    let services = release.services.values();
+                    let images: Vec<_> = services.map(|service| service.image.as_str()).collect();
+                    l.progress.begin_target(&images, cx.now);
+                    let target = Box::new(trial::hand_over(l, release, target, &inspection.view));
+                    SupervisorCall::ApplyTarget { target, force }
+                }
                 Err(refusal) => {
                     return Progress::Refused {
                         message: refusal.to_string(),

@@ -1,6 +1,7 @@
 //! Does a release run? Decided from what is observed, never from an answer to a call.
 
 use crate::lifecycle::facts::{AppState, Container, SupervisorView};
+use crate::lifecycle::update::predecessors::Predecessors;
 use crate::lifecycle::update::target::{Release, Service};
 use std::collections::BTreeMap;
 
@@ -11,6 +12,8 @@ pub(crate) enum Judgement {
     Healthy,
     /// It is applied, but not everything runs: what was seen.
     Unhealthy(Vec<String>),
+    /// It is said to be applied, but a service runs another image than the release names: what was seen.
+    WrongImage(Vec<String>),
     /// The Supervisor is still at it: what was seen.
     Pending(Vec<String>),
     /// Another release is applied, and the Supervisor has finished.
@@ -20,10 +23,16 @@ pub(crate) enum Judgement {
 /// Judges. Applied is exactly: `appState == "applied"`, `release` is the commit, and every service has a container
 /// `Running` with the image id that was posted (observed: nothing else the Supervisor says is reliable). A managed
 /// Supervisor gives its own image ids; then `images` is `None` and the name alone counts.
+///
+/// None of that says which image runs: the Supervisor takes another one of the same repository for it and renames the
+/// old container, ids included (observed: S2a). So the engine's image has to be the one that the release names, and
+/// where the release does not say which that is, a service with another reference must have another container.
+/// A managed Supervisor fetches what its backend made of the release, so there neither is compared.
 pub(crate) fn judge(
     view: &SupervisorView,
     release: &Release,
     images: Option<&BTreeMap<String, u64>>,
+    predecessors: Option<&Predecessors>,
 ) -> Judgement {
     let applied = view.release.as_deref() == Some(release.commit.as_str());
     let seen = || -> Vec<String> {
@@ -35,11 +44,16 @@ pub(crate) fn judge(
     };
     match (view.app_state, applied) {
         (AppState::Applied, true) => {
+            let (wrong, unknown) = images_seen(view, release, predecessors);
             let seen = seen();
-            if seen.is_empty() {
-                Judgement::Healthy
-            } else {
+            if !wrong.is_empty() {
+                Judgement::WrongImage(wrong)
+            } else if !seen.is_empty() {
                 Judgement::Unhealthy(seen)
+            } else if !unknown.is_empty() {
+                Judgement::Pending(unknown)
+            } else {
+                Judgement::Healthy
             }
         }
         (AppState::Applied, false) => Judgement::Elsewhere(view.release.clone()),
@@ -51,6 +65,57 @@ pub(crate) fn judge(
             Judgement::Pending(seen)
         }
     }
+}
+
+/// The services that run another image than the release names, and those of which that cannot be told.
+fn images_seen(
+    view: &SupervisorView,
+    release: &Release,
+    predecessors: Option<&Predecessors>,
+) -> (Vec<String>, Vec<String>) {
+    let (mut wrong, mut unknown) = (Vec::new(), Vec::new());
+    if view.managed {
+        return (wrong, unknown);
+    }
+    for (name, service) in &release.services {
+        let kept = predecessors
+            .and_then(|predecessors| predecessors.get(name))
+            .filter(|before| {
+                before.reference != service.image && has_container(view, name, &before.container_id)
+            });
+        let is_meant = view
+            .images
+            .get(name)
+            .map(|image| (image, service.is_meant(image)));
+        match (is_meant, kept) {
+            (Some((image, Some(false))), _) => {
+                wrong.push(format!(
+                    "{name}: runs image {image}, which {} does not name",
+                    service.image
+                ));
+            }
+            // The same image under another name: the container is right to stay. Otherwise the name leads to the right
+            // image and the container is still an old one's.
+            (Some((_, Some(true))), Some(before)) => {
+                let image = before.engine_image.as_deref();
+                if image.and_then(|image| service.is_meant(image)) == Some(false) {
+                    wrong.push(format!("{name}: still the container of {}", before.reference));
+                }
+            }
+            (None, _) if service.config_digests().next().is_some() => {
+                unknown.push(format!("{name}: which image it runs is not known yet"));
+            }
+            (_, Some(before)) => wrong.push(format!("{name}: still the container of {}", before.reference)),
+            (_, None) => {}
+        }
+    }
+    (wrong, unknown)
+}
+
+fn has_container(view: &SupervisorView, service: &str, id: &str) -> bool {
+    view.containers
+        .iter()
+        .any(|container| container.service == service && container.container_id == id)
 }
 
 /// What is wrong with one service, if anything.

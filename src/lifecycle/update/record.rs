@@ -3,11 +3,12 @@
 use crate::lifecycle::facts::SupervisorError;
 use crate::lifecycle::time::{Millis, Moment, Reboot, Stamp};
 use crate::lifecycle::unsaved::Unsaved;
+use crate::lifecycle::update::predecessors::Predecessors;
 use crate::lifecycle::update::target::{AppTarget, Release};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::states::UpdateState;
-use baseos_interfaces::status::{self as wire, BlockerKind};
+use baseos_interfaces::status::{self as wire, BlockerKind, RollbackState};
 use serde::{Deserialize, Serialize};
 
 /// An update under way. It travels from state to state.
@@ -30,8 +31,14 @@ pub(crate) struct Update {
     pub(crate) until_heard: bool,
     /// Why the last attempt failed.
     pub(crate) last_error: Option<UpdateError>,
+    /// What ran when it was handed over.
+    #[serde(default)]
+    pub(crate) predecessors: Predecessors,
     /// Why it is not going on.
     blocked: Vec<Blocker>,
+    /// Whether it could be undone; `None`: not looked at yet.
+    #[serde(default)]
+    pub(crate) rollback: Option<Rollback>,
 }
 
 /// One reason why an update is not going on.
@@ -57,6 +64,25 @@ pub(crate) struct UpdateError {
     pub(crate) evidence: Vec<String>,
     /// Device's clock.
     pub(crate) at: Timestamp,
+}
+
+/// Whether an update could be undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Rollback {
+    /// By going back to this commit.
+    Possible(String),
+    /// Why not.
+    Impossible(String),
+}
+
+impl Rollback {
+    /// Why not.
+    pub(crate) fn problem(&self) -> Option<&str> {
+        match self {
+            Self::Possible(_) => None,
+            Self::Impossible(reason) => Some(reason),
+        }
+    }
 }
 
 /// How an update ended.
@@ -85,7 +111,9 @@ impl Update {
             not_before: None,
             until_heard: false,
             last_error: None,
+            predecessors: Predecessors::default(),
             blocked: Vec::new(),
+            rollback: None,
         })
     }
 
@@ -103,9 +131,9 @@ impl Update {
         self.not_before = self.not_before.map(|until| reboot.carry(until));
     }
 
-    /// Takes over the reasons to wait that hold now; the same ones stay as they were, so that nothing is written to
+    /// Takes over the reasons to wait that hold now, and says whether they are other ones; the same ones stay as they were, so that nothing is written to
     /// disk for them.
-    pub(crate) fn set_blocked(&mut self, blocked: Vec<Blocker>) {
+    pub(crate) fn set_blocked(&mut self, blocked: Vec<Blocker>) -> bool {
         let same =
             |a: &Blocker, b: &Blocker| a.kind == b.kind && a.holder == b.holder && a.reason == b.reason;
         let unchanged = self.blocked.len() == blocked.len()
@@ -117,6 +145,7 @@ impl Update {
         if !unchanged {
             self.blocked = blocked;
         }
+        !unchanged
     }
 
     /// The same update in its next phase.
@@ -157,6 +186,15 @@ impl UpdateError {
     }
 }
 
+impl UpdateError {
+    /// What the Supervisor calls applied is not what the release names.
+    pub(crate) fn wrong_image(seen: Vec<String>, now: Stamp) -> Self {
+        let message = "the Supervisor took another image for the release's and did not fetch it: give each image a tag \
+                       that no other image uses";
+        Self::new(ErrorCode::ImageNotReplaced, message, seen, now)
+    }
+}
+
 impl Blocker {
     /// A reason to wait that begins now and has no known end.
     pub(crate) fn new(kind: BlockerKind, since: Timestamp) -> Self {
@@ -187,6 +225,17 @@ impl Blocker {
     pub(crate) fn until(mut self, at: Option<Timestamp>) -> Self {
         self.expires_at = at;
         self
+    }
+
+    /// As part of a sentence.
+    pub(crate) fn in_words(&self) -> String {
+        let kind = self.kind.as_str();
+        match (&self.holder, &self.reason) {
+            (Some(holder), Some(reason)) => format!("{kind}, {holder}: {reason}"),
+            (Some(holder), None) => format!("{kind}, {holder}"),
+            (None, Some(reason)) => format!("{kind}: {reason}"),
+            (None, None) => kind.to_owned(),
+        }
     }
 
     /// The same reason keeps its beginning, so an operator sees for how long it has held. It is the same when kind and
@@ -227,6 +276,23 @@ impl From<&UpdateError> for wire::UpdateError {
             message: error.message.clone(),
             evidence: error.evidence.clone(),
             at: error.at,
+        }
+    }
+}
+
+impl From<&Rollback> for wire::Rollback {
+    fn from(rollback: &Rollback) -> Self {
+        match rollback {
+            Rollback::Possible(target) => Self {
+                state: RollbackState::Possible,
+                target: Some(target.clone()),
+                reason: None,
+            },
+            Rollback::Impossible(reason) => Self {
+                state: RollbackState::Impossible,
+                target: None,
+                reason: Some(reason.clone()),
+            },
         }
     }
 }

@@ -2,6 +2,7 @@
 //! the checkpoint's version does, not when the wire contract does. `From` converts at the edge, in one direction:
 //! what Cloudly sends comes in here and is never sent back.
 
+use crate::lifecycle::update::platform::PlatformImage;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::desired::{self as wire, DEFAULT_AGENT_SERVICE};
 use baseos_interfaces::rules::{ReleaseParts, ServiceParts};
@@ -60,8 +61,10 @@ pub(crate) struct Service {
     pub(crate) labels: BTreeMap<String, String>,
     /// The other compose keys.
     pub(crate) composition: Map<String, Value>,
-    /// What the image needs on disk, if known.
+    /// What the image needs on disk, if the operator says it.
     pub(crate) size_bytes: Option<u64>,
+    /// What its registry says, by platform.
+    pub(crate) platforms: BTreeMap<String, PlatformImage>,
 }
 
 /// A rollout's permission to begin, a lease.
@@ -92,6 +95,8 @@ pub(crate) struct Policy {
     pub(crate) restarts: bool,
     /// Whether somebody at the device must approve first.
     pub(crate) requires_local_approval: bool,
+    /// Whether an update that could not be undone is held back.
+    pub(crate) requires_rollback: bool,
     /// An operator's audited order to go ahead despite window, deferral, approval, locks and known-bad memory.
     pub(crate) force: Option<Force>,
 }
@@ -235,6 +240,11 @@ impl From<&wire::Release> for Release {
             labels: service.labels.clone(),
             composition: service.composition.clone(),
             size_bytes: service.size_bytes,
+            platforms: service
+                .platforms
+                .iter()
+                .map(|(platform, image)| (platform.clone(), image.into()))
+                .collect(),
         };
         Self {
             id: release.release_id.clone(),
@@ -287,6 +297,7 @@ impl From<&wire::Policy> for Policy {
             reposts: matches!(policy.heal, wire::Heal::Restart | wire::Heal::Repost),
             restarts: policy.heal == wire::Heal::Restart,
             requires_local_approval: policy.require_local_approval,
+            requires_rollback: policy.require_rollback,
             force: policy.force.as_ref().map(|force| Force {
                 by: force.by.clone(),
                 reason: force.reason.clone(),

@@ -118,7 +118,7 @@ impl Verification {
                 let since = *self.healthy_since.get_or_insert(now);
                 timers.arm(clock.healthy, since + health);
             }
-            Some(Judgement::Unhealthy(seen)) => {
+            Some(Judgement::Unhealthy(seen) | Judgement::WrongImage(seen)) => {
                 let news = self.healthy_since.is_some() || self.ill_since.is_none();
                 if news && !exited {
                     self.break_health(seen.join(", "));

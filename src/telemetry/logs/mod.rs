@@ -19,13 +19,18 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry};
 
-/// Starts logging to stderr and routes panics into the log. Text has colours when stderr is a terminal.
+/// Starts logging to stderr and routes panics into the log. With `colour`, text has colours when stderr is a terminal.
 ///
 /// # Errors
 /// When the log was set up before.
-pub fn start(filter: LogFilter, format: LogFormat, redactor: &Redactor) -> Result<(), LogError> {
+pub fn start(
+    filter: LogFilter,
+    format: LogFormat,
+    colour: bool,
+    redactor: &Redactor,
+) -> Result<(), LogError> {
     let writer = Redacting::new(io::stderr, redactor.clone());
-    let colour = io::stderr().is_terminal();
+    let colour = colour && io::stderr().is_terminal();
     tracing::subscriber::set_global_default(subscriber(filter, format, colour, writer))?;
     log_panics();
     Ok(())

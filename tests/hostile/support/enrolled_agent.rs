@@ -3,7 +3,7 @@
 use crate::support::agent::AgentProcess;
 use crate::support::scripted_server::{NODE_ID, ScriptedServer, heartbeat_answer, json_reply, now};
 use crate::support::{LIMIT, SUPERVISOR_KEY};
-use baseos_simulator::device::{Device, DeviceConfig};
+use baseos_simulator::device::{Device, DeviceConfig, LoggedRequest};
 use baseos_simulator::harness::{TestRelease, ensure, wait_until};
 use baseos_simulator::supervisor::{Behaviour, Config, Image, Registry, Timing};
 use serde_json::{Value, json};
@@ -93,8 +93,19 @@ impl EnrolledAgent {
         runs.await.unwrap();
     }
 
+    /// How often another release than before was posted: the post that adds the guard to the release that runs is not
+    /// counted.
     pub(crate) fn count_posted_targets(&self) -> usize {
-        self.device.count_requests("POST", "/v2/local/target-state")
+        let commit = |request: &LoggedRequest| {
+            let is_post = request.method == "POST" && request.path == "/v2/local/target-state";
+            let body: Value = serde_json::from_str(&request.body).ok()?;
+            let app = body["local"]["apps"].as_object()?.values().next()?.clone();
+            let commit = app["commit"].as_str()?.to_owned();
+            (is_post && request.reached_the_supervisor()).then_some(commit)
+        };
+        let mut commits: Vec<_> = self.device.requests().iter().filter_map(commit).collect();
+        commits.dedup();
+        commits.len()
     }
 
     pub(crate) async fn assert_healthy(&mut self) {

@@ -2,8 +2,10 @@
 
 pub(crate) mod agent;
 pub(crate) mod enrolled_agent;
+pub(crate) mod proxy;
 pub(crate) mod raw_http;
 pub(crate) mod scripted_server;
+pub(crate) mod tls_front;
 
 use baseos_simulator::harness::{TestRelease, Testbed};
 use std::time::Duration;

@@ -115,6 +115,10 @@ impl ScriptedServer {
         format!("http://{}", self.address)
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The token that it gives to nodes.
     pub(crate) fn node_token(&self) -> &Token {
         &self.shared.node_token

@@ -7,6 +7,9 @@ use baseos_interfaces::admin::{CommandRecord, CreateCommand, Page};
 use baseos_interfaces::command::{CommandAction, CommandState};
 use clap::{Args, ValueEnum};
 
+/// Longest part of a message in a table, characters.
+const CELL_MAX: usize = 100;
+
 #[derive(Debug, Args)]
 pub(super) struct CommandArgs {
     /// Id or name
@@ -83,12 +86,26 @@ pub(super) async fn list(client: &Client, node: &str) -> Outcome {
             command.action.name().to_owned(),
             time(command.issued_at),
             state.to_owned(),
-            message.unwrap_or_else(dash),
+            message.map_or_else(dash, |message| in_one_cell(&message)),
         ]
     };
     let headers = ["ID", "TYPE", "ISSUED", "RESULT", "MESSAGE"];
     let none = "no command was sent to this node";
     output::list(client.json, &page.items, headers, row, none)
+}
+
+/// The first line, shortened; a log has its own command.
+fn in_one_cell(message: &str) -> String {
+    let mut lines = message.lines();
+    let first = lines.next().unwrap_or_default();
+    let mut cell: String = first.chars().take(CELL_MAX).collect();
+    if cell.len() < first.len() {
+        cell.push('…');
+    }
+    match lines.count() {
+        0 => cell,
+        more => format!("{cell} (and {more} lines: cloudly node logs NODE --last)"),
+    }
 }
 
 const fn state(state: CommandState) -> &'static str {

@@ -2,6 +2,7 @@
 
 use super::output::{plain, short, time, time_or_dash};
 use baseos_interfaces::admin::{NodeRecord, PresenceState};
+use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::register::Approval;
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::{Blocker, BlockerKind, NodeStatus, UpdateStatus};
@@ -45,7 +46,7 @@ pub(super) fn sentence(node: &NodeRecord) -> String {
 
 fn activity(node: &NodeRecord, status: &NodeStatus) -> String {
     let update = &status.update;
-    let running = status.release.running.as_deref();
+    let running = status.running();
     let target = short(update.target.as_deref());
     let reason = update
         .error
@@ -64,6 +65,17 @@ fn activity(node: &NodeRecord, status: &NodeStatus) -> String {
         },
         UpdateState::Rebooting => format!("restarts to apply release {target}"),
         UpdateState::Verifying => format!("runs release {target} and watches whether it stays healthy"),
+        UpdateState::Failed
+            if update
+                .error
+                .as_ref()
+                .is_some_and(|error| error.code == ErrorCode::ImageNotFound) =>
+        {
+            format!(
+                "cannot fetch release {target}{reason}; it runs {}",
+                commit_or_none(running)
+            )
+        }
         UpdateState::Failed => format!(
             "gave up on release {target}{reason}; it runs {}",
             commit_or_none(running)
@@ -120,7 +132,21 @@ fn blocker(blocker: &Blocker) -> String {
         BlockerKind::DiskSpace => "disk space".to_owned(),
         BlockerKind::HostUpdate => "the host OS update to end".to_owned(),
         BlockerKind::SupervisorUnavailable => "the Supervisor to answer".to_owned(),
+        BlockerKind::PullFailing => format!(
+            "the image {} to be pulled",
+            holder.as_deref().unwrap_or("of a service")
+        ),
+        BlockerKind::DiskFull => format!(
+            "room on its disk for the image {}",
+            holder.as_deref().unwrap_or("of a service")
+        ),
+        BlockerKind::StartFailing => format!(
+            "the service {} to start",
+            holder.as_deref().unwrap_or("it changes")
+        ),
+        BlockerKind::SupervisorBackoff => "the Supervisor's pause to end".to_owned(),
         BlockerKind::RetryBackoff => "its next attempt".to_owned(),
+        BlockerKind::RollbackImpossible => "a way back, which its policy asks for".to_owned(),
         BlockerKind::StateNotWritable => "its state to become writable".to_owned(),
         BlockerKind::CloneSuspected => "the suspicion of a clone to be cleared".to_owned(),
         BlockerKind::Unknown => "something this Cloudly does not know".to_owned(),

@@ -2,11 +2,12 @@
 
 use super::client::Client;
 use super::commands::{self, CommandArgs};
+use super::logs::{self, LogsArgs};
 use super::output::{self, Outcome, dash, plain, short, time, time_or_dash};
 use super::{events, node_summary};
 use baseos_interfaces::admin::NodeRecord;
 use baseos_interfaces::register::Approval;
-use baseos_interfaces::states::{RolloutState, UpdateState};
+use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::NodeStatus;
 use clap::Subcommand;
 
@@ -51,6 +52,8 @@ pub(super) enum NodeCommand {
         /// Id or name
         node: String,
     },
+    /// The last log lines of a node: asks it and waits for the answer
+    Logs(LogsArgs),
     /// What happened on a node, newest first
     Events {
         /// Id or name
@@ -72,6 +75,7 @@ pub(super) async fn run(client: &Client, command: NodeCommand) -> Outcome {
         NodeCommand::ClearClone { node } => decide(client, &node, "clear-clone").await,
         NodeCommand::Command(args) => commands::send(client, args).await,
         NodeCommand::Commands { node } => commands::list(client, &node).await,
+        NodeCommand::Logs(args) => logs::run(client, args).await,
         NodeCommand::Events { node, limit } => events::list(client, &node, limit).await,
     }
 }
@@ -100,16 +104,16 @@ fn row(node: &NodeRecord) -> [String; 8] {
         (lifecycle, _, _) => lifecycle,
     };
     let status = node.status.as_ref();
-    let rollout = status.and_then(|status| RolloutState::from_update(status.update.state));
+    let update = status.map(|status| status.update.state);
     [
         node.id.clone(),
         node.name.clone(),
         state.to_owned(),
         output::presence(node.presence).to_owned(),
         time_or_dash(node.last_seen_at),
-        short(status.and_then(|status| status.release.running.as_deref())),
+        short(status.and_then(NodeStatus::running)),
         short(node.desired_commit.as_deref()),
-        rollout.map_or_else(dash, |state| state.as_str().to_owned()),
+        update.map_or_else(dash, |state| state.as_str().to_owned()),
     ]
 }
 
@@ -169,24 +173,21 @@ fn details(node: &NodeRecord) -> Vec<(&'static str, String)> {
 }
 
 fn push_status(rows: &mut Vec<(&'static str, String)>, status: &NodeStatus) {
-    let version = status
-        .release
-        .version
-        .as_deref()
+    let release = status.release.as_ref();
+    let version = release
+        .and_then(|release| release.version.as_deref())
         .map(|v| format!(" ({v})"))
         .unwrap_or_default();
-    rows.push((
-        "runs",
-        format!("{}{version}", short(status.release.running.as_deref())),
-    ));
+    rows.push(("runs", format!("{}{version}", short(status.running()))));
     rows.push(("last update", outcome(status)));
     let os = [&status.os.name, &status.os.version, &status.os.variant];
     let os: Vec<_> = os.into_iter().flatten().map(String::as_str).collect();
     rows.push(("host OS", if os.is_empty() { dash() } else { os.join(" ") }));
     let supervisor = match (&status.supervisor.version, status.supervisor.available) {
-        (Some(version), true) => version.clone(),
-        (_, true) => "available".to_owned(),
-        (_, false) => format!(
+        (_, None) => "not looked at yet".to_owned(),
+        (Some(version), Some(true)) => version.clone(),
+        (None, Some(true)) => "available".to_owned(),
+        (_, Some(false)) => format!(
             "not available: {}",
             status.supervisor.error.as_deref().unwrap_or("unknown")
         ),
@@ -201,7 +202,7 @@ fn push_status(rows: &mut Vec<(&'static str, String)>, status: &NodeStatus) {
             addresses.join(" ")
         },
     ));
-    for (name, service) in &status.release.services {
+    for (name, service) in release.iter().flat_map(|release| &release.services) {
         rows.push(("service", format!("{name}: {}", service.status)));
     }
     for issue in &status.health.issues {

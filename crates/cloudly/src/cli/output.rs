@@ -21,6 +21,11 @@ pub(super) fn line(text: &str) -> Outcome {
     }
 }
 
+/// Tells whoever runs the command something that is no part of its result.
+pub(super) fn warning(text: &str) {
+    eprintln!("cloudly: {}", plain(text));
+}
+
 /// Prints a list: as JSON if asked for, else as a table with a row for each item, or `none` without items.
 pub(super) fn list<T: Serialize, const N: usize>(
     as_json: bool,

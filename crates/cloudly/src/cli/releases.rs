@@ -3,6 +3,7 @@
 use super::arguments::{pair, read_json};
 use super::client::Client;
 use super::output::{self, Outcome, dash, time};
+use super::registry::{self, RegistryArgs};
 use baseos_interfaces::admin::{CreateRelease, ReleaseRecord};
 use baseos_interfaces::desired::{DEFAULT_AGENT_SERVICE, Service};
 use baseos_interfaces::rules::{AGENT_STATE_DIR, SUPERVISOR_API_LABEL};
@@ -40,6 +41,8 @@ pub(super) struct CreateArgs {
     /// The whole release as JSON (environment, labels and composition too); `--commit` and `--version` win over it
     #[arg(long, conflicts_with_all = ["service", "volume"])]
     file: Option<PathBuf>,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 pub(super) async fn run(client: &Client, command: ReleaseCommand) -> Outcome {
@@ -50,7 +53,11 @@ pub(super) async fn run(client: &Client, command: ReleaseCommand) -> Outcome {
 }
 
 async fn create(client: &Client, args: CreateArgs) -> Outcome {
-    let record: ReleaseRecord = client.post("releases", &request(args)?).await?;
+    let (registry, mut request) = request(args)?;
+    for problem in registry::fill_in(&registry, &mut request.services).await? {
+        output::warning(&problem);
+    }
+    let record: ReleaseRecord = client.post("releases", &request).await?;
     if client.json {
         return output::json(&record);
     }
@@ -74,7 +81,7 @@ async fn list(client: &Client) -> Outcome {
     output::list(client.json, &records, headers, row, "there are no releases")
 }
 
-fn request(args: CreateArgs) -> Result<CreateRelease, Box<dyn Error>> {
+fn request(args: CreateArgs) -> Result<(RegistryArgs, CreateRelease), Box<dyn Error>> {
     let mut request = match &args.file {
         Some(file) => {
             let mut value: serde_json::Value = read_json(file)?;
@@ -91,7 +98,7 @@ fn request(args: CreateArgs) -> Result<CreateRelease, Box<dyn Error>> {
                 services: args
                     .service
                     .into_iter()
-                    .map(|(name, image)| (name, service(image)))
+                    .map(|(name, image)| (name, Service::of_image(image)))
                     .collect(),
                 volumes: args.volume.into_iter().map(|name| (name, Map::new())).collect(),
                 networks: Default::default(),
@@ -103,7 +110,7 @@ fn request(args: CreateArgs) -> Result<CreateRelease, Box<dyn Error>> {
     if args.version.is_some() {
         request.version = args.version;
     }
-    Ok(request)
+    Ok((args.registry, request))
 }
 
 /// Gives the agent's service what the rules of a release ask for.
@@ -117,14 +124,4 @@ fn equip_agent(release: &mut CreateRelease) {
     let mount = format!("{AGENT_VOLUME}:{AGENT_STATE_DIR}");
     agent.composition.insert("volumes".to_owned(), json!([mount]));
     release.volumes.entry(AGENT_VOLUME.to_owned()).or_default();
-}
-
-fn service(image: String) -> Service {
-    Service {
-        image,
-        environment: Default::default(),
-        labels: Default::default(),
-        composition: Default::default(),
-        size_bytes: None,
-    }
 }

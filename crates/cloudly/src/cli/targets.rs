@@ -58,6 +58,9 @@ pub(super) struct SetArgs {
     /// What a node does about a service of the running release that has stopped
     #[arg(long)]
     heal: Option<Healing>,
+    /// Hold the update back where it could not be undone
+    #[arg(long)]
+    require_rollback: bool,
     /// Go ahead despite windows, deferrals and locks, for this reason; it is audited
     #[arg(long, value_name = "REASON")]
     force: Option<String>,
@@ -163,6 +166,7 @@ fn policy(args: SetArgs) -> Result<Policy, Box<dyn Error>> {
         Some(Healing::Report) => policy.heal = Heal::Report,
         None => {}
     }
+    policy.require_rollback |= args.require_rollback;
     if let Some(reason) = args.force {
         policy.force = Some(Force { by: args.by, reason });
     }

@@ -11,6 +11,7 @@ pub(crate) mod events;
 pub(crate) mod health;
 mod heartbeat_interval;
 pub(crate) mod heartbeats;
+mod images;
 pub(crate) mod join_tokens;
 pub(crate) mod node_tokens;
 pub(crate) mod nodes;

@@ -3,6 +3,7 @@
 use super::app::App;
 use super::audit;
 use super::error::{Error, Result};
+use super::images;
 use super::page::PageRequest;
 use crate::auth::operators::Operator;
 use crate::random;
@@ -26,6 +27,7 @@ pub(crate) async fn create(
     request: CreateRelease,
 ) -> Result<(Created, ReleaseRecord)> {
     check_release(&request).map_err(Error::ReleaseRefused)?;
+    images::check_platforms(&request)?;
     let now = app.clock.now();
     let record = ReleaseRecord {
         release: request.into_release(random::id("rel_", now)?),
@@ -34,6 +36,7 @@ pub(crate) async fn create(
     let release = &record.release;
     let mut tx = app.storage.write().await?;
     if releases::insert(&mut tx, &record, &operator.id).await? {
+        images::check(&mut tx, release).await?;
         let data = json!({ "commit": release.commit, "version": release.version });
         let subject = Some(release.release_id.as_str());
         audit::record(app, &mut tx, &operator.id, "release.created", subject, data).await?;
@@ -43,12 +46,13 @@ pub(crate) async fn create(
     let commit = &release.commit;
     let known = releases::find(&mut tx, commit).await?;
     let same = |known: &ReleaseRecord| {
-        let with_known_id = Release {
+        let mut with_known_id = Release {
             release_id: known.release.release_id.clone(),
             // Named or left out, the default is the same.
             agent_service: known.release.agent_service.clone(),
             ..release.clone()
         };
+        images::take_over_platforms(&mut with_known_id, &known.release);
         with_known_id == known.release && release.agent_service() == known.release.agent_service()
     };
     match known.filter(same) {

@@ -42,8 +42,19 @@ pub enum OpenError {
 pub(crate) struct Storage {
     writer: SqlitePool,
     reader: SqlitePool,
-    /// Keeps a second server out, since each would hold half of the presence. Ends with the process.
-    _lock: File,
+    /// Keeps a second server out, since each would hold half of the presence.
+    _lock: Lock,
+}
+
+/// An exclusive lock on a file. It is released explicitly: closing the file is not enough while a child process that was
+/// just forked has a copy of the descriptor.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // At worst it ends with the process.
+        let _ = self.0.unlock();
+    }
 }
 
 impl Storage {
@@ -153,7 +164,7 @@ impl Storage {
 
 /// Locks the database for this process. Creates the file too, with a mode that keeps other users from reading it:
 /// releases may hold secrets of their services. SQLite gives its other files the same mode.
-fn lock(path: &Path) -> std::result::Result<File, OpenError> {
+fn lock(path: &Path) -> std::result::Result<Lock, OpenError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let failed = |error| OpenError::Io {
@@ -167,7 +178,7 @@ fn lock(path: &Path) -> std::result::Result<File, OpenError> {
     options.open(path).map_err(failed)?;
     let file = options.open(name).map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }

@@ -4,8 +4,9 @@ use super::columns::{from_json, to_json};
 use super::database::{Connection, Result};
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::admin::ReleaseRecord;
-use baseos_interfaces::desired::Release;
+use baseos_interfaces::desired::{Release, Service};
 use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
 
 /// `false`: there already is a release with this commit.
 pub(crate) async fn insert(c: &mut Connection, record: &ReleaseRecord, by: &str) -> Result<bool> {
@@ -36,6 +37,28 @@ pub(crate) async fn find(c: &mut Connection, commit: &str) -> Result<Option<Rele
         })
     })
     .transpose()
+}
+
+/// The services of other releases whose images are of this repository, each with its release's commit. More may come:
+/// those of repositories whose names begin so.
+pub(crate) async fn services_with_images(
+    c: &mut Connection,
+    repository: &str,
+    commit: &str,
+) -> Result<Vec<(String, Service)>> {
+    let rows = sqlx::query(
+        "SELECT releases.commit_id, service.value
+         FROM releases, json_each(releases.document, '$.services') AS service
+         WHERE releases.commit_id <> $1
+           AND substr(json_extract(service.value, '$.image'), 1, length($2)) = $2
+         ORDER BY releases.sequence DESC",
+    )
+    .bind(commit)
+    .bind(repository)
+    .fetch_all(c)
+    .await?;
+    let service = |row: &SqliteRow| Ok((row.try_get(0)?, from_json(row.try_get(1)?)?));
+    rows.iter().map(service).collect()
 }
 
 /// Newest first, each with its sequence number, which is below `before`.

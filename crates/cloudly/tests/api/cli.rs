@@ -16,6 +16,7 @@ async fn a_node_is_operated_from_the_command_line() {
         .run_ok(&[
             "release",
             "create",
+            "--no-registry",
             "--commit",
             COMMIT,
             "--version",
@@ -148,7 +149,14 @@ async fn a_release_is_created_from_a_file_with_all_its_members() {
     let file = program.dir.path().join("release.json");
     std::fs::write(file, release.to_string()).unwrap();
     let created = program
-        .run_ok(&["release", "create", "--file", "release.json", "--json"])
+        .run_ok(&[
+            "release",
+            "create",
+            "--no-registry",
+            "--file",
+            "release.json",
+            "--json",
+        ])
         .await;
     let created: Value = serde_json::from_str(&created).unwrap();
     assert_eq!(created["agentService"], "edge");
@@ -183,7 +191,15 @@ async fn lists_print_json_or_say_that_they_are_empty() {
 async fn failures_print_a_sentence_and_exit_with_an_error() {
     let program = Program::start().await;
     let error = program
-        .run_err(&["release", "create", "--commit", "1234567", "--service", "a=b"])
+        .run_err(&[
+            "release",
+            "create",
+            "--no-registry",
+            "--commit",
+            "1234567",
+            "--service",
+            "a=b",
+        ])
         .await;
     assert!(
         error.starts_with("cloudly: a commit needs at least one of the letters"),
@@ -205,6 +221,7 @@ async fn failures_print_a_sentence_and_exit_with_an_error() {
         .run_err(&[
             "release",
             "create",
+            "--no-registry",
             "--commit",
             "1234567",
             "--service",

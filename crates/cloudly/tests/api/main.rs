@@ -10,6 +10,7 @@
 mod audit;
 mod bodies;
 mod cli;
+mod cli_logs;
 mod commands;
 mod configured_token;
 mod durability;

@@ -1,6 +1,6 @@
 //! Releases.
 
-use crate::support::{COMMIT, Cloudly, ok, release};
+use crate::support::{COMMIT, Cloudly, OTHER_COMMIT, ok, release};
 use baseos_interfaces::admin::{Page, ReleaseRecord};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ async fn a_release_is_stored_with_all_its_members() {
     let request = json!({
         "commit": COMMIT, "version": "1.13.0", "agentService": "edge",
         "services": { "edge": {
-            "image": "registry.example/baserunner@sha256:ab", "environment": { "A": "b" },
+            "image": "registry.example/baserunner:ab", "environment": { "A": "b" },
             "labels": { "io.balena.features.supervisor-api": "1" }, "composition": { "volumes": ["baseos:/data/baseos"] },
         } },
         "volumes": { "baseos": {} }, "networks": {},
@@ -168,5 +168,104 @@ async fn an_invalid_release_is_refused_with_pointer_and_reason() {
         );
         assert_eq!(refused.errors[0].pointer, pointer, "{request}");
         assert!(refused.title.contains(text), "{request}: {}", refused.title);
+    }
+}
+
+const A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const B: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+/// A release of the usual agent and this Onebox.
+fn with_onebox(commit: &str, onebox: Value) -> Value {
+    let mut request = release(commit);
+    request["services"]["onebox"] = onebox;
+    request
+}
+
+#[tokio::test]
+async fn an_image_that_a_device_could_take_for_one_of_another_release_is_refused() {
+    let cloudly = Cloudly::start().await;
+    let by_digest = |digest: &str| json!({ "image": format!("registry.example/onebox@{digest}") });
+    cloudly
+        .post::<ReleaseRecord>("releases", with_onebox(COMMIT, by_digest(A)))
+        .await;
+    let known = |digest: &str| json!({ "linux/amd64": { "configDigest": digest, "sizeBytes": 1 } });
+    let tagged = json!({ "image": "registry.example/onebox:2", "platforms": known(A) });
+    cloudly
+        .post::<ReleaseRecord>("releases", with_onebox("77c2d02", tagged))
+        .await;
+    let moved = json!({ "image": "registry.example/onebox:2", "platforms": known(B) });
+    for (onebox, code) in [
+        (by_digest(B), "sharedRepository"),
+        (
+            json!({ "image": format!("registry.example/onebox:3@{B}") }),
+            "sharedRepository",
+        ),
+        (moved, "movedTag"),
+        (json!({ "image": "registry.example/onebox" }), "notAnImage"),
+    ] {
+        let request = with_onebox(OTHER_COMMIT, onebox);
+        let refused = cloudly.refused(Method::POST, "releases", request.clone()).await;
+        assert_eq!((refused.status, refused.code.as_str()), (422, "invalidRequest"));
+        assert_eq!(refused.errors[0].pointer, "/services/onebox/image");
+        assert_eq!(refused.errors[0].code, code, "{request}");
+        assert!(refused.title.contains("registry.example/onebox:1.13.0") || code == "notAnImage");
+    }
+    let listed: Page<ReleaseRecord> = cloudly.get("releases").await;
+    assert_eq!(listed.items.len(), 2, "nothing that was refused is kept");
+    // A repository whose name only begins alike is another one.
+    let other = json!({ "image": format!("registry.example/oneboxes@{B}") });
+    cloudly
+        .post::<ReleaseRecord>("releases", with_onebox(OTHER_COMMIT, other))
+        .await;
+}
+
+#[tokio::test]
+async fn what_a_registry_says_is_kept_and_checked_and_is_no_part_of_the_contents() {
+    let cloudly = Cloudly::start().await;
+    let platforms = json!({ "linux/arm/v7": { "configDigest": A, "sizeBytes": 268_435_456u64 } });
+    let onebox = |platforms: &Value| json!({ "image": "registry.example/onebox:1", "platforms": platforms });
+    let first: ReleaseRecord = cloudly
+        .post("releases", with_onebox(COMMIT, onebox(&platforms)))
+        .await;
+    let image = &first.release.services["onebox"].platforms["linux/arm/v7"];
+    assert_eq!(image.config_digest.as_deref(), Some(A));
+    assert_eq!(image.size_bytes, Some(268_435_456));
+    let unreachable = with_onebox(COMMIT, onebox(&json!({})));
+    assert_eq!(
+        cloudly.post::<ReleaseRecord>("releases", unreachable).await,
+        first
+    );
+    let moved = with_onebox(COMMIT, onebox(&json!({ "linux/arm/v7": { "configDigest": B } })));
+    let refused = cloudly.refused(Method::POST, "releases", moved).await;
+    assert_eq!((refused.status, refused.code.as_str()), (409, "conflict"));
+
+    let many: serde_json::Map<_, _> = (0..33).map(|n| (format!("linux/a{n}"), json!({}))).collect();
+    for (platforms, code, pointer) in [
+        (
+            json!({ "amd64": {} }),
+            "notAPlatform",
+            "/services/onebox/platforms",
+        ),
+        (
+            json!({ "linux/AMD64": {} }),
+            "notAPlatform",
+            "/services/onebox/platforms",
+        ),
+        (
+            json!({ "linux/amd64": { "configDigest": "sha256:ab" } }),
+            "notADigest",
+            "/services/onebox/platforms/linux~1amd64/configDigest",
+        ),
+        (
+            json!({ "linux/amd64": { "sizeBytes": 1u64 << 53 } }),
+            "tooLarge",
+            "/services/onebox/platforms/linux~1amd64/sizeBytes",
+        ),
+        (Value::Object(many), "tooMany", "/services/onebox/platforms"),
+    ] {
+        let request = with_onebox(OTHER_COMMIT, onebox(&platforms));
+        let refused = cloudly.refused(Method::POST, "releases", request).await;
+        let error = &refused.errors[0];
+        assert_eq!((error.code.as_str(), error.pointer.as_str()), (code, pointer));
     }
 }

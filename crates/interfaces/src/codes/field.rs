@@ -41,6 +41,14 @@ super::table::wire_names! {
         NotAName = "notAName",
         /// Not an image reference.
         NotAnImage = "notAnImage",
+        /// The Supervisor would take another image of the same repository for it.
+        SharedRepository = "sharedRepository",
+        /// A tag that another release uses for another image.
+        MovedTag = "movedTag",
+        /// Not a platform of an image, or too many of them.
+        NotAPlatform = "notAPlatform",
+        /// Not `sha256:` and 64 hex digits.
+        NotADigest = "notADigest",
         /// Not a name of an environment variable.
         NotAVariable = "notAVariable",
         /// Not a name of a label.
@@ -49,12 +57,24 @@ super::table::wire_names! {
         NotAKey = "notAKey",
         /// A key that belongs to the agent or the Supervisor, not into a composition.
         ReservedKey = "reservedKey",
+        /// A compose key that the Supervisor leaves out.
+        UnsupportedKey = "unsupportedKey",
+        /// A service's name that is the agent's own use.
+        ReservedName = "reservedName",
         /// Two keys that the Supervisor reads as one.
         DuplicateKey = "duplicateKey",
         /// Not a definition of a volume.
         NotAVolume = "notAVolume",
         /// A volume is mounted that the release does not declare.
         UndeclaredVolume = "undeclaredVolume",
+        /// A network is used that the release does not declare.
+        UndeclaredNetwork = "undeclaredNetwork",
+        /// A service is named that is not in the release.
+        UnknownService = "unknownService",
+        /// A variable that the Supervisor sets itself.
+        ReservedVariable = "reservedVariable",
+        /// The agent's own service would not be kept running.
+        AgentNotKept = "agentNotKept",
         /// The agent's own service is not in the release.
         AgentServiceMissing = "agentServiceMissing",
         /// The agent's own service lacks the label that gives it access to the Supervisor.

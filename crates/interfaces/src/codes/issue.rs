@@ -15,6 +15,8 @@ super::table::wire_names! {
         ForeignTarget = "foreignTarget",
         /// The device's clock is off by more than [`crate::limits::CLOCK_SKEW_SECONDS`]. Cloudly reports it too.
         ClockSkew = "clockSkew",
+        /// The device's clock cannot be right: it says a time before the agent was built, or one far from Cloudly's.
+        ClockImplausible = "clockImplausible",
         /// The agent cannot save its state, so it begins nothing.
         StateNotWritable = "stateNotWritable",
         /// A lease lives, but balena's lock files are not held for it.

@@ -1,19 +1,16 @@
 //! What the agent itself needs of a release, to live on and to keep its identity.
 
-use super::mounts::mounts;
+use super::compose_keys::camel_case;
 use super::parts::ReleaseParts;
+use super::state_mount::{AGENT_STATE_DIR, AGENT_STATE_DIR_VARIABLE, state_place};
 use super::violation::{Found, shown};
 use crate::codes::FieldCode;
 
 /// Without this label, at `1`, the Supervisor does not give the container its address and key.
 pub const SUPERVISOR_API_LABEL: &str = "io.balena.features.supervisor-api";
-/// The variable in the agent's environment that says where its state lives.
-pub const AGENT_STATE_DIR_VARIABLE: &str = "BASEOS_STATE_DIR";
-/// Where the agent's state lives unless its environment says otherwise.
-pub const AGENT_STATE_DIR: &str = "/data/baseos";
 
-/// The agent's own service is in the release, reaches the Supervisor, and keeps its state in a named volume. A path of
-/// the host does not count: the Supervisor leaves such mounts out (source).
+/// The agent's own service is in the release, reaches the Supervisor, is kept running, and keeps its state in a named
+/// volume. A path of the host does not count: the Supervisor leaves such mounts out (source).
 pub(super) fn check(parts: &ReleaseParts<'_>, found: &mut Found) {
     let agent = parts.agent_service;
     let name = shown(agent);
@@ -38,13 +35,44 @@ pub(super) fn check(parts: &ReleaseParts<'_>, found: &mut Found) {
     }
     let state_dir = service.environment.get(AGENT_STATE_DIR_VARIABLE);
     let state_dir = state_dir.map_or(AGENT_STATE_DIR, String::as_str);
-    if !mounts(service.composition).any(|mount| mount.keeps(state_dir)) {
+    if state_place(service).is_none() {
         let message = format!(
-            "the service `{name}` (the agent) mounts no named volume at {}: the node's identity would be lost; add e.g. \
-             \"baseos:{AGENT_STATE_DIR}\" to its volumes (a path of the host does not count, the Supervisor leaves it out)",
+            "the service `{name}` (the agent) has no named volume at {} that it can write: the node's identity would be \
+             lost; add e.g. \"baseos:{AGENT_STATE_DIR}\" to its volumes (a path of the host does not count, the Supervisor \
+             leaves it out)",
             shown(state_dir)
         );
         let path = ["services", agent, "composition", "volumes"];
         found.add(&path, FieldCode::StateVolumeMissing, message);
+    }
+    for variable in service.environment.keys() {
+        // What the release says wins over what the Supervisor would set (source), and the agent would take another app
+        // or another service for its own.
+        if ["BALENA_", "RESIN_"].iter().any(|own| variable.starts_with(own)) {
+            let message = format!(
+                "the environment of `{name}` (the agent) sets `{}`, which is the Supervisor's to set: leave it out",
+                shown(variable)
+            );
+            let path = ["services", agent, "environment", variable];
+            found.add(&path, FieldCode::ReservedVariable, message);
+        }
+    }
+    for (key, value) in service.composition {
+        let text = value.as_str().map(|text| text.trim().to_ascii_lowercase());
+        let wrong = match (camel_case(key).as_str(), text.as_deref()) {
+            ("restart", Some("no" | "on-failure")) => {
+                "would not be started again when it ends: use \"always\""
+            }
+            ("networkMode", Some("none")) => {
+                "could reach neither the Supervisor nor Cloudly: use \"host\" or leave it out"
+            }
+            _ => continue,
+        };
+        let message = format!(
+            "with `{}` as it is the service `{name}` (the agent) {wrong}",
+            shown(key)
+        );
+        let path = ["services", agent, "composition", key];
+        found.add(&path, FieldCode::AgentNotKept, message);
     }
 }

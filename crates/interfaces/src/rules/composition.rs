@@ -1,5 +1,6 @@
 //! The compose keys of a service.
 
+use super::compose_keys::{camel_case, expected, is_extension, is_honoured};
 use super::json;
 use super::mounts::mounts;
 use super::names::canonical_key;
@@ -11,12 +12,14 @@ use std::collections::BTreeMap;
 
 /// What a service has beside its composition, by the Supervisor's names. In a composition they would replace what the
 /// release or the agent says, or give ids, which are the agent's alone. `running: false` would keep a service, the
-/// agent too, from ever being started (source).
-pub const RESERVED_KEYS: [&str; 13] = [
+/// agent too, from ever being started, and a `contract` that the device does not meet makes the Supervisor reject the
+/// whole release (source; observed: contract-rejected).
+pub const RESERVED_KEYS: [&str; 14] = [
     "image",
     "environment",
     "labels",
     "running",
+    "contract",
     "serviceName",
     "serviceId",
     "imageId",
@@ -30,7 +33,8 @@ pub const RESERVED_KEYS: [&str; 13] = [
 /// The longest compose key, characters; the longest that means anything has less than half of it.
 const KEY_MAX_LEN: usize = 64;
 
-/// Every key is one, none is reserved, no two are the same to the Supervisor, and every volume is declared.
+/// Every key is one that the Supervisor honours and none is reserved, no two are the same to it, every value can be
+/// read, and what is named (volumes, networks, services) is there.
 pub(super) fn check(
     service: &str,
     composition: &Map<String, Value>,
@@ -59,6 +63,12 @@ pub(super) fn check(
                  labels are members of the service, ids and the state are the agent's"
             );
             found.add(&path, FieldCode::ReservedKey, message);
+        } else if !is_honoured(key) && !is_extension(key) {
+            let message = format!(
+                "`{shown_key}` in the composition of `{name}` is a key that the Supervisor leaves out: leave it out too, or \
+                 call it `x-{shown_key}` if it is meant for people"
+            );
+            found.add(&path, FieldCode::UnsupportedKey, message);
         } else if let Some(other) = seen.insert(canonical.clone(), shown_key.clone()) {
             let message = format!(
                 "`{other}` and `{shown_key}` in the composition of `{name}` are one key to the Supervisor: keep one"
@@ -69,7 +79,15 @@ pub(super) fn check(
             let message = format!("the volumes of `{name}` are not a list: use e.g. [\"data:/data\"]");
             found.add(&path, FieldCode::InvalidValue, message);
         }
+        if let Some(expected) = expected(key, value) {
+            let message = format!(
+                "`{shown_key}` in the composition of `{name}` has a value that the Supervisor does not read as it is \
+                 written: use {expected}"
+            );
+            found.add(&path, FieldCode::InvalidValue, message);
+        }
         json::check(&path, value, found);
+        names(service, key, value, parts, found);
     }
     let path = ["services", service, "composition", "volumes"];
     for volume in mounts(composition).filter_map(|mount| mount.volume()) {
@@ -83,19 +101,69 @@ pub(super) fn check(
     }
 }
 
+/// Networks and services that a key names are there: without them the container is not made, or never started (source).
+fn names(service: &str, key: &str, value: &Value, parts: &ReleaseParts<'_>, found: &mut Found) {
+    let path = ["services", service, "composition", key];
+    let mut network = |name: &str| {
+        if name != "default" && !parts.networks.contains_key(name) {
+            let message = format!(
+                "the service `{}` uses the network `{}`, which the release does not declare: add it to networks",
+                shown(service),
+                shown(name)
+            );
+            found.add(&path, FieldCode::UndeclaredNetwork, message);
+        }
+    };
+    let texts = |value: &Value| -> Vec<String> {
+        let texts = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+        texts.map(str::to_owned).collect()
+    };
+    let mut services = Vec::new();
+    match (camel_case(key).as_str(), value) {
+        ("networkMode", Value::String(mode)) => match mode.split_once(':') {
+            Some(("service", other)) => services.push(other.trim().to_owned()),
+            Some(_) => {}
+            None if matches!(mode.as_str(), "host" | "bridge" | "none" | "") => {}
+            None => network(mode),
+        },
+        ("networks", Value::Array(_)) => texts(value).iter().for_each(|name| network(name)),
+        ("networks", Value::Object(members)) => members.keys().for_each(|name| network(name)),
+        ("dependsOn", Value::Array(_)) => services = texts(value),
+        _ => {}
+    }
+    for other in services {
+        if other == service || !parts.services.contains_key(other.as_str()) {
+            let message = format!(
+                "the service `{}` waits for the service `{}`, which is not another service of the release",
+                shown(service),
+                shown(&other)
+            );
+            found.add(&path, FieldCode::UnknownService, message);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::parts::ServiceParts;
     use super::super::violation::found_by;
     use super::*;
     use serde_json::json;
 
     fn found(composition: Value) -> Vec<String> {
-        let networks = BTreeMap::new();
+        let networks = BTreeMap::from([("net".to_owned(), Map::new())]);
+        let (texts, none) = (BTreeMap::new(), Map::new());
+        let service = ServiceParts {
+            image: "i",
+            environment: &texts,
+            labels: &texts,
+            composition: &none,
+        };
         let volumes = BTreeMap::from([("data".to_owned(), Map::new())]);
         let parts = ReleaseParts {
             commit: "",
             version: None,
-            services: BTreeMap::new(),
+            services: BTreeMap::from([("main", service), ("web", service)]),
             volumes: &volumes,
             networks: &networks,
             agent_service: "baserunner",
@@ -141,6 +209,43 @@ mod tests {
     fn two_keys_that_the_supervisor_reads_as_one_are_refused() {
         let composition = json!({ "networkMode": "host", "network_mode": "none" });
         assert_eq!(found(composition), at("network_mode", "duplicateKey"));
+    }
+
+    #[test]
+    fn a_key_that_the_supervisor_leaves_out_is_refused() {
+        for key in ["logging", "expose", "build", "container_name", "CAPADD", "deploy"] {
+            assert_eq!(found(json!({ key: "x" })), at(key, "unsupportedKey"), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_the_supervisor_reads_otherwise_is_refused() {
+        assert_eq!(found(json!({ "restart": false })), at("restart", "invalidValue"));
+        assert_eq!(
+            found(json!({ "read_only": "false" })),
+            at("read_only", "invalidValue")
+        );
+    }
+
+    #[test]
+    fn networks_and_services_that_are_named_are_there() {
+        let right =
+            json!({ "networks": ["net", "default"], "depends_on": ["main"], "network_mode": "service:main" });
+        assert_eq!(found(right), [""; 0]);
+        for (key, value) in [
+            ("networks", json!(["other"])),
+            ("networks", json!({ "other": {} })),
+            ("network_mode", json!("other")),
+        ] {
+            assert_eq!(found(json!({ key: value })), at(key, "undeclaredNetwork"));
+        }
+        for (key, value) in [
+            ("depends_on", json!(["other"])),
+            ("depends_on", json!(["web"])),
+            ("network_mode", json!("service:other")),
+        ] {
+            assert_eq!(found(json!({ key: value })), at(key, "unknownService"));
+        }
     }
 
     #[test]

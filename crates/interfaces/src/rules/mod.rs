@@ -4,6 +4,9 @@
 //! [`check_release`] holds every rule that needs no device to check. What only a device knows (its volumes, its other
 //! apps, the service it runs as) the agent checks besides; [`VolumeDefinition`] tells whether a volume would change.
 //!
+//! [`check_images`] holds that no image is taken for another one: of a release against Cloudly's other releases, and
+//! against what a device has had.
+//!
 //! Where the two ends differed before there was one rule, it is what both accepted, so that Cloudly sends nothing that
 //! an older agent refuses. What the Supervisor answers 400 to, or would read otherwise than it is written, is refused
 //! too.
@@ -13,23 +16,28 @@
 
 mod agent;
 mod commit;
+mod compose_keys;
 mod composition;
+mod guard;
 mod image;
 mod json;
 mod mounts;
 mod names;
 mod parts;
 mod release;
+mod state_mount;
 mod violation;
 mod volumes;
 
-pub use agent::{AGENT_STATE_DIR, AGENT_STATE_DIR_VARIABLE, SUPERVISOR_API_LABEL};
+pub use agent::SUPERVISOR_API_LABEL;
 pub use commit::{COMMIT_MAX_LEN, COMMIT_MIN_LEN};
 pub use composition::RESERVED_KEYS;
-pub use image::IMAGE_MAX_LEN;
+pub use guard::GUARD_SERVICE;
+pub use image::{IMAGE_MAX_LEN, ImageReference, ImageUse, ImageVersion, check_images, is_digest};
 pub use json::{DEPTH_MAX, is_shallow};
 pub use names::NAME_MAX_LEN;
 pub use parts::{ReleaseParts, ServiceParts};
 pub use release::{VERSION_MAX_LEN, check_release};
+pub use state_mount::{AGENT_STATE_DIR, AGENT_STATE_DIR_VARIABLE, StatePlace, state_place, state_place_in};
 pub use violation::{LISTED_MAX, Violation, Violations};
 pub use volumes::VolumeDefinition;

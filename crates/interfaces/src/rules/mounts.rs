@@ -12,6 +12,8 @@ pub(super) struct Mount<'a> {
     pub(super) target: Option<&'a str>,
     /// Whether the Supervisor takes it: the long form must say `"type": "volume"` for a named volume (source).
     pub(super) honoured: bool,
+    /// Whether the service can only read it.
+    pub(super) read_only: bool,
 }
 
 /// What is mounted.
@@ -34,9 +36,19 @@ impl<'a> Mount<'a> {
         }
     }
 
-    /// Whether what the service writes at this path outlives its container through this mount.
-    pub(super) fn keeps(&self, path: &str) -> bool {
-        self.honoured && self.volume().is_some() && self.target.is_some_and(|target| covers(target, path))
+    /// Whether what the service does at this path happens in this mount.
+    pub(super) fn covers(&self, path: &str) -> bool {
+        self.honoured && self.target.is_some_and(|target| covers(target, path))
+    }
+
+    /// A tmpfs of the compose key of that name.
+    pub(super) fn tmpfs(target: &'a str) -> Self {
+        Self {
+            source: MountSource::Nothing,
+            target: Some(target),
+            honoured: true,
+            read_only: false,
+        }
     }
 }
 
@@ -65,7 +77,7 @@ fn covers(target: &str, path: &str) -> bool {
 }
 
 /// The names in an absolute path; `None` when it is not absolute or goes up.
-fn components(path: &str) -> Option<Vec<&str>> {
+pub(super) fn components(path: &str) -> Option<Vec<&str>> {
     let names = path.strip_prefix('/')?.split('/');
     let names: Vec<_> = names.filter(|name| !matches!(*name, "" | ".")).collect();
     (!names.contains(&"..")).then_some(names)
@@ -77,16 +89,17 @@ fn short_form(text: &str) -> Mount<'_> {
     let target = parts.next();
     if target.is_none() && source.starts_with('/') {
         // An anonymous volume at this place.
-        return Mount {
-            source: MountSource::Nothing,
-            target: Some(source),
-            honoured: true,
-        };
+        return Mount::tmpfs(source);
     }
+    let source = named(source);
     Mount {
-        source: named(source),
+        source,
         target,
-        honoured: true,
+        // The Supervisor leaves out paths of the host, so they hide nothing.
+        honoured: !matches!(source, MountSource::HostPath(_)),
+        read_only: parts
+            .next()
+            .is_some_and(|mode| mode.split(',').any(|flag| flag.trim() == "ro")),
     }
 }
 
@@ -108,6 +121,9 @@ fn long_form(entry: &Map<String, Value>) -> Option<Mount<'_>> {
         source,
         target,
         honoured: honoured && target.is_some(),
+        read_only: ["read_only", "readOnly"]
+            .iter()
+            .any(|key| entry.get(*key).is_some_and(|value| value == true)),
     })
 }
 
@@ -131,7 +147,7 @@ mod tests {
         Some((
             mount.source,
             mount.target.map(str::to_owned),
-            mount.keeps("/data/baseos"),
+            mount.volume().is_some() && mount.covers("/data/baseos") && !mount.read_only,
         ))
     }
 
@@ -141,7 +157,8 @@ mod tests {
         let read = |text: &str| first(json!([text])).unwrap();
         let volume = MountSource::Volume("baseos");
         assert_eq!(read("baseos:/data/baseos"), (volume, target.clone(), true));
-        assert_eq!(read("baseos:/data/baseos:ro"), (volume, target.clone(), true));
+        assert_eq!(read("baseos:/data/baseos:ro"), (volume, target.clone(), false));
+        assert_eq!(read("baseos:/data/baseos:rw"), (volume, target.clone(), true));
         assert_eq!(read("baseos"), (volume, None, false));
         assert_eq!(
             read("/data/baseos"),

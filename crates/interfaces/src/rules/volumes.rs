@@ -42,16 +42,35 @@ impl VolumeDefinition {
     fn new(definition: &Map<String, Value>, options: &str) -> Self {
         let part = |name: &str| definition.get(name).filter(|value| !is_unset(value)).cloned();
         let empty = || Value::Object(Map::new());
-        let mut labels = part("labels").unwrap_or_else(empty);
-        if let Value::Object(labels) = &mut labels {
-            labels.retain(|name, _| !SUPERVISOR_LABELS.contains(&name.as_str()));
-        }
+        let labels = part("labels").map_or_else(empty, normal_labels);
         Self {
             driver: part("driver").unwrap_or_else(|| "local".into()),
             driver_opts: part(options).unwrap_or_else(empty),
             labels,
         }
     }
+}
+
+/// Labels as the Supervisor keeps them: a list is read by index, balena's earlier names become the present ones unless
+/// those are there too, and its own labels do not count (source).
+fn normal_labels(labels: Value) -> Value {
+    const EARLIER: &str = "io.resin.";
+    let labels: Map<String, Value> = match labels {
+        Value::Object(labels) => labels,
+        Value::Array(items) => (0u32..)
+            .zip(items)
+            .map(|(index, item)| (index.to_string(), item))
+            .collect(),
+        other => return other,
+    };
+    let (earlier, mut normal): (Map<_, _>, Map<_, _>) = labels
+        .into_iter()
+        .partition(|(name, _)| name.starts_with(EARLIER));
+    for (name, value) in earlier {
+        normal.entry(name.replace("resin", "balena")).or_insert(value);
+    }
+    normal.retain(|name, _| !SUPERVISOR_LABELS.contains(&name.as_str()));
+    Value::Object(normal)
 }
 
 /// `null` and `""` count as missing (source).
@@ -143,6 +162,30 @@ mod tests {
         ] {
             assert_ne!(compose(other.clone()), compose(json!({})), "{other}");
         }
+    }
+
+    #[test]
+    fn labels_are_normalised_as_the_supervisor_does_it() {
+        let same = |release: Value, target: Value| {
+            assert_eq!(
+                compose(json!({ "labels": release })),
+                supervisor(json!({ "driver": "local", "labels": target })),
+            );
+        };
+        same(json!(["a=b", "c"]), json!({ "0": "a=b", "1": "c" }));
+        same(
+            json!({ "io.resin.features.resin-api": "1" }),
+            json!({ "io.balena.features.balena-api": "1" }),
+        );
+        same(
+            json!({ "io.resin.mine": "old", "io.balena.mine": "new" }),
+            json!({ "io.balena.mine": "new" }),
+        );
+        same(
+            json!({ "io.resin.supervised": "true", "io.balena.app-uuid": "9" }),
+            json!({}),
+        );
+        same(json!([]), json!({}));
     }
 
     #[test]

@@ -48,6 +48,7 @@ fn posted(place: String, line: &Value) -> Option<Posted> {
             labels,
             composition,
             size_bytes: None,
+            platforms: BTreeMap::new(),
         };
         services.insert(name, service);
     }

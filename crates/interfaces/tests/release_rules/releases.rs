@@ -19,13 +19,7 @@ pub(crate) fn object(value: Value) -> Map<String, Value> {
 }
 
 pub(crate) fn service(image: &str) -> Service {
-    Service {
-        image: image.to_owned(),
-        environment: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        composition: Map::new(),
-        size_bytes: None,
-    }
+    Service::of_image(image)
 }
 
 /// The least a release can be.

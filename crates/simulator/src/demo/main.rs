@@ -1,4 +1,5 @@
-//! `cargo demo`: Cloudly, a simulated device and the real agent on this machine; an update, a lock, a rollback.
+//! `cargo demo`: Cloudly, a simulated device and the real agent on this machine; an update, a lock, a rollback, and a
+//! broken agent that its guard replaces.
 #![forbid(unsafe_code)]
 
 mod scenario;
@@ -11,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Shows BaseOS at work: a device enrols, waits for a local lock, is updated, and is rolled back from a bad release.
+/// Shows BaseOS at work: a device enrols, waits for a local lock, is updated, is rolled back from a bad
+/// release, and is brought back by its guard from a broken agent.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Options {
@@ -21,6 +23,9 @@ struct Options {
     /// Do not build; use the programs in the directory of this one.
     #[arg(long)]
     no_build: bool,
+    /// Another agent than the one that is built here, e.g. of another machine under qemu.
+    #[arg(long)]
+    agent: Option<PathBuf>,
     /// The cargo to build with; cargo sets it.
     #[arg(long, env = "CARGO", default_value = "cargo", hide = true)]
     cargo: PathBuf,
@@ -54,7 +59,10 @@ async fn run(options: &Options, screen: &Arc<Screen>) -> Outcome<()> {
         );
         build(&options.cargo, dir).await?;
     }
-    let programs = Programs::beside(dir.join("baserunner"))?;
+    let mut programs = Programs::beside(dir.join("baserunner"))?;
+    if let Some(agent) = &options.agent {
+        programs.baserunner.clone_from(agent);
+    }
     // Whatever ends the scenario, the testbed is dropped: processes end and directories are removed.
     tokio::select! {
         outcome = scenario::run(programs, screen, options.once) => Ok(outcome?),

@@ -3,18 +3,23 @@
 use crate::screen::Screen;
 use baseos_interfaces::admin::NodeRecord;
 use baseos_interfaces::local::{LockRequest, LockScope};
+use baseos_interfaces::rules::GUARD_SERVICE;
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::BlockerKind;
 use baseos_simulator::clock::{Clock, sleep};
 use baseos_simulator::device::OnLine;
 use baseos_simulator::harness::{Error, Programs, Result, TestRelease, Testbed, TestbedOptions};
 use baseos_simulator::supervisor::{Behaviour, Image};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 const V1: &str = "a1a1a1a1a1a1a1a1";
 const V2: &str = "b2b2b2b2b2b2b2b2";
 const V3: &str = "c3c3c3c3c3c3c3c3";
+const V4: &str = "d4d4d4d4d4d4d4d4";
+/// An agent that ends as soon as it is started.
+const BROKEN_AGENT: &str = "/bin/false";
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) async fn run(programs: Programs, screen: &Arc<Screen>, once: bool) -> Result<()> {
@@ -23,7 +28,10 @@ pub(crate) async fn run(programs: Programs, screen: &Arc<Screen>, once: bool) ->
     options.first_release = TestRelease::new(V1, "1.0.0", "onebox:1");
     options.on_line = Some(show_transitions(Arc::clone(screen)));
     // Slow enough to be watched.
-    let options = options.with_image("onebox:2", Image::new(Behaviour::Runs, 3000));
+    let options = options
+        .with_image("onebox:2", Image::new(Behaviour::Runs, 3000))
+        .with_agent_program("baserunner:broken", Path::new(BROKEN_AGENT))
+        .with_agent_variable("BASEOS_GUARD_BUDGET", "5s");
     let testbed = Testbed::start(options).await?;
     screen.detail("cloudly", testbed.cloudly.url());
     screen.detail("device", &testbed.device.supervisor_url());
@@ -31,7 +39,7 @@ pub(crate) async fn run(programs: Programs, screen: &Arc<Screen>, once: bool) ->
     screen.step("The agent enrols with a join token that is valid for one node");
     let node = watch(&testbed, screen, "the node is enrolled and reports", |node| {
         let status = node.status.as_ref();
-        status.is_some_and(|status| status.release.running.as_deref() == Some(V1))
+        status.is_some_and(|status| status.running() == Some(V1))
     })
     .await?;
     screen.success(&format!("{} is {}, running {}", node.name, node.id, short(V1)));
@@ -88,6 +96,23 @@ pub(crate) async fn run(programs: Programs, screen: &Arc<Screen>, once: bool) ->
         "rolled back: the Supervisor reported Onebox as running all the time, but its log showed the crash loop",
     );
 
+    screen.step("Release 4.0.0 becomes the desired release; its agent ends as soon as it is started");
+    let broken = TestRelease::new(V4, "4.0.0", "onebox:2").with_agent_image("baserunner:broken");
+    testbed.publish(&broken).await?;
+    testbed.set_desired(Some(V4), testbed.quick_policy()).await?;
+    watch(&testbed, screen, "the guard brings the device back", |node| {
+        let target = node
+            .status
+            .as_ref()
+            .and_then(|status| status.update.target.as_deref());
+        target == Some(V4) && update_ended(node, UpdateState::RolledBack, V2)
+    })
+    .await?;
+    testbed.wait_runs(V2, LIMIT).await?;
+    screen.success(
+        "the agent could not go back by itself; its guard, a second service of the proven image, put release 2.0.0 back",
+    );
+
     summary(&testbed, screen).await?;
     if once {
         screen.success("every step succeeded");
@@ -98,9 +123,9 @@ pub(crate) async fn run(programs: Programs, screen: &Arc<Screen>, once: bool) ->
 }
 
 fn update_ended(node: &NodeRecord, state: UpdateState, running: &str) -> bool {
-    node.status.as_ref().is_some_and(|status| {
-        status.update.state == state && status.release.running.as_deref() == Some(running)
-    })
+    node.status
+        .as_ref()
+        .is_some_and(|status| status.update.state == state && status.running() == Some(running))
 }
 
 /// The first digits of a commit.
@@ -111,6 +136,9 @@ fn short(commit: &str) -> &str {
 /// Shows the transitions in the agent's log: `… INFO … idle -> staging (desiredChanged) …`.
 fn show_transitions(screen: Arc<Screen>) -> OnLine {
     Arc::new(move |service, line| {
+        if let Some(start) = line.find("the guard").filter(|_| service == GUARD_SERVICE) {
+            return screen.detail("guard", &line[start..]);
+        }
         let Some(start) = line.find(" INFO ").filter(|_| service == "baserunner") else {
             return;
         };
@@ -179,7 +207,7 @@ fn describe(node: &NodeRecord) -> String {
     } else {
         format!(", blocked by {}", blocked.join(", "))
     };
-    let running = status.release.running.as_deref().map_or("nothing yet", short);
+    let running = status.running().map_or("nothing yet", short);
     let update = update.target.as_deref().map_or_else(
         || "no update yet".to_owned(),
         |target| format!("update to {} {}", short(target), update.state),
@@ -194,9 +222,9 @@ async fn summary(testbed: &Testbed, screen: &Screen) -> Result<()> {
     screen.step("Result");
     let node = testbed.node().await?;
     let Some(status) = &node.status else { return Ok(()) };
-    let running = status.release.running.as_deref().map_or("nothing", short);
+    let running = status.running().map_or("nothing", short);
     screen.detail("node", &format!("{} ({}) runs {running}", node.name, node.id));
-    for (name, service) in &status.release.services {
+    for (name, service) in status.release.iter().flat_map(|release| &release.services) {
         screen.detail("service", &format!("{name}: {}", service.status));
     }
     if let Some(error) = &status.update.error {

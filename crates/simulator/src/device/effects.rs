@@ -70,7 +70,7 @@ impl Shared {
             }
             Effect::MakeVolume { name } => drop(std::fs::create_dir_all(self.volume_dir(&name))),
             Effect::WipeVolume { name } => drop(std::fs::remove_dir_all(self.volume_dir(&name))),
-            Effect::SystemLine(line) => self.log_streams.send_system_line(&line),
+            Effect::SystemLine { line, is_error } => self.log_streams.send_system_line(&line, is_error),
             Effect::Down => {
                 self.log_streams.close_all();
                 lock(&self.pending_answers).clear();

@@ -25,4 +25,5 @@ mod supervisor_api;
 pub use config::{DeviceConfig, OnLine};
 pub use faults::{Fault, FaultKind};
 pub use handle::Device;
+pub use log_streams::LogListeners;
 pub use request_log::LoggedRequest;

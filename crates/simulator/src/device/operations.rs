@@ -2,6 +2,7 @@
 
 use crate::device::faults::Fault;
 use crate::device::handle::Device;
+use crate::device::log_streams::LogListeners;
 use crate::device::request_log::LoggedRequest;
 use crate::device::shared::Shared;
 use crate::json::Json;
@@ -211,6 +212,21 @@ impl Device {
     pub fn log_tail(&self, service: &str, lines: usize) -> String {
         let text = std::fs::read_to_string(self.shared.log_file(service)).unwrap_or_default();
         last_lines(&text, lines)
+    }
+
+    /// A line of a service's container, as `GET /v2/local/logs` shows it.
+    pub fn write_log_line(&self, service: &str, line: &str) {
+        self.shared.log_line(service, line);
+    }
+
+    /// The clients of `GET /v2/local/logs`.
+    pub fn log_listeners(&self) -> LogListeners {
+        self.shared.log_streams.listeners()
+    }
+
+    /// Ends all streams of `GET /v2/local/logs`; the Supervisor itself goes on.
+    pub fn close_log_streams(&self) {
+        self.shared.log_streams.close_all();
     }
 
     /// What happened in the model, for messages.

@@ -72,6 +72,7 @@ fn spawn(shared: &Shared, start: &StartProcess) -> std::io::Result<Child> {
         .or(shared.program.as_ref());
     let program = program.ok_or_else(|| std::io::Error::other("no program is configured for this image"))?;
     Command::new(program)
+        .args(&start.command)
         .env_clear()
         .envs(&environment)
         .current_dir(&shared.dir)

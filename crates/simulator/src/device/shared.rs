@@ -118,6 +118,9 @@ impl Shared {
 
     /// A fault closes the port, or opens it again.
     pub(crate) fn set_port_closed(&self, closed: bool) {
+        if closed {
+            self.log_streams.close_all();
+        }
         self.update_port(|port| port.closed = closed);
     }
 

@@ -1,12 +1,15 @@
 //! A small HTTP client: one connection for each request, TCP or Unix socket, no TLS.
 
 use crate::harness::error::{Error, Result};
+use futures_util::FutureExt as _;
+use futures_util::future::{Either, select};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -113,11 +116,25 @@ async fn send(
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(failed)?;
-    let connection = tokio::spawn(connection);
-    let answer = sender.send_request(request).await.map_err(failed)?;
-    let status = answer.status().as_u16();
-    let body = answer.into_body().collect().await.map_err(failed)?.to_bytes();
-    connection.abort();
+    let exchange = async {
+        let answer = sender.send_request(request).await.map_err(failed)?;
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.map_err(failed)?.to_bytes();
+        Ok::<_, Error>((status, body))
+    };
+    let mut exchange = pin!(exchange);
+    // A request that is sent from another thread while the connection ends may stay in hyper's queue for ever. So both are
+    // polled here, and after the end of the connection the answer is either there or will never come.
+    let (status, body) = match select(exchange.as_mut(), pin!(connection)).await {
+        Either::Left((result, _)) => result?,
+        Either::Right((ended, _)) => match exchange.now_or_never() {
+            Some(result) => result?,
+            None => {
+                ended.map_err(failed)?;
+                return Err(Error::new("the connection was closed before the answer"));
+            }
+        },
+    };
     Ok(Response {
         status,
         body: String::from_utf8_lossy(&body).into_owned(),

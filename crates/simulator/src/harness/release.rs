@@ -2,7 +2,7 @@
 
 use crate::json::Json;
 use baseos_interfaces::admin::CreateRelease;
-use baseos_interfaces::desired::Service;
+use baseos_interfaces::desired::{PlatformImage, Service};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -18,6 +18,8 @@ pub struct TestRelease {
     pub agent_image: String,
     pub onebox_image: String,
     pub onebox_composition: Map<String, Value>,
+    /// What Cloudly knows of Onebox's image from its registry.
+    pub onebox_platforms: BTreeMap<String, PlatformImage>,
     /// A change of it makes the release replace the agent.
     pub agent_environment: BTreeMap<String, String>,
 }
@@ -31,6 +33,7 @@ impl TestRelease {
             agent_image: "baserunner:1".to_owned(),
             onebox_image: onebox_image.to_owned(),
             onebox_composition: Map::new(),
+            onebox_platforms: BTreeMap::new(),
             agent_environment: BTreeMap::new(),
         }
     }
@@ -51,21 +54,25 @@ impl TestRelease {
         self
     }
 
+    /// With what the registry says of Onebox's image.
+    #[must_use]
+    pub fn with_onebox_platform(mut self, platform: &str, image: PlatformImage) -> Self {
+        self.onebox_platforms.insert(platform.to_owned(), image);
+        self
+    }
+
     /// For `POST /baseos/v1/admin/releases`.
     pub fn create_request(&self) -> CreateRelease {
         let agent = Service {
-            image: self.agent_image.clone(),
             environment: self.agent_environment.clone(),
             labels: BTreeMap::from([("io.balena.features.supervisor-api".to_owned(), "1".to_owned())]),
             composition: Map::from_iter([("volumes".to_owned(), json!(["baseos:/data/baseos"]))]),
-            size_bytes: None,
+            ..Service::of_image(&self.agent_image)
         };
         let onebox = Service {
-            image: self.onebox_image.clone(),
-            environment: BTreeMap::new(),
-            labels: BTreeMap::new(),
             composition: self.onebox_composition.clone(),
-            size_bytes: None,
+            platforms: self.onebox_platforms.clone(),
+            ..Service::of_image(&self.onebox_image)
         };
         CreateRelease {
             commit: self.commit.clone(),

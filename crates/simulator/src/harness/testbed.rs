@@ -12,6 +12,7 @@ use crate::supervisor::{Behaviour, Config, Image, Registry, Timing};
 use baseos_interfaces::admin::{CreateJoinToken, NodeRecord, ReleaseRecord, SetDesired};
 use baseos_interfaces::desired::Policy;
 use baseos_interfaces::local::LocalStatus;
+use baseos_interfaces::rules::GUARD_SERVICE;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub struct TestbedOptions {
     pub programs: Programs,
     pub timing: Timing,
     pub registry: Registry,
+    /// Programs of single images, in place of the agent's.
+    pub programs_by_image: BTreeMap<String, PathBuf>,
     /// The release that the device is delivered with.
     pub first_release: TestRelease,
     /// `None`: the device gets no join token.
@@ -61,6 +64,7 @@ impl TestbedOptions {
                 ..Timing::fast()
             },
             registry,
+            programs_by_image: BTreeMap::new(),
             first_release: TestRelease::new("a1a1a1a1", "1.0.0", "onebox:1"),
             join_token: Some(CreateJoinToken::default()),
             agent_environment: BTreeMap::new(),
@@ -81,6 +85,14 @@ impl TestbedOptions {
     pub fn with_cloudly_variable(mut self, name: &str, value: &str) -> Self {
         self.cloudly_environment.insert(name.to_owned(), value.to_owned());
         self
+    }
+
+    /// With an image of the agent that holds another program.
+    #[must_use]
+    pub fn with_agent_program(mut self, reference: &str, program: &Path) -> Self {
+        self.programs_by_image
+            .insert(reference.to_owned(), program.to_owned());
+        self.with_image(reference, Image::agent(200))
     }
 
     #[must_use]
@@ -129,6 +141,7 @@ impl Testbed {
             },
             registry: options.registry,
             program: Some(options.programs.baserunner),
+            programs_by_image: options.programs_by_image,
             environment,
             on_line: options.on_line,
             ..DeviceConfig::default()
@@ -251,10 +264,11 @@ impl Testbed {
     /// The state of everything, for a message.
     pub fn diagnostics(&self) -> String {
         format!(
-            "--- Supervisor\n{}\n{}--- agent, last lines\n{}\n--- Cloudly, last lines\n{}\n",
+            "--- Supervisor\n{}\n{}--- agent, last lines\n{}\n--- guard, last lines\n{}\n--- Cloudly, last lines\n{}\n",
             self.device.status(),
             self.device.supervisor_log(),
             self.device.log_tail("baserunner", 25),
+            self.device.log_tail(GUARD_SERVICE, 8),
             self.cloudly.log_tail(15),
         )
     }
@@ -265,13 +279,12 @@ fn describe(node: &NodeRecord) -> String {
         return format!("{} without a status", node.id);
     };
     format!(
-        "agent {}, update {} to {:?}, blocked by {:?}, error {:?}, running {:?}, services {:?}",
+        "agent {}, update {} to {:?}, blocked by {:?}, error {:?}, release {:?}",
         status.agent.state,
         status.update.state,
         status.update.target,
         status.update.blocked_by,
         status.update.error,
-        status.release.running,
-        status.release.services,
+        status.release,
     )
 }

@@ -63,7 +63,10 @@ impl Supervisor {
             return;
         }
         if let Some(lock) = self.check_locks(&target, &changes.apps, self.apply.force) {
-            return self.fail(&format!("Updates are locked: {lock}"));
+            return self.fail_locked(&lock);
+        }
+        if self.apply.locked_apps.is_empty() {
+            self.log_system("Taking update locks".to_owned());
         }
         self.take_locks(&target, &changes.apps);
         if !changes.removed.is_empty() {
@@ -79,6 +82,8 @@ impl Supervisor {
                 container.image_id = service.image_id;
                 container.release_id = app.release_id;
                 container.commit = app.commit.clone().unwrap_or_default();
+                // Its image stays, whatever the new reference names.
+                container.config.image.clone_from(&service.config.image);
             }
         }
         if self.clean_up_images(&target) {
@@ -158,6 +163,9 @@ impl Supervisor {
         if self.apply.planned_version != self.target_version {
             return self.plan();
         }
+        if !self.apply.locked_apps.is_empty() {
+            self.log_system("Releasing update locks".to_owned());
+        }
         self.release_locks();
         self.apply.reported = true;
         let delay = self.config.timing.finish / 4;
@@ -173,12 +181,22 @@ impl Supervisor {
         self.note("Device state apply success");
     }
 
-    pub(crate) fn fail(&mut self, error: &str) {
-        let timing = &self.config.timing;
-        let failures = self.apply.failures + 1;
-        let factor = 1u32.checked_shl(failures).unwrap_or(u32::MAX);
-        let delay = timing.backoff_unit.saturating_mul(factor).min(timing.backoff_max);
+    /// S3c-local-logs: the locks are taken and released again, then the log says until when it waits.
+    fn fail_locked(&mut self, lock: &str) {
+        let delay = self.config.timing.backoff(self.apply.failures + 1).as_secs_f64();
+        self.log_system("Taking update locks".to_owned());
+        self.log_system("Releasing update locks".to_owned());
+        self.log_system(format!(
+            "Updates are locked, retrying in {delay}s. Reason: {lock}"
+        ));
         self.release_locks();
+        self.fail(&format!("Updates are locked: {lock}"));
+    }
+
+    /// Locks that were taken are kept: a start that is tried again takes none (E3-e).
+    pub(crate) fn fail(&mut self, error: &str) {
+        let failures = self.apply.failures + 1;
+        let delay = self.config.timing.backoff(failures);
         self.apply.failures = failures;
         self.apply.failed = true;
         self.apply.step = Step::Backoff;

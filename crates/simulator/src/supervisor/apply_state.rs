@@ -51,6 +51,8 @@ pub(crate) struct ImagePull {
     pub(crate) began: Duration,
     pub(crate) takes: Duration,
     pub(crate) error: Option<String>,
+    /// Too early after a failure: nothing is pulled, and the log does not say so.
+    pub(crate) paused: bool,
     pub(crate) done: bool,
 }
 

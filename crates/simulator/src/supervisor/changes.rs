@@ -4,6 +4,7 @@ use crate::supervisor::container::{Container, ContainerState};
 use crate::supervisor::effect::Effect;
 use crate::supervisor::model::Supervisor;
 use crate::supervisor::target::{App, Service, Target};
+use crate::supervisor::volume_definition::is_same;
 use std::collections::BTreeSet;
 
 impl Supervisor {
@@ -16,7 +17,7 @@ impl Supervisor {
             match wanted {
                 Some((app, service))
                     if !container.forgotten
-                        && service.config == container.config
+                        && self.is_same_service(service, container)
                         && !self.uses_changed_volume(target, container) =>
                 {
                     if !container.matches(app, service) {
@@ -49,10 +50,18 @@ impl Supervisor {
             app.volumes.iter().any(|(name, definition)| {
                 self.volumes
                     .get(&volume(app.id, name))
-                    .is_none_or(|known| !known.is_same(definition))
+                    .is_none_or(|known| !is_same(known, definition))
             })
         });
         changes
+    }
+
+    /// Whether a container is what a service of the target asks for. The Supervisor compares the engine's image ids, so
+    /// two references of one image are equal.
+    fn is_same_service(&self, service: &Service, container: &Container) -> bool {
+        let wanted = self.images.find(&service.config.image);
+        wanted.is_some_and(|image| image.id == container.image.id)
+            && service.config.is_same_but_for_image(&container.config)
     }
 
     fn uses_changed_volume(&self, target: &Target, container: &Container) -> bool {
@@ -66,7 +75,7 @@ impl Supervisor {
                 .find(|(known, _)| known == name)
                 .map(|(_, definition)| definition);
             let old = self.volumes.get(&volume(app.id, name));
-            matches!((old, new), (Some(old), Some(new)) if !old.is_same(new))
+            matches!((old, new), (Some(old), Some(new)) if !is_same(old, new))
         })
     }
 
@@ -77,7 +86,7 @@ impl Supervisor {
             for (name, definition) in &app.volumes {
                 let name = volume(app.id, name);
                 match self.volumes.get(&name) {
-                    Some(known) if known.is_same(definition) => continue,
+                    Some(known) if is_same(known, definition) => continue,
                     Some(_) => self.effects.push(Effect::WipeVolume { name: name.clone() }),
                     None => {}
                 }

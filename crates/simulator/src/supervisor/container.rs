@@ -1,6 +1,7 @@
 //! Containers and images as the engine keeps them.
 
 use crate::json::{Json, object};
+use crate::supervisor::image_store::StoredImage;
 use crate::supervisor::registry::Behaviour;
 use crate::supervisor::target::{App, Service, ServiceConfig};
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub struct Container {
     pub commit: String,
     /// What it was made from.
     pub config: ServiceConfig,
+    /// The image that runs in it; not always the one that the reference in `config` names.
+    pub(crate) image: StoredImage,
     pub created: Duration,
     pub state: ContainerState,
     /// The Supervisor is stopping it.
@@ -106,7 +109,7 @@ impl Container {
 
 /// An image that the Supervisor knows: a row of its database. A row is identified by all its members, so one image
 /// can have several rows (observed).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ImageRow {
     /// The reference.
     pub name: String,
@@ -116,6 +119,17 @@ pub struct ImageRow {
     pub image_id: u64,
     pub release_id: u64,
     pub commit: String,
+    /// The engine's id as it was when the row was made; it is not looked up again (with-agent, E4).
+    pub docker_image_id: String,
+}
+
+/// The engine's id does not count: it is what the row says of the image, not which image it is about.
+impl PartialEq for ImageRow {
+    fn eq(&self, other: &Self) -> bool {
+        let key = |row: &Self| (row.app_id, row.service_id, row.image_id, row.release_id);
+        (key(self), &self.name, &self.service, &self.commit)
+            == (key(other), &other.name, &other.service, &other.commit)
+    }
 }
 
 impl ImageRow {
@@ -128,6 +142,7 @@ impl ImageRow {
             image_id: service.image_id,
             release_id: app.release_id,
             commit: app.commit.clone().unwrap_or_default(),
+            docker_image_id: String::new(),
         }
     }
 
@@ -146,7 +161,7 @@ impl ImageRow {
             RowState::Deleting => ("Deleting", None),
         };
         if status != "Downloading" {
-            row.push(("dockerImageId".to_owned(), image_digest(&self.name).into()));
+            row.push(("dockerImageId".to_owned(), self.docker_image_id.as_str().into()));
         }
         row.push(("status".to_owned(), status.into()));
         row.extend(progress.map(|progress| ("downloadProgress".to_owned(), progress)));
@@ -161,21 +176,6 @@ pub(crate) enum RowState {
     Downloaded,
     /// Managed only; has no progress (pull-fail-local at 23:16:12).
     Deleting,
-}
-
-/// Stands for the engine's image id: the same for the same content, whatever the registry's name is.
-pub(crate) fn image_digest(reference: &str) -> String {
-    let content = reference.rsplit_once('@').map_or(reference, |(_, digest)| digest);
-    format!("sha256:{}", hex(content))
-}
-
-/// 64 hex digits that depend on the text only.
-pub(crate) fn hex(text: &str) -> String {
-    use sha2::Digest as _;
-    sha2::Sha256::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 fn iso(epoch_millis: i64, at: Duration) -> String {

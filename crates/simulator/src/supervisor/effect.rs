@@ -18,7 +18,7 @@ pub enum Effect {
     /// Remove a volume and its data.
     WipeVolume { name: String },
     /// A line of the Supervisor's system log.
-    SystemLine(String),
+    SystemLine { line: String, is_error: bool },
     /// The API stops listening.
     Down,
     /// The API listens.
@@ -36,6 +36,8 @@ pub struct StartProcess {
     pub app_id: u64,
     pub service: String,
     pub image: String,
+    /// In place of the image's own: the program's arguments.
+    pub command: Vec<String>,
     /// As in the compose file: `name:/path`.
     pub volumes: Vec<String>,
     pub environment: Vec<(String, String)>,

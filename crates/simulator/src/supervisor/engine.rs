@@ -1,13 +1,15 @@
 //! The container engine: starts and stops containers, and restarts those that ended by themselves.
 
 use crate::json::Json;
-use crate::supervisor::container::{Container, ContainerState, StopReason, hex};
+use crate::supervisor::container::{Container, ContainerState, StopReason};
 use crate::supervisor::effect::{Effect, StartProcess};
 use crate::supervisor::environment;
+use crate::supervisor::image_store::StoredImage;
 use crate::supervisor::model::Supervisor;
 use crate::supervisor::registry::Behaviour;
 use crate::supervisor::target::{App, Service};
 use crate::supervisor::timer::Timer;
+use crate::text::hex;
 use std::time::Duration;
 
 impl Supervisor {
@@ -15,6 +17,15 @@ impl Supervisor {
     pub(crate) fn create(&mut self, app: &App, service: &Service) -> String {
         let number = self.next_number();
         let id = hex(&format!("{} container {number}", self.config.device_uuid));
+        let reference = &service.config.image;
+        let image = self
+            .images
+            .find(reference)
+            .cloned()
+            .unwrap_or_else(|| StoredImage {
+                reference: reference.clone(),
+                id: self.registry.image_id(reference),
+            });
         self.containers.push(Container {
             id: id.clone(),
             app_id: app.id,
@@ -28,7 +39,8 @@ impl Supervisor {
             created: self.now,
             state: ContainerState::Created,
             stopping: false,
-            behaviour: self.registry.image(&service.config.image).run,
+            behaviour: self.registry.image(&image.reference).run,
+            image,
             incarnation: 0,
             started: self.now,
             restart_pause: Duration::ZERO,
@@ -77,7 +89,8 @@ impl Supervisor {
                     incarnation,
                     app_id: container.app_id,
                     service: container.service.clone(),
-                    image: container.config.image.clone(),
+                    image: container.image.reference.clone(),
+                    command: container.config.command(),
                     volumes: volumes
                         .iter()
                         .filter_map(Json::as_str)

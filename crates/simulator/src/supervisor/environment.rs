@@ -1,9 +1,10 @@
 //! The environment of a container, in the order of u04-get-target.
 
 use crate::supervisor::config::Config;
-use crate::supervisor::container::{Container, hex};
+use crate::supervisor::container::Container;
 use crate::supervisor::model::Supervisor;
 use crate::supervisor::target::ServiceConfig;
+use crate::text::hex;
 
 /// The label that gives a container the Supervisor's address and key.
 pub(crate) const SUPERVISOR_API: &str = "io.balena.features.supervisor-api";

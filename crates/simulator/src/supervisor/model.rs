@@ -5,11 +5,13 @@ use crate::supervisor::apply_state::{Apply, Step};
 use crate::supervisor::config::Config;
 use crate::supervisor::container::{Container, ImageRow, StopReason};
 use crate::supervisor::effect::Effect;
+use crate::supervisor::image_store::ImageStore;
+use crate::supervisor::pull_failures::PullFailures;
 use crate::supervisor::registry::Registry;
 use crate::supervisor::target::{App, Service, Target};
 use crate::supervisor::timer::Timer;
 use crate::supervisor::update_locks::UpdateLocks;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A restart that is being carried out; it is answered when it is done.
@@ -34,7 +36,7 @@ pub struct Supervisor {
     pub(crate) is_up: bool,
     pub(crate) containers: Vec<Container>,
     pub(crate) stopping: BTreeMap<String, StopReason>,
-    pub(crate) images: BTreeSet<String>,
+    pub(crate) images: ImageStore,
     pub(crate) volumes: BTreeMap<String, Json>,
     pub(crate) rows: Vec<ImageRow>,
     pub(crate) commits: BTreeMap<u64, String>,
@@ -43,6 +45,7 @@ pub struct Supervisor {
     pub(crate) name: String,
     pub(crate) backend: Option<Target>,
     pub(crate) apply: Apply,
+    pub(crate) pull_failures: PullFailures,
     pub(crate) restart: Option<PendingRestart>,
     /// What `POST /v2/journal-logs` returns, newest last.
     pub journal: Vec<String>,
@@ -65,7 +68,7 @@ impl Supervisor {
             is_up: true,
             containers: Vec::new(),
             stopping: BTreeMap::new(),
-            images: BTreeSet::new(),
+            images: ImageStore::default(),
             volumes: BTreeMap::new(),
             rows: Vec::new(),
             commits: BTreeMap::new(),
@@ -74,6 +77,7 @@ impl Supervisor {
             name: "local".to_owned(),
             backend: None,
             apply: Apply::default(),
+            pull_failures: PullFailures::default(),
             restart: None,
             journal: Vec::new(),
             log: Vec::new(),

@@ -4,6 +4,7 @@ use crate::supervisor::apply_state::Apply;
 use crate::supervisor::container::{ContainerState, StopReason};
 use crate::supervisor::effect::Effect;
 use crate::supervisor::model::Supervisor;
+use crate::supervisor::pull_failures::PullFailures;
 use crate::supervisor::registry::Behaviour;
 use crate::supervisor::target::Target;
 use crate::supervisor::timer::Timer;
@@ -51,6 +52,7 @@ impl Supervisor {
         self.is_up = false;
         self.cancel(|timer| timer.ends_with_the_supervisor() || matches!(timer, Timer::SupervisorUp));
         self.apply = Apply::default();
+        self.pull_failures = PullFailures::default();
         self.restart = None;
         for container in &mut self.containers {
             container.stopping = false;

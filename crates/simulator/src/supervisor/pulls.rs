@@ -2,7 +2,9 @@
 
 use crate::supervisor::apply_state::{ImagePull, Step};
 use crate::supervisor::container::ImageRow;
+use crate::supervisor::image_store::image_id;
 use crate::supervisor::model::Supervisor;
+use crate::supervisor::pull_failures::{connection_refused, manifest_unknown, no_space};
 use crate::supervisor::registry::Pull;
 use crate::supervisor::target::Target;
 use crate::supervisor::timer::Timer;
@@ -14,8 +16,9 @@ impl Supervisor {
         let timing = self.config.timing.clone();
         self.apply.pulls.clear();
         for (app, service) in target.services() {
-            let row = ImageRow::of(app, service);
-            if self.images.contains(&row.name) {
+            let mut row = ImageRow::of(app, service);
+            if let Some(present) = self.images.find(&row.name) {
+                row.docker_image_id.clone_from(&present.id);
                 if !self.rows.contains(&row) {
                     self.rows.push(row);
                 }
@@ -27,21 +30,24 @@ impl Supervisor {
             let image = self.registry.image(&row.name);
             let whole = image.pull_time(timing.pull_bytes_per_second);
             let (time, error) = if self.registry.down {
-                (timing.pull_fail, Some("connect: connection refused".to_owned()))
+                (timing.pull_fail, Some(connection_refused(&row.name)))
             } else {
                 match image.pull {
-                    Pull::Missing => (
-                        timing.pull_fail,
-                        Some("(HTTP code 404) manifest unknown".to_owned()),
-                    ),
+                    Pull::Missing => (timing.pull_fail, Some(manifest_unknown(&row.name))),
                     Pull::BreaksAt { percent, .. } => {
                         let until = whole * u32::try_from(percent.min(100)).unwrap_or(100) / 100;
-                        (until, Some("write: no space left on device".to_owned()))
+                        (until, Some(no_space()))
                     }
                     Pull::Bytes(_) | Pull::Millis(_) => (whole, None),
                 }
             };
-            self.log_system(format!("Downloading image '{}'", row.name));
+            let paused = self.pull_failures.is_pausing(&row.name, self.now, &timing);
+            let (time, error) = if paused {
+                (Duration::ZERO, Some("too early after a failure".to_owned()))
+            } else {
+                self.log_system(format!("Downloading image '{}'", row.name));
+                (time, error)
+            };
             self.after(time, Timer::PullDone(row.name.clone()));
             let takes = whole.max(Duration::from_millis(1));
             self.apply.pulls.push(ImagePull {
@@ -49,6 +55,7 @@ impl Supervisor {
                 began: self.now,
                 takes,
                 error,
+                paused,
                 done: false,
             });
         }
@@ -65,12 +72,24 @@ impl Supervisor {
             return;
         };
         pull.done = true;
-        if pull.error.is_none() {
-            let row = pull.row.clone();
-            self.log_system(format!("Downloaded image '{}'", row.name));
-            self.images.insert(row.name.clone());
-            self.rows.push(row);
-            self.apply.downloaded = true;
+        let (mut row, error, paused) = (pull.row.clone(), pull.error.clone(), pull.paused);
+        match error {
+            None => {
+                self.log_system(format!("Downloaded image '{}'", row.name));
+                self.pull_failures.succeeded(&row.name);
+                row.docker_image_id = self.registry.image_id(&row.name);
+                self.images.insert(&row.name, row.docker_image_id.clone());
+                self.rows.push(row);
+                self.apply.downloaded = true;
+            }
+            Some(error) if !paused => {
+                self.log_system_error(format!(
+                    "Failed to download image '{}' due to '{error}'",
+                    row.name
+                ));
+                self.pull_failures.failed(&row.name, self.now);
+            }
+            Some(_) => {}
         }
         if self.apply.pulls.iter().any(|pull| !pull.done) {
             return;
@@ -85,6 +104,12 @@ impl Supervisor {
                 self.after(delay, Timer::Plan);
             }
         }
+    }
+
+    /// `docker pull` by hand: a tag on the engine leads to another image. Containers and the Supervisor's rows stay as
+    /// they are (with-agent, E4).
+    pub fn move_tag(&mut self, reference: &str, content: &str) {
+        self.images.insert(reference, image_id(content));
     }
 
     /// Managed: deletes the images that the target does not need; in local mode all are kept. `true`: it takes time,

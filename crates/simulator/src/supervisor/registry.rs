@@ -1,5 +1,6 @@
 //! Images: how they are fetched and what their containers do.
 
+use crate::supervisor::image_store::image_id;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +20,9 @@ pub struct Registry {
 pub struct Image {
     pub pull: Pull,
     pub run: Behaviour,
+    /// What is in it; images with the same content are one image to the engine. Missing: the digest of its reference, or
+    /// else the reference itself.
+    pub content: Option<String>,
 }
 
 /// How an image is fetched.
@@ -81,6 +85,17 @@ impl Registry {
     pub fn image(&self, reference: &str) -> Image {
         self.images.get(reference).cloned().unwrap_or_default()
     }
+
+    /// The engine's id of the image that this reference leads to in the registry.
+    pub fn image_id(&self, reference: &str) -> String {
+        let content = self
+            .images
+            .get(reference)
+            .and_then(|image| image.content.as_deref());
+        image_id(
+            content.unwrap_or_else(|| reference.rsplit_once('@').map_or(reference, |(_, digest)| digest)),
+        )
+    }
 }
 
 impl Image {
@@ -88,6 +103,7 @@ impl Image {
         Self {
             pull: Pull::Millis(pull_millis),
             run,
+            content: None,
         }
     }
 
@@ -99,7 +115,16 @@ impl Image {
     pub fn missing() -> Self {
         Self {
             pull: Pull::Missing,
-            run: Behaviour::Runs,
+            ..Self::default()
+        }
+    }
+
+    /// The same image as any other with this content.
+    #[must_use]
+    pub fn with_content(self, content: &str) -> Self {
+        Self {
+            content: Some(content.to_owned()),
+            ..self
         }
     }
 

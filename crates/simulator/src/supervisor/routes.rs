@@ -32,6 +32,10 @@ impl Supervisor {
         let parts: Vec<&str> = request.path.trim_matches('/').split('/').collect();
         let answer = match (request.method.as_str(), parts.as_slice()) {
             ("GET", ["v1", "device"]) => Answer::json(200, &self.device()),
+            ("GET", ["v1", "device", "host-config"]) => {
+                let network = object! { "hostname" => self.name.as_str() };
+                Answer::json(200, &object! { "network" => network })
+            }
             ("GET", ["v2", "state", "status"]) => Answer::json(200, &self.state_status()),
             ("GET", ["v2", "version"]) => Answer::json(
                 200,

@@ -3,7 +3,6 @@
 //! Wording and order as observed; `Restarting service`, for a container that is started after it ended, is from the
 //! Supervisor's source.
 
-use crate::supervisor::container::image_digest;
 use crate::supervisor::effect::Effect;
 use crate::supervisor::model::Supervisor;
 
@@ -13,14 +12,23 @@ impl Supervisor {
         let Some(container) = self.containers.iter().find(|container| container.id == id) else {
             return;
         };
-        let image = image_digest(&container.config.image);
-        self.log_system(format!("{what} '{} {image}'", container.service));
+        self.log_system(format!("{what} '{} {}'", container.service, container.image.id));
     }
 
     /// The engine's events are lost while the Supervisor is down.
     pub(crate) fn log_system(&mut self, line: String) {
         if self.is_up() {
-            self.effects.push(Effect::SystemLine(line));
+            self.effects.push(Effect::SystemLine {
+                line,
+                is_error: false,
+            });
+        }
+    }
+
+    /// A line that has `isStdErr` (E3-a).
+    pub(crate) fn log_system_error(&mut self, line: String) {
+        if self.is_up() {
+            self.effects.push(Effect::SystemLine { line, is_error: true });
         }
     }
 }

@@ -58,17 +58,20 @@ impl Target {
 
 impl PartialEq for ServiceConfig {
     fn eq(&self, other: &Self) -> bool {
-        let sorted =
-            |list: &[(String, String)]| -> BTreeMap<String, String> { list.iter().cloned().collect() };
-        let composition = |config: &Self| Json::Object(config.composition.clone());
-        self.image == other.image
-            && sorted(&self.environment) == sorted(&other.environment)
-            && sorted(&self.labels) == sorted(&other.labels)
-            && composition(self).is_same(&composition(other))
+        self.image == other.image && self.is_same_but_for_image(other)
     }
 }
 
 impl ServiceConfig {
+    pub(crate) fn is_same_but_for_image(&self, other: &Self) -> bool {
+        let sorted =
+            |list: &[(String, String)]| -> BTreeMap<String, String> { list.iter().cloned().collect() };
+        let composition = |config: &Self| Json::Object(config.composition.clone());
+        sorted(&self.environment) == sorted(&other.environment)
+            && sorted(&self.labels) == sorted(&other.labels)
+            && composition(self).is_same(&composition(other))
+    }
+
     pub(crate) fn label(&self, name: &str) -> Option<&str> {
         self.labels
             .iter()
@@ -86,6 +89,15 @@ impl ServiceConfig {
     /// The restart policy; balena's default is `always`.
     pub(crate) fn restart(&self) -> &str {
         self.compose("restart").and_then(Json::as_str).unwrap_or("always")
+    }
+
+    /// The command in place of the image's own, from either form of `command`.
+    pub(crate) fn command(&self) -> Vec<String> {
+        match self.compose("command") {
+            Some(Json::Array(words)) => words.iter().filter_map(Json::as_str).map(str::to_owned).collect(),
+            Some(Json::String(words)) => words.split_whitespace().map(str::to_owned).collect(),
+            _ => Vec::new(),
+        }
     }
 
     /// Names of the services it depends on, from either form of `depends_on`.

@@ -1,10 +1,10 @@
 //! `GET /v2/local/target-state`: the internal form, which cannot be posted back (u04-post-back).
 
 use crate::json::{Json, object};
-use crate::supervisor::container::image_digest;
 use crate::supervisor::environment;
 use crate::supervisor::model::Supervisor;
 use crate::supervisor::target::{App, Service};
+use crate::supervisor::volume_definition;
 
 /// Configuration variables and their defaults, in the order of a device that never had a target (u01-api-nokey). After
 /// a target some come first (u04-get-target).
@@ -104,15 +104,15 @@ impl Supervisor {
 
     fn internal_service(&self, app: &App, service: &Service) -> Json {
         let config = &service.config;
-        let id = image_digest(&config.image);
-        let fetched = self.images.contains(&config.image);
+        // Looked up at each call, unlike the rows of `/v2/state/status` (with-agent, E4).
+        let present = self.images.find(&config.image).map(|image| image.id.as_str());
         object! {
             "appId" => app.id, "appUuid" => app.uuid.as_str(), "imageId" => service.image_id,
-            "config" => self.service_config(app, service, if fetched { &id } else { &config.image }),
+            "config" => self.service_config(app, service, present.unwrap_or(&config.image)),
             "serviceName" => service.name.as_str(), "commit" => app.commit.clone(),
             "releaseId" => app.release_id, "serviceId" => service.id, "imageName" => config.image.as_str(),
             "dependsOn" => config.compose("depends_on").cloned(),
-            "dockerImageId" => if fetched { Json::from(id.as_str()) } else { Json::Null },
+            "dockerImageId" => present.map_or(Json::Null, Json::from),
         }
     }
 
@@ -232,18 +232,7 @@ fn default_network(app: &App) -> Json {
 }
 
 fn volume(app: &App, name: &str, definition: &Json) -> Json {
-    let mut labels = definition
-        .get("labels")
-        .map(Json::members)
-        .unwrap_or_default()
-        .to_vec();
-    labels.push(("io.balena.supervised".to_owned(), "true".into()));
-    labels.push(("io.balena.app-uuid".to_owned(), app.uuid.as_str().into()));
-    let config = object! {
-        "driverOpts" => definition.get("driver_opts").cloned().unwrap_or(Json::Object(Vec::new())),
-        "driver" => definition.get("driver").cloned().unwrap_or_else(|| "local".into()),
-        "labels" => Json::Object(labels),
-    };
+    let config = volume_definition::config(definition, &app.uuid);
     object! { "name" => name, "appId" => app.id, "appUuid" => app.uuid.as_str(), "config" => config }
 }
 

@@ -81,6 +81,12 @@ impl Timing {
         }
     }
 
+    /// The pause after this many failures in a row.
+    pub(crate) fn backoff(&self, failures: u32) -> Duration {
+        let factor = 1u32.checked_shl(failures).unwrap_or(u32::MAX);
+        self.backoff_unit.saturating_mul(factor).min(self.backoff_max)
+    }
+
     /// About twenty times faster; a pull takes what its [`super::Pull`] says.
     pub fn fast() -> Self {
         let milliseconds = Duration::from_millis;

@@ -1,8 +1,8 @@
 //! The Supervisor's log, as a client of its API receives it.
 
 use crate::fixture::{Fixture, LIMIT, V1, V2};
-use baseos_simulator::device::{Device, Fault, FaultKind};
-use baseos_simulator::harness::TestRelease;
+use baseos_simulator::device::{Device, Fault, FaultKind, LogListeners};
+use baseos_simulator::harness::{TestRelease, ensure, wait_until};
 use baseos_simulator::json::Json;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -117,4 +117,46 @@ async fn faults_apply_to_the_log_too() {
     }
     let mut log = LogStream::open(device).await;
     assert!(log.next().await.is_some());
+}
+
+#[tokio::test]
+async fn log_listeners_that_went_away_are_counted() {
+    let fixture = Fixture::start().await;
+    let device = &fixture.device;
+    let counted = |opened, open, abandoned| LogListeners {
+        opened,
+        open,
+        abandoned,
+    };
+    let mut kept = LogStream::open(device).await;
+    assert!(kept.next().await.is_some());
+    let mut left = LogStream::open(device).await;
+    assert!(left.next().await.is_some());
+    assert_eq!(device.log_listeners(), counted(2, 2, 0));
+    drop(left);
+    let look = async || {
+        ensure(device.log_listeners() == counted(2, 1, 1), || {
+            format!("{:?}", device.log_listeners())
+        })
+    };
+    wait_until("the abandoned listener is seen", LIMIT, look)
+        .await
+        .unwrap();
+    device.close_log_streams();
+    kept.wait_end().await;
+    assert_eq!(device.log_listeners(), counted(2, 0, 1));
+}
+
+/// In the order of the members that was recorded (S4-local-logs).
+#[tokio::test]
+async fn a_line_of_a_container_names_its_service_first() {
+    let fixture = Fixture::running().await;
+    let mut log = LogStream::open(&fixture.device).await;
+    assert!(log.next().await.is_some());
+    fixture.device.write_log_line("baserunner", "alive");
+    let line = log.next().await.unwrap().to_text();
+    assert!(
+        line.starts_with(r#"{"serviceName":"baserunner","message":"#),
+        "{line}"
+    );
 }

@@ -11,5 +11,6 @@ mod playback;
 mod recording;
 mod recordings;
 mod summaries;
+mod system_log;
 mod unrecorded;
 mod virtual_supervisor;

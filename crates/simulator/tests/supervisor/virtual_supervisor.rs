@@ -2,8 +2,8 @@
 
 use baseos_simulator::json::Json;
 use baseos_simulator::supervisor::{
-    Answer, Behaviour, Config, Effect, Image, LocksInMemory, Pull, Registry, Reply, Request, Supervisor,
-    Timing, UpdateLocks,
+    Answer, Behaviour, Config, Effect, Image, LocksInMemory, Registry, Reply, Request, Supervisor, Timing,
+    UpdateLocks,
 };
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -205,8 +205,8 @@ impl VirtualSupervisor {
     /// The image cannot be started.
     pub(crate) fn break_image(&mut self, reference: &str) -> &mut Self {
         let broken = Image {
-            pull: Pull::default(),
             run: Behaviour::DoesNotStart,
+            ..Image::default()
         };
         self.set_image(reference, broken)
     }

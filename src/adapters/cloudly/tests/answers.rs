@@ -3,12 +3,7 @@
 use super::*;
 use crate::adapters::fake::{Reply, json};
 use crate::lifecycle::facts::CallFailureKind;
-use baseos_interfaces::codes::EventKind;
-use baseos_interfaces::command::{CommandResult, CommandState};
-use baseos_interfaces::heartbeat::NodeEvent;
-use baseos_interfaces::limits::HEARTBEAT_MAX_BYTES;
 use baseos_interfaces::register::Approval;
-use jiff::Timestamp;
 
 /// The answer to a registration.
 fn registration_answer() -> String {
@@ -181,35 +176,4 @@ async fn an_effect_of_another_port_is_ignored() {
     let effects = vec![Effect::Stop, heartbeat(1)];
     let events = perform_at(url(&fake), RecordingVault::enrolled(), effects).await;
     assert_eq!(events.len(), 1);
-}
-
-#[tokio::test]
-async fn a_heartbeat_that_is_too_large_is_cut_to_the_limit() {
-    let event = |n: usize| NodeEvent {
-        id: format!("e_{n}"),
-        at: Timestamp::UNIX_EPOCH,
-        kind: EventKind::Transition,
-        data: "x".repeat(1000).into(),
-    };
-    let result = |n: usize| CommandResult {
-        id: format!("cmd_{n}"),
-        state: CommandState::Succeeded,
-        finished_at: Timestamp::UNIX_EPOCH,
-        message: Some("ä".repeat(8 * 1024)),
-    };
-    for (events, results) in [(200, 0), (3, 0), (40, 3), (0, 8), (0, 400)] {
-        let mut large = heartbeat_body();
-        large.events = (0..events).map(event).collect();
-        large.command_results = (0..results).map(result).collect();
-        let encoded = crate::adapters::cloudly::size_limit::encode(large).unwrap();
-        assert!(encoded.len() <= HEARTBEAT_MAX_BYTES, "{} bytes", encoded.len());
-        let sent: Heartbeat = serde_json::from_slice(&encoded).unwrap();
-        assert_eq!(sent.command_results.len(), results, "no result is lost");
-        if (events, results) == (3, 0) {
-            assert_eq!(sent.events.len(), 3);
-        }
-        if let Some(last) = sent.events.last() {
-            assert_eq!(last.id, format!("e_{}", events - 1), "the newest events stay");
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! The port against a fake Cloudly.
 
 mod answers;
+mod clock;
 mod faults;
 mod secrets;
 mod settings;
@@ -12,6 +13,7 @@ use crate::adapters::fake::Fake;
 use crate::lifecycle::effect::{Effect, OpId};
 use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::CallFailure;
+use crate::proxy::ProxyChoice;
 use crate::vault::test::{EmptyVault, token};
 use crate::vault::{Endpoint, Vault, VaultError};
 use baseos_interfaces::heartbeat::Heartbeat;
@@ -166,7 +168,8 @@ fn url(fake: &Fake) -> String {
 }
 
 async fn perform_at(url: String, vault: Arc<dyn Vault>, effects: Vec<Effect>) -> Vec<Event> {
-    let port = CloudlyPort::with_timeouts(Some(&endpoint(url)), vault, short_timeouts()).unwrap();
+    let port = CloudlyPort::with_timeouts(Some(&endpoint(url)), ProxyChoice::Direct, vault, short_timeouts())
+        .unwrap();
     perform(port, effects).await
 }
 

@@ -7,7 +7,7 @@ fn refusal(change: impl FnOnce(&mut Endpoint)) -> String {
     let mut endpoint = endpoint("https://cloudly.example");
     endpoint.allow_http = false;
     change(&mut endpoint);
-    match CloudlyPort::new(Some(&endpoint), Arc::new(EmptyVault)) {
+    match CloudlyPort::new(Some(&endpoint), ProxyChoice::Direct, Arc::new(EmptyVault)) {
         Ok(_) => panic!("accepted"),
         Err(error) => {
             assert!(!format!("{error:?}").contains("s3cret"));
@@ -54,12 +54,12 @@ fn an_endpoint_without_a_ca_is_accepted() {
         allow_http: false,
         ..endpoint("https://cloudly.example/base/")
     };
-    assert!(CloudlyPort::new(Some(&endpoint), Arc::new(EmptyVault)).is_ok());
+    assert!(CloudlyPort::new(Some(&endpoint), ProxyChoice::Direct, Arc::new(EmptyVault)).is_ok());
 }
 
 #[tokio::test]
 async fn without_an_endpoint_every_call_fails_with_the_missing_setting() {
-    let port = CloudlyPort::new(None, RecordingVault::enrolled()).unwrap();
+    let port = CloudlyPort::new(None, ProxyChoice::Direct, RecordingVault::enrolled()).unwrap();
     for event in perform(port, vec![register(1), heartbeat(2)]).await {
         let (Event::RegisterFailed { failure, .. } | Event::HeartbeatFailed { failure, .. }) = event else {
             panic!("{event:?}");

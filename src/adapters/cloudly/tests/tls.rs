@@ -6,31 +6,54 @@ use crate::lifecycle::facts::CallFailureKind;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(super) type Authority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority() -> Authority {
+pub(super) fn authority() -> Authority {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-fn certificate(name: &str) -> CertificateParams {
+pub(super) fn certificate(name: &str) -> CertificateParams {
     CertificateParams::new(vec![name.to_owned()]).unwrap()
 }
 
 /// A Cloudly with a certificate of `ca`.
-async fn cloudly(ca: &Authority, params: CertificateParams) -> Fake {
+pub(super) async fn cloudly(ca: &Authority, params: CertificateParams) -> Fake {
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, ca).unwrap();
+    serve(vec![certificate.der().clone()], &key).await
+}
+
+/// A Cloudly with a certificate of an authority that `root` has certified for these years.
+pub(super) async fn cloudly_with_intermediate(
+    root: &Authority,
+    (from, to): (i32, i32),
+    params: CertificateParams,
+) -> Fake {
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.not_before = date_time_ymd(from, 1, 1);
+    authority.not_after = date_time_ymd(to, 1, 1);
+    authority
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "intermediate");
+    let intermediate = CertifiedIssuer::signed_by(authority, KeyPair::generate().unwrap(), root).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &intermediate).unwrap();
+    serve(vec![certificate.der().clone(), intermediate.der().clone()], &key).await
+}
+
+async fn serve(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> Fake {
     let key = PrivatePkcs8KeyDer::from(key.serialize_der());
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key.into())
+        .with_single_cert(chain, key.into())
         .unwrap();
     Fake::listen(Some(TlsAcceptor::from(Arc::new(config))), |_| {
         Reply::Bytes(json("200 OK", EMPTY_ANSWER))
@@ -45,7 +68,7 @@ async fn heartbeat_result(fake: &Fake, ca: Option<&Authority>) -> Event {
         allow_http: false,
         ..endpoint(format!("https://{}", fake.address))
     };
-    let port = CloudlyPort::new(Some(&endpoint), RecordingVault::enrolled()).unwrap();
+    let port = CloudlyPort::new(Some(&endpoint), ProxyChoice::Direct, RecordingVault::enrolled()).unwrap();
     perform(port, vec![heartbeat(1)]).await.pop().unwrap()
 }
 
@@ -104,8 +127,13 @@ async fn a_server_that_resets_connections_is_unreachable_over_https() {
         ca_pem: Some(authority().pem()),
         ..endpoint(format!("https://{}", Fake::resetting().await))
     };
-    let port =
-        CloudlyPort::with_timeouts(Some(&endpoint), RecordingVault::enrolled(), short_timeouts()).unwrap();
+    let port = CloudlyPort::with_timeouts(
+        Some(&endpoint),
+        ProxyChoice::Direct,
+        RecordingVault::enrolled(),
+        short_timeouts(),
+    )
+    .unwrap();
     let event = perform(port, vec![heartbeat(1)]).await.pop().unwrap();
     assert!(
         matches!(event, Event::HeartbeatFailed { failure, .. } if failure.kind == CallFailureKind::Unreachable)

@@ -1,8 +1,9 @@
 //! The port, the poller and the log reader against a fake Supervisor with recorded answers and with faults.
 
 mod calls;
-mod exit_log;
+mod convert;
 mod faults;
+mod log_stream;
 mod poll;
 mod recorded;
 mod views;
@@ -32,7 +33,7 @@ fn settings(address: &str) -> SupervisorSettings {
     }
 }
 
-fn client(address: SocketAddr) -> SupervisorClient {
+pub(super) fn client(address: SocketAddr) -> SupervisorClient {
     let timeouts = Timeouts {
         connect: Duration::from_secs(1),
         call: Duration::from_secs(1),

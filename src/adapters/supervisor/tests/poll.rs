@@ -81,3 +81,36 @@ async fn without_a_supervisor_calls_fail_and_the_poller_yields_one_error() {
     assert_eq!(error.kind, Kind::NotConfigured);
     assert_no_observation(&mut polls, 100).await;
 }
+
+/// The target is a large answer; it is read when it may say something new.
+#[tokio::test]
+async fn the_engines_images_are_read_again_when_something_was_applied_and_always_at_the_fast_rate() {
+    let status = Arc::new(Mutex::new(recorded::UNMANAGED_STATUS));
+    let targets = Arc::new(AtomicUsize::new(0));
+    let (answered_status, count) = (status.clone(), targets.clone());
+    let fake = Fake::start(move |request| {
+        count.fetch_add(
+            usize::from(request.path().starts_with("/v2/local")),
+            Ordering::SeqCst,
+        );
+        let status = *answered_status.lock().unwrap();
+        recorded_reply(request, false, recorded::UNMANAGED_DEVICE, status)
+    })
+    .await;
+    let intervals = PollIntervals {
+        slow: Duration::from_millis(20),
+        ..INTERVALS
+    };
+    let (rate_sender, rate) = watch::channel(PollRate::Slow);
+    let mut polls = pin!(poll(client(fake.address), intervals, rate));
+    next_observation(&mut polls).await.unwrap();
+    assert_no_observation(&mut polls, 200).await;
+    assert_eq!(targets.load(Ordering::SeqCst), 1, "nothing was applied");
+    *status.lock().unwrap() = recorded::MANAGED_STATUS;
+    next_observation(&mut polls).await.unwrap();
+    assert_eq!(targets.load(Ordering::SeqCst), 2);
+    rate_sender.send_replace(PollRate::Fast);
+    while targets.load(Ordering::SeqCst) < 5 {
+        assert_no_observation(&mut polls, 50).await;
+    }
+}

@@ -1,7 +1,7 @@
 //! Views and inspections of recorded answers.
 
 use super::*;
-use crate::lifecycle::facts::{AppState, SupervisorErrorKind as Kind};
+use crate::lifecycle::facts::{AppState, Run, SupervisorErrorKind as Kind};
 use crate::lifecycle::supervisor_target::ids::TargetRecord;
 use std::pin::pin;
 
@@ -77,7 +77,7 @@ async fn a_view_tolerates_missing_null_and_unknown_values() {
 }
 
 #[tokio::test]
-async fn an_inspection_contains_target_and_configuration_without_environments() {
+async fn an_inspection_contains_target_and_configuration_and_shows_no_environment() {
     let fake = Fake::start(unmanaged_reply).await;
     let inspection = match call(client(fake.address), SupervisorCall::Inspect).await {
         Ok(SupervisorAnswer::Inspected(inspection)) => *inspection,
@@ -99,10 +99,15 @@ async fn an_inspection_contains_target_and_configuration_without_environments() 
     assert_eq!(inspection.name.as_deref(), Some("lab-device"));
     assert!(
         !format!("{inspection:?}").contains("hunter2"),
-        "environments are not read"
+        "environments are not shown"
+    );
+    assert_eq!(inspection.present_images, [""; 0]);
+    assert_eq!(
+        inspection.view.images["side"],
+        "sha256:f31210298a17bfc633c8e9f2cbdc281079b11aaac4740a889582215e9faca0bc"
     );
     let mut record = TargetRecord::default();
-    record.adopt(&inspection, None);
+    record.adopt(&inspection, &Run::default());
     assert_eq!(record.app_id(), Some(1));
     assert_eq!(
         record.images("b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2").unwrap()["side"],
@@ -126,5 +131,73 @@ async fn an_inspection_of_an_invalid_target_is_garbage() {
             .await
             .unwrap_err();
         assert_eq!(error.kind, Kind::Garbage, "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_inspection_lists_the_images_that_are_there_and_not_those_being_fetched() {
+    let fake = Fake::start(|request| {
+        recorded_reply(request, false, recorded::LOCKED_DEVICE, recorded::APPLYING_STATUS)
+    })
+    .await;
+    let inspection = match call(client(fake.address), SupervisorCall::Inspect).await {
+        Ok(SupervisorAnswer::Inspected(inspection)) => *inspection,
+        other => panic!("{other:?}"),
+    };
+    let [present] = &inspection.present_images[..] else {
+        panic!("{:?}", inspection.present_images)
+    };
+    assert!(present.contains("ffff00000001@sha256:795a739f"), "{present}");
+}
+
+/// A target with these `config.image` of its services.
+fn target_with(services: &[(&str, &str)]) -> String {
+    let service = |(name, image): &(&str, &str)| {
+        format!(r#"{{"serviceName":"{name}","config":{{"image":"{image}"}}}}"#)
+    };
+    let services: Vec<_> = services.iter().map(service).collect();
+    let services = services.join(",");
+    format!(
+        r#"{{"state":{{"local":{{"apps":{{"1":{{"services":[{services}]}},"2":{{"services":null}}}}}}}}}}"#
+    )
+}
+
+#[tokio::test]
+async fn a_view_has_the_engines_images_but_no_references_and_none_of_two_of_a_name() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let target = target_with(&[
+        ("onebox", &digest),
+        ("fetched-later", "registry.example/app:1"),
+        ("twice", &digest),
+        ("twice", &digest),
+    ]);
+    let fake = Fake::start(move |request| match request.path().starts_with("/v2/local") {
+        true => Reply::Bytes(json("200 OK", &target)),
+        false => unmanaged_reply(request),
+    })
+    .await;
+    let (_rate_sender, rate) = watch::channel(PollRate::Slow);
+    let mut polls = pin!(poll(client(fake.address), INTERVALS, rate));
+    let view = next_observation(&mut polls).await.unwrap();
+    let images: Vec<_> = view.images.iter().collect();
+    assert_eq!(images, [(&"onebox".to_owned(), &digest)]);
+}
+
+#[tokio::test]
+async fn a_target_that_cannot_be_read_leaves_the_images_unknown_and_the_supervisor_available() {
+    for target in [
+        json("200 OK", "null"),
+        json("200 OK", r#"{"state":null}"#),
+        http("500 Internal Server Error", &[], ""),
+    ] {
+        let fake = Fake::start(move |request| match request.path().starts_with("/v2/local") {
+            true => Reply::Bytes(target.clone()),
+            false => unmanaged_reply(request),
+        })
+        .await;
+        let (_rate_sender, rate) = watch::channel(PollRate::Slow);
+        let mut polls = pin!(poll(client(fake.address), INTERVALS, rate));
+        let view = next_observation(&mut polls).await.unwrap();
+        assert!(view.images.is_empty());
     }
 }

@@ -30,8 +30,7 @@ fn heartbeats() -> Heartbeats {
 fn sent() -> Sent {
     Sent {
         hash: "9f2c".into(),
-        last_event: None,
-        results: Vec::new(),
+        carried: Filled::default(),
         goodbye: false,
     }
 }
@@ -59,13 +58,28 @@ fn spreads_cloudlys_interval_by_a_fifth() {
 }
 
 #[test]
+fn a_regular_heartbeat_keeps_to_the_minimum_unless_cloudly_asks_for_more() {
+    let mut heartbeats = heartbeats();
+    heartbeats.accepted(&instructions(at(0), 60), "node_1", at(0));
+    for (interval, least) in [(10, 10), (11, 10), (5, 5)] {
+        for entropy in 0..5000 {
+            let now = Stamp { entropy, ..at(1) };
+            let due = heartbeats
+                .accepted(&instructions(now, interval), "node_1", now)
+                .since(now.boot);
+            assert!(due >= Duration::from_secs(least), "{due:?} of {interval} s");
+        }
+    }
+}
+
+#[test]
 fn an_absurd_interval_is_clamped() {
     let mut heartbeats = heartbeats();
     heartbeats.accepted(&instructions(at(0), 0), "node_1", at(0));
     let hurried = heartbeats
         .accepted(&instructions(at(1), 0), "node_1", at(1))
         .since(at(1).boot);
-    assert!(hurried >= Duration::from_millis(800));
+    assert!(hurried >= Duration::from_secs(1));
     let lazy = heartbeats
         .accepted(&instructions(at(2), u32::MAX), "node_1", at(2))
         .since(at(2).boot);
@@ -88,15 +102,15 @@ fn retry_after_wins_over_the_back_off_and_an_accepted_call_resets_it() {
 }
 
 #[test]
-fn an_urgent_heartbeat_waits_for_the_minimum_unless_an_update_ended() {
+fn an_urgent_heartbeat_waits_for_cloudlys_minimum() {
     let mut heartbeats = heartbeats();
     heartbeats.begin(sent(), at(100).boot);
     heartbeats.urge();
-    assert_eq!(heartbeats.urgent_at(false, at(103).boot), Some(at(110).boot));
-    assert_eq!(heartbeats.urgent_at(true, at(103).boot), Some(at(103).boot));
+    assert_eq!(heartbeats.urgent_at(at(103).boot), Some(at(110).boot));
+    assert_eq!(heartbeats.urgent_at(at(112).boot), Some(at(112).boot));
     heartbeats.failed(&failure(None), at(104));
     assert_eq!(
-        heartbeats.urgent_at(true, at(105).boot),
+        heartbeats.urgent_at(at(105).boot),
         None,
         "while calls fail the back-off decides"
     );

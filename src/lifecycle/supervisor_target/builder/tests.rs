@@ -1,13 +1,15 @@
+mod oracle;
+mod present;
+mod recorded;
 mod releases;
 mod same_rules;
 
 use super::*;
-use crate::lifecycle::facts::{AppState, Inspection, SupervisorView, TargetApp, TargetService};
+use crate::lifecycle::facts::{AppState, Inspection, Run, SupervisorView, TargetApp, TargetService};
 use baseos_interfaces::rules::LISTED_MAX;
 use baseos_interfaces::status::OsStatus;
-use proptest::prelude::*;
-use releases::{BAD, OWN, any_release, created, delivered, object};
-use serde_json::json;
+use releases::{BAD, OWN, created, delivered, object};
+use serde_json::{Map, json};
 
 /// The least release, as the agent has it.
 fn release(commit: &str) -> Release {
@@ -20,6 +22,7 @@ fn inspection() -> Inspection {
         image_id: 9,
         release_id: 3,
         image: "old".into(),
+        mounts: vec!["baseos:/data/baseos".into()],
     };
     let volume = json!({"driver": "local", "driverOpts": {}, "labels": {"io.balena.supervised": "true"}});
     let app = TargetApp {
@@ -27,6 +30,7 @@ fn inspection() -> Inspection {
         commit: Some("a1".into()),
         services: BTreeMap::from([(OWN.to_owned(), service)]),
         volumes: BTreeMap::from([("baseos".to_owned(), object(volume))]),
+        definition: None,
     };
     Inspection {
         view: SupervisorView {
@@ -36,11 +40,14 @@ fn inspection() -> Inspection {
             release: None,
             download_percent: None,
             containers: Vec::new(),
+            images: BTreeMap::new(),
             update_failed: false,
+            update_downloaded: false,
             ip_addresses: Vec::new(),
             mac_addresses: Vec::new(),
             os: OsStatus::default(),
         },
+        present_images: Vec::new(),
         apps: BTreeMap::from([(7, app)]),
         config: BTreeMap::from([
             ("HOST_CONFIG_gpu_mem".to_owned(), "16".to_owned()),
@@ -51,9 +58,19 @@ fn inspection() -> Inspection {
     }
 }
 
+/// The run of an agent in app 7.
+fn run() -> Run {
+    Run {
+        app_id: Some(7),
+        own_service: OWN.into(),
+        state_dir: "/data/baseos".into(),
+        ..Run::default()
+    }
+}
+
 fn adopted() -> TargetRecord {
     let mut record = TargetRecord::default();
-    record.adopt(&inspection(), Some(7));
+    record.adopt(&inspection(), &run());
     record
 }
 
@@ -195,45 +212,137 @@ fn another_app_on_the_device_is_never_removed() {
     let other = seen.apps[&7].clone();
     seen.apps.insert(8, other);
     let mut record = TargetRecord::default();
-    record.adopt(&seen, Some(7));
+    record.adopt(&seen, &run());
     let refusal = plan(&mut record, &release("b2b2b2b2"), OWN).unwrap_err();
     assert_eq!(refusal.reasons, [Reason::OtherApp(8)]);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+#[test]
+fn the_agents_state_stays_in_the_volume_and_at_the_path_where_it_is() {
+    let moved = |change: fn(&mut Release)| {
+        let mut release = release("b2b2b2b2");
+        change(&mut release);
+        check(&adopted(), &release, OWN).unwrap_err().to_string()
+    };
+    let other_volume = moved(|release| {
+        release.volumes.insert("other".into(), Map::new());
+        own(release).composition = object(json!({ "volumes": ["other:/data/baseos"] }));
+    });
+    assert!(
+        other_volume.contains("keeps its state in the volume `baseos`")
+            && other_volume.contains("give it the volume `other`"),
+        "{other_volume}"
+    );
+    let other_path = moved(|release| {
+        own(release).composition = object(json!({ "volumes": ["baseos:/data"] }));
+    });
+    assert!(
+        other_path.contains("`baseos` in the volume `baseos`"),
+        "{other_path}"
+    );
 
-    /// No input makes a target empty, drops our service, changes a volume's definition or uses a key that is not
-    /// a decimal number: it is a harmless target or a refusal.
-    #[test]
-    fn no_release_becomes_a_harmful_target(first in any_release(), second in any_release(), blank: bool) {
-        let mut record = if blank { TargetRecord::default() } else { adopted() };
-        let mut volumes = BTreeMap::new();
-        for release in [first, second] {
-            let release = delivered(release);
-            let Ok(target) = plan(&mut record, &release, OWN) else { continue };
-            let json = serde_json::to_value(&target).unwrap();
-            let apps = json["local"]["apps"].as_object().unwrap();
-            prop_assert_eq!(apps.len(), 1);
-            for (key, app) in apps {
-                prop_assert_eq!(key.parse::<u64>().unwrap().to_string(), key.as_str());
-                let services = app["services"].as_object().unwrap();
-                prop_assert!(services.values().any(|service| service["serviceName"] == OWN));
-                prop_assert_eq!(services.len(), release.services.len());
-                for (key, service) in services {
-                    prop_assert_eq!(key.parse::<u64>().unwrap().to_string(), key.as_str());
-                    for member in ["serviceName", "imageId", "image", "environment", "labels"] {
-                        prop_assert!(!service[member].is_null(), "{member} is required");
-                    }
-                }
-                prop_assert!(app["commit"].as_str().unwrap().contains(|c: char| c.is_ascii_lowercase()));
-                for (name, definition) in app["volumes"].as_object().unwrap() {
-                    let now = VolumeDefinition::from_compose(definition.as_object().unwrap());
-                    let before = volumes.insert(name.clone(), now.clone());
-                    prop_assert!(before.is_none_or(|before| before == now), "volume {name} changed");
-                }
-            }
-            prop_assert_eq!(&json["local"]["config"]["SUPERVISOR_LOCAL_MODE"], "true");
-        }
-    }
+    let mut elsewhere = release("b2b2b2b2");
+    own(&mut elsewhere).composition = object(json!({ "volumes": ["baseos:/state"] }));
+    own(&mut elsewhere)
+        .environment
+        .insert("BASEOS_STATE_DIR".into(), "/state".into());
+    assert_eq!(
+        check(&adopted(), &elsewhere, OWN),
+        Ok(()),
+        "the same place under another path"
+    );
+}
+
+fn own(release: &mut Release) -> &mut crate::lifecycle::update::target::Service {
+    release.services.get_mut(OWN).unwrap()
+}
+
+#[test]
+fn ids_that_the_present_target_uses_twice_are_not_used_twice_again() {
+    let mut seen = inspection();
+    let app = seen.apps.get_mut(&7).unwrap();
+    app.commit = Some("b2b2b2b2".into());
+    let twin = app.services[OWN].clone();
+    app.services.insert("onebox".into(), twin);
+    let mut record = TargetRecord::default();
+    record.adopt(&seen, &run());
+    let mut wanted = release("b2b2b2b2");
+    let onebox = wanted.services[OWN].clone();
+    wanted.services.insert("onebox".into(), onebox);
+    let target = plan(&mut record, &wanted, OWN).unwrap();
+    let json = serde_json::to_value(&target).unwrap();
+    let services = json["local"]["apps"]["7"]["services"].as_object().unwrap();
+    assert_eq!(services.len(), 2, "{json}");
+    let images: std::collections::BTreeSet<_> = services
+        .values()
+        .map(|service| service["imageId"].as_u64())
+        .collect();
+    assert_eq!(images.len(), 2, "{json}");
+}
+
+#[test]
+fn a_service_that_another_name_has_taken_the_id_of_gets_a_new_one() {
+    let mut record = adopted();
+    let mut seen = inspection();
+    let app = seen.apps.get_mut(&7).unwrap();
+    let service = app.services.remove(OWN).unwrap();
+    app.services.insert("onebox".into(), service);
+    record.adopt(&seen, &run());
+    let target = plan(&mut record, &release("b2b2b2b2"), OWN).unwrap();
+    let json = serde_json::to_value(&target).unwrap();
+    let services = json["local"]["apps"]["7"]["services"].as_object().unwrap();
+    assert_ne!(services.keys().collect::<Vec<_>>(), ["4"], "{json}");
+}
+
+#[test]
+fn ids_of_any_size_are_taken_over_and_counting_goes_on_below() {
+    let mut seen = inspection();
+    let service = seen.apps.get_mut(&7).unwrap().services.get_mut(OWN).unwrap();
+    (service.service_id, service.image_id, service.release_id) = (u64::MAX, u64::MAX, 0);
+    let mut record = TargetRecord::default();
+    record.adopt(&seen, &run());
+    let target = plan(&mut record, &release("b2b2b2b2"), OWN).unwrap();
+    let json = serde_json::to_value(&target).unwrap();
+    let app = &json["local"]["apps"]["7"];
+    assert_eq!(app["releaseId"], 1);
+    assert_eq!(app["services"][u64::MAX.to_string()]["imageId"], 2);
+}
+
+#[test]
+fn an_image_that_the_device_has_another_one_of_is_refused_but_not_on_the_way_back() {
+    let image = |content: char| {
+        format!(
+            "registry.example/baserunner@sha256:{}",
+            content.to_string().repeat(64)
+        )
+    };
+    let with_image = |commit: &str, image: &str| {
+        let mut release = release(commit);
+        release.services.get_mut(OWN).unwrap().image = image.to_owned();
+        release
+    };
+    let (a, b) = (
+        with_image("a1a1a1a1", &image('a')),
+        with_image("b2b2b2b2", &image('b')),
+    );
+    let mut seen = inspection();
+    seen.present_images.push(image('a'));
+    let mut record = TargetRecord::default();
+    record.adopt(&seen, &run());
+    let refusal = check_new_images(&record, &b, std::iter::empty()).unwrap_err();
+    assert!(refusal.to_string().contains("(of this device)"), "{refusal}");
+    assert!(refusal.to_string().contains("write a tag"), "{refusal}");
+    assert!(record.is_present(&image('a')) && !record.is_present(&image('b')));
+
+    let before = with_image("c3c3c3c3", &image('c'));
+    let refusal = check_new_images(&TargetRecord::default(), &b, std::iter::once(&before)).unwrap_err();
+    assert!(refusal.to_string().contains("(of c3c3c3c3)"), "{refusal}");
+
+    let tagged = with_image("d4d4d4d4", "registry.example/baserunner:4");
+    assert_eq!(check_new_images(&record, &tagged, std::iter::empty()), Ok(()));
+    plan(&mut record, &tagged, OWN).unwrap();
+    assert!(
+        plan(&mut record, &a, OWN).is_ok(),
+        "back from the tag to the digest"
+    );
 }

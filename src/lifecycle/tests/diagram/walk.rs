@@ -1,7 +1,10 @@
 //! Walks the machine breadth first over situations, and notes what it does in each.
 
 use crate::lifecycle::effect::Port;
-use crate::lifecycle::tests::world::{Action, CommandKind, LocalRequest, PolicyKind, Reply, View, World};
+use crate::lifecycle::states::State;
+use crate::lifecycle::tests::world::{
+    Action, CommandKind, Line, LocalRequest, PolicyKind, Reply, View, World,
+};
 use crate::lifecycle::{Event, Step};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -12,6 +15,8 @@ fn alphabet() -> Vec<Action> {
         Action::Exit,
         Action::Post(1),
         Action::LoseTarget,
+        Action::Log(Line::Missing),
+        Action::Log(Line::PullDone),
         Action::Desire(0, PolicyKind::Plain),
         Action::Desire(2, PolicyKind::Plain),
         Action::Desire(2, PolicyKind::NeedsApproval),
@@ -49,6 +54,7 @@ fn alphabet() -> Vec<Action> {
             View::Absent,
             View::Silent,
             View::Foreign,
+            View::Unreplaced,
         ]
         .map(Action::Observe),
     );
@@ -83,9 +89,10 @@ fn situation(world: &World) -> String {
             .map(|view| (view.app_state, view.release.clone()))
             .ok()
     });
+    let no_image = matches!(state, State::Failed(failed) if failed.waits_for_image());
     let busy = world.pending.contains_key(&Port::Supervisor);
     format!(
-        "{} {update:?} {view:?} {busy} {:?} {:?} {:?} {:?} {} {}",
+        "{} {no_image} {update:?} {view:?} {busy} {:?} {:?} {:?} {:?} {} {}",
         state.name(),
         world
             .undelivered()
@@ -178,14 +185,20 @@ fn seeds() -> Vec<Vec<Action>> {
     ];
     let first = [&begin[..], &update(2, PolicyKind::Plain)].concat();
     let proven = [&first[..], &[Action::Elapse, Action::Elapse, good(Port::Cloudly)]].concat();
-    let heard = [Action::Elapse, good(Port::Cloudly)];
+    // The next heartbeat waits for Cloudly's minimum, and another deadline may come first.
+    let heard = [
+        Action::Elapse,
+        good(Port::Cloudly),
+        Action::Elapse,
+        good(Port::Cloudly),
+    ];
     let bad = [&proven[..], &update(4, PolicyKind::Plain), &ill, &back].concat();
     let working = [&proven[..], &update(4, PolicyKind::Plain)].concat();
     let working = &working[..working.len() - 1];
-    let overdue: Vec<_> = [good(Port::Cloudly), Action::Elapse].repeat(12);
+    let overdue: Vec<_> = [good(Port::Cloudly), Action::Elapse].repeat(24);
     let reported = [&proven[..], &update(4, PolicyKind::ReportOnly), &ill].concat();
-    // Never handed over, because the Supervisor did not answer: attempts are used up while release 1 goes on running.
-    let given_up = [
+    // Never handed over, because the Supervisor did not answer: held up for as long as release 1 goes on running.
+    let held_up = [
         &begin[..],
         &[Action::Desire(2, PolicyKind::Plain)],
         &heard,
@@ -193,12 +206,11 @@ fn seeds() -> Vec<Vec<Action>> {
         &overdue,
     ]
     .concat();
-    let known_bad = [
-        &begin[..],
+    let refused = [
+        &proven[..],
         &[Action::Desire(5, PolicyKind::Plain)],
         &heard,
         &back[..1],
-        &given_up[begin.len()..],
     ]
     .concat();
     let superseded = [
@@ -216,6 +228,7 @@ fn seeds() -> Vec<Vec<Action>> {
         good(Port::Supervisor),
     ];
     let displaced = [working, &displaced_again[2..]].concat();
+    let no_image = [working, &[Action::Log(Line::Missing)]].concat();
     let scenarios = [
         [
             &bad[..],
@@ -234,6 +247,7 @@ fn seeds() -> Vec<Vec<Action>> {
             &overdue,
         ]
         .concat(),
+        refused.clone(),
         [
             &proven[..],
             &[Action::Desire(5, PolicyKind::Plain)],
@@ -241,6 +255,7 @@ fn seeds() -> Vec<Vec<Action>> {
             &back[..1],
         ]
         .concat(),
+        [working, &[Action::Observe(View::Unreplaced)], &back].concat(),
         first.clone(),
         bad.clone(),
         [&reported[..], &[Action::Desire(0, PolicyKind::Plain)], &heard].concat(),
@@ -251,8 +266,31 @@ fn seeds() -> Vec<Vec<Action>> {
             &back[..1],
         ]
         .concat(),
-        [&given_up[..], &[Action::Desire(1, PolicyKind::Plain)], &heard].concat(),
-        [&known_bad[..], &[Action::Desire(5, PolicyKind::Plain)], &heard].concat(),
+        [&held_up[..], &[Action::Desire(1, PolicyKind::Plain)], &heard].concat(),
+        [
+            &refused[..],
+            &update(4, PolicyKind::ReportOnly),
+            &ill,
+            &[Action::Desire(5, PolicyKind::Plain)],
+            &heard,
+        ]
+        .concat(),
+        [
+            &bad[..],
+            &[Action::Desire(5, PolicyKind::Plain)],
+            &heard,
+            &back[..1],
+            &[Action::Desire(4, PolicyKind::Plain)],
+            &heard,
+        ]
+        .concat(),
+        [&no_image[..], &[Action::Desire(0, PolicyKind::Plain)], &heard].concat(),
+        [
+            &no_image[..],
+            &[Action::Desire(4, PolicyKind::NeedsApproval)],
+            &heard,
+        ]
+        .concat(),
         [&proven[..], &update(4, PolicyKind::NeedsApproval)].concat(),
         // Superseded after its hand-over, by one that has to wait.
         superseded.clone(),

@@ -1,5 +1,53 @@
 use super::*;
 
+fn error_code(world: &World) -> String {
+    let update = report::status::update_status(world.machine.shared(), world.machine.state());
+    update.error.unwrap().code.to_string()
+}
+
+#[test]
+fn a_release_whose_containers_were_not_replaced_fails_and_is_gone_back_from() {
+    let mut world = proven(2);
+    handed_over(&mut world, 4, PolicyKind::Plain);
+    play(&mut world, &[Action::Observe(View::Unreplaced)]);
+    assert_eq!(
+        (wire(&world), error_code(&world)),
+        (UpdateState::RollbackNeeded, "imageNotReplaced".to_owned())
+    );
+    world.settle();
+    assert_eq!(
+        (wire(&world), error_code(&world)),
+        (UpdateState::Failed, "imageNotReplaced".to_owned())
+    );
+    assert_eq!(
+        world.target_commit(),
+        Some(commit(2)),
+        "the proven release is back"
+    );
+}
+
+#[test]
+fn a_release_whose_containers_were_not_replaced_fails_where_nobody_goes_back() {
+    let mut world = proven(2);
+    handed_over(&mut world, 4, PolicyKind::ReportOnly);
+    play(&mut world, &[Action::Observe(View::Unreplaced)]);
+    assert_eq!(
+        (wire(&world), error_code(&world)),
+        (UpdateState::Failed, "imageNotReplaced".to_owned())
+    );
+    assert_eq!(left(&world, "ApplyTarget"), 2);
+}
+
+#[test]
+fn a_restart_between_the_post_and_the_look_does_not_forget_what_ran_before() {
+    let mut world = proven(2);
+    handed_over(&mut world, 4, PolicyKind::ReportOnly);
+    play(&mut world, &[Action::Restart { reboot: false }]);
+    play(&mut world, &[good(Port::Supervisor)]);
+    play(&mut world, &[Action::Observe(View::Unreplaced)]);
+    assert_eq!(wire(&world), UpdateState::Failed);
+}
+
 #[test]
 fn after_a_crash_it_looks_before_it_hands_over_again() {
     let mut world = proven(2);

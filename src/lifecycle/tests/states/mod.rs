@@ -6,6 +6,7 @@ mod enrolled;
 mod idle;
 mod registering;
 mod rollback_needed;
+mod rollback_possible;
 mod staging;
 mod superseded;
 mod unenrolled;

@@ -1,4 +1,5 @@
 use super::*;
+use baseos_interfaces::desired::PlatformImage;
 
 fn waits(rule: PolicyKind, prepare: &[Action]) -> World {
     let mut world = World::enrolled();
@@ -158,4 +159,44 @@ fn a_suspected_clone_holds_an_update_back_until_it_is_cleared() {
     assert_eq!(blockers(&world), [BlockerKind::CloneSuspected]);
     hear(&mut world, false);
     assert_eq!(world.machine.agent_state(), AgentState::Applying);
+}
+
+/// A release whose Onebox needs 900 MiB of 1 GiB, beside a reserve of 64 MiB; `present`: it is on the engine already.
+fn world_with_a_large_image(mebibytes: u64, present: bool) -> World {
+    let mut world = World::enrolled();
+    let mut app = desired_app(2, PolicyKind::Plain);
+    let image = PlatformImage {
+        config_digest: None,
+        size_bytes: Some(mebibytes << 20),
+    };
+    let onebox = app.release.services.get_mut("onebox").unwrap();
+    onebox.platforms.insert("linux/amd64".to_owned(), image);
+    if present {
+        world.present_images.push(onebox.image.clone());
+    }
+    world.desire_app(Some(app));
+    world.act(Action::Host {
+        locked: false,
+        full: false,
+    });
+    world.settle();
+    world
+}
+
+#[test]
+fn a_download_does_not_begin_without_room_for_it_and_the_reserve() {
+    let world = world_with_a_large_image(961, false);
+    assert_eq!(blockers(&world), [BlockerKind::DiskSpace]);
+    assert_eq!(left(&world, "ApplyTarget"), 0);
+    let summary = report::summary::summary(world.machine.shared(), world.machine.state());
+    assert!(
+        summary.contains("1024 MiB free, 1025 MiB needed (961 to download and a reserve of 64)"),
+        "{summary}"
+    );
+    assert_eq!(left(&world_with_a_large_image(960, false), "ApplyTarget"), 1);
+}
+
+#[test]
+fn an_image_that_is_there_already_needs_no_room() {
+    assert_eq!(left(&world_with_a_large_image(2000, true), "ApplyTarget"), 1);
 }

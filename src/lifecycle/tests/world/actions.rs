@@ -19,6 +19,8 @@ pub(crate) enum Action {
     LoseTarget,
     /// The Supervisor's log says that the application's service ended.
     Exit,
+    /// The Supervisor's log says this about its target.
+    Log(Line),
     /// An operator desires a release (0: none) under a policy; it comes with the next answer of Cloudly.
     Desire(u8, PolicyKind),
     /// An operator sends a command; it comes with the next answer of Cloudly.
@@ -31,6 +33,8 @@ pub(crate) enum Action {
     Disk { works: bool },
     /// Somebody offers a join token over the local API (token 0: a malformed one).
     Offer { token: u8, replace: bool },
+    /// Somebody sets the device's wall clock, days from now.
+    SetClock { days: i16 },
     /// The agent is killed and starts again; perhaps the device reboots.
     Restart { reboot: bool },
 }
@@ -53,16 +57,39 @@ pub(crate) enum View {
     Actual,
     /// It is still at work on what it was told.
     Working,
-    /// It is at work, a step has failed, and it backs off.
+    /// A step before any container was changed fails, and it backs off; the earlier containers run.
     Stuck,
     /// It is applied, but a service does not run.
     Unhealthy,
     /// It is applied, but a service has no container.
     Absent,
+    /// It is fetching what it was told; the earlier containers run.
+    Fetching(u8),
     /// It does not answer.
     Silent,
+    /// It says that it is applied, but it took the old images for the new ones and kept the containers.
+    Unreplaced,
     /// Somebody put another release there.
     Foreign,
+}
+
+/// A line of the Supervisor's log about Onebox of its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Line {
+    Opened,
+    Lost,
+    PullBegan,
+    PullDone,
+    /// No registry has the image.
+    Missing,
+    /// The registry does not answer.
+    Away,
+    DiskFull,
+    /// Onebox holds a lock; tried again in 8 s.
+    Locked,
+    Stopping,
+    Starting,
+    Started,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,6 +97,7 @@ pub(crate) enum PolicyKind {
     Plain,
     ReportOnly,
     NeedsApproval,
+    NeedsRollback,
     NoSlot,
     Forced,
 }

@@ -1,7 +1,7 @@
 //! The modelled Cloudly.
 
 use super::requests::call_failure;
-use super::{CommandKind, PolicyKind, Reply, World, desired_app};
+use super::{CommandKind, PolicyKind, Reply, World, desired_app, release};
 use crate::lifecycle::Event;
 use crate::lifecycle::effect::OpId;
 use crate::lifecycle::event::Registration;
@@ -14,21 +14,18 @@ use baseos_interfaces::token::TokenId;
 impl World {
     /// An operator desires a release (0: none).
     pub(super) fn desire(&mut self, number: u8, policy: PolicyKind) {
-        self.set_desired((number > 0).then(|| desired_app(number, policy)));
+        self.desire_app((number > 0).then(|| desired_app(number, policy)));
     }
 
-    /// An operator desires this.
-    pub(crate) fn desire_app(&mut self, app: DesiredApp) {
-        self.set_desired(Some(app));
-    }
-
-    fn set_desired(&mut self, app: Option<DesiredApp>) {
+    pub(crate) fn desire_app(&mut self, app: Option<DesiredApp>) {
         self.revision += 1;
+        let fallback = (self.fallback > 0).then(|| release(self.fallback));
         self.desired = Some(Desired {
             revision: self.revision,
             issued_at: self.clock.wall,
             reset: false,
             app,
+            fallback,
             host_os: None,
         });
     }
@@ -69,7 +66,7 @@ impl World {
                     fleet: None,
                     next_heartbeat_seconds: 15,
                     limits: ServerLimits::default(),
-                    server_time: self.clock.wall,
+                    server_time: self.server_time(),
                 });
                 Event::Registered { op, node }
             }
@@ -87,7 +84,7 @@ impl World {
                 .all(|result| result.id != command.id)
         });
         let instructions = Box::new(Instructions {
-            server_time: self.clock.wall,
+            server_time: self.server_time(),
             next_heartbeat_seconds: 60,
             resend_full_status: false,
             desired: self

@@ -4,18 +4,20 @@
 mod actions;
 mod cloudly;
 mod faults;
+mod guard;
+mod log;
 mod releases;
 mod requests;
 mod supervisor;
 
-pub(crate) use actions::{Action, CommandKind, LocalRequest, PolicyKind, Reply, View};
+pub(crate) use actions::{Action, CommandKind, Line, LocalRequest, PolicyKind, Reply, View};
 pub(crate) use releases::{commit, desired_app, release};
 use requests::{join_offer, local_call};
 
 use super::model::Model;
 use crate::lifecycle::effect::{LocalAnswer, OpId, Port, RequestId};
 use crate::lifecycle::event::LocalCall;
-use crate::lifecycle::facts::{HostFacts, JoinOffer, Run};
+use crate::lifecycle::facts::{HostFacts, JoinOffer, PresentRelease, Run};
 use crate::lifecycle::time::{Millis, Stamp};
 use crate::lifecycle::{Checkpoint, Effect, Event, Machine, Step};
 use baseos_interfaces::Timestamp;
@@ -49,6 +51,8 @@ pub(crate) struct World {
     disk_model: Model,
     run: Run,
     clock: Stamp,
+    /// The device's wall clock minus Cloudly's, milliseconds.
+    clock_off: i64,
     starts: u32,
     disk_works: bool,
     /// The newest checkpoint, when it is not on disk.
@@ -59,12 +63,20 @@ pub(crate) struct World {
     pub(crate) clone_suspected: bool,
     revision: u64,
     desired: Option<Desired>,
+    /// The release that Cloudly sends as the one that runs (0: none).
+    pub(crate) fallback: u8,
     commands: Vec<Command>,
     next_command: u32,
     // Supervisor
     target: Option<Release>,
     target_lost: bool,
+    /// What its target reads as, when it is looked at.
+    pub(crate) definition: Option<Result<PresentRelease, String>>,
     images: BTreeMap<String, u64>,
+    /// References of the images on the engine.
+    pub(crate) present_images: Vec<String>,
+    /// The image ids of the target before, whose containers run until the new one has been fetched.
+    images_before: BTreeMap<String, u64>,
     requests: u64,
 }
 
@@ -100,11 +112,15 @@ impl World {
             },
             labels: BTreeMap::new(),
             own_service: "baserunner".into(),
+            state_dir: "/data/baseos".into(),
             app_id: Some(APP),
             has_credentials: checkpoint.durable.node.is_some(),
             join,
             supervisor_configured: true,
             reserve_bytes: 64 << 20,
+            built_at: Some("2026-11-01T00:00:00Z".parse().unwrap()),
+            cloudly_over_tls: true,
+            guard: None,
         };
         let images = checkpoint.durable.target.images(&commit(target)).cloned();
         let images = images.unwrap_or_else(|| release(1).services.into_keys().zip(11..).collect());
@@ -123,6 +139,7 @@ impl World {
             disk_model: Model::new(target),
             run,
             clock,
+            clock_off: 0,
             starts: 1,
             disk_works: true,
             unsaved: None,
@@ -130,11 +147,15 @@ impl World {
             clone_suspected: false,
             revision,
             desired: None,
+            fallback: 0,
             commands: Vec::new(),
             next_command: 0,
             target: Some(release(target)),
             target_lost: false,
+            images_before: images.clone(),
+            definition: None,
             images,
+            present_images: Vec::new(),
             requests: 0,
         };
         world.take_in(None, step);
@@ -187,6 +208,10 @@ impl World {
             Action::Exit => self.feed(Event::ServiceExited {
                 service: "onebox".into(),
             }),
+            Action::Log(line) => {
+                let fact = self.log_fact(line);
+                self.feed(Event::SupervisorLogged(fact));
+            }
             Action::Desire(number, policy) => self.desire(number, policy),
             Action::Command(command) => self.command(command),
             Action::Request(request) => {
@@ -202,6 +227,7 @@ impl World {
                 self.host = HostFacts {
                     free_bytes,
                     foreign_locks,
+                    guard: None,
                 };
                 self.feed(Event::HostObserved(self.host.clone()));
             }
@@ -214,6 +240,7 @@ impl World {
                 let call = LocalCall::Join(join_offer(token, replace));
                 self.request(call);
             }
+            Action::SetClock { days } => self.set_clock(days),
             Action::Restart { reboot } => self.restart(reboot),
         }
         true
@@ -244,6 +271,25 @@ impl World {
         self.requests += 1;
         let request = RequestId(self.requests);
         self.feed(Event::LocalRequested { request, call });
+    }
+
+    fn set_clock(&mut self, days: i16) {
+        let by = i64::from(days) * 86_400_000;
+        let to = self.clock.wall.as_millisecond().saturating_add(by);
+        // Linux knows no time before 1970.
+        if let Ok(wall) = Timestamp::from_millisecond(to.max(0)) {
+            self.clock_off += wall.as_millisecond() - self.clock.wall.as_millisecond();
+            self.clock.wall = wall;
+        }
+    }
+
+    pub(crate) fn set_cloudlys_clock(&mut self, to: Timestamp) {
+        self.clock_off = self.clock.wall.as_millisecond() - to.as_millisecond();
+    }
+
+    /// What Cloudly's clock says.
+    pub(crate) fn server_time(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.clock.wall.as_millisecond() - self.clock_off).unwrap()
     }
 
     fn advance(&mut self, by: Duration) {

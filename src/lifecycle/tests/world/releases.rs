@@ -12,14 +12,12 @@ pub(crate) fn commit(number: u8) -> String {
 /// A numbered release: 1 runs from the start, 2 and 4 are good, 3 is bad by nature, 5 lacks the agent itself.
 pub(crate) fn release(number: u8) -> Release {
     let service = |image: &str, mount: bool| Service {
-        image: format!("registry.example/{image}@sha256:{number:064}"),
-        environment: BTreeMap::new(),
         labels: BTreeMap::from([("io.balena.features.supervisor-api".to_owned(), "1".to_owned())]),
         composition: match mount {
             true => serde_json::from_str(r#"{"volumes": ["baseos:/data/baseos"]}"#).unwrap(),
             false => serde_json::Map::new(),
         },
-        size_bytes: None,
+        ..Service::of_image(format!("registry.example/{image}:1.{number}.0"))
     };
     let mut services = BTreeMap::from([("onebox".to_owned(), service("onebox", false))]);
     if number != 5 {
@@ -47,6 +45,7 @@ pub(crate) fn desired_app(number: u8, rule: PolicyKind) -> DesiredApp {
     match rule {
         PolicyKind::Plain => {}
         PolicyKind::ReportOnly => policy.on_failure = OnFailure::Report,
+        PolicyKind::NeedsRollback => policy.require_rollback = true,
         PolicyKind::NeedsApproval => policy.require_local_approval = true,
         PolicyKind::NoSlot => {
             slot = Some(Slot {

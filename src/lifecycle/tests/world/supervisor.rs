@@ -41,6 +41,7 @@ impl World {
                     .as_object()
                     .unwrap()
                     .clone();
+                self.images_before = std::mem::take(&mut self.images);
                 self.images = services
                     .values()
                     .map(|s| {
@@ -60,6 +61,7 @@ impl World {
     /// Somebody else hands the Supervisor a release.
     pub(super) fn post(&mut self, number: u8) {
         let release = release(number);
+        self.images_before = std::mem::take(&mut self.images);
         self.images = release.services.keys().cloned().zip(1000..).collect();
         self.target = Some(release);
         self.target_lost = false;
@@ -80,7 +82,8 @@ impl World {
                 service_id: at as u64 + 1,
                 image_id: *image_id,
                 release_id: 1,
-                image: format!("registry.example/{name}"),
+                image: self.image_of(name),
+                mounts: Vec::new(),
             };
             (name.clone(), service)
         });
@@ -89,9 +92,11 @@ impl World {
             commit: self.target.as_ref().map(|release| release.commit.clone()),
             services: services.collect(),
             volumes: BTreeMap::new(),
+            definition: self.definition.clone(),
         };
         Inspection {
             view: self.view(View::Actual).unwrap(),
+            present_images: self.present_images.clone(),
             apps: if self.target_lost {
                 BTreeMap::new()
             } else {
@@ -102,27 +107,43 @@ impl World {
         }
     }
 
+    /// The reference of a service's image in the target.
+    fn image_of(&self, service: &str) -> String {
+        let services = self.target.as_ref().map(|release| &release.services);
+        services
+            .and_then(|services| services.get(service))
+            .map_or_else(String::new, |service| service.image.clone())
+    }
+
     pub(super) fn view(&self, view: View) -> Result<SupervisorView, SupervisorError> {
         let target = self.target.as_ref().filter(|_| !self.target_lost);
         let target = target.map(|release| release.commit.clone());
         // Release 3 is bad by nature: its onebox does not stay up.
         let ill = view == View::Unhealthy || (view == View::Actual && target == Some(commit(3)));
+        let fetched = !matches!(view, View::Fetching(_) | View::Stuck);
+        let images = if fetched {
+            &self.images
+        } else {
+            &self.images_before
+        };
         let exists = |service: &&String| view != View::Absent || *service != "onebox";
-        let containers =
-            self.images
-                .iter()
-                .filter(|(service, _)| exists(service))
-                .map(|(service, image_id)| Container {
-                    service: service.clone(),
-                    status: if ill && service == "onebox" {
-                        "exited".into()
-                    } else {
-                        "Running".into()
-                    },
-                    image_id: *image_id,
-                    container_id: format!("c-{service}-{image_id}"),
-                    created_at: String::new(),
-                });
+        let containers = images
+            .iter()
+            .filter(|(service, _)| exists(service))
+            .map(|(service, image_id)| Container {
+                service: service.clone(),
+                status: if ill && service == "onebox" {
+                    "exited".into()
+                } else {
+                    "Running".into()
+                },
+                image_id: *image_id,
+                container_id: match self.images_before.get(service) {
+                    Some(before) if view == View::Unreplaced => format!("c-{service}-{before}"),
+                    _ => format!("c-{service}-{image_id}"),
+                },
+                created_at: String::new(),
+            });
         let (app_state, release) = match view {
             View::Silent => {
                 let message = "no answer".to_owned();
@@ -131,18 +152,24 @@ impl World {
                     message,
                 });
             }
-            View::Working | View::Stuck => (AppState::Applying, None),
+            View::Working | View::Fetching(_) | View::Stuck => (AppState::Applying, None),
             View::Foreign => (AppState::Applied, Some("f00d".repeat(8))),
-            View::Actual | View::Unhealthy | View::Absent => (AppState::Applied, target),
+            View::Actual | View::Unhealthy | View::Absent | View::Unreplaced => (AppState::Applied, target),
         };
         Ok(SupervisorView {
             version: "19.0.5".into(),
             managed: false,
             app_state,
             release,
-            download_percent: (view == View::Working).then_some(50),
+            download_percent: match view {
+                View::Working => Some(50),
+                View::Fetching(percent) => Some(percent),
+                _ => None,
+            },
             containers: containers.collect(),
             update_failed: view == View::Stuck,
+            update_downloaded: false,
+            images: BTreeMap::new(),
             ip_addresses: Vec::new(),
             mac_addresses: Vec::new(),
             os: OsStatus::default(),

@@ -1,15 +1,14 @@
 use super::*;
 use crate::lifecycle::facts::Container;
+use crate::lifecycle::update::platform::PlatformImage;
+use crate::lifecycle::update::predecessors::Predecessor;
 use crate::lifecycle::update::target::Service;
 use baseos_interfaces::status::OsStatus;
 
 fn release() -> Release {
     let service = Service {
-        image: "image".into(),
-        environment: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        composition: serde_json::Map::new(),
-        size_bytes: None,
+        image: "app:2".into(),
+        ..Service::default()
     };
     Release {
         id: "rel_2".into(),
@@ -36,8 +35,10 @@ fn view(app_state: AppState, running: Option<&str>, containers: &[(&str, u64)]) 
         app_state,
         release: running.map(str::to_owned),
         download_percent: None,
+        images: BTreeMap::new(),
         containers: containers.iter().map(container).collect(),
         update_failed: false,
+        update_downloaded: false,
         ip_addresses: Vec::new(),
         mac_addresses: Vec::new(),
         os: OsStatus::default(),
@@ -46,7 +47,12 @@ fn view(app_state: AppState, running: Option<&str>, containers: &[(&str, u64)]) 
 
 fn judgement(app_state: AppState, running: Option<&str>, containers: &[(&str, u64)]) -> Judgement {
     let images = BTreeMap::from([("main".to_owned(), 2)]);
-    judge(&view(app_state, running, containers), &release(), Some(&images))
+    judge(
+        &view(app_state, running, containers),
+        &release(),
+        Some(&images),
+        None,
+    )
 }
 
 #[test]
@@ -96,5 +102,104 @@ fn a_supervisor_at_work_is_not_judged_whatever_release_it_shows() {
 #[test]
 fn a_managed_supervisor_gives_its_own_image_ids_so_the_name_counts() {
     let view = view(AppState::Applied, Some("b2"), &[("Running", 77)]);
-    assert_eq!(judge(&view, &release(), None), Judgement::Healthy);
+    assert_eq!(judge(&view, &release(), None, None), Judgement::Healthy);
+}
+
+const MEANT: &str = "sha256:b";
+const OLD: &str = "sha256:a";
+
+/// The judgement when the Supervisor says that `app:2` runs in place of another image. `meant`: the release says which
+/// image that is. `engine`: the image that the name leads to. The container before had this reference, id and image.
+fn judge_image(meant: bool, engine: Option<&str>, before: Option<(&str, &str, Option<&str>)>) -> Judgement {
+    let mut release = release();
+    let service = release.services.get_mut("main").unwrap();
+    if meant {
+        let image = PlatformImage {
+            config_digest: Some(MEANT.to_owned()),
+            size_bytes: None,
+        };
+        service.platforms.insert("linux/amd64".to_owned(), image);
+    }
+    let mut view = view(AppState::Applied, Some("b2"), &[("Running", 2)]);
+    view.images
+        .extend(engine.map(|image| ("main".to_owned(), image.to_owned())));
+    let before = before.map(|(reference, container, image)| {
+        let predecessor = Predecessor {
+            reference: reference.to_owned(),
+            container_id: container.to_owned(),
+            engine_image: image.map(str::to_owned),
+        };
+        Predecessors::default().with("main", predecessor)
+    });
+    let images = BTreeMap::from([("main".to_owned(), 2)]);
+    judge(&view, &release, Some(&images), before.as_ref())
+}
+
+fn is_wrong(judgement: &Judgement) -> bool {
+    matches!(judgement, Judgement::WrongImage(seen) if seen.len() == 1 && seen[0].starts_with("main: "))
+}
+
+#[test]
+fn another_image_than_the_release_names_is_wrong_whatever_else_is_seen() {
+    assert_eq!(judge_image(true, Some(MEANT), None), Judgement::Healthy);
+    assert!(is_wrong(&judge_image(true, Some(OLD), None)));
+    let replaced = Some(("app:1", "other", Some(OLD)));
+    assert_eq!(judge_image(true, Some(MEANT), replaced), Judgement::Healthy);
+    assert!(is_wrong(&judge_image(true, Some(OLD), replaced)));
+}
+
+#[test]
+fn it_is_not_healthy_before_its_image_is_known() {
+    let judgement = judge_image(true, None, None);
+    assert!(matches!(judgement, Judgement::Pending(_)), "{judgement:?}");
+    assert_eq!(judge_image(false, None, None), Judgement::Healthy);
+}
+
+#[test]
+fn without_a_digest_a_kept_container_under_another_reference_is_wrong() {
+    let engine = Some(OLD);
+    assert!(is_wrong(&judge_image(
+        false,
+        engine,
+        Some(("app:1", "c", engine))
+    )));
+    assert!(is_wrong(&judge_image(false, None, Some(("app:1", "c", None)))));
+    assert_eq!(
+        judge_image(false, engine, Some(("app:1", "other", engine))),
+        Judgement::Healthy
+    );
+    assert_eq!(
+        judge_image(false, engine, Some(("app:2", "c", engine))),
+        Judgement::Healthy,
+        "the reference did not change"
+    );
+}
+
+#[test]
+fn the_same_image_under_another_name_keeps_its_container() {
+    assert_eq!(
+        judge_image(true, Some(MEANT), Some(("app:1", "c", Some(MEANT)))),
+        Judgement::Healthy
+    );
+    // The name was moved on the engine, and the container is still the old image's.
+    assert!(is_wrong(&judge_image(
+        true,
+        Some(MEANT),
+        Some(("app:1", "c", Some(OLD)))
+    )));
+}
+
+#[test]
+fn a_managed_supervisor_has_its_own_images_so_they_are_not_compared() {
+    let mut view = view(AppState::Applied, Some("b2"), &[("Running", 77)]);
+    view.managed = true;
+    view.images.insert("main".to_owned(), OLD.to_owned());
+    let mut release = release();
+    let image = PlatformImage {
+        config_digest: Some(MEANT.to_owned()),
+        size_bytes: None,
+    };
+    let service = release.services.get_mut("main").unwrap();
+    service.platforms.insert("linux/amd64".to_owned(), image);
+    assert_eq!(judge(&view, &release, None, None), Judgement::Healthy);
 }

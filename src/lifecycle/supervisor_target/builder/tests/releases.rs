@@ -20,13 +20,7 @@ pub(super) fn object(value: Value) -> Map<String, Value> {
 }
 
 fn service(image: &str) -> Service {
-    Service {
-        image: image.to_owned(),
-        environment: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        composition: Map::new(),
-        size_bytes: None,
-    }
+    Service::of_image(image)
 }
 
 /// The least a release can be.
@@ -34,7 +28,7 @@ pub(super) fn created(commit: &str) -> CreateRelease {
     let agent = Service {
         labels: BTreeMap::from([(SUPERVISOR_API_LABEL.to_owned(), "1".to_owned())]),
         composition: object(json!({ "volumes": ["baseos:/data/baseos"] })),
-        ..service("registry.example/baserunner@sha256:0")
+        ..service("registry.example/baserunner:1")
     };
     CreateRelease {
         commit: commit.to_owned(),

@@ -1,0 +1,102 @@
+//! The images of releases: what their registries say of them, and that no two share a name.
+
+use super::error::{Error, Result};
+use crate::storage::database::Connection;
+use crate::storage::releases;
+use baseos_interfaces::admin::CreateRelease;
+use baseos_interfaces::codes::FieldCode;
+use baseos_interfaces::desired::{PlatformImage, Release};
+use baseos_interfaces::limits::NUMBER_MAX;
+use baseos_interfaces::problem::pointer;
+use baseos_interfaces::rules::{ImageReference, check_images, is_digest};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Platforms of one image.
+const PLATFORMS_MAX: usize = 32;
+
+/// Refuses what is no platform, digest or size.
+pub(super) fn check_platforms(release: &CreateRelease) -> Result<()> {
+    let mut services = release.services.iter();
+    services.try_for_each(|(name, service)| platforms(name, &service.platforms))
+}
+
+fn platforms(service: &str, platforms: &BTreeMap<String, PlatformImage>) -> Result<()> {
+    let at = |members: &[&str]| pointer(["services", service, "platforms"].iter().chain(members).copied());
+    if platforms.len() > PLATFORMS_MAX {
+        let message = format!("an image has at most {PLATFORMS_MAX} platforms");
+        return Err(Error::field(at(&[]), FieldCode::TooMany, message));
+    }
+    for (platform, image) in platforms {
+        if !is_platform(platform) {
+            let message =
+                "a platform is os/architecture or os/architecture/variant, e.g. linux/amd64 or linux/arm/v7";
+            return Err(Error::field(at(&[]), FieldCode::NotAPlatform, message));
+        }
+        if image
+            .config_digest
+            .as_deref()
+            .is_some_and(|digest| !is_digest(digest))
+        {
+            let message = "a configDigest is sha256: and 64 hex digits in lower case";
+            return Err(Error::field(
+                at(&[platform, "configDigest"]),
+                FieldCode::NotADigest,
+                message,
+            ));
+        }
+        if image.size_bytes.is_some_and(|bytes| bytes > NUMBER_MAX) {
+            let message = "sizeBytes is below 2^53";
+            return Err(Error::field(
+                at(&[platform, "sizeBytes"]),
+                FieldCode::TooLarge,
+                message,
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn is_platform(text: &str) -> bool {
+    let parts: Vec<_> = text.split('/').collect();
+    let is_part = |part: &&str| {
+        (1..=32).contains(&part.len())
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte))
+    };
+    (2..=3).contains(&parts.len()) && parts.iter().all(is_part)
+}
+
+/// Refuses an image that a device could take for one of another release.
+pub(super) async fn check(c: &mut Connection, release: &Release) -> Result<()> {
+    let images = release.services.values().map(|service| service.image.as_str());
+    let repositories: BTreeSet<_> = images
+        .filter_map(|image| Some(ImageReference::parse(image)?.repository))
+        .collect();
+    let mut known = Vec::new();
+    for repository in repositories {
+        known.append(&mut releases::services_with_images(c, repository, &release.commit).await?);
+    }
+    let uses = release
+        .services
+        .iter()
+        .map(|(name, service)| service.image_use(name));
+    let known: Vec<_> = known
+        .iter()
+        .map(|(commit, service)| service.image_use(commit))
+        .collect();
+    check_images(&uses.collect::<Vec<_>>(), &known).map_err(Error::ReleaseRefused)
+}
+
+/// What a registry says of an image does not belong to a release's contents where only one of both says it: it was not
+/// reached the other time.
+pub(super) fn take_over_platforms(release: &mut Release, known: &Release) {
+    for (name, service) in &mut release.services {
+        let Some(known) = known.services.get(name) else {
+            continue;
+        };
+        if service.platforms.is_empty() || known.platforms.is_empty() {
+            service.platforms.clone_from(&known.platforms);
+        }
+    }
+}

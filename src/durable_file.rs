@@ -1,0 +1,80 @@
+//! Replaces small files in one step, so that a reader and a power cut find the old or the new one, whole.
+
+use crate::failpoint;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::path::Path;
+
+/// Only the owner: such files may hold secrets of services.
+const PRIVATE: u32 = 0o600;
+
+/// Makes `bytes` the content of `dir/name`; on disk, fsynced, when this returns `Ok`. Only one process may write it.
+///
+/// # Errors
+/// The first step that failed; the old content is still there then, unless only the last sync failed.
+pub fn replace(dir: &Path, name: &'static str, bytes: &[u8]) -> io::Result<()> {
+    let (path, temp) = (dir.join(name), dir.join(format!("{name}.new")));
+    let written = write(dir, &temp, bytes).and_then(|()| {
+        failpoint::hit_with("file.before_rename", name);
+        fs::rename(&temp, &path)
+    });
+    if let Err(error) = written {
+        // What is left of it is overwritten by the next call.
+        let _ = fs::remove_file(&temp);
+        return Err(error);
+    }
+    failpoint::hit_with("file.after_rename", name);
+    File::open(dir)?.sync_all()
+}
+
+fn write(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(PRIVATE)
+        .open(path)?;
+    // What root writes stays readable for the directory's owner: agent and guard may run as different users.
+    if rustix::process::geteuid().is_root() {
+        let owner = fs::metadata(dir)?;
+        fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_private_and_leaves_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("name.new"), "of an interrupted write").unwrap();
+        for content in ["first", "2nd"] {
+            replace(dir.path(), "name", content.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(dir.path().join("name")).unwrap(), content);
+        }
+        let names: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["name"]);
+        let mode = fs::metadata(dir.path().join("name"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_failed_write_says_so_and_keeps_the_old_file() {
+        let dir = tempfile::tempdir().unwrap();
+        replace(dir.path(), "name", b"old").unwrap();
+        fs::create_dir(dir.path().join("name.new")).unwrap();
+        replace(dir.path(), "name", b"new").unwrap_err();
+        assert_eq!(fs::read(dir.path().join("name")).unwrap(), b"old");
+    }
+}

@@ -1,0 +1,167 @@
+//! `baserunner guard`: the guard of the agent's own update, a program beside the agent (architecture §4).
+//!
+//! It reads the agent's orders from the state directory. While a release is on trial it looks at the Supervisor; when the
+//! new agent does not prove itself in time, it writes that down and posts the proven target until the Supervisor takes
+//! it. Otherwise it does nothing. [`decide`] is pure; this file reads, writes, calls and sleeps.
+
+mod decide;
+mod state_dir;
+mod supervisor;
+
+use crate::failpoint;
+use crate::lifecycle::guard::files::Report;
+use crate::lifecycle::time::Stamp;
+use decide::{Look, Next};
+use state_dir::StateDir;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+use supervisor::Supervisor;
+pub use supervisor::SupervisorAddress;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// From one look at the orders to the next.
+const TICK: Duration = Duration::from_secs(1);
+/// The longest pause between two posts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// What the guard needs to know. It reads no configuration file: a bad one must not stop it.
+pub struct GuardSettings {
+    pub state_dir: PathBuf,
+    /// `None`: the service has no access to the Supervisor.
+    pub supervisor: Option<SupervisorAddress>,
+    pub boot_id: String,
+    /// Of this program.
+    pub version: String,
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When signals cannot be received, or there is no Supervisor to speak to.
+pub async fn run(settings: GuardSettings, clock: impl FnMut() -> Stamp) -> io::Result<()> {
+    let supervisor = settings.supervisor.ok_or_else(|| {
+        io::Error::other(
+            "the guard has no access to the Supervisor: its service needs the label io.balena.features.supervisor-api=1",
+        )
+    })?;
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut guard = Guard {
+        dir: StateDir::new(settings.state_dir),
+        supervisor: Supervisor::new(supervisor),
+        clock,
+        report: Report::default(),
+        saved: None,
+        refusals: 0,
+    };
+    guard.begin(settings.version, settings.boot_id);
+    loop {
+        // A signal ends it at any time: what it has to remember is on disk before it acts.
+        tokio::select! {
+            () = guard.turn() => {}
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the guard has no machine with timers; this is its one delay"
+)]
+async fn rest(pause: Duration) {
+    tokio::time::sleep(pause).await;
+}
+
+struct Guard<C> {
+    dir: StateDir,
+    supervisor: Supervisor,
+    clock: C,
+    report: Report,
+    /// The report that is on disk.
+    saved: Option<Report>,
+    /// Posts in a row that the Supervisor did not take.
+    refusals: u32,
+}
+
+impl<C: FnMut() -> Stamp> Guard<C> {
+    fn begin(&mut self, version: String, boot_id: String) {
+        let known = self.dir.report();
+        self.saved.clone_from(&known);
+        let now = (self.clock)();
+        self.report = decide::begin(known.unwrap_or_default(), version, boot_id, now);
+        tracing::info!(holds = self.held(), "the guard starts");
+        self.save();
+    }
+
+    /// The commit it would put back.
+    fn held(&self) -> &str {
+        self.report
+            .held
+            .as_ref()
+            .map_or("nothing", |held| held.commit.as_str())
+    }
+
+    async fn turn(&mut self) {
+        if let Some(orders) = self.dir.changed_orders() {
+            let before = self.held().to_owned();
+            decide::take_orders(&mut self.report, orders);
+            if self.held() != before {
+                tracing::info!(holds = self.held(), "the guard has new orders");
+            }
+        }
+        let look = match decide::next(&self.report) {
+            Next::Rest => Look::Not,
+            Next::Look | Next::Post => self.supervisor.look().await,
+        };
+        let now = (self.clock)();
+        decide::see(&mut self.report, &look, now);
+        self.save();
+        let pause = match decide::next(&self.report) {
+            Next::Post if !matches!(look, Look::Not) => self.post().await,
+            Next::Rest | Next::Look | Next::Post => TICK,
+        };
+        rest(pause).await;
+    }
+
+    /// Posts the proven target, unless the Supervisor has it; returns the time until the next turn.
+    async fn post(&mut self) -> Duration {
+        let Some(held) = &self.report.held else {
+            return TICK;
+        };
+        failpoint::hit("guard.before_post");
+        let posted = match self.supervisor.has_target(&held.commit).await {
+            Ok(true) => Ok(()),
+            // One that cannot say what it has may take a target all the same.
+            Ok(false) | Err(_) => self.supervisor.post(&held.target).await,
+        };
+        failpoint::hit("guard.after_post");
+        match posted {
+            Ok(()) => {
+                tracing::warn!(release = held.commit, "the guard has put the proven release back");
+                decide::accepted(&mut self.report);
+                self.refusals = 0;
+                self.save();
+                TICK
+            }
+            Err(error) => {
+                tracing::warn!(release = held.commit, %error, "the proven release is not put back yet");
+                self.refusals = self.refusals.saturating_add(1);
+                TICK.saturating_mul(1 << self.refusals.min(4)).min(LONGEST_PAUSE)
+            }
+        }
+    }
+
+    /// A report that cannot be written does not keep the guard from its work; the next turn tries again.
+    fn save(&mut self) {
+        if self.saved.as_ref() == Some(&self.report) {
+            return;
+        }
+        failpoint::hit("guard.before_report");
+        match self.dir.write_report(&self.report) {
+            Ok(()) => self.saved = Some(self.report.clone()),
+            Err(error) => tracing::error!(%error, "the guard's report cannot be written"),
+        }
+        failpoint::hit("guard.after_report");
+    }
+}

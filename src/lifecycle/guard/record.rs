@@ -1,0 +1,79 @@
+//! What the agent remembers of its guard; part of the checkpoint.
+
+use crate::lifecycle::guard::files::{Over, Trial};
+use crate::lifecycle::update::record::UpdateError;
+use crate::lifecycle::update::target::Service;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct GuardRecord {
+    /// The guard's service in the present target; `None`: the target has none.
+    pub(crate) service: Option<Service>,
+    /// The trial under way.
+    trial: Option<Trial>,
+    /// Cloudly did not answer when it began: then the new agent may prove itself without it.
+    cloudly_away: bool,
+    over: Option<Over>,
+    /// Trials begun.
+    trials: u64,
+    /// The last trial whose failure this agent has taken note of.
+    noted: u64,
+}
+
+/// A release that the guard has taken out of service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GuardRestored {
+    pub(crate) commit: String,
+    pub(crate) error: UpdateError,
+}
+
+impl GuardRecord {
+    pub(crate) fn trial(&self) -> Option<&Trial> {
+        self.trial.as_ref()
+    }
+
+    pub(crate) fn over(&self) -> Option<&Over> {
+        self.over.as_ref()
+    }
+
+    pub(crate) fn cloudly_was_away(&self) -> bool {
+        self.cloudly_away
+    }
+
+    /// Whether the agent of this release has proved itself in the last trial.
+    pub(crate) fn has_proved(&self, commit: &str) -> bool {
+        let proved = self.over.as_ref().filter(|over| over.proved);
+        proved.is_some_and(|over| over.commit == commit)
+    }
+
+    pub(crate) fn begin(&mut self, trial: Trial, cloudly_away: bool) {
+        self.trials += 1;
+        let number = self.trials;
+        self.trial = Some(Trial { number, ..trial });
+        self.cloudly_away = cloudly_away;
+    }
+
+    /// Ends the trial under way, if there is one.
+    pub(crate) fn end(&mut self, proved: bool) {
+        if let Some(trial) = self.trial.take() {
+            self.over = Some(Over {
+                number: trial.number,
+                commit: trial.commit,
+                proved,
+            });
+        }
+    }
+
+    /// The guard has ended a trial. False: that is known already, or it was none of this agent's.
+    pub(crate) fn note_restored(&mut self, number: u64) -> bool {
+        if number <= self.noted || number > self.trials {
+            return false;
+        }
+        self.noted = number;
+        if self.trial.as_ref().is_some_and(|trial| trial.number == number) {
+            self.end(false);
+        }
+        true
+    }
+}

@@ -1,0 +1,130 @@
+//! What is in the Supervisor's way at present, as reasons why an update is not going on.
+
+use crate::lifecycle::progress::fact::PullFailure;
+use crate::lifecycle::shared::Shared;
+use crate::lifecycle::time::Stamp;
+use crate::lifecycle::update::gate::foreign_lock;
+use crate::lifecycle::update::record::{Blocker, Update};
+use baseos_interfaces::status::BlockerKind;
+
+/// All that holds the update back which the Supervisor has been handed. A reason that held before keeps its beginning.
+pub(crate) fn hindrances(l: &Shared, update: &Update, now: Stamp) -> Vec<Blocker> {
+    let mut found = Vec::new();
+    if let Some(Err(error)) = &l.supervisor {
+        found.push(Blocker::supervisor_unavailable(error, now));
+    }
+    found.extend(pulls(l));
+    found.extend(lock(l, now));
+    found.extend(starts(l));
+    found.extend(backoff(l, now));
+    if found.is_empty() {
+        found.extend(guess(l, update));
+    }
+    found
+        .into_iter()
+        .map(|blocker| blocker.continuing(update.blocked()))
+        .collect()
+}
+
+/// Whether something other than the release is in the way.
+pub(crate) fn is_not_the_releases_fault(blocked: &[Blocker]) -> bool {
+    blocked
+        .iter()
+        .any(|blocker| blocker.kind != BlockerKind::StartFailing)
+}
+
+fn pulls(l: &Shared) -> impl Iterator<Item = Blocker> {
+    l.progress.failed_pulls().map(|(image, failed)| {
+        let (kind, reason) = match failed.failure {
+            PullFailure::DiskFull => (BlockerKind::DiskFull, failed.failure.to_string()),
+            PullFailure::NotFound => (BlockerKind::PullFailing, failed.failure.to_string()),
+            PullFailure::Denied | PullFailure::RegistryAway | PullFailure::Other => (
+                BlockerKind::PullFailing,
+                format!("{}: {}", failed.failure, failed.message),
+            ),
+        };
+        Blocker::new(kind, failed.since)
+            .held_by(Some(image.clone()))
+            .because(reason)
+    })
+}
+
+/// The lock that the Supervisor's log names. That of the agent's own service is the lease's, or a file's that lies in the
+/// agent's lock directory.
+fn lock(l: &Shared, now: Stamp) -> Option<Blocker> {
+    let own_file = || l.host.foreign_locks.first().map(|path| foreign_lock(path, now));
+    let Some(lock) = l.progress.lock() else {
+        let stuck = l.view().is_some_and(|view| view.update_failed);
+        return own_file().filter(|_| stuck);
+    };
+    let blocker = Blocker::new(BlockerKind::LocalLock, lock.since);
+    if lock.service.as_ref() != Some(&l.run.own_service) {
+        return Some(
+            blocker
+                .held_by(lock.service.clone())
+                .because("its lock file exists"),
+        );
+    }
+    let lease = l.durable.leases.iter().find(|lease| lease.until > now.boot);
+    Some(match (lease, own_file()) {
+        (Some(lease), _) => blocker
+            .held_by(Some(lease.owner.clone()))
+            .because(lease.reason.clone()),
+        (None, Some(file)) => file,
+        (None, None) => blocker
+            .held_by(lock.service.clone())
+            .because("its lock file exists"),
+    })
+}
+
+fn starts(l: &Shared) -> impl Iterator<Item = Blocker> {
+    l.progress.failed_starts().map(|(service, start)| {
+        Blocker::new(BlockerKind::StartFailing, start.since)
+            .held_by(Some(service.clone()))
+            .because("its container cannot be started")
+    })
+}
+
+fn backoff(l: &Shared, now: Stamp) -> Option<Blocker> {
+    let backoff = l.progress.backoff.filter(|backoff| backoff.until > now.boot)?;
+    let blocker = Blocker::new(BlockerKind::SupervisorBackoff, backoff.since)
+        .because("the Supervisor waits after failures of an earlier target")
+        .until(now.wall_at(backoff.until));
+    Some(blocker)
+}
+
+/// The Supervisor says that a step fails, and its log was not read when it said which. While an image is being
+/// downloaded, the flag is about an earlier attempt.
+fn guess(l: &Shared, update: &Update) -> Option<Blocker> {
+    let view = l.view()?;
+    let failing = l.progress.failing_unexplained()?;
+    if view.download_percent.is_some() {
+        return None;
+    }
+    // Observed: a container whose start fails stays `Installed`.
+    let not_started = view.containers.iter().find(|container| {
+        container.status.eq_ignore_ascii_case("installed")
+            && update.release.services.contains_key(&container.service)
+    });
+    let (kind, holder, what) = match (not_started, view.update_downloaded) {
+        (Some(container), _) => (
+            BlockerKind::StartFailing,
+            Some(container.service.clone()),
+            "its container was made and does not run",
+        ),
+        (None, true) => (
+            BlockerKind::LocalLock,
+            None,
+            "the images are there and a step fails, so a service may hold its lock",
+        ),
+        (None, false) => (
+            BlockerKind::PullFailing,
+            None,
+            "a step fails before an image has come, so a pull may fail, or a service may hold its lock",
+        ),
+    };
+    let blocker = Blocker::new(kind, failing.since)
+        .held_by(holder)
+        .because(format!("a guess from the Supervisor's state: {what}"));
+    Some(blocker)
+}

@@ -1,0 +1,277 @@
+//! Each cause: reported while it lasts, and gone when it ended.
+
+use super::*;
+use crate::lifecycle::Event;
+use crate::lifecycle::progress::fact::LogFact;
+
+#[test]
+fn a_failed_pull_is_reported_while_it_lasts() {
+    let mut world = applying();
+    play(
+        &mut world,
+        &[Action::Log(Line::PullBegan), Action::Log(Line::Away)],
+    );
+    let first = only_blocker(&world);
+    assert_eq!(first.kind, BlockerKind::PullFailing);
+    assert_eq!(first.holder, Some(world.onebox_image()));
+    let reason = first.reason.clone().unwrap();
+    assert!(reason.starts_with("the registry does not answer"), "{reason}");
+    assert!(
+        sentence(&world).contains("held up: pullFailing, registry.example/onebox"),
+        "{}",
+        sentence(&world)
+    );
+    // Tried again and again: the same reason, with the same beginning.
+    play(
+        &mut world,
+        &[
+            Action::Pass(5),
+            Action::Observe(View::Stuck),
+            Action::Log(Line::PullBegan),
+            Action::Log(Line::Away),
+        ],
+    );
+    assert_eq!(only_blocker(&world), first);
+    play(
+        &mut world,
+        &[Action::Log(Line::PullBegan), Action::Log(Line::PullDone)],
+    );
+    assert_eq!(blockers(&world), []);
+    world.settle();
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+}
+
+#[test]
+fn a_pull_that_goes_on_where_it_failed_is_no_longer_reported_as_failing() {
+    let mut world = applying();
+    play(
+        &mut world,
+        &[
+            Action::Log(Line::PullBegan),
+            Action::Observe(View::Fetching(37)),
+            Action::Log(Line::DiskFull),
+        ],
+    );
+    assert_eq!(blockers(&world), [BlockerKind::DiskFull]);
+    // Each try begins anew and gets as far as the one before.
+    for percent in [0, 20, 37] {
+        play(
+            &mut world,
+            &[
+                Action::Log(Line::PullBegan),
+                Action::Pass(12),
+                Action::Observe(View::Fetching(percent)),
+            ],
+        );
+        assert_eq!(blockers(&world), [BlockerKind::DiskFull], "{percent} %");
+    }
+    world.act(Action::Observe(View::Fetching(38)));
+    assert_eq!(blockers(&world), []);
+}
+
+#[test]
+fn a_lock_of_another_service_is_named_and_gone_when_containers_change() {
+    let mut world = applying();
+    play(
+        &mut world,
+        &[Action::Log(Line::PullDone), Action::Log(Line::Locked)],
+    );
+    let lock = only_blocker(&world);
+    assert_eq!(
+        (lock.kind, lock.holder.as_deref()),
+        (BlockerKind::LocalLock, Some("onebox"))
+    );
+    play(&mut world, &[Action::Pass(8), Action::Log(Line::Locked)]);
+    assert_eq!(only_blocker(&world).since, lock.since);
+    world.act(Action::Log(Line::Stopping));
+    assert_eq!(blockers(&world), []);
+}
+
+#[test]
+fn a_start_that_fails_is_reported_until_the_service_has_started() {
+    let mut world = applying();
+    play(
+        &mut world,
+        &[Action::Log(Line::Stopping), Action::Log(Line::Starting)],
+    );
+    assert_eq!(blockers(&world), [], "one start is under way");
+    world.act(Action::Log(Line::Starting));
+    let start = only_blocker(&world);
+    assert_eq!(
+        (start.kind, start.holder.as_deref()),
+        (BlockerKind::StartFailing, Some("onebox"))
+    );
+    world.act(Action::Log(Line::Started));
+    assert_eq!(blockers(&world), []);
+}
+
+#[test]
+fn two_causes_are_both_reported_and_each_ends_by_itself() {
+    let mut world = applying();
+    play(&mut world, &[Action::Log(Line::Away), Action::Log(Line::Locked)]);
+    assert_eq!(
+        blockers(&world),
+        [BlockerKind::PullFailing, BlockerKind::LocalLock]
+    );
+    let text = sentence(&world);
+    assert!(
+        text.contains("pullFailing, ") && text.contains("; localLock, onebox"),
+        "{text}"
+    );
+    world.act(Action::Observe(View::Silent));
+    assert_eq!(
+        blockers(&world),
+        [
+            BlockerKind::SupervisorUnavailable,
+            BlockerKind::PullFailing,
+            BlockerKind::LocalLock
+        ],
+        "it may only be slow: the log is still read"
+    );
+    play(
+        &mut world,
+        &[Action::Observe(View::Fetching(0)), Action::Log(Line::PullDone)],
+    );
+    assert_eq!(blockers(&world), [BlockerKind::LocalLock]);
+}
+
+#[test]
+fn a_supervisor_whose_process_ended_waits_for_nothing_any_more() {
+    let mut world = applying();
+    play(
+        &mut world,
+        &[
+            Action::Log(Line::Away),
+            Action::Log(Line::Lost),
+            Action::Observe(View::Silent),
+        ],
+    );
+    assert_eq!(blockers(&world), [BlockerKind::SupervisorUnavailable]);
+    play(
+        &mut world,
+        &[Action::Log(Line::Opened), Action::Observe(View::Fetching(1))],
+    );
+    assert_eq!(blockers(&world), []);
+}
+
+#[test]
+fn a_cause_whose_line_was_missed_is_a_guess_from_the_state_until_a_line_says_more() {
+    let mut world = applying();
+    play(
+        &mut world,
+        &[Action::Log(Line::Lost), Action::Observe(View::Stuck)],
+    );
+    let guess = only_blocker(&world);
+    assert_eq!(guess.kind, BlockerKind::PullFailing);
+    assert!(
+        guess
+            .reason
+            .unwrap()
+            .starts_with("a guess from the Supervisor's state")
+    );
+    play(
+        &mut world,
+        &[
+            Action::Log(Line::Opened),
+            Action::Pass(8),
+            Action::Log(Line::Locked),
+        ],
+    );
+    let lock = only_blocker(&world);
+    assert_eq!(
+        (lock.kind, lock.holder.as_deref()),
+        (BlockerKind::LocalLock, Some("onebox"))
+    );
+    play(
+        &mut world,
+        &[Action::Log(Line::Stopping), Action::Observe(View::Working)],
+    );
+    assert_eq!(blockers(&world), []);
+}
+
+#[test]
+fn a_restarted_agent_keeps_since_when_a_cause_holds() {
+    let mut world = applying();
+    world.act(Action::Log(Line::Away));
+    let before = only_blocker(&world);
+    play(&mut world, &[Action::Pass(60), Action::Restart { reboot: false }]);
+    while world.act(good(Port::Supervisor)) {}
+    world.act(Action::Observe(View::Stuck));
+    let guess = only_blocker(&world);
+    assert_eq!((guess.kind, guess.since), (before.kind, before.since));
+}
+
+#[test]
+fn the_back_off_of_an_earlier_target_is_reported_with_its_latest_end() {
+    let mut world = applying();
+    play(
+        &mut world,
+        &[Action::Log(Line::Away), Action::Observe(View::Stuck)],
+    );
+    // It has failed for 20 s when the next target comes, so it pauses for at most as long.
+    world.act(Action::Pass(20));
+    handed_over(&mut world, 2, PolicyKind::Plain);
+    let pause = only_blocker(&world);
+    assert_eq!(pause.kind, BlockerKind::SupervisorBackoff);
+    let latest = pause.expires_at.unwrap().as_millisecond() - pause.since.as_millisecond();
+    assert!((20_000..=60_000).contains(&latest), "{latest} ms");
+    world.act(Action::Log(Line::PullBegan));
+    assert_eq!(blockers(&world), []);
+}
+
+#[test]
+fn a_back_off_that_the_log_gave_a_time_for_ends_then() {
+    let mut world = applying();
+    world.feed(Event::SupervisorLogged(LogFact::Locked {
+        service: Some("onebox".to_owned()),
+        retry_millis: 500_000,
+    }));
+    let until = world.now().wall.as_millisecond() + 500_000;
+    world.act(Action::Observe(View::Stuck));
+    handed_over(&mut world, 2, PolicyKind::Plain);
+    let pause = only_blocker(&world);
+    assert_eq!(pause.kind, BlockerKind::SupervisorBackoff);
+    assert_eq!(pause.expires_at.unwrap().as_millisecond(), until);
+}
+
+#[test]
+fn a_change_of_causes_is_reported_to_cloudly_at_once() {
+    let mut world = applying();
+    pass(&mut world, 300);
+    world.act(Action::Log(Line::Away));
+    let due = world.machine.shared().timers.get(Timer::Heartbeat);
+    let soon = world.pending.contains_key(&Port::Cloudly)
+        || due.is_some_and(|at| at.since(world.now().boot) <= Duration::from_secs(10));
+    assert!(soon, "{due:?} at {:?}", world.now());
+}
+
+#[test]
+fn a_way_back_that_is_held_up_says_why() {
+    let mut world = applying();
+    world.act(Action::Desire(0, PolicyKind::Plain));
+    while world.machine.agent_state() != AgentState::RollbackNeeded {
+        while let Some(port) = world.pending.keys().next().copied() {
+            world.act(good(port));
+        }
+        world.act(Action::Elapse);
+    }
+    while world.act(good(Port::Supervisor)) {}
+    play(
+        &mut world,
+        &[Action::Log(Line::Away), Action::Observe(View::Stuck)],
+    );
+    assert_eq!(blockers(&world), [BlockerKind::PullFailing]);
+    assert!(
+        sentence(&world).contains("Held up: pullFailing"),
+        "{}",
+        sentence(&world)
+    );
+    pass(&mut world, 3600);
+    assert_eq!(
+        world.machine.agent_state(),
+        AgentState::RollbackNeeded,
+        "not given up"
+    );
+    world.settle();
+    assert_eq!(world.machine.agent_state(), AgentState::Idle);
+}

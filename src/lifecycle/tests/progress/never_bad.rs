@@ -1,0 +1,116 @@
+//! A release is only bad when it ran and was bad.
+
+use super::*;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+#[test]
+fn an_outage_of_the_registry_never_makes_a_release_bad() {
+    let mut world = applying();
+    for _ in 0..50 {
+        play(
+            &mut world,
+            &[Action::Log(Line::Away), Action::Observe(View::Stuck)],
+        );
+        pass(&mut world, 700);
+        assert_eq!(world.machine.agent_state(), AgentState::Applying);
+    }
+    assert!(!known_bad(&world));
+    let status = update(&world);
+    let error = status.error.unwrap();
+    assert_eq!(error.code, "applyTimeout");
+    assert!(
+        error.evidence.iter().any(|seen| seen.contains("pullFailing")),
+        "{error:?}"
+    );
+    assert_eq!(status.attempt, Some(1), "no attempt was used up");
+    assert_eq!(left(&world, "ApplyTarget"), 2);
+    // The registry is back.
+    play(
+        &mut world,
+        &[Action::Log(Line::PullBegan), Action::Log(Line::PullDone)],
+    );
+    let status = update(&world);
+    assert_eq!((status.error, status.blocked_by), (None, Vec::new()));
+    world.settle();
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+}
+
+#[test]
+fn a_slow_link_may_take_as_long_as_it_gets_on() {
+    let mut world = applying();
+    for percent in 1..=50 {
+        pass(&mut world, 590);
+        world.act(Action::Observe(View::Fetching(percent)));
+        let status = update(&world);
+        assert_eq!(status.state, UpdateState::Applying);
+        assert_eq!(status.error, None, "{percent} %");
+    }
+    pass(&mut world, 601);
+    let status = update(&world);
+    assert_eq!(
+        status.error.unwrap().code,
+        "applyTimeout",
+        "nothing got on for 600 s"
+    );
+    assert!(!known_bad(&world));
+}
+
+#[test]
+fn a_release_whose_service_cannot_be_started_is_bad_in_the_end() {
+    let mut world = applying();
+    for _ in 0..500 {
+        if world.machine.agent_state() == AgentState::RollbackNeeded {
+            break;
+        }
+        while let Some(port) = world.pending.keys().next().copied() {
+            world.act(good(port));
+        }
+        if world.machine.agent_state() == AgentState::Applying {
+            play(
+                &mut world,
+                &[
+                    Action::Log(Line::Starting),
+                    Action::Log(Line::Starting),
+                    Action::Observe(View::Working),
+                ],
+            );
+        }
+        world.act(Action::Elapse);
+    }
+    assert_eq!(world.machine.agent_state(), AgentState::RollbackNeeded);
+    assert!(known_bad(&world));
+}
+
+fn held_up() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        4 => proptest::sample::select(vec![Line::PullBegan, Line::Away, Line::DiskFull, Line::Locked, Line::Missing, Line::Lost, Line::Opened])
+            .prop_map(Action::Log),
+        3 => proptest::sample::select(vec![View::Stuck, View::Silent, View::Fetching(0), View::Fetching(30)])
+            .prop_map(Action::Observe),
+        4 => Just(Action::Elapse),
+        2 => (1u32..2000).prop_map(Action::Pass),
+        1 => any::<bool>().prop_map(|reboot| Action::Restart { reboot }),
+        1 => any::<bool>().prop_map(|locked| Action::Host { locked, full: true }),
+        1 => Just(Action::Request(LocalRequest::Status)),
+    ]
+}
+
+proptest! {
+    /// Whatever holds the Supervisor up before it changes a container, for however long: the release is not bad, and
+    /// is in place as soon as it may.
+    #[test]
+    fn nothing_that_happens_before_containers_change_makes_a_release_bad(actions in vec(held_up(), 0..150)) {
+        let mut world = applying();
+        for action in actions {
+            while let Some(port) = world.pending.keys().next().copied() {
+                world.act(good(port));
+            }
+            world.act(action);
+            prop_assert!(!known_bad(&world), "{action:?}: {:#?}", world.machine.state());
+        }
+        prop_assert!(world.faults.is_empty(), "{:#?}", world.faults);
+        world.settle();
+        prop_assert_eq!(wire(&world), UpdateState::Succeeded, "{:#?}", world.machine.state());
+    }
+}
