@@ -25,6 +25,10 @@ use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::status::BlockerKind;
 use serde::{Deserialize, Serialize};
 use statig::Outcome;
+use std::time::Duration;
+
+/// After so long the Supervisor is at work on what it was handed.
+const BEGINS: Duration = Duration::from_secs(60);
 
 /// An update in the Supervisor's hands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,6 +93,9 @@ impl Applying {
             Event::Elapsed(Timer::Deadline) => self.timed_out(l, cx),
             Event::Elapsed(Timer::Retry) => {
                 l.timers.disarm(Timer::Retry);
+                if self.handover.is_handed_over() {
+                    return self.look_again(l, cx);
+                }
                 self.hand_over(l, event, cx)
             }
             Event::SupervisorAnswered { .. } | Event::Withheld { .. } => self.hand_over(l, event, cx),
@@ -106,6 +113,7 @@ impl Applying {
                 if let Some(predecessors) = self.handover.take_predecessors() {
                     self.update.predecessors = predecessors;
                 }
+                l.timers.arm(Timer::Retry, cx.now.boot + BEGINS);
                 self.see_blockers(l, cx.now);
                 self.observe(l, cx)
             }
@@ -182,6 +190,14 @@ impl Applying {
                 Outcome::Super
             }
         }
+    }
+
+    /// The Supervisor should have begun by now. One that rests with another release may have been given that since.
+    fn look_again(&mut self, l: &mut Shared, cx: &mut Context) -> Outcome<State> {
+        if matches!(self.judge(l), Some(Judgement::Elsewhere(_))) {
+            self.handover.begin(l, cx);
+        }
+        Outcome::Handled
     }
 
     fn judge(&self, l: &Shared) -> Option<Judgement> {

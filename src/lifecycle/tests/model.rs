@@ -35,7 +35,7 @@ pub(crate) struct Model {
     state_problem: bool,
     /// The commit the Supervisor said is applied, when it last answered.
     running: Option<String>,
-    /// The commit that was handed to the Supervisor last: it goes on with it, whatever holds an update back.
+    /// The commit that was handed to the Supervisor last, by whomever: it goes on with it, whatever holds an update back.
     handed_over: Option<String>,
     /// Commits that something spoke against while they were desired.
     accused: BTreeSet<String>,
@@ -166,7 +166,7 @@ impl Model {
 
     /// Somebody else handed the Supervisor a target: what came of that may speak against what is desired.
     pub(super) fn was_displaced(&mut self, by: String) {
-        self.handed_over.take_if(|ours| *ours != by);
+        self.handed_over = Some(by.clone());
         self.foreign.insert(by);
         self.accuse();
     }

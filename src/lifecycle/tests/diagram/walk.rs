@@ -295,6 +295,12 @@ fn seeds() -> Vec<Vec<Action>> {
         // Superseded after its hand-over, by one that has to wait.
         superseded.clone(),
         [&superseded[..], &[Action::Observe(View::Actual)], &ill].concat(),
+        [
+            &superseded[..superseded.len() - 1],
+            &[Action::Observe(View::Actual)],
+            &ill,
+        ]
+        .concat(),
         // Displaced, and the agent has started since: until no attempt is left.
         displaced.clone(),
         [&displaced[..], &[good(Port::Cloudly)], &displaced_again].concat(),

@@ -62,7 +62,12 @@ impl World {
     pub(super) fn post(&mut self, number: u8) {
         let release = release(number);
         self.images_before = std::mem::take(&mut self.images);
-        self.images = release.services.keys().cloned().zip(1000..).collect();
+        self.images = release
+            .services
+            .keys()
+            .cloned()
+            .zip(1000 + 10 * u64::from(number)..)
+            .collect();
         self.target = Some(release);
         self.target_lost = false;
         self.model.was_displaced(commit(number));
