@@ -25,6 +25,12 @@ pub const ATTEMPT: Backoff = Backoff {
     cap: Duration::from_secs(3600),
 };
 
+/// Tries to bring a service back.
+pub const HEAL: Backoff = Backoff {
+    base: Duration::from_secs(30),
+    cap: Duration::from_secs(1800),
+};
+
 impl Backoff {
     /// The delay before try number `failures + 1`: uniform between `base` and three times the previous ceiling,
     /// capped. Decorrelated, so a fleet that fell silent together does not come back together.
@@ -67,7 +73,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_delay_is_never_below_the_base_nor_above_the_cap(failures: u32, entropy: u64) {
-            for backoff in [CLOUDLY, SUPERVISOR, ATTEMPT] {
+            for backoff in [CLOUDLY, SUPERVISOR, ATTEMPT, HEAL] {
                 let delay = backoff.delay(failures, entropy);
                 prop_assert!(delay >= backoff.base && delay <= backoff.cap);
             }

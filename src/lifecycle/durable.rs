@@ -9,11 +9,13 @@ use crate::lifecycle::cloudly::outbox::Outbox;
 use crate::lifecycle::cloudly::wall_clock::HeardTime;
 use crate::lifecycle::facts::Run;
 use crate::lifecycle::guard::record::GuardRecord;
+use crate::lifecycle::healing::record::Healing;
 use crate::lifecycle::locks::leases::Leases;
 use crate::lifecycle::supervisor_target::ids::TargetRecord;
 use crate::lifecycle::time::{Millis, Reboot, Stamp};
 use crate::lifecycle::update::consent::Consent;
 use crate::lifecycle::update::release_memory::ReleaseMemory;
+use crate::lifecycle::update::superseded::Superseded;
 use crate::lifecycle::update::target::{AppTarget, Desired, Policy, Release};
 use serde::{Deserialize, Serialize};
 use std::ops::{Deref, DerefMut};
@@ -39,6 +41,10 @@ pub(crate) struct Durable {
     pub(crate) proven: Option<Release>,
     /// The one before it.
     pub(crate) previous: Option<Release>,
+    /// The release that was superseded after it was handed over: it may run until another one is handed over.
+    pub(crate) superseded: Option<Superseded>,
+    /// What was done about services that had stopped, and which of them an operator stopped.
+    pub(crate) healing: Healing,
     /// The release that ran before this agent put one in place: what the first update goes back to.
     pub(crate) fallback: Option<Release>,
     /// What happened to releases on this node.
@@ -100,6 +106,7 @@ impl Durable {
             self.leases.drop_all();
             let reboot = Reboot { saved, now };
             self.consent.carry_over(reboot);
+            self.healing.carry_over(reboot);
             if let Some(heard) = &mut self.heard_time {
                 heard.carry_over(reboot);
             }

@@ -78,6 +78,10 @@ pub enum SupervisorCall {
     RestartApp { app_id: u64 },
     /// Restart one service.
     RestartService { app_id: u64, service: String },
+    /// Stop one service.
+    StopService { app_id: u64, service: String },
+    /// Start one service whose container exists.
+    StartService { app_id: u64, service: String },
     /// Reboot the device; locks are honoured.
     Reboot,
     /// Read the device's last log lines.
@@ -178,6 +182,8 @@ impl Effect {
                 | SupervisorCall::TriggerUpdate { .. }
                 | SupervisorCall::RestartApp { .. }
                 | SupervisorCall::RestartService { .. }
+                | SupervisorCall::StopService { .. }
+                | SupervisorCall::StartService { .. }
                 | SupervisorCall::Reboot => true,
             },
             Self::Reply { answer, .. } => matches!(**answer, LocalAnswer::Lock(_)),
@@ -205,6 +211,8 @@ impl Effect {
                 SupervisorCall::TriggerUpdate { .. } => "TriggerUpdate",
                 SupervisorCall::RestartApp { .. } => "RestartApp",
                 SupervisorCall::RestartService { .. } => "RestartService",
+                SupervisorCall::StopService { .. } => "StopService",
+                SupervisorCall::StartService { .. } => "StartService",
                 SupervisorCall::Reboot => "Reboot",
                 SupervisorCall::CollectLogs { .. } => "CollectLogs",
             },

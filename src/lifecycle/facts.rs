@@ -115,6 +115,14 @@ pub struct SupervisorView {
     pub os: OsStatus,
 }
 
+impl SupervisorView {
+    /// Whether it has nothing to do, takes its targets from this agent and names no release. It does so after its
+    /// database was lost: containers run on (observed).
+    pub fn has_lost_target(&self) -> bool {
+        !self.managed && self.app_state == AppState::Applied && self.release.is_none()
+    }
+}
+
 /// `appState` of `/v2/state/status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AppState {

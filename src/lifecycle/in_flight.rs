@@ -75,6 +75,11 @@ impl InFlight {
         self.waiting.len() >= QUEUE / 2
     }
 
+    /// Whether this call has not left yet.
+    pub(crate) fn is_waiting(&self, op: OpId) -> bool {
+        self.waiting.iter().any(|(waiting, _)| *waiting == op)
+    }
+
     /// Forgets a call that has not left yet; one that has left is answered and then ignored.
     pub(crate) fn forget(&mut self, op: OpId) {
         self.waiting.retain(|(waiting, _)| *waiting != op);

@@ -3,8 +3,9 @@
 //!
 //! `machine` is the roof: [`Machine::resume`], [`Machine::step`], [`Machine::next_timer`]. `states` holds one file a
 //! state and the tables that wire them. The modules beside it hold what the states do: `update` (what to apply, when,
-//! and whether it runs), `progress` (what the Supervisor says of its work), `cloudly` (the conversation with Cloudly), `supervisor_target` (the only maker of a local
-//! target), `locks` and `report`. `shared` and `durable` are the data that all states share.
+//! and whether it runs), `progress` (what the Supervisor says of its work), `healing` (services that stop after
+//! success), `cloudly` (the conversation with Cloudly), `supervisor_target` (the only maker of a local target), `locks`
+//! and `report`. `shared` and `durable` are the data that all states share.
 
 pub mod backoff;
 pub mod checkpoint;
@@ -15,6 +16,7 @@ pub mod effect;
 pub mod event;
 pub mod facts;
 pub mod guard;
+mod healing;
 mod in_flight;
 mod locks;
 pub mod machine;

@@ -15,6 +15,7 @@ use crate::lifecycle::report::notices::Notices;
 use crate::lifecycle::time::{Millis, Stamp};
 use crate::lifecycle::timer::Timers;
 use crate::lifecycle::update::record::Finished;
+use crate::lifecycle::update::verification::{Clock, Watch};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::EventKind;
 use baseos_interfaces::status as wire;
@@ -92,6 +93,24 @@ impl Shared {
     /// The Supervisor's state, when it answers.
     pub(crate) fn view(&self) -> Option<&SupervisorView> {
         self.supervisor.as_ref()?.as_ref().ok()
+    }
+
+    /// What a verification is to be told now.
+    pub(crate) fn watch(&mut self, clock: Clock, now: Stamp) -> Watch<'_> {
+        let containers = self.view().map(|view| view.containers.as_slice());
+        let mut containers: Vec<_> = containers
+            .unwrap_or_default()
+            .iter()
+            .map(|container| container.container_id.clone())
+            .collect();
+        containers.sort_unstable();
+        Watch {
+            clock,
+            health: self.durable.policy().health(),
+            containers,
+            now: now.boot,
+            timers: &mut self.timers,
+        }
     }
 
     /// Cloudly's clock, as an answer gave it.

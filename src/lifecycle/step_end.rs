@@ -4,6 +4,7 @@ use crate::lifecycle::context::Context;
 use crate::lifecycle::effect::{Effect, PollRate};
 use crate::lifecycle::facts::AppState;
 use crate::lifecycle::guard;
+use crate::lifecycle::healing;
 use crate::lifecycle::report::{health, heartbeat, local};
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::states::State;
@@ -11,6 +12,7 @@ use crate::lifecycle::timer::Timer;
 use std::time::Duration;
 
 pub(crate) fn end_step(l: &mut Shared, state: &State, cx: &mut Context) {
+    healing::act::follow(l, state.is_at_rest(), cx);
     let found = health::examine(l, !state.is_draining(), cx.now);
     l.issues.refresh(found, cx.now.wall);
     l.lock_files.follow(&l.durable.leases, &mut l.in_flight, cx);

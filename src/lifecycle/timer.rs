@@ -20,13 +20,17 @@ pub enum Timer {
     Deadline,
     /// Verifying, RollbackNeeded: it has been healthy for long enough.
     Health,
+    /// Enrolled: a release that was superseded after its hand-over is to be judged again.
+    Watch,
+    /// Enrolled: a service that has stopped may be healed, or has run long enough to count as well.
+    Heal,
     /// Any state: the goodbye has taken too long.
     Goodbye,
 }
 
 impl Timer {
     /// All of them, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Register,
         Self::Heartbeat,
         Self::Lease,
@@ -34,6 +38,8 @@ impl Timer {
         Self::Recheck,
         Self::Deadline,
         Self::Health,
+        Self::Watch,
+        Self::Heal,
         Self::Goodbye,
     ];
 
@@ -47,6 +53,8 @@ impl Timer {
             Self::Recheck => "recheckDue",
             Self::Deadline => "deadlinePassed",
             Self::Health => "stayedHealthy",
+            Self::Watch => "watchDue",
+            Self::Heal => "healDue",
             Self::Goodbye => "goodbyeOverdue",
         }
     }

@@ -44,7 +44,7 @@ pub(crate) fn release(commit: &str) -> TestRelease {
         V1 => TestRelease::new(V1, "1.0.0", "onebox:1"),
         V2 => TestRelease::new(V2, "2.0.0", "onebox:2"),
         V3 => TestRelease::new(V3, "3.0.0", "onebox:3"),
-        BAD => TestRelease::new(BAD, "0.0.1", "onebox:crashes").with_onebox_restart("no"),
+        BAD => TestRelease::new(BAD, "0.0.1", "onebox:breaks"),
         other => panic!("no release {other} in these tests"),
     }
 }

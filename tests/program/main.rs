@@ -14,6 +14,7 @@ mod crash_loop;
 mod desired;
 mod fixture;
 mod guard;
+mod healing;
 mod host;
 mod images;
 mod kills;

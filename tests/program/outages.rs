@@ -177,24 +177,3 @@ async fn a_foreign_target_is_reported_once_and_replaced_by_the_desired_release()
     assert_eq!(events[0].event.data["running"], V3);
     fixture.assert_consistent().await;
 }
-
-#[tokio::test]
-async fn a_container_stopped_with_docker_is_reported_until_it_runs() {
-    let fixture = Fixture::start(options()).await.unwrap();
-    fixture.device.stop_container("onebox");
-    let reported = fixture.wait_node("the stop is reported", LIMIT, |node| {
-        has_issue(node, "serviceStopped")
-    });
-    let issues = reported.await.unwrap().status.unwrap().health.issues;
-    let names_onebox = issues
-        .iter()
-        .any(|issue| issue.detail.as_deref() == Some("onebox"));
-    assert!(names_onebox, "{issues:?}");
-    fixture.assert_consistent().await;
-    fixture.device.start_container("onebox");
-    let gone = fixture.wait_node("the issue is gone", LIMIT, |node| {
-        !has_issue(node, "serviceStopped")
-    });
-    gone.await.unwrap();
-    fixture.assert_consistent().await;
-}

@@ -57,6 +57,8 @@ pub enum BlockerKind {
     RollbackImpossible,
     /// The state cannot be saved, so nothing may be begun.
     StateNotWritable,
+    /// Cloudly sees two agents with this node's identity.
+    CloneSuspected,
     /// A value this version does not know.
     #[serde(other)]
     Unknown,
@@ -81,6 +83,7 @@ impl BlockerKind {
             Self::RetryBackoff => "retryBackoff",
             Self::RollbackImpossible => "rollbackImpossible",
             Self::StateNotWritable => "stateNotWritable",
+            Self::CloneSuspected => "cloneSuspected",
             Self::Unknown => "unknown",
         }
     }

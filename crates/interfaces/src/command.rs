@@ -30,6 +30,16 @@ pub enum CommandAction {
         /// The service's name in the release.
         service: String,
     },
+    /// Stop one service; the agent leaves it alone until it is started or restarted by a command.
+    StopService {
+        /// The service's name in the release.
+        service: String,
+    },
+    /// Start one service that was stopped.
+    StartService {
+        /// The service's name in the release.
+        service: String,
+    },
     /// Reboot the device; honours update locks.
     Reboot {},
     /// Send the last log lines as the command's message.
@@ -55,6 +65,8 @@ impl CommandAction {
         match self {
             Self::CheckNow {} => "checkNow",
             Self::RestartService { .. } => "restartService",
+            Self::StopService { .. } => "stopService",
+            Self::StartService { .. } => "startService",
             Self::Reboot {} => "reboot",
             Self::CollectLogs { .. } => "collectLogs",
             Self::RotateToken {} => "rotateToken",

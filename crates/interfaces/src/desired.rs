@@ -172,6 +172,8 @@ pub struct Policy {
     pub apply_timeout_seconds: u32,
     /// What to do with a bad release that has been put in place.
     pub on_failure: OnFailure,
+    /// What to do about a service of the running release that has stopped.
+    pub heal: Heal,
     /// Whether somebody at the device must approve first.
     pub require_local_approval: bool,
     /// Whether an update that could not be undone is held back (`rollbackImpossible`).
@@ -191,6 +193,7 @@ impl Default for Policy {
             health_seconds: 120,
             apply_timeout_seconds: 3600,
             on_failure: OnFailure::Rollback,
+            heal: Heal::Restart,
             require_local_approval: false,
             require_rollback: false,
             force: None,
@@ -206,6 +209,22 @@ pub enum OnFailure {
     #[default]
     Rollback,
     /// Wait for the operator in rollback-needed.
+    Report,
+    /// A value this version does not know; treated like `Report`, the choice that touches nothing.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What to do about a service of the running release that has stopped. A crash loop is only reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Heal {
+    /// Start a container that has exited; hand the release over again when a container is missing.
+    #[default]
+    Restart,
+    /// Only hand the release over again when a container is missing.
+    Repost,
+    /// Nothing but to report it.
     Report,
     /// A value this version does not know; treated like `Report`, the choice that touches nothing.
     #[serde(other)]

@@ -45,9 +45,17 @@ pub(super) async fn perform(
                 .map(accepted)
         }
         SupervisorCall::RestartService { app_id, service } => {
-            let path = format!("/v2/applications/{app_id}/restart-service");
-            client
-                .execute(Request::post(&path, json!({ "serviceName": service })))
+            act_on_service(client, app_id, "restart-service", &service)
+                .await
+                .map(accepted)
+        }
+        SupervisorCall::StopService { app_id, service } => {
+            act_on_service(client, app_id, "stop-service", &service)
+                .await
+                .map(accepted)
+        }
+        SupervisorCall::StartService { app_id, service } => {
+            act_on_service(client, app_id, "start-service", &service)
                 .await
                 .map(accepted)
         }
@@ -66,6 +74,18 @@ pub(super) async fn perform(
             )))
         }
     }
+}
+
+async fn act_on_service(
+    client: &SupervisorClient,
+    app_id: u64,
+    action: &str,
+    service: &str,
+) -> Result<(), SupervisorError> {
+    let path = format!("/v2/applications/{app_id}/{action}");
+    client
+        .execute(Request::post(&path, json!({ "serviceName": service })))
+        .await
 }
 
 /// The body of a target post. `force` is a member beside the target and absent when false.

@@ -3,7 +3,7 @@
 use crate::lifecycle::context::Context;
 use crate::lifecycle::effect::{OpId, SupervisorCall};
 use crate::lifecycle::event::SupervisorAnswer;
-use crate::lifecycle::facts::SupervisorError;
+use crate::lifecycle::facts::{Container, SupervisorError};
 use crate::lifecycle::in_flight::InFlight;
 use crate::lifecycle::locks::leases::Lease;
 use crate::lifecycle::signal::Signal;
@@ -34,6 +34,9 @@ struct Pending {
     id: String,
     op: OpId,
     reboot: bool,
+    /// It restarts the agent, which ends before it is answered.
+    #[serde(default)]
+    own_restart: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +53,10 @@ struct CommandResult {
 pub(crate) struct Circumstances<'a> {
     /// The Supervisor's app that is ours, once known.
     pub(crate) app_id: Option<u64>,
+    /// The containers that exist, none when the Supervisor is silent; `None`: it was not looked at in this run.
+    pub(crate) containers: Option<&'a [Container]>,
+    /// The service that is this agent.
+    pub(crate) own_service: &'a str,
     /// A lease that holds back reboots.
     pub(crate) reboot_lease: Option<&'a Lease>,
     /// Whether the answer brought a new node token, and it is stored.
@@ -60,6 +67,10 @@ impl Commands {
     /// Whether a command is being executed.
     pub(crate) fn is_busy(&self) -> bool {
         !self.pending.is_empty()
+    }
+
+    pub(crate) fn was_executed(&self, id: &str) -> bool {
+        self.executed.iter().any(|executed| executed == id)
     }
 
     /// Results Cloudly has not confirmed.
@@ -82,7 +93,11 @@ impl Commands {
     ) -> bool {
         let before = self.results.len();
         for command in &instructions.commands {
-            if self.executed.contains(&command.id) {
+            if self.was_executed(&command.id) {
+                continue;
+            }
+            if circumstances.containers.is_none() && service_of(&command.action).is_some() {
+                // Cloudly repeats it until the Supervisor has been looked at.
                 continue;
             }
             if in_flight.supervisor_swamped() {
@@ -121,16 +136,14 @@ impl Commands {
                 let why = "the answer brought no new token, or it could not be stored";
                 return self.fail(command, why.to_owned(), cx.now);
             }
-            CommandAction::RestartService { service } => match circumstances.app_id {
-                Some(app_id) => SupervisorCall::RestartService {
-                    app_id,
-                    service: service.clone(),
-                },
-                None => {
-                    let why = "the app's id is not known yet: the Supervisor has not answered";
-                    return self.fail(command, why.to_owned(), cx.now);
+            CommandAction::RestartService { service }
+            | CommandAction::StopService { service }
+            | CommandAction::StartService { service } => {
+                match service_call(&command.action, service, circumstances) {
+                    Ok(call) => call,
+                    Err(why) => return self.fail(command, why, cx.now),
                 }
-            },
+            }
             CommandAction::Reboot {} => match circumstances.reboot_lease {
                 None => SupervisorCall::Reboot,
                 Some(lease) => {
@@ -150,10 +163,15 @@ impl Commands {
             }
         };
         let reboot = matches!(call, SupervisorCall::Reboot);
+        let own_restart = matches!(
+            &call,
+            SupervisorCall::RestartService { service, .. } if service == circumstances.own_service
+        );
         self.pending.push(Pending {
             id: command.id.clone(),
             op: in_flight.ask_supervisor(call, cx),
             reboot,
+            own_restart,
         });
     }
 
@@ -182,6 +200,8 @@ impl Commands {
         for pending in std::mem::take(&mut self.pending) {
             let (state, message) = if pending.reboot && rebooted {
                 (CommandState::Succeeded, "the device has rebooted")
+            } else if pending.own_restart {
+                (CommandState::Succeeded, "the agent has started again")
             } else {
                 (
                     CommandState::Failed,
@@ -207,6 +227,47 @@ impl Commands {
             finished_at: now.wall,
             message,
         });
+    }
+}
+
+/// The service a command acts on.
+fn service_of(action: &CommandAction) -> Option<&str> {
+    match action {
+        CommandAction::RestartService { service }
+        | CommandAction::StopService { service }
+        | CommandAction::StartService { service } => Some(service),
+        CommandAction::CheckNow {}
+        | CommandAction::Reboot {}
+        | CommandAction::CollectLogs { .. }
+        | CommandAction::RotateToken {}
+        | CommandAction::Unknown(_) => None,
+    }
+}
+
+/// The call for a command that acts on a service. With one container in the app, the Supervisor takes any name for that
+/// one (observed), so a service without a container is refused.
+fn service_call(
+    action: &CommandAction,
+    service: &str,
+    circumstances: Circumstances<'_>,
+) -> Result<SupervisorCall, String> {
+    let app_id = circumstances
+        .app_id
+        .ok_or("the Supervisor has not been looked at yet")?;
+    let containers = circumstances.containers.unwrap_or_default();
+    if !containers.iter().any(|container| container.service == service) {
+        return Err(format!(
+            "the service {service} has no container, and the Supervisor would act on another one"
+        ));
+    }
+    let service = service.to_owned();
+    match action {
+        CommandAction::StopService { .. } if service == circumstances.own_service => {
+            Err("the agent does not stop itself".to_owned())
+        }
+        CommandAction::StopService { .. } => Ok(SupervisorCall::StopService { app_id, service }),
+        CommandAction::StartService { .. } => Ok(SupervisorCall::StartService { app_id, service }),
+        _ => Ok(SupervisorCall::RestartService { app_id, service }),
     }
 }
 

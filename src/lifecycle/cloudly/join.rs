@@ -98,6 +98,11 @@ impl Join {
         Some(token)
     }
 
+    /// Gives the registration under way up without a verdict on its token; returns it.
+    pub(crate) fn abandon(&mut self) -> Option<TokenId> {
+        Some(self.registration.take()?.token)
+    }
+
     /// The identity was confirmed by an accepted heartbeat: its token is spent. Returns it.
     pub(crate) fn spend(&mut self) -> Option<TokenId> {
         let token = self.registration.take()?.token;

@@ -1,5 +1,6 @@
 //! Looks at everything that can be wrong on a node.
 
+use crate::lifecycle::healing::act::{Finding, findings};
 use crate::lifecycle::report::issues::Found;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::time::Stamp;
@@ -12,8 +13,8 @@ pub(crate) fn examine(l: &Shared, at_rest: bool, now: Stamp) -> Found {
         if !view.managed {
             found.insert(IssueCode::SupervisorApiExposed, None);
         }
-        if at_rest && let Some(stopped) = stopped_services(l) {
-            found.insert(IssueCode::ServiceStopped, Some(stopped));
+        if at_rest {
+            services(l, &mut found, now);
         }
         if at_rest
             && !view.managed
@@ -51,24 +52,31 @@ pub(crate) fn examine(l: &Shared, at_rest: bool, now: Stamp) -> Found {
     found
 }
 
-/// Services of the release that runs which have no running container. The Supervisor does not heal: a container
-/// stopped by hand stays stopped while it says `applied` (observed).
-fn stopped_services(l: &Shared) -> Option<String> {
-    let view = l.view()?;
-    let proven = l.durable.proven.as_ref()?;
-    if view.release.as_ref() != Some(&proven.commit) {
-        return None;
+/// Services of the release that runs which do not, and what is done about them. The Supervisor goes on saying `applied`
+/// (observed).
+fn services(l: &Shared, found: &mut Found, now: Stamp) {
+    let healing = &l.durable.healing;
+    let mut stopped = Vec::new();
+    for (name, finding) in findings(l) {
+        if finding == Finding::TargetLost {
+            found.insert(IssueCode::TargetLost, None);
+            break;
+        }
+        let tries = healing.tries(name, now.boot);
+        stopped.push(match tries {
+            0 => format!("{name}: {finding}"),
+            _ if healing.is_given_up(name, now.boot) => {
+                format!("{name}: {finding}, not brought back in {tries} tries")
+            }
+            _ => format!("{name}: {finding}, try {tries} to bring it back"),
+        });
     }
-    let running = |service: &str| {
-        view.containers
-            .iter()
-            .any(|container| container.service == service && container.is_running())
-    };
-    let stopped: Vec<_> = proven
-        .services
-        .keys()
-        .filter(|service| !running(service))
-        .map(String::as_str)
-        .collect();
-    (!stopped.is_empty()).then(|| stopped.join(", "))
+    if !stopped.is_empty() {
+        found.insert(IssueCode::ServiceStopped, Some(stopped.join("; ")));
+    }
+    let loops: Vec<_> = healing.crash_loops(now.boot).map(|(name, _)| name).collect();
+    if !loops.is_empty() {
+        let detail = format!("{} exits again and again", loops.join(", "));
+        found.insert(IssueCode::ServiceCrashLoop, Some(detail));
+    }
 }

@@ -43,6 +43,11 @@ impl Issues {
         self.0.contains_key(code)
     }
 
+    /// What an issue says beside its code.
+    pub(crate) fn detail(&self, code: &IssueCode) -> Option<&str> {
+        self.0.get(code)?.detail.as_deref()
+    }
+
     /// Takes over what was found; what held before keeps its beginning.
     pub(crate) fn refresh(&mut self, found: Found, now: Timestamp) {
         let unchanged = found

@@ -6,6 +6,7 @@ use crate::lifecycle::shared::Shared;
 use crate::lifecycle::states::State;
 use crate::lifecycle::states::idle::Idle;
 use crate::lifecycle::update::record::{Blocker, Update, short};
+use baseos_interfaces::codes::IssueCode;
 use baseos_interfaces::register::Approval;
 use baseos_interfaces::states::UpdateState;
 
@@ -115,7 +116,17 @@ fn idle_sentence(l: &Shared, idle: &Idle) -> String {
     match &l.supervisor {
         Some(Err(error)) => format!("Idle; the Supervisor is not available: {}.", error.message),
         None => "Idle: the Supervisor has not been looked at yet.".to_owned(),
+        Some(Ok(_)) if l.issues.has(&IssueCode::TargetLost) => {
+            "Idle: the Supervisor has lost its target; it is handed the release again.".to_owned()
+        }
         Some(Ok(view)) => match &view.release {
+            Some(running) if !services(l).is_empty() => {
+                format!(
+                    "Idle: release {} runs, but {}.",
+                    short(running),
+                    services(l).join("; ")
+                )
+            }
             Some(running) => format!("Idle: release {} runs, nothing to do.", short(running)),
             None if view.app_state != AppState::Applied => {
                 "Idle: the Supervisor is at work; which release runs is not known yet.".to_owned()
@@ -123,4 +134,12 @@ fn idle_sentence(l: &Shared, idle: &Idle) -> String {
             None => "Idle: no release runs.".to_owned(),
         },
     }
+}
+
+/// What is wrong with the services of the release that runs.
+fn services(l: &Shared) -> Vec<&str> {
+    [IssueCode::ServiceStopped, IssueCode::ServiceCrashLoop]
+        .iter()
+        .filter_map(|code| l.issues.detail(code))
+        .collect()
 }

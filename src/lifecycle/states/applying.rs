@@ -1,8 +1,10 @@
 //! Applying: the Supervisor works; progress is observed, never assumed.
 
 use super::State;
+use super::displaced::{Cause, displaced};
 use super::failed::Failed;
 use super::rollback_needed::RollbackNeeded;
+use super::updating::{forget_superseded, was_handed_over};
 use super::verifying::Verifying;
 use super::waiting::Waiting;
 use crate::lifecycle::context::Context;
@@ -13,6 +15,7 @@ use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::time::Stamp;
 use crate::lifecycle::timer::Timer;
+use crate::lifecycle::unsaved::Unsaved;
 use crate::lifecycle::update::decide::next_attempt;
 use crate::lifecycle::update::gate::gate;
 use crate::lifecycle::update::handover::{Handover, Progress};
@@ -22,6 +25,10 @@ use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::status::BlockerKind;
 use serde::{Deserialize, Serialize};
 use statig::Outcome;
+use std::time::Duration;
+
+/// After so long the Supervisor is at work on what it was handed.
+const BEGINS: Duration = Duration::from_secs(60);
 
 /// An update in the Supervisor's hands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,18 +36,22 @@ pub(crate) struct Applying {
     pub(crate) update: Box<Update>,
     /// How far handing it over has come.
     pub(super) handover: Handover,
+    /// The agent has started since the release was handed over, and has not looked at the Supervisor's target yet.
+    #[serde(skip)]
+    resumed: Unsaved<bool>,
+    /// The Supervisor was seen at work on it.
+    #[serde(skip)]
+    begun: Unsaved<bool>,
 }
 
 impl Applying {
     /// Begins an attempt; it is counted on disk before anything leaves.
     pub(super) fn new(l: &mut Shared, update: &Update, cx: &Context) -> Self {
-        let mut update = update.next_phase(cx.now.into());
-        update.attempt += 1;
-        update.not_before = None;
-        l.durable.memory.set_attempts(update.commit(), update.attempt);
         Self {
-            update,
+            update: next_attempt_of(l, update, cx),
             handover: Handover::default(),
+            resumed: Unsaved(false),
+            begun: Unsaved(false),
         }
     }
 
@@ -49,12 +60,16 @@ impl Applying {
         Self {
             update: update.next_phase(cx.now.into()),
             handover: Handover::default(),
+            resumed: Unsaved(false),
+            begun: Unsaved(false),
         }
     }
 
     pub(super) fn enter(&mut self, l: &mut Shared, cx: &mut Context) {
         let allowed = l.durable.policy().apply_timeout();
         l.timers.arm(Timer::Deadline, self.update.since.boot + allowed);
+        // Only a resumed update has been accepted before it begins.
+        *self.resumed = self.handover.was_accepted();
         self.handover.begin(l, cx);
     }
 
@@ -63,9 +78,8 @@ impl Applying {
             Input::Event(event) => event,
             Input::Signal(Signal::Entered) => return self.observe(l, cx),
             Input::Signal(Signal::GateChanged) => {
-                if l.durable.policy().is_forced() {
-                    self.handover.nudge(l, cx);
-                }
+                self.handover.policy_changed(l, cx);
+                self.handover.nudge(l, cx);
                 return Outcome::Handled;
             }
             Input::Signal(_) => return Outcome::Super,
@@ -79,6 +93,9 @@ impl Applying {
             Event::Elapsed(Timer::Deadline) => self.timed_out(l, cx),
             Event::Elapsed(Timer::Retry) => {
                 l.timers.disarm(Timer::Retry);
+                if self.handover.is_handed_over() {
+                    return self.look_again(l, cx);
+                }
                 self.hand_over(l, event, cx)
             }
             Event::SupervisorAnswered { .. } | Event::Withheld { .. } => self.hand_over(l, event, cx),
@@ -91,11 +108,22 @@ impl Applying {
             Progress::NotMine => Outcome::Super,
             Progress::Going => Outcome::Handled,
             Progress::HandedOver => {
+                *self.resumed = false;
+                forget_superseded(l);
                 if let Some(predecessors) = self.handover.take_predecessors() {
                     self.update.predecessors = predecessors;
                 }
+                l.timers.arm(Timer::Retry, cx.now.boot + BEGINS);
                 self.see_blockers(l, cx.now);
                 self.observe(l, cx)
+            }
+            Progress::Displaced(other) => {
+                let cause = if *self.resumed {
+                    Cause::AgentStarted
+                } else {
+                    Cause::ForeignTarget
+                };
+                displaced(&self.update, cause, other.as_deref(), l, cx)
             }
             Progress::Locked(message) => self.locked(l, message, cx),
             Progress::Refused { message, evidence } => {
@@ -124,11 +152,14 @@ impl Applying {
     }
 
     /// Looks at what the Supervisor has made of it.
-    fn observe(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
-        if !self.handover.is_handed_over() {
+    /// A release that was handed over may run at any moment, whatever this process knows of how it got there.
+    fn observe(&mut self, l: &mut Shared, cx: &mut Context) -> Outcome<State> {
+        let watching = self.handover.is_handed_over();
+        if !watching && !was_handed_over(&self.update, l) {
             return Outcome::Super;
         }
         self.see_blockers(l, cx.now);
+        self.handover.nudge(l, cx);
         self.see_progress(l, cx.now);
         if let Some(failed) = self.missing_image(l, cx) {
             return Outcome::Transition(State::Failed(failed));
@@ -144,14 +175,29 @@ impl Applying {
                 let error = UpdateError::wrong_image(seen, cx.now);
                 Outcome::Transition(RollbackNeeded::not_applied(l, &self.update, error, cx))
             }
-            // Elsewhere: the Supervisor has not begun yet; its answer comes before its work.
-            Judgement::Pending(_) | Judgement::Elsewhere(_) => {
+            // It has finished with another release: is this one still its target?
+            Judgement::Elsewhere(_) if watching && std::mem::take(&mut *self.begun) => {
+                self.handover.begin(l, cx);
+                Outcome::Super
+            }
+            // The Supervisor has not begun yet; its answer comes before its work.
+            Judgement::Elsewhere(_) => Outcome::Super,
+            Judgement::Pending(_) => {
+                *self.begun = true;
                 if let Some(percent) = l.view().and_then(|view| view.download_percent) {
                     *self.update.progress = Some(percent);
                 }
                 Outcome::Super
             }
         }
+    }
+
+    /// The Supervisor should have begun by now. One that rests with another release may have been given that since.
+    fn look_again(&mut self, l: &mut Shared, cx: &mut Context) -> Outcome<State> {
+        if matches!(self.judge(l), Some(Judgement::Elsewhere(_))) {
+            self.handover.begin(l, cx);
+        }
+        Outcome::Handled
     }
 
     fn judge(&self, l: &Shared) -> Option<Judgement> {
@@ -225,9 +271,27 @@ impl Applying {
                 cx,
             )));
         };
-        self.update.not_before = Some(not_before);
         self.update.last_error = Some(error);
+        if was_handed_over(&self.update, l) {
+            // The Supervisor goes on by itself: the next attempt is watched at once and asks the gate nothing.
+            self.update = next_attempt_of(l, &self.update, cx);
+            l.timers
+                .arm(Timer::Deadline, cx.now.boot + policy.apply_timeout());
+            self.handover.begin_attempt(l, cx);
+            return Outcome::Handled;
+        }
+        self.update.not_before = Some(not_before);
         let gate = gate(l, &self.update, cx.now);
         Outcome::Transition(State::Waiting(Waiting::new(&self.update, gate.blocked, cx)))
     }
+}
+
+/// The update in its next attempt, which is counted on disk before anything of it leaves.
+fn next_attempt_of(l: &mut Shared, update: &Update, cx: &Context) -> Box<Update> {
+    let mut update = update.next_phase(cx.now.into());
+    update.attempt += 1;
+    update.not_before = None;
+    update.until_heard = false;
+    l.durable.memory.set_attempts(update.commit(), update.attempt);
+    update
 }

@@ -35,6 +35,7 @@ pub(super) fn handle(l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outc
             l.timers.disarm(Timer::Heartbeat);
             cx.send_heartbeat(HeartbeatKind::Regular);
         }
+        Event::Elapsed(timer @ (Timer::Watch | Timer::Heal)) => l.timers.disarm(*timer),
         Event::HeartbeatAnswered {
             instructions,
             credentials_stored,
@@ -58,6 +59,7 @@ fn answered(l: &mut Shared, instructions: &Instructions, credentials_stored: boo
     let said_goodbye = tick_off(l);
     let node_id = l.durable.node.as_ref().map(|node| node.id.clone());
     let clock_is_new = l.heartbeats.server_now(cx.now.boot).is_none();
+    let clone_suspected = l.heartbeats.clone_suspected();
     let next = l
         .heartbeats
         .accepted(instructions, node_id.as_deref().unwrap_or_default(), cx.now);
@@ -82,8 +84,9 @@ fn answered(l: &mut Shared, instructions: &Instructions, credentials_stored: boo
         }
         take_commands(l, instructions, credentials_stored, cx);
     }
-    if clock_is_new {
-        // Windows and slots are judged by Cloudly's clock, which is heard now for the first time in this run.
+    if clock_is_new || clone_suspected != instructions.clone_suspected {
+        // Windows and slots are judged by Cloudly's clock, which is heard now for the first time in this run; and a
+        // suspicion holds everything back until it is cleared.
         cx.raise(Signal::GateChanged);
     }
 }
@@ -176,7 +179,17 @@ fn take_commands(l: &mut Shared, instructions: &Instructions, token_rotated: boo
         return;
     }
     let durable = &mut *l.durable;
+    for command in &instructions.commands {
+        if !durable.commands.was_executed(&command.id) {
+            durable.healing.hear(&command.action);
+        }
+    }
     let circumstances = Circumstances {
+        own_service: &l.run.own_service,
+        containers: l
+            .supervisor
+            .as_ref()
+            .map(|seen| seen.as_ref().map_or(&[][..], |view| &view.containers)),
         app_id: durable.target.app_id().or(l.run.app_id),
         reboot_lease: durable.leases.holder(LockScope::Reboot, cx.now.boot),
         token_rotated,

@@ -6,6 +6,7 @@ use super::applying::Applying;
 use super::idle::Idle;
 use super::rollback_needed::RollbackNeeded;
 use super::staging::Staging;
+use super::updating::watch_superseded;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::progress::fact::LogFact;
@@ -80,11 +81,12 @@ impl Failed {
             {
                 self.go_on(input, l, cx)
             }
-            Input::Event(Event::SupervisorObserved(_)) => match self.look(l, cx) {
-                Outcome::Handled => Outcome::Super,
+            Input::Event(event @ Event::SupervisorObserved(_)) => match self.look(l, cx) {
+                Outcome::Handled => watch_superseded(l, event, cx),
                 outcome => outcome,
             },
-            _ => Outcome::Super,
+            Input::Event(event) => watch_superseded(l, event, cx),
+            Input::Signal(_) => Outcome::Super,
         }
     }
 

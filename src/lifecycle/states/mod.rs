@@ -16,6 +16,7 @@
 //! ```
 
 pub(crate) mod applying;
+mod displaced;
 pub(crate) mod enrolled;
 pub(crate) mod failed;
 pub(crate) mod idle;
@@ -126,6 +127,20 @@ impl State {
         }
     }
 
+    /// Whether the release that proved itself is to run undisturbed.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        match self {
+            Self::Idle(_) | Self::Waiting(_) => true,
+            Self::Failed(failed) => !failed.waits_for_image(),
+            Self::RollbackNeeded(bad) => !bad.is_restoring(),
+            Self::Unenrolled(_)
+            | Self::Registering(_)
+            | Self::Staging(_)
+            | Self::Applying(_)
+            | Self::Verifying(_) => false,
+        }
+    }
+
     /// Whether services are being changed or watched, so that the Supervisor is looked at often.
     pub(crate) fn is_moving(&self) -> bool {
         match self {
@@ -180,7 +195,7 @@ impl Superstate<'_> {
     pub(crate) fn timers(&self) -> &'static [Timer] {
         match self {
             Self::Root => &[Timer::Lease, Timer::Goodbye],
-            Self::Enrolled => &[Timer::Heartbeat],
+            Self::Enrolled => &[Timer::Heartbeat, Timer::Watch, Timer::Heal],
             Self::Updating(_) => &[],
         }
     }

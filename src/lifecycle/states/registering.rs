@@ -21,6 +21,9 @@ use serde::{Deserialize, Serialize};
 use statig::Outcome;
 use std::time::Duration;
 
+/// Further tries of a node that is enrolled already; then it goes on under the identity it has.
+const TRIES_WITH_IDENTITY: u32 = 3;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Registering {
@@ -103,10 +106,19 @@ impl Registering {
 
     fn failed(&mut self, l: &mut Shared, failure: &CallFailure, cx: &mut Context) -> Outcome<State> {
         // 401 is final for this token; every other failure may pass.
-        if !matches!(
+        let refused = matches!(
             failure.kind,
             CallFailureKind::Unauthorized | CallFailureKind::NoCredentials
-        ) {
+        );
+        let has_identity = l.durable.node.is_some();
+        if !refused && has_identity && (is_final(failure.kind) || self.failures >= TRIES_WITH_IDENTITY) {
+            // While it registers it sends no heartbeat: better an old identity than none.
+            if let Some(token) = l.durable.join.abandon() {
+                cx.emit(Effect::ForgetJoinToken { token });
+            }
+            return Outcome::Transition(State::Idle(Idle::default()));
+        }
+        if !refused {
             self.pause(l, failure.message.clone(), failure.retry_after_seconds, cx);
             return Outcome::Handled;
         }
@@ -144,6 +156,20 @@ impl Registering {
             ),
             None => "Enrolling in Cloudly.".to_owned(),
         }
+    }
+}
+
+/// The same request will not be accepted later.
+fn is_final(kind: CallFailureKind) -> bool {
+    match kind {
+        CallFailureKind::Unauthorized
+        | CallFailureKind::NoCredentials
+        | CallFailureKind::Suspended
+        | CallFailureKind::Conflict
+        | CallFailureKind::Removed
+        | CallFailureKind::TooOld
+        | CallFailureKind::Rejected => true,
+        CallFailureKind::Unavailable | CallFailureKind::Unreachable | CallFailureKind::Garbage => false,
     }
 }
 

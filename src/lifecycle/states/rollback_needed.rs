@@ -18,7 +18,7 @@ use crate::lifecycle::update::judgement::judge;
 use crate::lifecycle::update::record::{Blocker, Update, UpdateError, short};
 use crate::lifecycle::update::rollback::way_back;
 use crate::lifecycle::update::target::Release;
-use crate::lifecycle::update::verification::{Outlook, Verification, extend_deadline};
+use crate::lifecycle::update::verification::{FOREGROUND, Outlook, Verification, extend_deadline};
 use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::states::UpdateState;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,9 @@ pub(crate) struct RollbackNeeded {
     restore: Option<Box<Restore>>,
     /// It was not bad but withdrawn.
     withdrawn: bool,
+    /// How its update ended has been told already: it was superseded.
+    #[serde(default)]
+    reported: bool,
     /// It was not in place at all.
     #[serde(default)]
     never_applied: bool,
@@ -103,7 +106,13 @@ impl RollbackNeeded {
             restore,
             withdrawn: false,
             never_applied: false,
+            reported: false,
         }
+    }
+
+    /// Whether how its update ended has been told already, so that two ends of one update are never told.
+    pub(super) fn reported(self, reported: bool) -> Self {
+        Self { reported, ..self }
     }
 
     /// Whether the agent is going back by itself.
@@ -117,7 +126,7 @@ impl RollbackNeeded {
         let allowed = policy.apply_timeout() + policy.health();
         l.timers.arm(Timer::Deadline, self.update.since.boot + allowed);
         restore.verification.restart();
-        restore.handover.begin(l, cx);
+        restore.handover.begin_anew(l, cx);
     }
 
     pub(super) fn exit(&mut self, l: &mut Shared) {
@@ -164,13 +173,18 @@ impl RollbackNeeded {
     }
 
     /// Something else is desired, or the operator orders another try, or withdraws.
-    fn desired_changed(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
+    fn desired_changed(&mut self, l: &mut Shared, cx: &mut Context) -> Outcome<State> {
         let desired = l.durable.desired_app().map(|app| app.release.commit.clone());
         let same = desired.as_deref() == Some(self.update.commit());
         match decide(l, cx) {
             Decision::Update(update) => Outcome::Transition(State::Staging(Staging::new(update))),
             // The way back comes first; where it ends, what is desired is looked at again.
-            _ if same || self.is_restoring() => Outcome::Handled,
+            _ if same || self.is_restoring() => {
+                if let Some(restore) = &mut self.restore {
+                    restore.handover.policy_changed(l, cx);
+                }
+                Outcome::Handled
+            }
             // Something else is desired: what becomes of that is what the operator has to see from now on.
             Decision::Running => Outcome::Transition(State::Idle(Idle::default())),
             Decision::KnownBad(error) => Outcome::Transition(Failed::found_bad(l, error, cx)),
@@ -191,6 +205,11 @@ impl RollbackNeeded {
         };
         match restore.handover.handle(&restore.release, l, event, cx) {
             Progress::NotMine => Outcome::Super,
+            // Displaced: the way back is handed over whatever is there, so it looks again and does so.
+            Progress::Displaced(_) => {
+                restore.handover.begin_anew(l, cx);
+                Outcome::Handled
+            }
             Progress::Going => Outcome::Handled,
             Progress::HandedOver => self.observe(l, cx),
             Progress::Locked(message) => self.not_restored(l, message, Vec::new(), cx),
@@ -218,7 +237,9 @@ impl RollbackNeeded {
         }
         let images = l.durable.target.images(&restore.release.commit);
         let judgement = l.view().map(|view| judge(view, &restore.release, images, None));
-        let outlook = restore.verification.see(judgement.as_ref(), l, cx);
+        let outlook = restore
+            .verification
+            .see(judgement.as_ref(), l.watch(FOREGROUND, cx.now));
         self.proceed(outlook, l, cx)
     }
 
@@ -227,11 +248,11 @@ impl RollbackNeeded {
         let Some(restore) = self
             .restore
             .as_mut()
-            .filter(|restore| restore.release.services.contains_key(service))
+            .filter(|restore| restore.release.minds_exit(service))
         else {
             return Outcome::Super;
         };
-        let outlook = restore.verification.exited(service, l, cx);
+        let outlook = restore.verification.exited(service, l.watch(FOREGROUND, cx.now));
         self.proceed(outlook, l, cx)
     }
 
@@ -262,7 +283,9 @@ impl RollbackNeeded {
             l.durable.prove(&restore.release);
         }
         let finished = self.update.finished(state, Some(self.error.clone()), cx.now.wall);
-        l.record_outcome(&finished, cx.now);
+        if !self.reported {
+            l.record_outcome(&finished, cx.now);
+        }
         Outcome::Transition(Idle::after(finished))
     }
 
@@ -273,7 +296,7 @@ impl RollbackNeeded {
             l.timers.arm(Timer::Deadline, cx.now.boot + longer);
             return Outcome::Handled;
         }
-        if extend_deadline(l) {
+        if extend_deadline(&mut l.timers) {
             return Outcome::Handled;
         }
         let why = "the previous release was not in place in time".to_owned();

@@ -5,6 +5,7 @@ use crate::lifecycle::context::{Context, Query};
 use crate::lifecycle::effect::{Effect, LocalAnswer, RequestId};
 use crate::lifecycle::event::{Event, LocalCall};
 use crate::lifecycle::facts::{JoinOffer, SupervisorError};
+use crate::lifecycle::healing;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
@@ -44,7 +45,9 @@ pub(super) fn absorb(l: &mut Shared, event: &Event, cx: &mut Context) -> bool {
             if l.durable.commands.settle(*op, answer, cx.now) {
                 l.heartbeats.urge();
             }
+            healing::act::answered(l, *op, answer, cx.now);
         }
+        Event::ServiceExited { service } => healing::act::exited(l, service, cx.now),
         Event::Withheld {
             request: Some(request),
             ..
@@ -59,10 +62,10 @@ pub(super) fn absorb(l: &mut Shared, event: &Event, cx: &mut Context) -> bool {
             if l.durable.commands.settle(*op, &refused, cx.now) {
                 l.heartbeats.urge();
             }
+            healing::act::answered(l, *op, &refused, cx.now);
         }
         Event::Elapsed(_)
         | Event::StopRequested
-        | Event::ServiceExited { .. }
         | Event::Withheld { op: None, .. }
         | Event::Registered { .. }
         | Event::RegisterFailed { .. }
@@ -117,7 +120,9 @@ pub(super) fn handle(l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outc
             | Timer::Retry
             | Timer::Recheck
             | Timer::Deadline
-            | Timer::Health,
+            | Timer::Health
+            | Timer::Watch
+            | Timer::Heal,
         ) => cx.ignored = true,
     }
     Outcome::Handled

@@ -3,6 +3,7 @@
 use super::State;
 use super::applying::Applying;
 use super::failed::Failed;
+use super::updating::{was_handed_over, watch_superseded};
 use super::waiting::Waiting;
 use crate::lifecycle::backoff;
 use crate::lifecycle::context::Context;
@@ -74,7 +75,8 @@ impl Staging {
                     }
                 }
             }
-            _ => Outcome::Super,
+            Input::Event(event) => watch_superseded(l, event, cx),
+            Input::Signal(_) => Outcome::Super,
         }
     }
 
@@ -92,6 +94,10 @@ impl Staging {
             return Outcome::Transition(State::Failed(Failed::give_up(l, &self.update, error, cx)));
         }
         self.update.rollback = Some(rollback::prepare(l, &self.update, inspection));
+        if was_handed_over(&self.update, l) && l.durable.target.is_target(inspection, self.update.commit()) {
+            // The Supervisor is at it already and asks no gate.
+            return Outcome::Transition(State::Applying(Applying::new(l, &self.update, cx)));
+        }
         begin_or_wait(&self.update, l, cx)
     }
 

@@ -1,6 +1,7 @@
 //! Verifying: the release is in place and must stay healthy for `healthSeconds`.
 
 use super::State;
+use super::displaced::{Cause, displaced};
 use super::idle::Idle;
 use super::rollback_needed::RollbackNeeded;
 use crate::lifecycle::context::Context;
@@ -9,9 +10,10 @@ use crate::lifecycle::guard::trial;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
+use crate::lifecycle::unsaved::Unsaved;
 use crate::lifecycle::update::judgement::{Judgement, judge};
 use crate::lifecycle::update::record::{Update, UpdateError};
-use crate::lifecycle::update::verification::{Outlook, Verification, extend_deadline};
+use crate::lifecycle::update::verification::{FOREGROUND, Outlook, Verification, extend_deadline};
 use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::states::UpdateState;
 use serde::{Deserialize, Serialize};
@@ -28,6 +30,9 @@ const PROOF: Duration = Duration::from_secs(1);
 pub(crate) struct Verifying {
     pub(crate) update: Box<Update>,
     verification: Verification,
+    /// Whether this process saw the release in place; a resumed one has to see it first.
+    #[serde(skip)]
+    seen: Unsaved<bool>,
 }
 
 impl Verifying {
@@ -35,6 +40,7 @@ impl Verifying {
         Self {
             update: update.next_phase(cx.now.into()),
             verification: Verification::default(),
+            seen: Unsaved(true),
         }
     }
 
@@ -43,6 +49,9 @@ impl Verifying {
         let allowed = policy.apply_timeout() + policy.health();
         l.timers.arm(Timer::Deadline, self.update.since.boot + allowed);
         self.verification.restart();
+        if !*self.seen {
+            self.verification.agent_started();
+        }
     }
 
     pub(super) fn handle(&mut self, l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outcome<State> {
@@ -50,10 +59,8 @@ impl Verifying {
             Input::Event(Event::SupervisorObserved(_)) | Input::Signal(Signal::Entered) => {
                 self.observe(l, cx)
             }
-            Input::Event(Event::ServiceExited { service })
-                if self.update.release.services.contains_key(service) =>
-            {
-                let outlook = self.verification.exited(service, l, cx);
+            Input::Event(Event::ServiceExited { service }) if self.update.release.minds_exit(service) => {
+                let outlook = self.verification.exited(service, l.watch(FOREGROUND, cx.now));
                 self.proceed(outlook, l, cx)
             }
             Input::Event(Event::Elapsed(Timer::Retry)) => {
@@ -77,12 +84,17 @@ impl Verifying {
             return Outcome::Transition(RollbackNeeded::not_applied(l, &self.update, error, cx));
         }
         if let Some(Judgement::Elsewhere(release)) = &judgement {
-            let other = release.as_deref().unwrap_or("none");
-            let seen = format!("release {other} is applied instead");
-            self.verification.evidence.push(seen);
-            return self.failed(l, "another release was put in its place", cx);
+            let cause = if *self.seen {
+                Cause::ForeignTarget
+            } else {
+                Cause::AgentStarted
+            };
+            return displaced(&self.update, cause, release.as_deref(), l, cx);
         }
-        let outlook = self.verification.see(judgement.as_ref(), l, cx);
+        *self.seen |= judgement.is_some();
+        let outlook = self
+            .verification
+            .see(judgement.as_ref(), l.watch(FOREGROUND, cx.now));
         self.proceed(outlook, l, cx)
     }
 
@@ -100,7 +112,7 @@ impl Verifying {
             l.timers.arm(Timer::Deadline, cx.now.boot + longer);
             return Outcome::Handled;
         }
-        if extend_deadline(l) {
+        if extend_deadline(&mut l.timers) {
             return Outcome::Handled;
         }
         self.failed(l, "it did not become healthy in time", cx)

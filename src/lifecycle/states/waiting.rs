@@ -2,6 +2,8 @@
 
 use super::State;
 use super::staging::begin_or_wait;
+use super::updating::{runs, watch_superseded};
+use super::verifying::Verifying;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::shared::Shared;
@@ -41,6 +43,10 @@ impl Waiting {
             }
             Input::Signal(Signal::GateChanged | Signal::Entered)
             | Input::Event(Event::HostObserved(_) | Event::StateWritten { .. }) => self.look_again(l, cx),
+            Input::Event(Event::SupervisorObserved(_)) if runs(&self.update, l) => {
+                Outcome::Transition(State::Verifying(Verifying::new(&self.update, cx)))
+            }
+            Input::Event(event) => watch_superseded(l, event, cx),
             _ => Outcome::Super,
         }
     }

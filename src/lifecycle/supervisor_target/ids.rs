@@ -157,6 +157,16 @@ impl TargetRecord {
         self.posted.as_deref()
     }
 
+    /// Whether the Supervisor's target, for the app that is ours, is this commit.
+    pub(crate) fn is_target(&self, inspection: &Inspection, commit: &str) -> bool {
+        self.targeted(inspection) == Some(commit)
+    }
+
+    /// The commit that the Supervisor's target has for the app that is ours.
+    pub(crate) fn targeted<'a>(&self, inspection: &'a Inspection) -> Option<&'a str> {
+        inspection.apps.get(&self.app_id?)?.commit.as_deref()
+    }
+
     /// Where the agent of the present target keeps its state, if that is known.
     pub(super) fn state_place(&self) -> Option<&StatePlace> {
         self.state_place.as_ref()

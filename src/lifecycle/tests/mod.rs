@@ -3,12 +3,13 @@
 mod diagram;
 mod golden;
 mod guard;
+mod healing;
 mod invariants;
 mod model;
 mod progress;
 mod regressions;
 mod reports;
 mod service_exits;
-mod states;
+pub(super) mod states;
 mod wall_clock;
 mod world;

@@ -35,8 +35,12 @@ pub(crate) struct Model {
     state_problem: bool,
     /// The commit the Supervisor said is applied, when it last answered.
     running: Option<String>,
+    /// The commit that was handed to the Supervisor last, by whomever: it goes on with it, whatever holds an update back.
+    handed_over: Option<String>,
     /// Commits that something spoke against while they were desired.
     accused: BTreeSet<String>,
+    /// Commits that somebody else handed the Supervisor.
+    foreign: BTreeSet<String>,
     /// Commits that ran before anything was desired, or were desired.
     trusted: BTreeSet<String>,
 }
@@ -103,6 +107,7 @@ impl Model {
             } = effect
             {
                 faults.extend(self.must_not_hand_over(target.commit(), *force));
+                self.handed_over = Some(target.commit().to_owned());
             }
         }
         faults
@@ -134,9 +139,11 @@ impl Model {
             Event::SupervisorObserved(view) => {
                 self.running = (**view).as_ref().ok().and_then(|view| view.release.clone());
                 let ill = (**view).as_ref().is_ok_and(|view| {
-                    view.containers
-                        .iter()
-                        .any(|container| !container.is_running() || is_kept(container))
+                    view.containers.len() < 2
+                        || view
+                            .containers
+                            .iter()
+                            .any(|container| !container.is_running() || is_kept(container))
                         || self.running != self.desired_commit()
                 });
                 if ill {
@@ -150,6 +157,18 @@ impl Model {
             Event::LocalRequested { call, .. } => self.hear(now, call, step, disk_works),
             _ => {}
         }
+    }
+
+    /// The Supervisor has lost its target: what is desired is to be put in place again, perhaps through the gate.
+    pub(super) fn target_was_lost(&mut self) {
+        self.accuse();
+    }
+
+    /// Somebody else handed the Supervisor a target: what came of that may speak against what is desired.
+    pub(super) fn was_displaced(&mut self, by: String) {
+        self.handed_over = Some(by.clone());
+        self.foreign.insert(by);
+        self.accuse();
     }
 
     fn accuse(&mut self) {
@@ -213,6 +232,8 @@ impl Model {
             Some("the node is not enrolled")
         } else if *commit == super::world::commit(UNFIT) {
             Some("the release lacks the agent")
+        } else if self.handed_over.as_ref() == Some(commit) {
+            None
         } else if self.state_problem {
             Some("the state cannot be saved")
         } else if app.slot.as_ref().is_some_and(|slot| !slot.granted) {
@@ -253,7 +274,7 @@ impl Model {
     /// In which ends this world may be, now that it has come to rest and all went well for a while.
     pub(crate) fn ends(&self) -> Ends {
         use AgentState::{Failed, Idle, RollbackNeeded, Unenrolled, Waiting};
-        let trusted: Vec<_> = self.trusted.iter().cloned().collect();
+        let trusted: Vec<_> = self.trusted.union(&self.foreign).cloned().collect();
         let fit = || {
             trusted
                 .iter()

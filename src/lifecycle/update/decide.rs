@@ -29,8 +29,7 @@ pub(crate) fn decide(l: &mut Shared, cx: &Context) -> Decision {
         return Decision::Nothing;
     }
     let commit = app.release.commit.clone();
-    let ordered_again =
-        app.policy.is_forced() && l.durable.memory.was_bad_before(&commit, l.durable.revision());
+    let ordered_again = is_ordered_again(l, &commit);
     let proven = l.durable.is_proven(&commit);
     let handed_over = l.durable.target.posted();
     let is_handed_over = handed_over == Some(commit.as_str());
@@ -41,6 +40,12 @@ pub(crate) fn decide(l: &mut Shared, cx: &Context) -> Decision {
             if !ordered_again && (proven || !is_handed_over) {
                 return Decision::Running;
             }
+        }
+        // The Supervisor has lost its target: it is handed the release again without an update.
+        Some(Ok(view))
+            if proven && is_handed_over && view.has_lost_target() && l.durable.policy().reposts =>
+        {
+            return Decision::Nothing;
         }
         // A proven release while the Supervisor is silent or at work (after a reboot, say): wait and see, unless it
         // was told to apply another release.
@@ -53,7 +58,15 @@ pub(crate) fn decide(l: &mut Shared, cx: &Context) -> Decision {
         }
         Some(_) => {}
     }
-    if ordered_again {
+    wanted(l, cx)
+}
+
+/// What is desired, whatever runs: unknown here, to be put in place, or known to be bad.
+pub(crate) fn wanted(l: &mut Shared, cx: &Context) -> Decision {
+    let Some(commit) = l.durable.desired_app().map(|app| app.release.commit.clone()) else {
+        return Decision::Nothing;
+    };
+    if is_ordered_again(l, &commit) {
         l.durable.memory.forget(&commit);
     } else if let Some(error) = l.durable.memory.known_bad(&commit) {
         return Decision::KnownBad(error.clone());
@@ -66,6 +79,11 @@ pub(crate) fn decide(l: &mut Shared, cx: &Context) -> Decision {
     let spare = app.policy.max_attempts() - 1;
     update.attempt = l.durable.memory.attempts(&commit).min(spare);
     Decision::Update(update)
+}
+
+/// An operator's later order: a release that was found bad is tried again.
+fn is_ordered_again(l: &Shared, commit: &str) -> bool {
+    l.durable.policy().is_forced() && l.durable.memory.was_bad_before(commit, l.durable.revision())
 }
 
 /// When an attempt that failed before the release ran may be followed by another; `None`: none is left.

@@ -33,6 +33,7 @@ pub(crate) fn gate(l: &Shared, update: &Update, now: Stamp) -> Gate {
         gate: Gate::default(),
     };
     gate.state();
+    gate.clone();
     gate.retry_backoff();
     gate.slot();
     gate.disk();
@@ -91,9 +92,23 @@ impl GateKeeper<'_> {
         }
     }
 
+    /// Whichever of the two agents this is: an operator says which one is to go on.
+    fn clone(&mut self) {
+        if self.l.heartbeats.clone_suspected() {
+            let reason = "Cloudly sees two agents with this node's identity";
+            self.block(self.blocker(BlockerKind::CloneSuspected).because(reason));
+        }
+    }
+
     fn retry_backoff(&mut self) {
         let until = self.update.not_before.filter(|until| *until > self.now.boot);
-        let Some(until) = until.filter(|_| !self.policy.is_forced()) else {
+        let heard = self.l.heartbeats.last_contact().is_some();
+        let over = if self.update.until_heard {
+            heard
+        } else {
+            self.policy.is_forced()
+        };
+        let Some(until) = until.filter(|_| !over) else {
             return;
         };
         let mut blocker = self

@@ -7,7 +7,7 @@ use crate::lifecycle::backoff;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::effect::{OpId, SupervisorCall};
 use crate::lifecycle::event::{Event, SupervisorAnswer};
-use crate::lifecycle::facts::{Inspection, SupervisorError, SupervisorErrorKind};
+use crate::lifecycle::facts::{AppState, Inspection, SupervisorError, SupervisorErrorKind};
 use crate::lifecycle::guard::trial;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::supervisor_target::builder;
@@ -25,6 +25,10 @@ pub(crate) struct Handover {
     #[serde(skip)]
     failures: Unsaved<u32>,
     nudged: bool,
+    /// The Supervisor had the release as its target at some time: another target there is somebody else's doing.
+    accepted: bool,
+    /// It was handed over with the order to override locks.
+    forced: bool,
     /// What ran before the release was handed over; `None`: it was the Supervisor's target already.
     predecessors: Option<Predecessors>,
 }
@@ -52,6 +56,8 @@ pub(crate) enum Progress {
     Locked(String),
     /// The release must not reach the Supervisor, or the Supervisor will not take it.
     Refused { message: String, evidence: Vec<String> },
+    /// The Supervisor had the release as its target, and has another one now: its commit.
+    Displaced(Option<String>),
     /// The Supervisor is not in order; another try is due.
     Unavailable(SupervisorError),
 }
@@ -61,6 +67,12 @@ impl Handover {
     pub(crate) fn begin(&mut self, l: &mut Shared, cx: &mut Context) {
         self.abandon(l);
         *self.phase = Phase::Looking(l.in_flight.ask_supervisor(SupervisorCall::Inspect, cx));
+    }
+
+    /// Looks at the Supervisor, and hands the release over again if another one has taken its place.
+    pub(crate) fn begin_anew(&mut self, l: &mut Shared, cx: &mut Context) {
+        self.accepted = false;
+        self.begin(l, cx);
     }
 
     /// Forgets a call that has not left yet.
@@ -77,15 +89,42 @@ impl Handover {
         *self.phase == Phase::Watching
     }
 
+    /// Whether the Supervisor had the release as its target at some time, in this run of the agent or an earlier one.
+    pub(crate) fn was_accepted(&self) -> bool {
+        self.accepted
+    }
+
     /// What ran before this hand-over, once.
     pub(crate) fn take_predecessors(&mut self) -> Option<Predecessors> {
         self.predecessors.take()
     }
 
-    /// Ends the Supervisor's back-off, once: the audited last resort (architecture §4).
-    pub(crate) fn nudge(&mut self, l: &mut Shared, cx: &mut Context) {
-        if let (Phase::Watching, false, Some(app_id)) = (*self.phase, self.nudged, l.durable.target.app_id())
+    /// Another attempt: looks whether the release is still the Supervisor's target.
+    pub(crate) fn begin_attempt(&mut self, l: &mut Shared, cx: &mut Context) {
+        self.nudged = false;
+        self.begin(l, cx);
+    }
+
+    /// The policy may differ: a call that has not left yet must not override locks without an order, or miss one.
+    pub(crate) fn policy_changed(&mut self, l: &mut Shared, cx: &mut Context) {
+        if let Phase::HandingOver(op) = *self.phase
+            && l.in_flight.is_waiting(op)
+            && self.forced != l.durable.policy().is_forced()
         {
+            self.begin(l, cx);
+        }
+    }
+
+    /// Ends the Supervisor's back-off, once: the audited last resort (architecture §4). It restarts every service, so it
+    /// is for an order that came after the hand-over, and for a Supervisor that is stuck.
+    pub(crate) fn nudge(&mut self, l: &mut Shared, cx: &mut Context) {
+        let stuck = l
+            .view()
+            .is_some_and(|view| view.app_state == AppState::Applying && view.update_failed);
+        if self.nudged || self.forced || !stuck || !l.durable.policy().is_forced() {
+            return;
+        }
+        if let (Phase::Watching, Some(app_id)) = (*self.phase, l.durable.target.app_id()) {
             self.nudged = true;
             l.in_flight
                 .ask_supervisor(SupervisorCall::RestartApp { app_id }, cx);
@@ -115,9 +154,8 @@ impl Handover {
             (Event::SupervisorAnswered { op, answer }, Phase::HandingOver(mine)) if *op == mine => {
                 match &**answer {
                     Ok(_) => {
-                        *self.phase = Phase::Watching;
                         *self.failures = 0;
-                        Progress::HandedOver
+                        self.handed_over()
                     }
                     Err(error) => match error.kind {
                         SupervisorErrorKind::Locked => {
@@ -157,16 +195,14 @@ impl Handover {
     ) -> Progress {
         l.durable.target.adopt(inspection, &l.run);
         let force = l.durable.policy().is_forced();
-        let targeted = l
-            .durable
-            .target
-            .app_id()
-            .and_then(|id| inspection.apps.get(&id))
-            .is_some_and(|app| app.commit.as_deref() == Some(release.commit.as_str()));
-        if targeted {
-            *self.phase = Phase::Watching;
-            return Progress::HandedOver;
+        if l.durable.target.is_target(inspection, &release.commit) {
+            return self.handed_over();
         }
+        if self.accepted && !inspection.view.managed {
+            let other = l.durable.target.targeted(inspection);
+            return Progress::Displaced(other.map(str::to_owned));
+        }
+        self.forced = force;
         self.predecessors = Some(Predecessors::of(inspection, &l.durable.target));
         let call = if inspection.view.managed {
             SupervisorCall::TriggerUpdate { force }
@@ -190,6 +226,12 @@ impl Handover {
         };
         *self.phase = Phase::HandingOver(l.in_flight.ask_supervisor(call, cx));
         Progress::Going
+    }
+
+    fn handed_over(&mut self) -> Progress {
+        *self.phase = Phase::Watching;
+        self.accepted = true;
+        Progress::HandedOver
     }
 
     fn pause(&mut self, error: &SupervisorError, l: &mut Shared, cx: &Context) -> Progress {

@@ -1,8 +1,8 @@
 //! Does a release run? Decided from what is observed, never from an answer to a call.
 
-use crate::lifecycle::facts::{AppState, SupervisorView};
+use crate::lifecycle::facts::{AppState, Container, SupervisorView};
 use crate::lifecycle::update::predecessors::Predecessors;
-use crate::lifecycle::update::target::Release;
+use crate::lifecycle::update::target::{Release, Service};
 use std::collections::BTreeMap;
 
 /// What the Supervisor's state says about a release.
@@ -38,8 +38,8 @@ pub(crate) fn judge(
     let seen = || -> Vec<String> {
         release
             .services
-            .keys()
-            .filter_map(|service| missing(view, service, images))
+            .iter()
+            .filter_map(|(name, service)| missing(view, (name, service), images))
             .collect()
     };
     match (view.app_state, applied) {
@@ -119,12 +119,16 @@ fn has_container(view: &SupervisorView, service: &str, id: &str) -> bool {
 }
 
 /// What is wrong with one service, if anything.
-fn missing(view: &SupervisorView, service: &str, images: Option<&BTreeMap<String, u64>>) -> Option<String> {
+fn missing(
+    view: &SupervisorView,
+    (service, definition): (&String, &Service),
+    images: Option<&BTreeMap<String, u64>>,
+) -> Option<String> {
     let wanted = images.and_then(|images| images.get(service));
     let mut containers = view
         .containers
         .iter()
-        .filter(|container| container.service == service)
+        .filter(|container| container.service == *service)
         .peekable();
     if containers.peek().is_none() {
         return Some(format!("{service}: no container"));
@@ -135,7 +139,8 @@ fn missing(view: &SupervisorView, service: &str, images: Option<&BTreeMap<String
     if current.is_empty() {
         return Some(format!("{service}: still the container of another release"));
     }
-    if current.iter().any(|container| container.is_running()) {
+    let well = |container: &&Container| container.is_running() || definition.is_done(&container.status);
+    if current.iter().any(well) {
         return None;
     }
     current

@@ -11,5 +11,6 @@ pub(crate) mod predecessors;
 pub(crate) mod record;
 pub(crate) mod release_memory;
 pub(crate) mod rollback;
+pub(crate) mod superseded;
 pub(crate) mod target;
 pub(crate) mod verification;

@@ -26,6 +26,9 @@ pub(crate) struct Update {
     pub(crate) progress: Unsaved<Option<u8>>,
     /// The next attempt is not to begin before (boot-time clock).
     pub(crate) not_before: Option<Millis>,
+    /// The next attempt may begin earlier than that once Cloudly has been heard in this run, and not by force.
+    #[serde(default)]
+    pub(crate) until_heard: bool,
     /// Why the last attempt failed.
     pub(crate) last_error: Option<UpdateError>,
     /// What ran when it was handed over.
@@ -106,6 +109,7 @@ impl Update {
             since: now,
             progress: Unsaved(None),
             not_before: None,
+            until_heard: false,
             last_error: None,
             predecessors: Predecessors::default(),
             blocked: Vec::new(),

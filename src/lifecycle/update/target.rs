@@ -89,6 +89,10 @@ pub(crate) struct Policy {
     apply_timeout_seconds: u32,
     /// Whether the agent goes back from a bad release by itself; else the operator decides.
     pub(crate) rolls_back: bool,
+    /// Whether the agent hands the release over again when a container of it is missing.
+    pub(crate) reposts: bool,
+    /// Whether the agent starts a service of it that has stopped.
+    pub(crate) restarts: bool,
     /// Whether somebody at the device must approve first.
     pub(crate) requires_local_approval: bool,
     /// Whether an update that could not be undone is held back.
@@ -120,6 +124,39 @@ impl Release {
     /// The name of the service that is the agent.
     pub(crate) fn agent_service(&self) -> &str {
         self.agent_service.as_deref().unwrap_or(DEFAULT_AGENT_SERVICE)
+    }
+
+    /// Whether the end of a service's process speaks against the release: it is one of its services, and not one that
+    /// is to run once.
+    pub(crate) fn minds_exit(&self, service: &str) -> bool {
+        self.services
+            .get(service)
+            .is_some_and(|service| service.restart() != Restart::Never)
+    }
+}
+
+/// When the engine starts a service's process again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Restart {
+    Always,
+    /// Unless it ended well.
+    OnFailure,
+    Never,
+}
+
+impl Service {
+    /// The restart policy; balena's default is `always`.
+    pub(crate) fn restart(&self) -> Restart {
+        match self.composition.get("restart").and_then(Value::as_str) {
+            Some("no") => Restart::Never,
+            Some(policy) if policy.starts_with("on-failure") => Restart::OnFailure,
+            _ => Restart::Always,
+        }
+    }
+
+    /// Whether a container in this state has done what it is for: the engine starts one that has failed again.
+    pub(crate) fn is_done(&self, status: &str) -> bool {
+        self.restart() != Restart::Always && status.eq_ignore_ascii_case("exited")
     }
 }
 
@@ -257,6 +294,8 @@ impl From<&wire::Policy> for Policy {
             apply_timeout_seconds: policy.apply_timeout_seconds,
             // What this version does not know is treated as the choice that touches nothing.
             rolls_back: policy.on_failure == wire::OnFailure::Rollback,
+            reposts: matches!(policy.heal, wire::Heal::Restart | wire::Heal::Repost),
+            restarts: policy.heal == wire::Heal::Restart,
             requires_local_approval: policy.require_local_approval,
             requires_rollback: policy.require_rollback,
             force: policy.force.as_ref().map(|force| Force {

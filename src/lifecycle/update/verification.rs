@@ -1,9 +1,7 @@
 //! Verification: a release that has been put in place must stay healthy for a while before it counts.
 
-use crate::lifecycle::context::Context;
-use crate::lifecycle::shared::Shared;
 use crate::lifecycle::time::Millis;
-use crate::lifecycle::timer::Timer;
+use crate::lifecycle::timer::{Timer, Timers};
 use crate::lifecycle::unsaved::Unsaved;
 use crate::lifecycle::update::judgement::Judgement;
 use serde::{Deserialize, Serialize};
@@ -30,8 +28,42 @@ pub(crate) struct Verification {
     #[serde(skip)]
     exited: Unsaved<bool>,
     breaks: u32,
+    /// Starts of the agent within it.
+    starts: u32,
     /// What was not as it should be, in order.
     pub(crate) evidence: Vec<String>,
+}
+
+/// The timers that a verification arms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Clock {
+    /// It has been healthy for long enough.
+    healthy: Timer,
+    /// It has been ill for too long.
+    ill: Timer,
+}
+
+/// Of the update under way.
+pub(crate) const FOREGROUND: Clock = Clock {
+    healthy: Timer::Health,
+    ill: Timer::Retry,
+};
+
+/// Of a release that was superseded after it was handed over.
+pub(crate) const BACKGROUND: Clock = Clock {
+    healthy: Timer::Watch,
+    ill: Timer::Watch,
+};
+
+/// What a verification is told with each look.
+pub(crate) struct Watch<'a> {
+    pub(crate) clock: Clock,
+    /// How long the release must stay healthy.
+    pub(crate) health: Duration,
+    /// The ids of all containers, sorted: another set means that one was replaced.
+    pub(crate) containers: Vec<String>,
+    pub(crate) now: Millis,
+    pub(crate) timers: &'a mut Timers,
 }
 
 /// What to make of it.
@@ -51,14 +83,32 @@ impl Verification {
         *self.exited = false;
     }
 
+    /// The agent has started. One start may belong to the update itself; more of them break the release's health: they
+    /// are all that is ever seen of one that takes the agent or the device down.
+    pub(crate) fn agent_started(&mut self) {
+        self.starts += 1;
+        if self.starts > 1 {
+            self.break_health(format!("the agent started {} times", self.starts));
+        }
+    }
+
+    /// Since when it has been healthy without a break.
+    pub(crate) fn healthy_since(&self) -> Option<Millis> {
+        *self.healthy_since
+    }
+
     /// Takes in one judgement, or `None` when nothing can be seen at present.
-    pub(crate) fn see(&mut self, judgement: Option<&Judgement>, l: &mut Shared, cx: &Context) -> Outlook {
-        let now = cx.now.boot;
-        let health = l.durable.policy().health();
+    pub(crate) fn see(&mut self, judgement: Option<&Judgement>, watch: Watch<'_>) -> Outlook {
+        let Watch {
+            clock,
+            health,
+            containers,
+            now,
+            timers,
+        } = watch;
         let exited = std::mem::take(&mut *self.exited);
         match judgement {
             Some(Judgement::Healthy) => {
-                let containers = container_ids(l);
                 let replaced = !self.containers.is_empty() && *self.containers != containers;
                 *self.containers = containers;
                 if replaced {
@@ -66,7 +116,7 @@ impl Verification {
                 }
                 *self.ill_since = None;
                 let since = *self.healthy_since.get_or_insert(now);
-                l.timers.arm(Timer::Health, since + health);
+                timers.arm(clock.healthy, since + health);
             }
             Some(Judgement::Unhealthy(seen) | Judgement::WrongImage(seen)) => {
                 let news = self.healthy_since.is_some() || self.ill_since.is_none();
@@ -74,19 +124,19 @@ impl Verification {
                     self.break_health(seen.join(", "));
                 }
                 *self.healthy_since = None;
-                l.timers.disarm(Timer::Health);
+                timers.disarm(clock.healthy);
                 let since = *self.ill_since.get_or_insert(now);
                 if now.since(since) >= health.max(COMING_UP) {
                     return Outlook::Bad;
                 }
-                l.timers.arm(Timer::Retry, since + health.max(COMING_UP));
+                timers.arm(clock.ill, since + health.max(COMING_UP));
             }
             Some(Judgement::Pending(_) | Judgement::Elsewhere(_)) | None => {
                 // The Supervisor is at work (a reboot, say) or silent: no judgement, and no credit either.
                 *self.healthy_since = None;
                 *self.ill_since = None;
-                l.timers.disarm(Timer::Health);
-                l.timers.disarm(Timer::Retry);
+                timers.disarm(clock.healthy);
+                timers.disarm(clock.ill);
             }
         }
         self.outlook()
@@ -94,16 +144,22 @@ impl Verification {
 
     /// Takes in that a service of the release ended. A look does not show it when the engine starts it again
     /// (`restart: always`): the Supervisor then goes on saying `Running` of the same container (observed).
-    pub(crate) fn exited(&mut self, service: &str, l: &mut Shared, cx: &Context) -> Outlook {
+    pub(crate) fn exited(&mut self, service: &str, watch: Watch<'_>) -> Outlook {
         // It was not healthy: the Supervisor is at work or the break is known; nothing follows from this one.
         if self.healthy_since.is_none() {
             return Outlook::Open;
         }
         self.break_health(format!("{service} exited"));
         *self.exited = true;
-        *self.healthy_since = Some(cx.now.boot);
-        l.timers
-            .arm(Timer::Health, cx.now.boot + l.durable.policy().health());
+        let Watch {
+            clock,
+            health,
+            now,
+            timers,
+            ..
+        } = watch;
+        *self.healthy_since = Some(now);
+        timers.arm(clock.healthy, now + health);
         self.outlook()
     }
 
@@ -126,22 +182,10 @@ impl Verification {
 
 /// It is healthy at last: it gets the rest of its time, which a silent Supervisor or the agent's own absence may have
 /// cut short. What breaks until then still counts. False: it is not healthy.
-pub(crate) fn extend_deadline(l: &mut Shared) -> bool {
-    let Some(end) = l.timers.get(Timer::Health) else {
+pub(crate) fn extend_deadline(timers: &mut Timers) -> bool {
+    let Some(end) = timers.get(Timer::Health) else {
         return false;
     };
-    l.timers.arm(Timer::Deadline, end + Duration::from_millis(1));
+    timers.arm(Timer::Deadline, end + Duration::from_millis(1));
     true
-}
-
-/// The ids of all containers, sorted: another set means that one was replaced.
-fn container_ids(l: &Shared) -> Vec<String> {
-    let containers = l.view().map(|view| view.containers.as_slice());
-    let mut ids: Vec<_> = containers
-        .unwrap_or_default()
-        .iter()
-        .map(|container| container.container_id.clone())
-        .collect();
-    ids.sort_unstable();
-    ids
 }

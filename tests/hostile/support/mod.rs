@@ -20,7 +20,7 @@ pub(crate) const SUPERVISOR_KEY: &str = "c0ffee11deadbeef5f0e1d2c3b4a5968";
 /// One update that succeeds, and one that is rolled back.
 pub(crate) async fn update_and_roll_back(testbed: &Testbed) {
     let good = TestRelease::new("b2b2b2b2", "2.0.0", "onebox:2");
-    let bad = TestRelease::new("c3c3c3c3", "3.0.0", "onebox:crashes").with_onebox_restart("no");
+    let bad = TestRelease::new("c3c3c3c3", "3.0.0", "onebox:breaks");
     let mut policy = testbed.quick_policy();
     policy.max_attempts = 1;
     for (release, state) in [(good, "succeeded"), (bad, "rolled-back")] {

@@ -19,8 +19,8 @@ pub(super) struct CommandArgs {
     /// What to do
     #[arg(value_enum)]
     action: Action,
-    /// For restartService: which one
-    #[arg(long, required_if_eq("action", "restartService"))]
+    /// For restartService, stopService and startService: which one
+    #[arg(long, required_if_eq_any([("action", "restartService"), ("action", "stopService"), ("action", "startService")]))]
     service: Option<String>,
     /// For collectLogs: how many [default: 200]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=500))]
@@ -36,6 +36,10 @@ enum Action {
     CheckNow,
     #[value(name = "restartService", alias = "restart-service")]
     RestartService,
+    #[value(name = "stopService", alias = "stop-service")]
+    StopService,
+    #[value(name = "startService", alias = "start-service")]
+    StartService,
     Reboot,
     #[value(name = "collectLogs", alias = "collect-logs")]
     CollectLogs,
@@ -49,17 +53,22 @@ fn action(
     service: Option<String>,
     lines: Option<u32>,
 ) -> Result<CommandAction, &'static str> {
-    if service.is_some() && !matches!(action, Action::RestartService) {
-        return Err("--service is an option of restartService alone");
+    let of_a_service = matches!(
+        action,
+        Action::RestartService | Action::StopService | Action::StartService
+    );
+    if service.is_some() && !of_a_service {
+        return Err("--service is an option of restartService, stopService and startService alone");
     }
     if lines.is_some() && !matches!(action, Action::CollectLogs) {
         return Err("--lines is an option of collectLogs alone");
     }
+    let service = service.unwrap_or_default();
     Ok(match action {
         Action::CheckNow => CommandAction::CheckNow {},
-        Action::RestartService => CommandAction::RestartService {
-            service: service.unwrap_or_default(),
-        },
+        Action::RestartService => CommandAction::RestartService { service },
+        Action::StopService => CommandAction::StopService { service },
+        Action::StartService => CommandAction::StartService { service },
         Action::Reboot => CommandAction::Reboot {},
         Action::CollectLogs => CommandAction::CollectLogs {
             lines: lines.unwrap_or(LINES),

@@ -148,6 +148,7 @@ fn blocker(blocker: &Blocker) -> String {
         BlockerKind::RetryBackoff => "its next attempt".to_owned(),
         BlockerKind::RollbackImpossible => "a way back, which its policy asks for".to_owned(),
         BlockerKind::StateNotWritable => "its state to become writable".to_owned(),
+        BlockerKind::CloneSuspected => "the suspicion of a clone to be cleared".to_owned(),
         BlockerKind::Unknown => "something this Cloudly does not know".to_owned(),
     };
     if let Some(reason) = &blocker.reason {

@@ -4,7 +4,7 @@ use super::arguments::{from_json, read_json, seconds};
 use super::client::{Client, ClientError};
 use super::output::{self, Outcome, plain, short, time};
 use baseos_interfaces::admin::{DesiredRecord, DesiredSet, SetDesired};
-use baseos_interfaces::desired::{Force, OnFailure, Policy};
+use baseos_interfaces::desired::{Force, Heal, OnFailure, Policy};
 use baseos_interfaces::members;
 use baseos_interfaces::window::Window;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
@@ -57,6 +57,9 @@ pub(super) struct SetArgs {
     /// What a node does with a bad release
     #[arg(long)]
     on_failure: Option<Failure>,
+    /// What a node does about a service of the running release that has stopped
+    #[arg(long)]
+    heal: Option<Healing>,
     /// Hold the update back where it could not be undone
     #[arg(long)]
     require_rollback: bool,
@@ -71,6 +74,13 @@ pub(super) struct SetArgs {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Failure {
     Rollback,
+    Report,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Healing {
+    Restart,
+    Repost,
     Report,
 }
 
@@ -208,6 +218,12 @@ fn policy(args: SetArgs) -> Result<Policy, Box<dyn Error>> {
     match args.on_failure {
         Some(Failure::Rollback) => policy.on_failure = OnFailure::Rollback,
         Some(Failure::Report) => policy.on_failure = OnFailure::Report,
+        None => {}
+    }
+    match args.heal {
+        Some(Healing::Restart) => policy.heal = Heal::Restart,
+        Some(Healing::Repost) => policy.heal = Heal::Repost,
+        Some(Healing::Report) => policy.heal = Heal::Report,
         None => {}
     }
     policy.require_rollback |= args.require_rollback;

@@ -57,10 +57,12 @@ pub(crate) async fn create(
 fn check_action(action: &CommandAction) -> Result<()> {
     match action {
         CommandAction::Unknown(_) => {
-            let message = "type is checkNow, restartService (params.service), reboot, collectLogs (params.lines) or rotateToken";
+            let message = "type is checkNow, restartService (params.service), stopService (params.service), startService (params.service), reboot, collectLogs (params.lines) or rotateToken";
             Err(Error::field("/type", FieldCode::UnknownCommand, message))
         }
-        CommandAction::RestartService { service } => validate::text("/params/service", service, 1, 63),
+        CommandAction::RestartService { service }
+        | CommandAction::StopService { service }
+        | CommandAction::StartService { service } => validate::text("/params/service", service, 1, 63),
         CommandAction::CollectLogs { lines } if !(1..=LOG_LINES_MAX).contains(lines) => {
             let message = format!("lines is 1 to {LOG_LINES_MAX}");
             Err(Error::field("/params/lines", FieldCode::OutOfRange, message))

@@ -3,7 +3,7 @@
 use super::error::{Error, Result};
 use super::validate::text;
 use baseos_interfaces::codes::FieldCode;
-use baseos_interfaces::desired::{OnFailure, Policy};
+use baseos_interfaces::desired::{Heal, OnFailure, Policy};
 
 const DAY_SECONDS: u32 = 86_400;
 
@@ -49,6 +49,13 @@ pub(super) fn check(policy: &Policy) -> Result<()> {
             "/policy/onFailure",
             FieldCode::UnknownValue,
             "onFailure is rollback or report",
+        ));
+    }
+    if policy.heal == Heal::Unknown {
+        return Err(Error::field(
+            "/policy/heal",
+            FieldCode::UnknownValue,
+            "heal is restart, repost or report",
         ));
     }
     if let Some(force) = &policy.force {

@@ -11,5 +11,7 @@ super::table::wire_names! {
         LeaseExpired = "leaseExpired",
         /// The Supervisor was given a target by somebody else.
         ForeignTarget = "foreignTarget",
+        /// The agent has done something about services that had stopped: what was found and what was done.
+        ServiceHealing = "serviceHealing",
     }
 }

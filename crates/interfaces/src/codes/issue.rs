@@ -7,6 +7,10 @@ super::table::wire_names! {
         SupervisorApiExposed = "supervisorApiExposed",
         /// A service of the running release has no running container. The Supervisor does not heal (observed).
         ServiceStopped = "serviceStopped",
+        /// A service of the running release exits again and again.
+        ServiceCrashLoop = "serviceCrashLoop",
+        /// The Supervisor has lost its target: containers run, but no release does.
+        TargetLost = "targetLost",
         /// The Supervisor runs a release that this agent did not hand over.
         ForeignTarget = "foreignTarget",
         /// The device's clock is off by more than [`crate::limits::CLOCK_SKEW_SECONDS`]. Cloudly reports it too.

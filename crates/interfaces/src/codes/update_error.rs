@@ -20,5 +20,8 @@ super::table::wire_names! {
         AgentNotProven = "agentNotProven",
         /// The operator withdrew it while it was being applied.
         Withdrawn = "withdrawn",
+        /// The Supervisor has another target than the one it was handed: somebody else gave it one, or the release did not
+        /// survive a start of the agent.
+        Displaced = "displaced",
     }
 }

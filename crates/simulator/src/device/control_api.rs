@@ -7,6 +7,7 @@
 //! | `POST /sim/faults` ([`Fault`]), `DELETE /sim/faults` | set one, clear all |
 //! | `POST /sim/down`, `/sim/up` | close and open the port |
 //! | `POST /sim/restart`, `/sim/crash`, `/sim/power-cycle` | the Supervisor, the device |
+//! | `POST /sim/lose-database` | the Supervisor starts again without its database |
 //! | `POST /sim/target` | post a local target as somebody other than the agent |
 //! | `POST /sim/backend-target` | a device's part of a v3 target; makes the device managed |
 //! | `POST /sim/images` | `{"<reference>": Image}` |
@@ -68,6 +69,7 @@ fn act(shared: &Arc<Shared>, method: &str, path: &[&str], body: &[u8]) -> Result
         ("POST", ["down"]) => shared.set_port_closed(true),
         ("POST", ["up"]) => shared.set_port_closed(false),
         ("POST", ["restart"]) => shared.with(Supervisor::restart),
+        ("POST", ["lose-database"]) => shared.with(Supervisor::lose_database),
         ("POST", ["crash"]) => shared.with(Supervisor::crash),
         ("POST", ["power-cycle"]) => shared.with(Supervisor::power_cycle),
         ("POST", ["target"]) => return Ok(post_target(shared, body)),

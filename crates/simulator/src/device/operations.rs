@@ -112,6 +112,11 @@ impl Device {
         self.shared.with(Supervisor::restart);
     }
 
+    /// Restarts the Supervisor's process without its database.
+    pub fn lose_database(&self) {
+        self.shared.with(Supervisor::lose_database);
+    }
+
     /// Ends the Supervisor's process; it stays down until it is restarted.
     pub fn crash_supervisor(&self) {
         self.shared.with(Supervisor::crash);

@@ -39,7 +39,8 @@ pub struct TestbedOptions {
 
 impl TestbedOptions {
     /// Fast, with a join token for one node and the first release `a1a1a1a1` (1.0.0). The images are `baserunner:1` to
-    /// `9`, `onebox:1` to `9`, and `onebox:crashes`, which ends half a second after each start.
+    /// `9`, `onebox:1` to `9`, `onebox:crashes`, which ends half a second after each start, and `onebox:breaks`, which
+    /// ends half a second after its first start and cannot be started again.
     pub fn new(programs: Programs) -> Self {
         let mut registry = Registry::default();
         for number in 1..=9 {
@@ -51,7 +52,10 @@ impl TestbedOptions {
             after_millis: 500,
             code: 1,
         };
-        registry = registry.with("onebox:crashes", Image::new(crash, 200));
+        let breaks = Behaviour::Breaks { after_millis: 500 };
+        registry = registry
+            .with("onebox:crashes", Image::new(crash, 200))
+            .with("onebox:breaks", Image::new(breaks, 200));
         Self {
             programs,
             // systemd starts a crashed Supervisor again.

@@ -16,7 +16,8 @@ impl Supervisor {
                 .find(|(app, service)| app.id == container.app_id && service.name == container.service);
             match wanted {
                 Some((app, service))
-                    if self.is_same_service(service, container)
+                    if !container.forgotten
+                        && self.is_same_service(service, container)
                         && !self.uses_changed_volume(target, container) =>
                 {
                     if !container.matches(app, service) {

@@ -58,6 +58,8 @@ pub struct Container {
     pub started: Duration,
     /// The engine's present pause before a restart.
     pub restart_pause: Duration,
+    /// The Supervisor's database was lost since it was made: the next apply makes it again (observed).
+    pub forgotten: bool,
     /// Stopped by `docker stop` or `stop-service`.
     pub stopped_manually: bool,
 }

@@ -44,6 +44,7 @@ impl Supervisor {
             incarnation: 0,
             started: self.now,
             restart_pause: Duration::ZERO,
+            forgotten: false,
             stopped_manually: false,
         });
         self.log_about("Installing service", &id);
@@ -57,7 +58,8 @@ impl Supervisor {
         let Some(container) = self.containers.iter_mut().find(|container| container.id == id) else {
             return false;
         };
-        if container.behaviour == Behaviour::DoesNotStart {
+        let broken = matches!(container.behaviour, Behaviour::Breaks { .. }) && container.incarnation > 0;
+        if broken || container.behaviour == Behaviour::DoesNotStart {
             return false;
         }
         container.state = ContainerState::Running;
@@ -66,7 +68,9 @@ impl Supervisor {
         container.stopped_manually = false;
         let (incarnation, behaviour) = (container.incarnation, container.behaviour);
         match behaviour {
-            Behaviour::Exits { after_millis, .. } | Behaviour::Flaps { after_millis } => {
+            Behaviour::Exits { after_millis, .. }
+            | Behaviour::Flaps { after_millis }
+            | Behaviour::Breaks { after_millis } => {
                 let timer = Timer::Exit {
                     container: id.to_owned(),
                     incarnation,
@@ -212,6 +216,7 @@ impl Supervisor {
             return;
         };
         let again = match container.config.restart() {
+            _ if matches!(container.behaviour, Behaviour::Breaks { .. }) => false,
             "no" => false,
             "on-failure" => code != 0,
             _ => true,

@@ -6,6 +6,7 @@ use crate::supervisor::effect::Effect;
 use crate::supervisor::model::Supervisor;
 use crate::supervisor::pull_failures::PullFailures;
 use crate::supervisor::registry::Behaviour;
+use crate::supervisor::target::Target;
 use crate::supervisor::timer::Timer;
 use std::time::Duration;
 
@@ -25,6 +26,20 @@ impl Supervisor {
         self.go_down();
         let delay = self.config.timing.supervisor_start;
         self.after(delay, Timer::SupervisorUp);
+    }
+
+    /// The Supervisor's process is started again without its database: no target and no release, but the containers run on
+    /// (observed).
+    pub fn lose_database(&mut self, now: Duration) {
+        self.restart(now);
+        self.target = Target::default();
+        self.target_version = 0;
+        self.commits.clear();
+        self.rows.clear();
+        for container in &mut self.containers {
+            container.forgotten = true;
+        }
+        self.note("the Supervisor's database is lost");
     }
 
     /// The device has no power for as long as a boot takes.

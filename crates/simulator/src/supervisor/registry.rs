@@ -70,6 +70,9 @@ pub enum Behaviour {
     DoesNotStart,
     /// The agent: the device starts its real process.
     Process,
+    /// Ends by itself and cannot be started again: it stays `exited` under every restart policy, because the engine does
+    /// not repeat a restart that fails (moby).
+    Breaks { after_millis: u64 },
 }
 
 impl Registry {

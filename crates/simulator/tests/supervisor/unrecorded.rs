@@ -261,6 +261,22 @@ fn a_managed_device_cannot_apply_a_release_with_an_image_of_the_previous_one() {
     }
 }
 
+#[test]
+fn a_supervisor_without_its_database_has_no_target_and_makes_the_containers_again_with_a_post() {
+    let mut supervisor = new_supervisor();
+    supervisor.post_release("a1a1a1a1", "onebox:1");
+    let before = supervisor.container_id("onebox");
+    let now = supervisor.now;
+    supervisor.model.lose_database(now);
+    supervisor.wait(60);
+    assert_eq!(supervisor.container_id("onebox"), before, "containers run on");
+    assert_eq!(supervisor.status("onebox"), "Running");
+    assert!(supervisor.model.target().apps.is_empty());
+    supervisor.post_release("a1a1a1a1", "onebox:1");
+    assert_ne!(supervisor.container_id("onebox"), before);
+    assert_eq!(supervisor.status("onebox"), "Running");
+}
+
 /// Source: `volume.ts` and `normalizeLabels`.
 #[test]
 fn a_volume_is_kept_when_its_definitions_differ_in_form_alone() {

@@ -13,6 +13,8 @@ fn alphabet() -> Vec<Action> {
     let mut actions = vec![
         Action::Elapse,
         Action::Exit,
+        Action::Post(1),
+        Action::LoseTarget,
         Action::Log(Line::Missing),
         Action::Log(Line::PullDone),
         Action::Desire(0, PolicyKind::Plain),
@@ -47,7 +49,9 @@ fn alphabet() -> Vec<Action> {
         [
             View::Actual,
             View::Working,
+            View::Stuck,
             View::Unhealthy,
+            View::Absent,
             View::Silent,
             View::Foreign,
             View::Unreplaced,
@@ -209,6 +213,21 @@ fn seeds() -> Vec<Vec<Action>> {
         &back[..1],
     ]
     .concat();
+    let superseded = [
+        working,
+        &[Action::Desire(2, PolicyKind::NeedsApproval)],
+        &heard,
+        &back[..1],
+    ]
+    .concat();
+    let displaced_again = [
+        good(Port::Supervisor),
+        good(Port::Supervisor),
+        Action::Post(1),
+        Action::Restart { reboot: false },
+        good(Port::Supervisor),
+    ];
+    let displaced = [working, &displaced_again[2..]].concat();
     let no_image = [working, &[Action::Log(Line::Missing)]].concat();
     let scenarios = [
         [
@@ -273,6 +292,18 @@ fn seeds() -> Vec<Vec<Action>> {
         ]
         .concat(),
         [&proven[..], &update(4, PolicyKind::NeedsApproval)].concat(),
+        // Superseded after its hand-over, by one that has to wait.
+        superseded.clone(),
+        [&superseded[..], &[Action::Observe(View::Actual)], &ill].concat(),
+        [
+            &superseded[..superseded.len() - 1],
+            &[Action::Observe(View::Actual)],
+            &ill,
+        ]
+        .concat(),
+        // Displaced, and the agent has started since: until no attempt is left.
+        displaced.clone(),
+        [&displaced[..], &[good(Port::Cloudly)], &displaced_again].concat(),
         [
             &first[..first.len() - 3],
             &[Action::Answer(Port::Supervisor, Reply::Refused)],

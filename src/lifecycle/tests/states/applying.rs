@@ -133,3 +133,52 @@ fn a_supervisor_silent_while_applying_is_reported_and_costs_no_attempt() {
     world.settle();
     assert_eq!(wire(&world), UpdateState::Succeeded);
 }
+
+#[test]
+fn an_attempt_that_ends_after_the_hand_over_is_followed_by_watching() {
+    let mut world = proven(2);
+    handed_over(&mut world, 4, PolicyKind::Plain);
+    world.act(Action::Observe(View::Working));
+    let attempt = |world: &World| world.machine.state().update().map(|update| update.attempt);
+    while attempt(&world) == Some(1) {
+        world.act(good(Port::Cloudly));
+        world.act(Action::Elapse);
+        assert_eq!(world.machine.agent_state(), AgentState::Applying);
+    }
+    // It looks whether the target is still there; the Supervisor may get there before it is told.
+    world.act(Action::Observe(View::Actual));
+    assert_eq!(world.machine.agent_state(), AgentState::Verifying);
+    world.settle();
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+    assert_eq!(left(&world, "ApplyTarget"), 2, "one for release 2, one for 4");
+}
+
+#[test]
+fn an_order_to_go_ahead_ends_the_back_off_of_a_stuck_supervisor_once() {
+    let mut world = proven(2);
+    handed_over(&mut world, 4, PolicyKind::Plain);
+    world.act(Action::Observe(View::Working));
+    heard(&mut world, 4, PolicyKind::Forced);
+    assert_eq!(left(&world, "RestartApp"), 0, "it is at work");
+    world.act(Action::Observe(View::Stuck));
+    assert_eq!(left(&world, "RestartApp"), 1);
+    play(
+        &mut world,
+        &[
+            good(Port::Supervisor),
+            Action::Observe(View::Working),
+            Action::Observe(View::Stuck),
+        ],
+    );
+    assert_eq!(left(&world, "RestartApp"), 1);
+}
+
+#[test]
+fn an_order_that_went_with_the_hand_over_restarts_nothing() {
+    let mut world = proven(2);
+    handed_over(&mut world, 4, PolicyKind::Forced);
+    world.act(Action::Observe(View::Stuck));
+    heard(&mut world, 4, PolicyKind::Forced);
+    world.act(Action::Observe(View::Stuck));
+    assert_eq!(left(&world, "RestartApp"), 0);
+}

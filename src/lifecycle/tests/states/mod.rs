@@ -1,12 +1,14 @@
 //! What each state does with what can happen in it: sync, without a clock, one behaviour a test.
 
 mod applying;
+mod displaced;
 mod enrolled;
 mod idle;
 mod registering;
 mod rollback_needed;
 mod rollback_possible;
 mod staging;
+mod superseded;
 mod unenrolled;
 mod verifying;
 mod waiting;
@@ -91,4 +93,32 @@ pub(super) fn last_answer(world: &World) -> LocalAnswer {
         _ => None,
     });
     replies.expect("somebody asked")
+}
+
+/// How the updates to a release ended, as events tell Cloudly.
+pub(super) fn outcomes(world: &World, number: u8) -> Vec<String> {
+    let heartbeats = world.effects.iter().filter_map(|effect| match effect {
+        Effect::Heartbeat { heartbeat, .. } => Some(&heartbeat.events),
+        _ => None,
+    });
+    let mut events: Vec<_> = heartbeats.flatten().collect();
+    let pending = world.machine.shared().durable.outbox.pending();
+    events.extend(&pending);
+    let mut seen = std::collections::BTreeSet::new();
+    events.retain(|event| seen.insert(event.id.clone()));
+    events
+        .iter()
+        .filter(|event| event.kind == "updateFinished" && event.data["target"] == commit(number))
+        .map(|event| event.data["state"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+pub(super) fn known_bad(world: &World, number: u8) -> bool {
+    world
+        .machine
+        .shared()
+        .durable
+        .memory
+        .known_bad(&commit(number))
+        .is_some()
 }

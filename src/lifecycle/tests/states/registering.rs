@@ -63,3 +63,37 @@ fn a_refused_token_stays_refused_over_a_restart_until_another_comes() {
     });
     assert_eq!(world.machine.agent_state(), AgentState::Registering);
 }
+
+#[test]
+fn a_node_that_gets_no_other_identity_goes_on_under_the_one_it_has() {
+    for (reply, tries) in [(Reply::Refused, 1), (Reply::Gone, 1), (Reply::Unavailable, 4)] {
+        let mut world = World::enrolled();
+        world.settle();
+        world.act(good(Port::Cloudly));
+        let before = world.machine.shared().durable.node.clone();
+        let heartbeats = left(&world, "Heartbeat");
+        world.act(Action::Offer {
+            token: 2,
+            replace: true,
+        });
+        for _ in 0..tries {
+            assert_eq!(world.machine.agent_state(), AgentState::Registering, "{reply:?}");
+            while !world.pending.contains_key(&Port::Cloudly) {
+                play(&mut world, &[Action::Elapse]);
+            }
+            world.act(Action::Answer(Port::Cloudly, reply));
+        }
+        assert_eq!(world.machine.agent_state(), AgentState::Idle, "{reply:?}");
+        assert_eq!(world.machine.shared().durable.node, before);
+        assert_eq!(
+            left(&world, "ForgetJoinToken"),
+            2,
+            "the first token, and the one that was not taken"
+        );
+        world.act(Action::Elapse);
+        assert!(
+            left(&world, "Heartbeat") > heartbeats,
+            "{reply:?}: it is heard of again"
+        );
+    }
+}

@@ -143,6 +143,24 @@ fn a_restart_does_not_begin_what_a_full_disk_or_a_foreign_lock_held_back() {
     }
 }
 
+#[test]
+fn a_suspected_clone_holds_an_update_back_until_it_is_cleared() {
+    let mut world = waits(PolicyKind::NeedsApproval, &[]);
+    let hear = |world: &mut World, suspected| {
+        world.clone_suspected = suspected;
+        while !world.pending.contains_key(&Port::Cloudly) {
+            world.act(Action::Elapse);
+        }
+        world.act(good(Port::Cloudly));
+    };
+    hear(&mut world, true);
+    assert!(blockers(&world).contains(&BlockerKind::CloneSuspected));
+    world.act(Action::Request(LocalRequest::Approve));
+    assert_eq!(blockers(&world), [BlockerKind::CloneSuspected]);
+    hear(&mut world, false);
+    assert_eq!(world.machine.agent_state(), AgentState::Applying);
+}
+
 /// A release whose Onebox needs 900 MiB of 1 GiB, beside a reserve of 64 MiB; `present`: it is on the engine already.
 fn world_with_a_large_image(mebibytes: u64, present: bool) -> World {
     let mut world = World::enrolled();

@@ -13,6 +13,10 @@ pub(crate) enum Action {
     Answer(Port, Reply),
     /// The poller sees this.
     Observe(View),
+    /// Somebody else hands the Supervisor this release.
+    Post(u8),
+    /// The Supervisor loses its database, and with it its target.
+    LoseTarget,
     /// The Supervisor's log says that the application's service ended.
     Exit,
     /// The Supervisor's log says this about its target.
@@ -53,12 +57,14 @@ pub(crate) enum View {
     Actual,
     /// It is still at work on what it was told.
     Working,
+    /// A step before any container was changed fails, and it backs off; the earlier containers run.
+    Stuck,
     /// It is applied, but a service does not run.
     Unhealthy,
+    /// It is applied, but a service has no container.
+    Absent,
     /// It is fetching what it was told; the earlier containers run.
     Fetching(u8),
-    /// A step before that fails; the earlier containers run.
-    Stuck,
     /// It does not answer.
     Silent,
     /// It says that it is applied, but it took the old images for the new ones and kept the containers.
@@ -100,6 +106,7 @@ pub(crate) enum PolicyKind {
 pub(crate) enum CommandKind {
     Check,
     RestartService,
+    StopService,
     Reboot,
 }
 

@@ -32,14 +32,21 @@ impl World {
 
     /// An operator sends a command.
     pub(super) fn command(&mut self, command: CommandKind) {
-        self.next_command += 1;
         let action = match command {
             CommandKind::Check => CommandAction::CheckNow {},
             CommandKind::RestartService => CommandAction::RestartService {
                 service: "onebox".into(),
             },
+            CommandKind::StopService => CommandAction::StopService {
+                service: "onebox".into(),
+            },
             CommandKind::Reboot => CommandAction::Reboot {},
         };
+        self.command_action(action);
+    }
+
+    pub(crate) fn command_action(&mut self, action: CommandAction) {
+        self.next_command += 1;
         self.commands.push(Command {
             id: format!("cmd_{}", self.next_command),
             action,
@@ -86,7 +93,7 @@ impl World {
                 .filter(|desired| desired.revision != heartbeat.observed_revision),
             commands: self.commands.clone(),
             approval: None,
-            clone_suspected: false,
+            clone_suspected: self.clone_suspected,
         });
         Event::HeartbeatAnswered {
             op,

@@ -59,6 +59,8 @@ pub(crate) struct World {
     unsaved: Option<Box<Checkpoint>>,
     host: HostFacts,
     // Cloudly
+    /// Whether it suspects a clone.
+    pub(crate) clone_suspected: bool,
     revision: u64,
     desired: Option<Desired>,
     /// The release that Cloudly sends as the one that runs (0: none).
@@ -67,6 +69,7 @@ pub(crate) struct World {
     next_command: u32,
     // Supervisor
     target: Option<Release>,
+    target_lost: bool,
     /// What its target reads as, when it is looked at.
     pub(crate) definition: Option<Result<PresentRelease, String>>,
     images: BTreeMap<String, u64>,
@@ -141,12 +144,14 @@ impl World {
             disk_works: true,
             unsaved: None,
             host: HostFacts::default(),
+            clone_suspected: false,
             revision,
             desired: None,
             fallback: 0,
             commands: Vec::new(),
             next_command: 0,
             target: Some(release(target)),
+            target_lost: false,
             images_before: images.clone(),
             definition: None,
             images,
@@ -198,6 +203,8 @@ impl World {
                 let view = self.view(view);
                 self.feed(Event::SupervisorObserved(Box::new(view)));
             }
+            Action::LoseTarget => self.lose_target(),
+            Action::Post(number) => self.post(number),
             Action::Exit => self.feed(Event::ServiceExited {
                 service: "onebox".into(),
             }),
@@ -310,7 +317,9 @@ impl World {
         self.unsaved = None;
         let new_boot = self.disk.durable.boot_id != self.run.boot_id;
         self.model = self.disk_model.restarted(new_boot);
-        let (machine, step) = Machine::resume(self.disk.clone(), self.run.clone(), self.clock);
+        // As from a file: what is not saved is not there.
+        let disk = serde_json::from_value(serde_json::to_value(&self.disk).unwrap()).unwrap();
+        let (machine, step) = Machine::resume(disk, self.run.clone(), self.clock);
         self.machine = machine;
         self.take_in(None, step);
         // The poller's first look comes at once.

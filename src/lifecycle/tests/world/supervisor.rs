@@ -35,6 +35,7 @@ impl World {
                     .find(|n| commit(*n) == target.commit())
                     .expect("a release of this world");
                 self.target = Some(release(number));
+                self.target_lost = false;
                 let json = serde_json::to_value(target).unwrap();
                 let services = json["local"]["apps"][APP.to_string()]["services"]
                     .as_object()
@@ -57,10 +58,27 @@ impl World {
         }
     }
 
-    /// Somebody else gives the Supervisor a target.
-    pub(crate) fn replace_target(&mut self, number: u8) {
-        self.target = Some(release(number));
-        self.images = self.images_before.clone();
+    /// Somebody else hands the Supervisor a release.
+    pub(crate) fn post(&mut self, number: u8) {
+        let release = release(number);
+        self.images_before = std::mem::take(&mut self.images);
+        self.images = release
+            .services
+            .keys()
+            .cloned()
+            .zip(1000 + 10 * u64::from(number)..)
+            .collect();
+        self.target = Some(release);
+        self.target_lost = false;
+        self.model.was_displaced(commit(number));
+        self.disk_model.was_displaced(commit(number));
+    }
+
+    /// Containers run on, but the Supervisor has no target.
+    pub(super) fn lose_target(&mut self) {
+        self.target_lost = true;
+        self.model.target_was_lost();
+        self.disk_model.target_was_lost();
     }
 
     pub(super) fn inspection(&self) -> Inspection {
@@ -84,7 +102,11 @@ impl World {
         Inspection {
             view: self.view(View::Actual).unwrap(),
             present_images: self.present_images.clone(),
-            apps: BTreeMap::from([(APP, app)]),
+            apps: if self.target_lost {
+                BTreeMap::new()
+            } else {
+                BTreeMap::from([(APP, app)])
+            },
             config: BTreeMap::new(),
             name: None,
         }
@@ -99,7 +121,8 @@ impl World {
     }
 
     pub(super) fn view(&self, view: View) -> Result<SupervisorView, SupervisorError> {
-        let target = self.target.as_ref().map(|release| release.commit.clone());
+        let target = self.target.as_ref().filter(|_| !self.target_lost);
+        let target = target.map(|release| release.commit.clone());
         // Release 3 is bad by nature: its onebox does not stay up.
         let ill = view == View::Unhealthy || (view == View::Actual && target == Some(commit(3)));
         let fetched = !matches!(view, View::Fetching(_) | View::Stuck);
@@ -108,20 +131,24 @@ impl World {
         } else {
             &self.images_before
         };
-        let containers = images.iter().map(|(service, image_id)| Container {
-            service: service.clone(),
-            status: if ill && service == "onebox" {
-                "exited".into()
-            } else {
-                "Running".into()
-            },
-            image_id: *image_id,
-            container_id: match self.images_before.get(service) {
-                Some(before) if view == View::Unreplaced => format!("c-{service}-{before}"),
-                _ => format!("c-{service}-{image_id}"),
-            },
-            created_at: String::new(),
-        });
+        let exists = |service: &&String| view != View::Absent || *service != "onebox";
+        let containers = images
+            .iter()
+            .filter(|(service, _)| exists(service))
+            .map(|(service, image_id)| Container {
+                service: service.clone(),
+                status: if ill && service == "onebox" {
+                    "exited".into()
+                } else {
+                    "Running".into()
+                },
+                image_id: *image_id,
+                container_id: match self.images_before.get(service) {
+                    Some(before) if view == View::Unreplaced => format!("c-{service}-{before}"),
+                    _ => format!("c-{service}-{image_id}"),
+                },
+                created_at: String::new(),
+            });
         let (app_state, release) = match view {
             View::Silent => {
                 let message = "no answer".to_owned();
@@ -132,7 +159,7 @@ impl World {
             }
             View::Working | View::Fetching(_) | View::Stuck => (AppState::Applying, None),
             View::Foreign => (AppState::Applied, Some("f00d".repeat(8))),
-            View::Actual | View::Unhealthy | View::Unreplaced => (AppState::Applied, target),
+            View::Actual | View::Unhealthy | View::Absent | View::Unreplaced => (AppState::Applied, target),
         };
         Ok(SupervisorView {
             version: "19.0.5".into(),

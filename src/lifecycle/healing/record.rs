@@ -1,0 +1,163 @@
+//! What is remembered of services that stopped: tries, exits, and which of them an operator stopped.
+
+use crate::lifecycle::backoff;
+use crate::lifecycle::effect::OpId;
+use crate::lifecycle::time::{Millis, Reboot};
+use crate::lifecycle::unsaved::Unsaved;
+use baseos_interfaces::command::CommandAction;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// How long a service must have been seen stopped: a command that restarts it removes its container for a moment.
+const SETTLE: Duration = Duration::from_secs(10);
+/// Tries to bring a service back, until it has run for [`RESET`].
+const TRIES: u32 = 5;
+/// After so long without a try the next one counts as the first.
+const RESET: Duration = Duration::from_secs(6 * 3600);
+/// Exits within [`WINDOW`] that make a crash loop.
+const EXITS: usize = 4;
+const WINDOW: Duration = Duration::from_secs(600);
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Healing {
+    /// By service; only those something was done about.
+    tries: BTreeMap<String, Tries>,
+    /// Services that an operator stopped: they are left alone.
+    stopped: BTreeSet<String>,
+    /// Since when a service has been seen stopped.
+    #[serde(skip)]
+    pub(super) stopped_since: Unsaved<BTreeMap<String, Millis>>,
+    /// The last exits of a service.
+    #[serde(skip)]
+    exits: Unsaved<BTreeMap<String, VecDeque<Millis>>>,
+    #[serde(skip)]
+    pub(super) phase: Unsaved<Phase>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Tries {
+    count: u32,
+    last: Millis,
+    not_before: Millis,
+}
+
+/// What is under way at the Supervisor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    #[default]
+    Resting,
+    /// Looking whether the Supervisor's target is what it should be.
+    Looking(OpId),
+    /// It is: the release may be handed over again.
+    MayPost,
+    /// A call that is only accepted.
+    Acting(OpId),
+}
+
+impl Healing {
+    /// An operator's command says whether a service is to run.
+    pub(crate) fn hear(&mut self, action: &CommandAction) {
+        match action {
+            CommandAction::StopService { service } => {
+                self.stopped.insert(service.clone());
+            }
+            CommandAction::StartService { service } | CommandAction::RestartService { service } => {
+                self.stopped.remove(service);
+                self.tries.remove(service);
+            }
+            CommandAction::CheckNow {}
+            | CommandAction::Reboot {}
+            | CommandAction::CollectLogs { .. }
+            | CommandAction::RotateToken {}
+            | CommandAction::Unknown(_) => {}
+        }
+    }
+
+    pub(crate) fn was_stopped_on_purpose(&self, service: &str) -> bool {
+        self.stopped.contains(service)
+    }
+
+    pub(crate) fn carry_over(&mut self, reboot: Reboot) {
+        for tries in self.tries.values_mut() {
+            tries.not_before = reboot.carry(tries.not_before);
+            tries.last = reboot.now.boot;
+        }
+    }
+
+    /// A try for this service begins.
+    pub(super) fn count(&mut self, service: &str, now: Millis, entropy: u64) -> u32 {
+        let tries = self.tries.entry(service.to_owned()).or_default();
+        if now.since(tries.last) >= RESET {
+            tries.count = 0;
+        }
+        let pause = backoff::HEAL.delay(tries.count, entropy);
+        tries.count += 1;
+        tries.last = now;
+        tries.not_before = now + pause;
+        tries.count
+    }
+
+    /// A try for every service that has stopped came to nothing.
+    pub(super) fn count_all(&mut self, now: Millis, entropy: u64) {
+        let services: Vec<_> = self.stopped_since.keys().cloned().collect();
+        for service in services {
+            self.count(&service, now, entropy);
+        }
+    }
+
+    /// Tries that were made for this service, as far as they count.
+    pub(crate) fn tries(&self, service: &str, now: Millis) -> u32 {
+        let tries = self.tries.get(service);
+        tries.map_or(0, |tries| {
+            if now.since(tries.last) < RESET {
+                tries.count
+            } else {
+                0
+            }
+        })
+    }
+
+    pub(crate) fn is_given_up(&self, service: &str, now: Millis) -> bool {
+        self.tries(service, now) >= TRIES
+    }
+
+    /// When the next try for a service that has been stopped since then is due.
+    pub(super) fn due(&self, service: &str, since: Millis, now: Millis) -> Millis {
+        let Some(tries) = self.tries.get(service) else {
+            return since + SETTLE;
+        };
+        let budget = if self.is_given_up(service, now) {
+            tries.last + RESET
+        } else {
+            tries.not_before
+        };
+        (since + SETTLE).max(budget)
+    }
+
+    /// A service's process ended by itself.
+    pub(super) fn exited(&mut self, service: &str, now: Millis) {
+        let exits = self.exits.entry(service.to_owned()).or_default();
+        exits.push_back(now);
+        if exits.len() > EXITS {
+            exits.pop_front();
+        }
+    }
+
+    pub(super) fn forget_exits(&mut self) {
+        self.exits.clear();
+    }
+
+    pub(super) fn has_exits(&self) -> bool {
+        !self.exits.is_empty()
+    }
+
+    /// The services that exit again and again, and when each of them has been quiet for long enough.
+    pub(crate) fn crash_loops(&self, now: Millis) -> impl Iterator<Item = (&str, Millis)> {
+        self.exits.iter().filter_map(move |(service, exits)| {
+            let quiet = *exits.front()? + WINDOW;
+            (exits.len() >= EXITS && quiet > now).then_some((service.as_str(), quiet))
+        })
+    }
+}
