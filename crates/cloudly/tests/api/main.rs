@@ -14,6 +14,7 @@ mod cli_logs;
 mod commands;
 mod configured_token;
 mod durability;
+mod full_disk;
 mod heartbeats;
 mod join_token_uses;
 mod lists;
