@@ -1,7 +1,8 @@
 //! Releases.
 
-use crate::support::{COMMIT, Cloudly, OTHER_COMMIT, ok, release};
+use crate::support::{COMMIT, Cloudly, OTHER_COMMIT, ok, problem, release};
 use baseos_interfaces::admin::{Page, ReleaseRecord};
+use baseos_interfaces::limits::ANSWER_MAX_BYTES;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -268,4 +269,64 @@ async fn what_a_registry_says_is_kept_and_checked_and_is_no_part_of_the_contents
         let error = &refused.errors[0];
         assert_eq!((error.code.as_str(), error.pointer.as_str()), (code, pointer));
     }
+}
+
+/// A release with so many numbers, which are written as `1e15` and sent as `1000000000000000.0`.
+fn release_of_numbers(commit: &str, count: usize) -> String {
+    let mut release = release(commit);
+    release["services"]["onebox"]["composition"] = json!({ "x-numbers": "HERE" });
+    let numbers = vec!["1e15"; count].join(",");
+    release.to_string().replace("\"HERE\"", &format!("[{numbers}]"))
+}
+
+#[tokio::test]
+async fn the_largest_release_reaches_a_node_beside_the_largest_policy_and_all_commands() {
+    let cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    let create = async |body: String| {
+        let request = cloudly.admin(Method::POST, "releases").body(body);
+        let request = request.header("content-type", "application/json");
+        request.send().await.unwrap()
+    };
+    let refused = problem(create(release_of_numbers(OTHER_COMMIT, 52_000)).await).await;
+    assert_eq!(
+        (refused.status, refused.errors[0].code.as_str()),
+        (422, "tooLong")
+    );
+    assert!(refused.title.contains("983040 at most"), "{}", refused.title);
+    assert_eq!(
+        create(release_of_numbers(COMMIT, 51_600)).await.status(),
+        StatusCode::CREATED
+    );
+
+    let window = json!({ "days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "01:00",
+                         "durationSeconds": 604_800, "timeZone": "America/Argentina/Buenos_Aires" });
+    let force = json!({ "by": "é".repeat(255), "reason": "é".repeat(500) });
+    let policy = json!({ "windows": vec![window; 32], "force": force });
+    let _: Value = cloudly
+        .put("desired", json!({ "commit": COMMIT, "policy": policy }))
+        .await;
+    for _ in 0..32 {
+        let restart = json!({ "type": "restartService", "params": { "service": "é".repeat(63) } });
+        cloudly.command(&device, restart).await;
+    }
+    let heartbeat = device.next(json!({}));
+    let answer = device.send(&cloudly, &heartbeat).await.bytes().await.unwrap();
+    assert!(
+        answer.len() > 900_000 && answer.len() <= ANSWER_MAX_BYTES,
+        "{}",
+        answer.len()
+    );
+}
+
+#[tokio::test]
+async fn a_window_with_a_day_twice_is_refused() {
+    let cloudly = Cloudly::start().await;
+    let window =
+        json!({ "days": vec!["mon"; 20_000], "start": "01:00", "durationSeconds": 1, "timeZone": "UTC" });
+    let policy = json!({ "windows": [window] });
+    let target = json!({ "commit": null, "policy": policy });
+    let refused = cloudly.refused(Method::PUT, "desired", target).await;
+    assert_eq!(refused.errors[0].code.as_str(), "notAWindow");
+    assert!(refused.title.contains("named twice"), "{}", refused.title);
 }
