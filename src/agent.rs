@@ -199,6 +199,9 @@ fn load_checkpoint(store: &StateFile, dir: &Path) -> Result<Checkpoint, AgentErr
 
 fn run_facts(settings: &Settings, store: &StateFile, endpoint: Option<&Endpoint>) -> Run {
     let device = &settings.device;
+    if let Some(Err(problem)) = &settings.join {
+        tracing::warn!(%problem, "the join token of the configuration is malformed and not used");
+    }
     let join = store
         .join_token_to_offer(settings.join.as_ref())
         .map(|token| JoinOffer {

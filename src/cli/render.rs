@@ -64,7 +64,10 @@ pub(super) fn status(status: &LocalStatus, style: Style) -> String {
         .map(|version| format!(" {version}"))
         .unwrap_or_default();
     let text = match &supervisor.error {
-        None if supervisor.available => style.good(&printable(&format!("available{version}{managed}"))),
+        _ if supervisor.is_unknown() => "not looked at yet".to_owned(),
+        None if supervisor.available == Some(true) => {
+            style.good(&printable(&format!("available{version}{managed}")))
+        }
         error => style.bad(&printable(&format!(
             "not available: {}",
             error.as_deref().unwrap_or("unknown")

@@ -3,7 +3,7 @@
 use super::keys::{Key, SPECS};
 use super::layer::Layer;
 use super::source::Source;
-use super::suggest::closest;
+use baseos_interfaces::suggest::closest;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 

@@ -4,7 +4,7 @@ use super::error::ConfigError;
 use super::keys::SPECS;
 use super::layer::Layer;
 use super::source::Source;
-use super::suggest::closest;
+use baseos_interfaces::suggest::closest;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;

@@ -16,7 +16,6 @@ mod overrides;
 mod parse;
 mod settings;
 mod source;
-mod suggest;
 #[cfg(test)]
 mod tests;
 mod validate;

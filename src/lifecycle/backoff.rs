@@ -14,7 +14,7 @@ pub const CLOUDLY: Backoff = Backoff {
     base: Duration::from_secs(2),
     cap: Duration::from_secs(900),
 };
-/// Calls to the Supervisor, which is next door.
+/// Calls to the Supervisor, which is on the same device.
 pub const SUPERVISOR: Backoff = Backoff {
     base: Duration::from_secs(1),
     cap: Duration::from_secs(60),

@@ -39,6 +39,8 @@ pub(crate) struct Durable {
     pub(crate) proven: Option<Release>,
     /// The one before it.
     pub(crate) previous: Option<Release>,
+    /// The release that ran before this agent put one in place: what the first update goes back to.
+    pub(crate) fallback: Option<Release>,
     /// What happened to releases on this node.
     pub(crate) memory: ReleaseMemory,
     /// The guard of the agent's own update.
@@ -80,7 +82,9 @@ impl Durable {
     pub(crate) fn prove(&mut self, release: &Release) {
         self.memory.forget(&release.commit);
         if !self.is_proven(&release.commit) {
-            self.previous = self.proven.take();
+            let fallback = self.fallback.take();
+            let before = self.proven.take().or(fallback);
+            self.previous = before.filter(|before| before.commit != release.commit);
         }
         self.proven = Some(release.clone());
     }

@@ -175,6 +175,43 @@ pub struct TargetApp {
     pub services: BTreeMap<String, TargetService>,
     /// Volumes and their definitions, as the Supervisor gives them (`driver`, `driverOpts`, `labels`).
     pub volumes: BTreeMap<String, Map<String, Value>>,
+    /// The same app as a release, or why it cannot be written as one without loss; `None`: not tried.
+    #[serde(default)]
+    pub definition: Option<Result<PresentRelease, String>>,
+}
+
+/// The present target as a release: posted again, it is the same target.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PresentRelease {
+    /// By service name.
+    pub services: BTreeMap<String, PresentService>,
+    /// Compose definitions by volume name.
+    pub volumes: BTreeMap<String, Map<String, Value>>,
+    /// Compose definitions by network name.
+    pub networks: BTreeMap<String, Map<String, Value>>,
+}
+
+/// One service of it.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PresentService {
+    /// The reference that was posted.
+    pub image: String,
+    /// Without what the Supervisor adds.
+    pub environment: BTreeMap<String, String>,
+    /// Without what the Supervisor adds.
+    pub labels: BTreeMap<String, String>,
+    /// The other compose keys.
+    pub composition: Map<String, Value>,
+}
+
+/// An environment may hold what is nobody's business.
+impl fmt::Debug for PresentService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PresentService")
+            .field("image", &self.image)
+            .field("environment", &self.environment.keys())
+            .finish_non_exhaustive()
+    }
 }
 
 /// One service of the Supervisor's present target.

@@ -2,7 +2,7 @@
 //! randomness, no secrets: the same checkpoint and the same journal give the same effects.
 //!
 //! `machine` is the roof: [`Machine::resume`], [`Machine::step`], [`Machine::next_timer`]. `states` holds one file a
-//! state and the tables that wire them. The rooms beside it hold what the states do: `update` (what to apply, when,
+//! state and the tables that wire them. The modules beside it hold what the states do: `update` (what to apply, when,
 //! and whether it runs), `progress` (what the Supervisor says of its work), `cloudly` (the conversation with Cloudly), `supervisor_target` (the only maker of a local
 //! target), `locks` and `report`. `shared` and `durable` are the data that all states share.
 

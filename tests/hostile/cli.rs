@@ -243,3 +243,24 @@ async fn replay_of_a_file_that_is_not_a_journal_exits_1() {
         assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_malformed_join_token_is_warned_of_and_shown_by_doctor() {
+    let mut agent = AgentProcess::new()
+        .with("BASEOS_CLOUDLY_URL", "https://cloudly.example")
+        .with("BASEOS_JOIN_TOKEN", "szj_typo");
+    agent.start().await;
+    let doctor = stdout(&run(&agent, &["doctor"], 1).await);
+    assert!(
+        doctor.contains("not enrolled: the join token is malformed: a token has 64 characters"),
+        "{doctor}"
+    );
+    let status = stdout(&run(&agent, &["status"], 0).await);
+    assert!(
+        status.contains("was it copied whole? A new join token is needed."),
+        "{status}"
+    );
+    let log = agent.log();
+    let warned = |line: &str| line.contains("WARN") && line.contains("is malformed and not used");
+    assert!(log.lines().any(warned) && !log.contains("szj_typo"), "{log}");
+}

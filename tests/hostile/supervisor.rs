@@ -11,7 +11,7 @@ use serde_json::json;
 
 async fn wait_available(agent: &AgentProcess) -> Result<()> {
     let available = agent.wait("the Supervisor is available", |status| {
-        status.supervisor.available
+        status.supervisor.available == Some(true)
     });
     available.await.map(drop)
 }
@@ -20,7 +20,7 @@ async fn wait_available(agent: &AgentProcess) -> Result<()> {
 async fn check_unavailable(agent: &mut AgentProcess, url: &str) -> Result<()> {
     let status = agent
         .wait("the Supervisor is not available", |status| {
-            !status.supervisor.available && status.supervisor.error.as_deref() != Some("not looked at yet")
+            status.supervisor.available == Some(false)
         })
         .await?;
     let error = status.supervisor.error.unwrap_or_default();

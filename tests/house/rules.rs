@@ -4,23 +4,23 @@ use crate::modules::{Arrow, Modules};
 use std::path::Path;
 
 /// A place in the tree and the places it may use. Longer prefixes come first: the first that fits counts.
-struct Room {
+struct Area {
     place: &'static str,
     may_use: &'static [&'static str],
     rule: &'static str,
 }
 
-const fn room(place: &'static str, may_use: &'static [&'static str], rule: &'static str) -> Room {
-    Room { place, may_use, rule }
+const fn area(place: &'static str, may_use: &'static [&'static str], rule: &'static str) -> Area {
+    Area { place, may_use, rule }
 }
 
-const AGENT: &[Room] = &[
-    room(
+const AGENT: &[Area] = &[
+    area(
         "src/lifecycle",
         &[],
         "lifecycle uses nothing of the agent but itself (architecture §1)",
     ),
-    room(
+    area(
         "src/runtime",
         &[
             "src/lifecycle",
@@ -30,7 +30,7 @@ const AGENT: &[Room] = &[
         ],
         "runtime drives the machine and knows no adapter (architecture §1)",
     ),
-    room(
+    area(
         "src/adapters",
         &[
             "src/lifecycle",
@@ -42,7 +42,7 @@ const AGENT: &[Room] = &[
         ],
         "adapters use the lifecycle's types and the seams, never each other, config or runtime (architecture §1)",
     ),
-    room(
+    area(
         "src/config",
         &[
             "src/vault.rs",
@@ -52,32 +52,32 @@ const AGENT: &[Room] = &[
         ],
         "config reads settings and knows nobody who uses them",
     ),
-    room(
+    area(
         "src/telemetry",
         &["src/lifecycle"],
         "telemetry shows events and effects and nothing else",
     ),
-    room(
+    area(
         "src/cli",
         &["src/telemetry", "src/config"],
         "the command line talks to the agent over the local API alone",
     ),
-    room(
+    area(
         "src/guard",
         &["src/lifecycle", "src/failpoint.rs", "src/durable_file.rs"],
         "the guard speaks with the agent through files alone (architecture §4)",
     ),
-    room(
+    area(
         "src/durable_file.rs",
         &["src/failpoint.rs"],
         "a file is replaced without knowing what is in it",
     ),
-    room("src/vault.rs", &[], "the vault is a seam"),
-    room("src/proxy.rs", &[], "the proxy is a seam"),
-    room("src/build_time.rs", &[], "the build time uses nothing"),
-    room("src/failpoint.rs", &[], "fail points use nothing"),
-    room("src/random.rs", &[], "randomness uses nothing"),
-    room(
+    area("src/vault.rs", &[], "the vault is a seam"),
+    area("src/proxy.rs", &[], "the proxy is a seam"),
+    area("src/build_time.rs", &[], "the build time uses nothing"),
+    area("src/failpoint.rs", &[], "fail points use nothing"),
+    area("src/random.rs", &[], "randomness uses nothing"),
+    area(
         "src/agent.rs",
         &[
             "src/adapters",
@@ -94,8 +94,8 @@ const AGENT: &[Room] = &[
     ),
 ];
 
-const CLOUDLY: &[Room] = &[
-    room(
+const CLOUDLY: &[Area] = &[
+    area(
         "crates/cloudly/src/http",
         &[
             "crates/cloudly/src/service",
@@ -105,12 +105,12 @@ const CLOUDLY: &[Room] = &[
         ],
         "http calls services and never opens storage (architecture §6)",
     ),
-    room(
+    area(
         "crates/cloudly/src/jobs",
         &["crates/cloudly/src/service", "crates/cloudly/src/clock.rs"],
         "jobs call services (architecture §6)",
     ),
-    room(
+    area(
         "crates/cloudly/src/service",
         &[
             "crates/cloudly/src/auth",
@@ -122,7 +122,7 @@ const CLOUDLY: &[Room] = &[
         ],
         "services call storage; nothing calls upwards (architecture §6)",
     ),
-    room(
+    area(
         "crates/cloudly/src/storage",
         &[
             "crates/cloudly/src/clock.rs",
@@ -130,20 +130,20 @@ const CLOUDLY: &[Room] = &[
         ],
         "nothing calls upwards (architecture §6)",
     ),
-    room(
+    area(
         "crates/cloudly/src/presence",
         &["crates/cloudly/src/clock.rs"],
         "nothing calls upwards (architecture §6)",
     ),
-    room(
+    area(
         "crates/cloudly/src/auth",
         &["crates/cloudly/src/random.rs", "crates/cloudly/src/settings.rs"],
         "nothing calls upwards (architecture §6)",
     ),
 ];
 
-const SIMULATOR: &[Room] = &[
-    room(
+const SIMULATOR: &[Area] = &[
+    area(
         "crates/simulator/src/supervisor",
         &[
             "crates/simulator/src/clock.rs",
@@ -153,7 +153,7 @@ const SIMULATOR: &[Room] = &[
         ],
         "the simulated Supervisor knows no device and no harness",
     ),
-    room(
+    area(
         "crates/simulator/src/device",
         &[
             "crates/simulator/src/clock.rs",
@@ -234,24 +234,24 @@ pub(crate) fn forbidden(arrows: &[Arrow]) -> Vec<String> {
     arrows
         .iter()
         .filter_map(|arrow| {
-            let rooms = [AGENT, CLOUDLY, SIMULATOR].concat_rooms();
-            let room = rooms
+            let areas = [AGENT, CLOUDLY, SIMULATOR].concat_areas();
+            let area = areas
                 .into_iter()
-                .find(|room| arrow.from.starts_with(room.place))?;
-            // A folder among the adapters is a room of its own.
+                .find(|area| arrow.from.starts_with(area.place))?;
+            // A folder among the adapters is an area of its own.
             let own = match arrow.from.strip_prefix("src/adapters") {
                 Ok(inside) => Path::new("src/adapters").join(inside.components().next()?),
-                Err(_) => room.place.into(),
+                Err(_) => area.place.into(),
             };
             let allowed =
-                arrow.to.starts_with(own) || room.may_use.iter().any(|place| arrow.to.starts_with(place));
+                arrow.to.starts_with(own) || area.may_use.iter().any(|place| arrow.to.starts_with(place));
             (!allowed).then(|| {
                 format!(
                     "{}:{} uses {}: {}",
                     arrow.from.display(),
                     arrow.line,
                     arrow.to.display(),
-                    room.rule
+                    area.rule
                 )
             })
         })
@@ -259,12 +259,12 @@ pub(crate) fn forbidden(arrows: &[Arrow]) -> Vec<String> {
 }
 
 trait ConcatRooms {
-    fn concat_rooms(&self) -> Vec<&'static Room>;
+    fn concat_areas(&self) -> Vec<&'static Area>;
 }
 
-impl ConcatRooms for [&'static [Room]; 3] {
-    fn concat_rooms(&self) -> Vec<&'static Room> {
-        self.iter().flat_map(|rooms| rooms.iter()).collect()
+impl ConcatRooms for [&'static [Area]; 3] {
+    fn concat_areas(&self) -> Vec<&'static Area> {
+        self.iter().flat_map(|areas| areas.iter()).collect()
     }
 }
 

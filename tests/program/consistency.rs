@@ -44,7 +44,8 @@ impl Fixture {
     /// The difference between the device and Cloudly's record of it.
     fn compare_with_device(&self, node: &NodeRecord) -> std::result::Result<(), String> {
         let device = self.device.status();
-        let release = &node.status.as_ref().ok_or("no status")?.release;
+        let status = node.status.as_ref().ok_or("no status")?;
+        let release = status.release.as_ref().ok_or("no release is known")?;
         let running = device.get("release").and_then(Json::as_str);
         ensure(release.running.as_deref() == running, || {
             format!("{running:?} runs, Cloudly has {:?}", release.running)

@@ -120,6 +120,8 @@ impl Fixture {
         let fixture = Self::start_without_releases(options).await?;
         fixture.publish_and_apply_v1().await?;
         fixture.wait_guard("baserunner:1", V1).await?;
+        // The Supervisor holds its locks until the guard's target is applied.
+        fixture.wait_runs(V1, LIMIT).await?;
         // The post that added the guard is not what these tests are about.
         fixture.device.clear_requests();
         Ok(fixture)
@@ -181,7 +183,7 @@ impl Fixture {
             node.status.as_ref().is_some_and(|status| {
                 status.update.state == state
                     && status.update.target.as_deref() == Some(target)
-                    && status.release.running.as_deref() == Some(running)
+                    && status.running() == Some(running)
             })
         })
         .await
@@ -222,7 +224,7 @@ impl Fixture {
     pub(crate) async fn wait_supervisor_available(&self, available: bool) -> Result<LocalStatus> {
         let expected = format!("the Supervisor is available: {available}");
         self.wait_agent(&expected, LIMIT, |status| {
-            status.supervisor.available == available
+            status.supervisor.available == Some(available)
         })
         .await
     }

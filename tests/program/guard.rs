@@ -1,6 +1,6 @@
 //! The guard of the agent's own update: whatever a new agent is like, the device is not lost.
 
-use crate::fixture::{Fixture, LIMIT, V1, V2, V3, options, policy, release};
+use crate::fixture::{Fixture, LIMIT, V1, V2, V3, has_issue, options, policy, release};
 use crate::host::WITH_BOOT_ID;
 use crate::wrapper_script::WrapperScript;
 use baseos_interfaces::desired::Policy;
@@ -41,8 +41,14 @@ async fn check_restored(fixture: &Fixture) -> Result<()> {
         .wait_update_ended(UpdateState::RolledBack, NEW, V1)
         .await?;
     fixture.wait_runs(V1, LIMIT).await?;
-    let error = node.status.and_then(|status| status.update.error);
+    let status = node.status.as_ref();
+    let error = status.and_then(|status| status.update.error.as_ref());
     let error = error.ok_or_else(|| Error::new("the outcome has no error"))?;
+    if has_issue(&node, "foreignTarget") {
+        return Err(Error::new(
+            "the release that the guard put back is taken for somebody else's",
+        ));
+    }
     if error.code != "agentNotProven" || error.evidence.is_empty() {
         return Err(Error::new(format!("{error:?}")));
     }

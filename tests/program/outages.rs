@@ -52,7 +52,7 @@ async fn update_after_outage(begin_outage: impl FnOnce(&Fixture)) {
     assert!(check.fix.is_some(), "{check:?}");
     let reported = fixture.wait_node("the outage is reported", LIMIT, |node| {
         let status = node.status.as_ref();
-        status.is_some_and(|status| !status.supervisor.available)
+        status.is_some_and(|status| status.supervisor.available == Some(false))
     });
     reported.await.unwrap();
     fixture.desire(V2).await.unwrap();
@@ -149,7 +149,7 @@ async fn a_foreign_target_is_reported_when_nothing_is_desired() {
         has_issue(node, "foreignTarget")
     });
     let node = reported.await.unwrap();
-    assert_eq!(node.status.unwrap().release.running.as_deref(), Some(V3));
+    assert_eq!(node.status.unwrap().running(), Some(V3));
     assert_eq!(fixture.count_posts(V2), 1, "the foreign target was replaced");
     fixture.assert_consistent().await;
 }

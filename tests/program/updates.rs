@@ -91,7 +91,7 @@ async fn a_bad_release_is_rolled_back_and_not_tried_again_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_release_that_replaces_the_agent_is_posted_once_and_reported_once() {
+async fn a_release_that_replaces_the_agent_is_applied_and_reported_once() {
     const V4: &str = "d4d4d4d4";
     let fixture = Fixture::start(options()).await.unwrap();
     let mut v4 = release(V3).with_agent_image("baserunner:2");
@@ -102,7 +102,12 @@ async fn a_release_that_replaces_the_agent_is_posted_once_and_reported_once() {
     let restarts = node.status.unwrap().agent.restart_count;
     assert!(restarts >= 1, "the agent was not replaced");
     assert_eq!(fixture.reported_ends(V4).await.unwrap(), ["succeeded"]);
-    assert_eq!(fixture.count_posts(V4), 1);
+    fixture.wait_guard("baserunner:2", V4).await.unwrap();
+    assert_eq!(
+        fixture.count_posts(V4),
+        2,
+        "the update, and the guard's move afterwards"
+    );
     fixture.assert_consistent().await;
 }
 
@@ -117,4 +122,39 @@ async fn a_lock_against_reboots_holds_updates_back_too() {
     fixture.agent.unlock("backup").await.unwrap();
     fixture.wait_update_succeeded(V2).await.unwrap();
     fixture.assert_consistent().await;
+}
+
+/// The device is delivered with a release that nobody has applied through this agent.
+async fn bad_first_update(fixture: &Fixture) {
+    fixture.publish(&release(BAD)).await.unwrap();
+    fixture.desire(BAD).await.unwrap();
+    let rolled_back = fixture.wait_update_ended(UpdateState::RolledBack, BAD, V1);
+    rolled_back.await.unwrap();
+    fixture.wait_runs(V1, LIMIT).await.unwrap();
+    // What was gone back to has proved itself.
+    fixture.wait_guard("baserunner:1", V1).await.unwrap();
+    assert_eq!(
+        fixture.count_posts(V1),
+        2,
+        "the rollback, and the guard beside it"
+    );
+    assert_eq!(
+        fixture.device.starts("baserunner"),
+        1,
+        "the agent was not touched"
+    );
+    fixture.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn the_first_update_is_rolled_back_to_the_release_that_cloudly_knows() {
+    let fixture = Fixture::start_without_releases(options()).await.unwrap();
+    fixture.publish(&release(V1)).await.unwrap();
+    bad_first_update(&fixture).await;
+}
+
+#[tokio::test]
+async fn the_first_update_is_rolled_back_to_the_supervisors_own_target() {
+    let fixture = Fixture::start_without_releases(options()).await.unwrap();
+    bad_first_update(&fixture).await;
 }

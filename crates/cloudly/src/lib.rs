@@ -32,7 +32,7 @@ mod service;
 mod settings;
 mod storage;
 
-pub use auth::key_file::KeyError;
+pub use auth::key_file::{AdminFile, KeyError};
 pub use auth::operators::read_admin_token;
 pub use auth::tokens::mint;
 pub use clock::Clock;

@@ -1,6 +1,6 @@
 //! The server as a whole: start, serve, stop.
 
-use crate::auth::key_file::KeyError;
+use crate::auth::key_file::{AdminFile, KeyError};
 use crate::auth::operators::load_admin_token;
 use crate::auth::pepper::Pepper;
 use crate::clock::Clock;
@@ -70,7 +70,11 @@ impl Server {
             Some(known) if known == pepper.fingerprint() => {}
             Some(_) => return Err(OpenError::Pepper(settings.pepper_path()).into()),
         }
-        let admin = load_admin_token(&settings.admin_token_path())?;
+        let admin_file = match settings.admin_token_file {
+            Some(_) => AdminFile::Given,
+            None => AdminFile::Own,
+        };
+        let admin = load_admin_token(&settings.admin_token_path(), admin_file)?;
         let presence = presence::load(&storage).await?;
         let app = App::new(settings, clock, storage, pepper, presence, &admin);
         if let Some(text) = &app.settings.baseos_join_token {
@@ -86,7 +90,7 @@ impl Server {
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let file = app.settings.admin_token_path();
-        tracing::info!(admin_token_file = %file.display(), admin_token = admin.id().as_str(), "the admin token's file");
+        tracing::info!(admin_token_file = %file.display(), admin_token_id = admin.id().as_str(), "the admin token's file");
         if let Some(url) = &app.settings.public_url {
             tracing::info!(url, "reached from outside as");
         }

@@ -53,6 +53,8 @@ pub enum BlockerKind {
     SupervisorBackoff,
     /// An attempt failed; the next one is due later.
     RetryBackoff,
+    /// The update could not be undone, and its policy asks for that.
+    RollbackImpossible,
     /// The state cannot be saved, so nothing may be begun.
     StateNotWritable,
     /// A value this version does not know.
@@ -77,6 +79,7 @@ impl BlockerKind {
             Self::StartFailing => "startFailing",
             Self::SupervisorBackoff => "supervisorBackoff",
             Self::RetryBackoff => "retryBackoff",
+            Self::RollbackImpossible => "rollbackImpossible",
             Self::StateNotWritable => "stateNotWritable",
             Self::Unknown => "unknown",
         }

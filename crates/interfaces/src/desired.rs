@@ -24,6 +24,10 @@ pub struct Desired {
     pub reset: bool,
     /// The app release; `null`: none is desired.
     pub app: Option<DesiredApp>,
+    /// The release that the node reports to run, in full, where Cloudly knows it: what an agent that has not put it in
+    /// place itself goes back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Release>,
     /// The host OS release; not in version 1 (`null`).
     #[serde(default)]
     pub host_os: Option<Value>,
@@ -165,12 +169,15 @@ pub struct Policy {
     pub max_attempts: u32,
     /// How long the release must stay healthy, seconds.
     pub health_seconds: u32,
-    /// How long the Supervisor may take to fetch and start it, seconds.
+    /// How long nothing may get on while the Supervisor fetches and starts it, seconds.
     pub apply_timeout_seconds: u32,
     /// What to do with a bad release that has been put in place.
     pub on_failure: OnFailure,
     /// Whether somebody at the device must approve first.
     pub require_local_approval: bool,
+    /// Whether an update that could not be undone is held back (`rollbackImpossible`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub require_rollback: bool,
     /// An audited order to go ahead despite window, deferral, approval and locks, and despite known-bad memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub force: Option<Force>,
@@ -186,6 +193,7 @@ impl Default for Policy {
             apply_timeout_seconds: 3600,
             on_failure: OnFailure::Rollback,
             require_local_approval: false,
+            require_rollback: false,
             force: None,
         }
     }

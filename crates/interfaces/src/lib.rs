@@ -18,6 +18,7 @@ pub mod hash;
 pub mod heartbeat;
 pub mod limits;
 pub mod local;
+pub mod members;
 pub mod problem;
 pub mod redact;
 pub mod register;
@@ -25,6 +26,7 @@ pub mod registration;
 pub mod rules;
 pub mod states;
 pub mod status;
+pub mod suggest;
 pub mod token;
 pub mod window;
 

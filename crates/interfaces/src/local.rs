@@ -31,6 +31,7 @@ pub struct LocalStatus {
     /// `node_…`; `null`: not enrolled.
     pub node_id: Option<String>,
     /// What the local Supervisor answers.
+    #[serde(default)]
     pub supervisor: SupervisorStatus,
     /// The connection to Cloudly.
     pub cloudly: CloudlyStatus,

@@ -7,42 +7,67 @@ use crate::states::{AgentState, RolloutState, UpdateState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Everything a node knows of itself that an operator may ask for.
+/// Everything a node knows of itself that an operator may ask for. What it has not looked at yet is left out: unknown is
+/// neither unavailable nor empty.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeStatus {
     /// What the local Supervisor answers.
+    #[serde(default, skip_serializing_if = "SupervisorStatus::is_unknown")]
     pub supervisor: SupervisorStatus,
     /// What the device runs on.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub os: OsStatus,
     /// Which agent reports, and what it is doing.
     pub agent: AgentStatus,
-    /// Which release runs, and which could be gone back to.
-    pub release: ReleaseStatus,
+    /// Which release runs, and which could be gone back to; missing: the Supervisor has not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ReleaseStatus>,
     /// The current or last update.
     pub update: UpdateStatus,
     /// The rollout it belongs to; `null`: none.
     pub rollout: Option<RolloutStatus>,
     /// How it is reachable.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub network: NetworkStatus,
     /// What is not as it should be.
     pub health: HealthStatus,
+}
+
+impl NodeStatus {
+    /// The commit the Supervisor says is applied; `None`: none, or not known.
+    pub fn running(&self) -> Option<&str> {
+        self.release.as_ref()?.running.as_deref()
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The local Supervisor, as the agent sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SupervisorStatus {
-    /// Whether it answers.
-    pub available: bool,
+    /// Whether it answers; missing: it has not been looked at yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub available: Option<bool>,
     /// e.g. `19.0.5`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Whether a backend gives it its target state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed: Option<bool>,
-    /// Why it is not available; `null`: it is.
+    /// Why it is not available; `null`: it is, or it has not been looked at yet.
+    #[serde(default)]
     pub error: Option<String>,
+}
+
+impl SupervisorStatus {
+    /// Whether it has not been looked at yet.
+    pub fn is_unknown(&self) -> bool {
+        self.available.is_none()
+    }
 }
 
 /// The host OS, as the Supervisor reports it.
@@ -158,6 +183,36 @@ pub struct UpdateStatus {
     pub blocked_by: Vec<Blocker>,
     /// Why it failed; `null`: it did not.
     pub error: Option<UpdateError>,
+    /// Whether it could be undone; missing: not known yet, or no update is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<Rollback>,
+}
+
+/// Whether an update could be undone. Known before anything is touched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollback {
+    /// In one word.
+    pub state: RollbackState,
+    /// The commit it would go back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Whether an update could be undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RollbackState {
+    /// There is a release to go back to, in full, and it may be handed over.
+    Possible,
+    /// There is none.
+    Impossible,
+    /// A value this version does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Why an update failed.

@@ -48,6 +48,14 @@ impl TokenKind {
         }
     }
 
+    /// `a` or `an`, before [`Self::noun`].
+    const fn article(self) -> &'static str {
+        match self {
+            Self::Join | Self::Node | Self::Local => "a",
+            Self::Admin => "an",
+        }
+    }
+
     /// The kind in words, as in "a join token".
     pub const fn noun(self) -> &'static str {
         match self {
@@ -85,7 +93,7 @@ impl fmt::Display for TokenId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Another kind of token, or no token at all.
-    #[error("a {noun} token starts with `{prefix}`", noun = .0.noun(), prefix = .0.prefix())]
+    #[error("{a} {noun} token starts with `{prefix}`", a = .0.article(), noun = .0.noun(), prefix = .0.prefix())]
     Prefix(TokenKind),
     /// Cut off or something pasted behind it.
     #[error("a token has {TOKEN_LEN} characters, this has {0}: was it copied whole?")]

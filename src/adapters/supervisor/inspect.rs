@@ -1,12 +1,13 @@
 //! Inspections: the view and the target that the Supervisor works on.
 
 use super::client::SupervisorClient;
+use super::convert::present_release;
 use super::http::supervisor_error;
 use super::request::Request;
 use super::view::{Cache, STATUS, TARGET, engine_images, read_view};
 use super::wire::{App, ImageStatus, StatusImages, TargetState};
 use crate::lifecycle::facts::{Inspection, SupervisorError, SupervisorErrorKind, TargetApp, TargetService};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Reads everything anew, without a cache, because the next update is built on the result.
@@ -47,6 +48,7 @@ fn present(image: ImageStatus) -> Option<String> {
 }
 
 fn target_app(id: u64, app: App) -> TargetApp {
+    let definition = Some(present_release(id, &app));
     // A service without ids is left out; the next post gives it new ones.
     let services = app.services.into_iter().filter_map(|service| {
         let target = TargetService {
@@ -54,7 +56,7 @@ fn target_app(id: u64, app: App) -> TargetApp {
             image_id: service.image_id?,
             release_id: service.release_id?,
             image: service.image_name.unwrap_or_default(),
-            mounts: named_mounts(id, &service.config.volumes),
+            mounts: named_mounts(id, &service.config),
         };
         Some((service.service_name, target))
     });
@@ -64,11 +66,12 @@ fn target_app(id: u64, app: App) -> TargetApp {
         commit: app.commit.filter(|commit| !commit.is_empty()),
         services: services.collect(),
         volumes: volumes.collect(),
+        definition,
     }
 }
 
 /// The named volumes among a service's mounts, in the short form. The Supervisor puts the app's id before their names.
-fn named_mounts(app_id: u64, volumes: &[Value]) -> Vec<String> {
+fn named_mounts(app_id: u64, config: &Map<String, Value>) -> Vec<String> {
     let prefix = format!("{app_id}_");
     let short = |volume: &Value| match volume {
         Value::String(short) => short.strip_prefix(&prefix).map(str::to_owned),
@@ -83,7 +86,8 @@ fn named_mounts(app_id: u64, volumes: &[Value]) -> Vec<String> {
         }
         _ => None,
     };
-    volumes.iter().filter_map(short).collect()
+    let volumes = config.get("volumes").and_then(Value::as_array);
+    volumes.into_iter().flatten().filter_map(short).collect()
 }
 
 /// A configuration value as the string that the Supervisor requires; none for `null`.

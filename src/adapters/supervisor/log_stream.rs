@@ -7,6 +7,7 @@
 use super::client::SupervisorClient;
 use super::lines::Lines;
 use super::log_line::LineReader;
+use super::poll::every;
 use super::request::Request;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::SupervisorError;
@@ -15,7 +16,6 @@ use futures_util::{FutureExt as _, Stream, stream};
 use reqwest::Response;
 use std::time::Duration;
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 /// Pauses of the reader. No decision depends on them, so they are no timers of the machine.
@@ -61,7 +61,6 @@ pub(super) fn log_events_with(
         pauses,
         log: None,
         failures: 0,
-        retry_at: None,
         error_logged: false,
     };
     stream::unfold(reader, |mut reader| async {
@@ -74,10 +73,8 @@ struct Reader {
     client: SupervisorClient,
     pauses: LogPauses,
     log: Option<Log>,
-    /// Times in a row that the log could not be opened or ended soon.
+    /// Times that the log could not be opened or ended, since it last said something.
     failures: u32,
-    /// When to open it again; `None`: at once.
-    retry_at: Option<Instant>,
     /// Whether the error of the last attempt was logged; repeated errors are not.
     error_logged: bool,
 }
@@ -87,9 +84,8 @@ struct Log {
     response: Response,
     lines: Lines,
     reader: LineReader,
-    opened: Instant,
-    /// Not read before; what arrives waits in the socket.
-    read_at: Option<Instant>,
+    /// Everything that had come was read: the next read waits a little, and what arrives waits in the socket.
+    pauses: bool,
 }
 
 impl Reader {
@@ -105,15 +101,12 @@ impl Reader {
                 continue;
             };
             if let Some(event) = log.event(self.client.api_key()) {
+                self.failures = 0;
                 return event;
             }
             if !log.read(self.pauses.between_reads).await {
-                let opened = log.opened;
                 self.log = None;
-                if opened.elapsed() >= self.pauses.longest_retry {
-                    self.failures = 0;
-                }
-                self.retry_later();
+                self.failures = self.failures.saturating_add(1);
                 return Event::SupervisorLogged(LogFact::Lost);
             }
         }
@@ -121,8 +114,8 @@ impl Reader {
 
     /// Opens the log, when it is time to.
     async fn open(&mut self) -> Option<Event> {
-        if let Some(at) = self.retry_at {
-            sleep_until(at).await;
+        if let Some(failures) = self.failures.checked_sub(1) {
+            wait(self.pauses.retry(failures)).await;
         }
         match self.client.open(Request::get("/v2/local/logs")).await {
             Ok(response) => {
@@ -131,22 +124,16 @@ impl Reader {
                     response,
                     lines: Lines::default(),
                     reader: LineReader::default(),
-                    opened: Instant::now(),
-                    read_at: None,
+                    pauses: false,
                 });
                 Some(Event::SupervisorLogged(LogFact::Opened))
             }
             Err(error) => {
                 self.log_error(&error);
-                self.retry_later();
+                self.failures = self.failures.saturating_add(1);
                 None
             }
         }
-    }
-
-    fn retry_later(&mut self) {
-        self.retry_at = Some(Instant::now() + self.pauses.retry(self.failures));
-        self.failures = self.failures.saturating_add(1);
     }
 
     fn log_error(&mut self, error: &SupervisorError) {
@@ -169,8 +156,8 @@ impl Log {
 
     /// Reads what has come; false if the log has ended or consists of no lines.
     async fn read(&mut self, pause: Duration) -> bool {
-        if let Some(at) = self.read_at.take() {
-            sleep_until(at).await;
+        if std::mem::take(&mut self.pauses) {
+            wait(pause).await;
         }
         let piece = self.response.chunk().await;
         let mut open = self.take(piece);
@@ -178,7 +165,7 @@ impl Log {
             match self.read_ready().await {
                 Some(still_open) => open = still_open,
                 None => {
-                    self.read_at = Some(Instant::now() + pause);
+                    self.pauses = true;
                     return true;
                 }
             }
@@ -199,4 +186,11 @@ impl Log {
     fn take(&mut self, piece: reqwest::Result<Option<impl AsRef<[u8]>>>) -> bool {
         matches!(piece, Ok(Some(piece)) if self.lines.push(piece.as_ref()).is_ok())
     }
+}
+
+/// Waits for this long: the first tick comes at once, the second one after the period.
+async fn wait(period: Duration) {
+    let mut interval = every(period);
+    interval.tick().await;
+    interval.tick().await;
 }

@@ -9,6 +9,7 @@
 
 mod call;
 mod client;
+mod convert;
 mod host_proxy;
 mod http;
 mod inspect;

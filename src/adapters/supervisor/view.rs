@@ -7,7 +7,9 @@ use crate::lifecycle::facts::{AppState, Container, SupervisorError, SupervisorEr
 use baseos_interfaces::rules::is_digest;
 use baseos_interfaces::status::OsStatus;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 use std::collections::BTreeMap;
+use tracing::debug;
 
 const DEVICE: &str = "/v1/device";
 pub(super) const STATUS: &str = "/v2/state/status";
@@ -39,9 +41,11 @@ impl Cache {
 }
 
 /// Reads the view with the engine's images. They are read anew when something was applied or replaced since, or always.
+/// Where they cannot be read they are not known, which is no reason to call the Supervisor unavailable: nothing is judged
+/// by them then.
 ///
 /// # Errors
-/// The error of the first request that failed.
+/// The error of the first other request that failed.
 pub(super) async fn read_view_with_images(
     client: &SupervisorClient,
     cache: &mut Cache,
@@ -49,23 +53,23 @@ pub(super) async fn read_view_with_images(
 ) -> Result<SupervisorView, SupervisorError> {
     let mut view = read_view(client, cache).await?;
     let applied = (view.app_state, view.release.clone(), view.containers.clone());
-    let known = cache
-        .images
-        .take()
-        .filter(|known| !always && known.applied == applied);
-    let images = match known {
-        Some(known) => known,
-        None => {
-            let target: TargetState = client.read(Request::get(TARGET)).await.inspect_err(|_| {
-                *cache = Cache::default();
-            })?;
-            Images {
+    let known = cache.images.take();
+    cache.images = match known.filter(|known| !always && known.applied == applied) {
+        Some(known) => Some(known),
+        None => match client.read::<TargetState>(Request::get(TARGET)).await {
+            Ok(target) => Some(Images {
                 applied,
                 by_service: engine_images(&target),
+            }),
+            Err(error) => {
+                debug!(%error, "which images the engine has is not known");
+                None
             }
-        }
+        },
     };
-    view.images = cache.images.insert(images).by_service.clone();
+    if let Some(images) = &cache.images {
+        view.images.clone_from(&images.by_service);
+    }
     Ok(view)
 }
 
@@ -74,7 +78,9 @@ pub(super) fn engine_images(target: &TargetState) -> BTreeMap<String, String> {
     let services = target.state.local.apps.values().flat_map(|app| &app.services);
     let mut images: BTreeMap<&str, Vec<Option<&str>>> = BTreeMap::new();
     for service in services {
-        let image = service.config.image.as_deref().filter(|image| is_digest(image));
+        // The engine's id of the image, looked up for this answer; the reference while there is no such image (E4).
+        let image = service.config.get("image").and_then(Value::as_str);
+        let image = image.filter(|image| is_digest(image));
         images.entry(&service.service_name).or_default().push(image);
     }
     let one = |(service, images): (&str, Vec<Option<&str>>)| match images[..] {

@@ -64,8 +64,8 @@ pub(super) struct ContainerStatus {
     pub(super) created_at: Option<String>,
 }
 
-/// `GET /v2/local/target-state`. It contains the environments of the services, including secrets, so only the members
-/// that are needed are read, and its types have no `Debug`.
+/// `GET /v2/local/target-state`. It contains the environments of the services, including secrets, so its types have no
+/// `Debug`.
 #[derive(Deserialize)]
 pub(super) struct TargetState {
     pub(super) state: State,
@@ -98,6 +98,15 @@ pub(super) struct App {
     pub(super) services: Vec<Service>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) volumes: Vec<Volume>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) networks: Vec<Network>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Network {
+    pub(super) name: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) config: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -113,18 +122,10 @@ pub(super) struct Service {
     #[serde(default)]
     pub(super) image_name: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
-    pub(super) config: ServiceConfig,
-}
-
-/// What a service's container is made with.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(super) struct ServiceConfig {
-    /// Texts in the short form, objects in the long one.
-    #[serde(deserialize_with = "or_default")]
-    pub(super) volumes: Vec<Value>,
-    /// The engine's id of the image, looked up for this answer; the reference while there is no such image (E4).
-    pub(super) image: Option<String>,
+    pub(super) depends_on: Vec<String>,
+    /// What its container is made with.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) config: Map<String, Value>,
 }
 
 #[derive(Deserialize)]

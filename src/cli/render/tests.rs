@@ -16,7 +16,7 @@ fn waiting() -> LocalStatus {
         state: AgentState::Waiting,
         node_id: Some("node_01".to_owned()),
         supervisor: SupervisorStatus {
-            available: true,
+            available: Some(true),
             version: Some("19.0.5".to_owned()),
             managed: Some(false),
             error: None,
@@ -77,6 +77,7 @@ fn status_of_an_unenrolled_node_and_of_a_failed_update() {
     facts.running = None;
     facts.cloudly = CloudlyStatus::default();
     facts.supervisor = SupervisorStatus {
+        available: Some(false),
         error: Some("no connection".to_owned()),
         ..Default::default()
     };

@@ -13,6 +13,7 @@ pub(crate) fn take_note(durable: &mut Durable, run: &Run, now: Stamp) -> Option<
     if !durable.guard.note_restored(restored.number) {
         return None;
     }
+    durable.target.posted_by_guard(&restored.to);
     let message = "the new agent did not prove itself, and the guard put the previous release back";
     let error = UpdateError::new(ErrorCode::AgentNotProven, message, restored.evidence.clone(), now);
     let revision = durable.revision();

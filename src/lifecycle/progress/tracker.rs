@@ -215,7 +215,7 @@ impl Tracker {
 
     /// Another target is handed over, with these images. What the earlier one met is over, but the pause is not: a post
     /// does not end it (observed).
-    pub(crate) fn begin_target<'a>(&mut self, images: impl Iterator<Item = &'a String> + Clone, now: Stamp) {
+    pub(crate) fn begin_target(&mut self, images: &[&str], now: Stamp) {
         self.backoff = self.failing.map(|failing| {
             let longest = now.boot + LONGEST_BACKOFF;
             // Pauses double: one is not longer than all the time before it.
@@ -232,7 +232,7 @@ impl Tracker {
             }
         });
         self.pulls
-            .retain(|image, _| images.clone().any(|wanted| names(image, wanted)));
+            .retain(|image, _| images.iter().any(|wanted| names(image, wanted)));
         self.lock = None;
         self.starts.clear();
         self.percent = 0;
@@ -256,10 +256,10 @@ impl Tracker {
             .filter_map(|(image, pull)| Some((image, pull.failed.as_ref()?)))
     }
 
-    /// An image that a registry has answered not to have, since then.
-    pub(crate) fn image_not_found(&self, since: Millis) -> Option<&str> {
+    /// Images that a registry has answered not to have, since then.
+    pub(crate) fn images_not_found(&self, since: Millis) -> impl Iterator<Item = &str> {
         self.failed_pulls()
-            .find(|(_, failed)| failed.failure == PullFailure::NotFound && failed.last >= since)
+            .filter(move |(_, failed)| failed.failure == PullFailure::NotFound && failed.last >= since)
             .map(|(image, _)| image.as_str())
     }
 

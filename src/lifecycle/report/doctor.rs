@@ -10,6 +10,8 @@ use baseos_interfaces::local::{Check, Doctor};
 const FIREWALL: &str = "put before BALENA-FIREWALL in INPUT: accept tcp/48484 from lo and supervisor0, then reject \
                         tcp/48484 (iptables and ip6tables)";
 
+const NEW_TOKEN: &str = "make a new token (`cloudly token create`) and give it to `baserunner join`";
+
 pub(crate) fn examine(l: &Shared, now: Stamp) -> Doctor {
     Doctor {
         checks: vec![
@@ -47,15 +49,24 @@ fn identity(l: &Shared) -> Check {
                 "Cloudly refused the join token {}: {}",
                 refused.token, refused.reason
             ),
-            "make a new token (`cloudly token create`) and give it to `baserunner join`",
+            NEW_TOKEN,
         ),
-        (None, None) => check(
-            "identity",
-            false,
-            "not enrolled",
-            "set BASEOS_CLOUDLY_URL and BASEOS_JOIN_TOKEN, or run `baserunner join TOKEN`",
-        ),
+        (None, None) => match join_problem(l) {
+            Some(problem) => check("identity", false, format!("not enrolled: {problem}"), NEW_TOKEN),
+            None => check(
+                "identity",
+                false,
+                "not enrolled",
+                "set BASEOS_CLOUDLY_URL and BASEOS_JOIN_TOKEN, or run `baserunner join TOKEN`",
+            ),
+        },
     }
+}
+
+/// Why the join token that is there is not used.
+fn join_problem(l: &Shared) -> Option<String> {
+    let offer = l.offer.as_ref()?;
+    l.durable.join.may_use(offer).err()
 }
 
 fn cloudly(l: &Shared) -> Check {
@@ -64,8 +75,8 @@ fn cloudly(l: &Shared) -> Check {
             "cloudly",
             false,
             format!("{} ({} times in a row)", failure.message, l.heartbeats.failures()),
-            "Cloudly no longer accepts this node; apps and identity are kept. Make a new join token and run \
-             `baserunner join TOKEN`",
+            "Cloudly no longer accepts this node; apps and identity are kept. Removed by an operator: `cloudly node \
+             restore ID` takes it back. Else make a new join token and run `baserunner join TOKEN`",
         ),
         (Some(failure), _) => check(
             "cloudly",
@@ -101,12 +112,13 @@ fn clock(l: &Shared, now: Stamp) -> Check {
             format!("{off} s off Cloudly's clock"),
             "check the device's time source; the agent's own deadlines do not depend on it",
         ),
-        None => check(
+        None if l.heartbeats.last_contact().is_none() => check(
             "clock",
             true,
-            "agrees with Cloudly's, or Cloudly's has not been heard",
+            "not compared with Cloudly's, which has not been heard yet",
             "",
         ),
+        None => check("clock", true, "agrees with Cloudly's", ""),
     }
 }
 
@@ -146,7 +158,11 @@ fn exposure(l: &Shared) -> Check {
             FIREWALL,
         );
     }
-    check("supervisor API", true, "asks for a key, or has not been seen", "")
+    let fact = match l.view() {
+        Some(_) => "asks for a key",
+        None => "not looked at yet",
+    };
+    check("supervisor API", true, fact, "")
 }
 
 fn guard(l: &Shared) -> Option<Check> {

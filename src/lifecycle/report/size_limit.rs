@@ -47,8 +47,10 @@ pub(crate) fn cut_status(mut status: NodeStatus) -> NodeStatus {
                 .for_each(|reason| keep_start(reason, 512));
         }
     }
-    if length(&status) > STATUS_MAX {
-        status.release.services.clear();
+    if length(&status) > STATUS_MAX
+        && let Some(release) = &mut status.release
+    {
+        release.services.clear();
     }
     if length(&status) > STATUS_MAX {
         status.update.blocked_by.truncate(8);

@@ -56,6 +56,7 @@ pub(crate) fn update_status(l: &Shared, state: &State) -> UpdateStatus {
         max_attempts: Some(l.durable.policy().max_attempts()),
         blocked_by: update.blocked().iter().map(Into::into).collect(),
         error: error.or(update.last_error.as_ref()).map(Into::into),
+        rollback: update.rollback.as_ref().map(Into::into),
         ..UpdateStatus::default()
     };
     let ended = |last: &Finished| UpdateStatus {
@@ -79,14 +80,14 @@ pub(crate) fn update_status(l: &Shared, state: &State) -> UpdateStatus {
     }
 }
 
-fn release_status(l: &Shared) -> ReleaseStatus {
-    let Some(view) = l.view() else {
-        return ReleaseStatus::default();
-    };
+/// `None`: the Supervisor has not been looked at, or does not answer, so nobody knows.
+fn release_status(l: &Shared) -> Option<ReleaseStatus> {
+    let view = l.view()?;
     let known = [
         l.durable.proven.as_ref(),
         l.durable.desired_app().map(|app| &app.release),
         l.durable.previous.as_ref(),
+        l.durable.fallback.as_ref(),
     ];
     let running = known
         .into_iter()
@@ -97,7 +98,8 @@ fn release_status(l: &Shared) -> ReleaseStatus {
     let previous = if at_good {
         l.durable.previous.as_ref()
     } else {
-        good
+        let fallback = l.durable.fallback.as_ref();
+        good.or_else(|| fallback.filter(|fallback| view.release.as_ref() != Some(&fallback.commit)))
     };
     let services = view
         .containers
@@ -116,29 +118,27 @@ fn release_status(l: &Shared) -> ReleaseStatus {
             )
         })
         .collect();
-    ReleaseStatus {
+    Some(ReleaseStatus {
         running: view.release.clone(),
         version: running.and_then(|release| release.version.clone()),
         previous: previous.map(|release| release.commit.clone()),
         services,
-    }
+    })
 }
 
 pub(crate) fn supervisor_status(l: &Shared) -> SupervisorStatus {
     match &l.supervisor {
         Some(Ok(view)) => SupervisorStatus {
-            available: true,
+            available: Some(true),
             version: Some(view.version.clone()),
             managed: Some(view.managed),
             error: None,
         },
         Some(Err(error)) => SupervisorStatus {
+            available: Some(false),
             error: Some(error.message.clone()),
             ..Default::default()
         },
-        None => SupervisorStatus {
-            error: Some("not looked at yet".to_owned()),
-            ..Default::default()
-        },
+        None => SupervisorStatus::default(),
     }
 }

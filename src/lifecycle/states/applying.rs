@@ -188,13 +188,15 @@ impl Applying {
     /// A registry that has no such image will not have it in a minute either: that is reported at once. The release is
     /// not bad for it, and the Supervisor goes on trying.
     fn missing_image(&self, l: &mut Shared, cx: &Context) -> Option<Failed> {
-        let image = l.progress.image_not_found(self.update.since.boot)?;
-        let error = image_not_found(&self.update.release, image, cx.now)?;
+        let error = l
+            .progress
+            .images_not_found(self.update.since.boot)
+            .find_map(|image| image_not_found(&self.update.release, image, cx.now))?;
         Some(Failed::without_image(l, &self.update, error, cx))
     }
 
     /// Nothing got on for as long as the policy allows.
-    fn timed_out(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
+    fn timed_out(&mut self, l: &mut Shared, cx: &mut Context) -> Outcome<State> {
         let policy = l.durable.policy();
         let error = match judge_stall(l, &self.update, cx.now) {
             // Time that a silent Supervisor or the agent's own absence took is not the release's fault.
@@ -203,11 +205,13 @@ impl Applying {
                     .arm(Timer::Deadline, cx.now.boot + policy.apply_timeout());
                 return Outcome::Handled;
             }
-            // The Supervisor has the target and goes on trying, with its own back-off; so it is watched, and reported.
+            // The Supervisor goes on trying, with its own back-off, so it is watched and reported; and looked at, whether
+            // the target is still its own.
             Stall::HeldUp(error) => {
                 l.timers
                     .arm(Timer::Deadline, cx.now.boot + policy.apply_timeout());
                 self.update.last_error = Some(error);
+                self.handover.begin(l, cx);
                 l.heartbeats.urge();
                 return Outcome::Handled;
             }

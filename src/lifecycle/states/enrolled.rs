@@ -12,7 +12,7 @@ use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::update::consent::nothing_offered;
-use crate::lifecycle::update::target::Desired;
+use crate::lifecycle::update::target::{Desired, Release};
 use baseos_interfaces::heartbeat::Instructions;
 use baseos_interfaces::local::{DeferRequest, LockScope};
 use baseos_interfaces::register::Approval;
@@ -75,6 +75,9 @@ fn answered(l: &mut Shared, instructions: &Instructions, credentials_stored: boo
     if !instructions.clone_suspected {
         // Before anything may begin: an update that has been superseded must not, least of all under the new policy.
         if let Some(desired) = &instructions.desired {
+            if let Some(fallback) = &desired.fallback {
+                take_fallback(l, fallback.into(), cx);
+            }
             take_desired(l, desired.into(), desired.reset, cx);
         }
         take_commands(l, instructions, credentials_stored, cx);
@@ -120,6 +123,15 @@ fn confirm(l: &mut Shared, instructions: &Instructions, cx: &mut Context) {
     }
     if confirmed != node {
         l.durable.node = Some(confirmed);
+    }
+}
+
+/// The release that runs, in full. Once one has proved itself here there is no need of it.
+fn take_fallback(l: &mut Shared, fallback: Release, cx: &mut Context) {
+    let runs = l.running().is_none_or(|running| running == fallback.commit);
+    if runs && l.durable.proven.is_none() && l.durable.fallback.as_ref() != Some(&fallback) {
+        l.durable.fallback = Some(fallback);
+        cx.raise(Signal::GateChanged);
     }
 }
 

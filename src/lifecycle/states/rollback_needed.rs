@@ -16,6 +16,7 @@ use crate::lifecycle::update::decide::{Decision, decide};
 use crate::lifecycle::update::handover::{Handover, Progress};
 use crate::lifecycle::update::judgement::judge;
 use crate::lifecycle::update::record::{Blocker, Update, UpdateError, short};
+use crate::lifecycle::update::rollback::way_back;
 use crate::lifecycle::update::target::Release;
 use crate::lifecycle::update::verification::{Outlook, Verification, extend_deadline};
 use baseos_interfaces::codes::ErrorCode;
@@ -88,9 +89,8 @@ impl RollbackNeeded {
     fn going_back(l: &Shared, update: &Update, error: UpdateError, goes_back: bool, cx: &Context) -> Self {
         // A managed Supervisor is given its target by its backend.
         let managed = l.view().is_some_and(|view| view.managed);
-        let proven = l.durable.proven.as_ref();
-        let proven = proven.filter(|proven| goes_back && !managed && proven.commit != update.release.commit);
-        let restore = proven.map(|release| {
+        let back = way_back(l, update.commit()).filter(|_| goes_back && !managed);
+        let restore = back.map(|release| {
             Box::new(Restore {
                 release: release.clone(),
                 handover: Handover::default(),
@@ -257,6 +257,10 @@ impl RollbackNeeded {
         } else {
             UpdateState::RolledBack
         };
+        if let Some(restore) = self.restore.as_ref().filter(|_| l.durable.proven.is_none()) {
+            // It ran before the first update, and has stayed healthy now.
+            l.durable.prove(&restore.release);
+        }
         let finished = self.update.finished(state, Some(self.error.clone()), cx.now.wall);
         l.record_outcome(&finished, cx.now);
         Outcome::Transition(Idle::after(finished))

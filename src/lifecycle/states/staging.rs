@@ -16,6 +16,7 @@ use crate::lifecycle::timer::Timer;
 use crate::lifecycle::unsaved::Unsaved;
 use crate::lifecycle::update::gate::gate;
 use crate::lifecycle::update::record::{Blocker, Update, UpdateError};
+use crate::lifecycle::update::rollback;
 use crate::lifecycle::update::target::Release;
 use baseos_interfaces::codes::ErrorCode;
 use serde::{Deserialize, Serialize};
@@ -90,6 +91,7 @@ impl Staging {
             );
             return Outcome::Transition(State::Failed(Failed::give_up(l, &self.update, error, cx)));
         }
+        self.update.rollback = Some(rollback::prepare(l, &self.update, inspection));
         begin_or_wait(&self.update, l, cx)
     }
 

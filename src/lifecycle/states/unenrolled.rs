@@ -30,7 +30,11 @@ impl Unenrolled {
     /// One sentence for people.
     pub(crate) fn summary(&self) -> String {
         match &self.problem {
-            Some(problem) => format!("Not enrolled: {problem}. A new join token is needed."),
+            Some(problem) => {
+                // Some problems end with a question.
+                let end = if problem.ends_with('?') { "" } else { "." };
+                format!("Not enrolled: {problem}{end} A new join token is needed.")
+            }
             None => "Not enrolled: waiting for a join token.".to_owned(),
         }
     }

@@ -10,6 +10,7 @@ use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::update::decide::{Decision, decide};
 use crate::lifecycle::update::record::{Update, UpdateError};
+use crate::lifecycle::update::rollback::way_back;
 use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::states::UpdateState;
 use statig::Outcome;
@@ -68,8 +69,7 @@ fn cancel(update: &Update, l: &mut Shared, cx: &Context) -> Outcome<State> {
 }
 
 fn go_back(update: &Update, l: &mut Shared, cx: &Context) -> Outcome<State> {
-    let proven = l.durable.proven.as_ref();
-    if proven.is_none_or(|proven| proven.commit == update.release.commit) {
+    if way_back(l, update.commit()).is_none() {
         // There is no release to go back to: what was begun stays, and the operator sees it.
         return cancelled(update, l, cx);
     }

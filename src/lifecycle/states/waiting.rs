@@ -9,6 +9,7 @@ use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::update::gate::gate;
 use crate::lifecycle::update::record::{Blocker, Update};
+use crate::lifecycle::update::rollback::assess;
 use serde::{Deserialize, Serialize};
 use statig::Outcome;
 
@@ -47,6 +48,15 @@ impl Waiting {
     fn look_again(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
         if l.durable.consent.is_due_to_be_kept(cx.now.boot) {
             l.durable.consent.keep(cx.now.boot);
+        }
+        if self
+            .update
+            .rollback
+            .as_ref()
+            .is_some_and(|rollback| rollback.problem().is_some())
+        {
+            // Cloudly may have sent the release that runs.
+            self.update.rollback = Some(assess(l, &self.update));
         }
         let gate = gate(l, &self.update, cx.now);
         if gate.blocked.is_empty() {

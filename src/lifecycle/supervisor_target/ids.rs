@@ -162,6 +162,11 @@ impl TargetRecord {
         self.state_place.as_ref()
     }
 
+    /// The guard has posted this commit for the agent.
+    pub(crate) fn posted_by_guard(&mut self, commit: &str) {
+        self.posted = Some(commit.to_owned());
+    }
+
     pub(super) fn other_app(&self) -> Option<u64> {
         self.other_app
     }

@@ -5,7 +5,7 @@ use super::world::{Action, LocalRequest, PolicyKind, Reply, View, World, commit}
 use crate::lifecycle::Effect;
 use crate::lifecycle::effect::{Port, SupervisorCall};
 use crate::lifecycle::guard::files::Orders;
-use baseos_interfaces::codes::EventKind;
+use baseos_interfaces::codes::{EventKind, IssueCode};
 use baseos_interfaces::rules::GUARD_SERVICE;
 use baseos_interfaces::states::{AgentState, UpdateState};
 use std::collections::BTreeSet;
@@ -40,7 +40,7 @@ fn posts(world: &World) -> Vec<(String, String, Option<String>)> {
 }
 
 fn image(number: u8) -> String {
-    format!("registry.example/baserunner@sha256:{number:064}")
+    format!("registry.example/baserunner:1.{number}.0")
 }
 
 fn post(number: u8, guard: u8) -> (String, String, Option<String>) {
@@ -188,6 +188,11 @@ fn the_restored_agent_posts_nothing_again_and_reports_the_outcome_once() {
     let status =
         crate::lifecycle::report::status::update_status(world.machine.shared(), world.machine.state());
     assert_eq!(status.state, UpdateState::RolledBack);
+    let issues = &world.machine.shared().issues;
+    assert!(
+        !issues.has(&IssueCode::ForeignTarget),
+        "the guard posted it for the agent"
+    );
     // The report is still there at the next start, and is known.
     let epoch = durable.epoch;
     world.act(Action::Restart { reboot: false });

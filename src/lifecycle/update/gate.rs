@@ -3,7 +3,7 @@
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::time::{Millis, Stamp};
 use crate::lifecycle::update::platform::platform;
-use crate::lifecycle::update::record::{Blocker, Update};
+use crate::lifecycle::update::record::{Blocker, Rollback, Update};
 use crate::lifecycle::update::target::Policy;
 use baseos_interfaces::status::BlockerKind;
 use baseos_interfaces::window::{Opening, opening};
@@ -37,6 +37,7 @@ pub(crate) fn gate(l: &Shared, update: &Update, now: Stamp) -> Gate {
     gate.slot();
     gate.disk();
     if !policy.is_forced() {
+        gate.rollback();
         gate.window();
         gate.consent();
         gate.locks();
@@ -157,6 +158,13 @@ impl GateKeeper<'_> {
             .map(|service| (service.image.as_str(), service.needed_bytes(platform)))
             .collect();
         missing.values().fold(0, |sum, bytes| sum.saturating_add(*bytes))
+    }
+
+    fn rollback(&mut self) {
+        let problem = self.update.rollback.as_ref().and_then(Rollback::problem);
+        if let Some(problem) = problem.filter(|_| self.policy.requires_rollback) {
+            self.block(self.blocker(BlockerKind::RollbackImpossible).because(problem));
+        }
     }
 
     /// The device's own clock may be wrong by years; a window is judged by Cloudly's.

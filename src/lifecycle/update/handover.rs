@@ -174,8 +174,9 @@ impl Handover {
             let own_service = l.run.own_service.clone();
             match builder::plan(&mut l.durable.target, release, &own_service) {
                 Ok(target) => {
-                    let images = release.services.values().map(|service| &service.image);
-                    l.progress.begin_target(images, cx.now);
+                    let services = release.services.values();
+                    let images: Vec<_> = services.map(|service| service.image.as_str()).collect();
+                    l.progress.begin_target(&images, cx.now);
                     let target = Box::new(trial::hand_over(l, release, target, &inspection.view));
                     SupervisorCall::ApplyTarget { target, force }
                 }

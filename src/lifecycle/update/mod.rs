@@ -10,5 +10,6 @@ pub(crate) mod platform;
 pub(crate) mod predecessors;
 pub(crate) mod record;
 pub(crate) mod release_memory;
+pub(crate) mod rollback;
 pub(crate) mod target;
 pub(crate) mod verification;

@@ -8,7 +8,7 @@ use crate::lifecycle::update::target::{AppTarget, Release};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::states::UpdateState;
-use baseos_interfaces::status::{self as wire, BlockerKind};
+use baseos_interfaces::status::{self as wire, BlockerKind, RollbackState};
 use serde::{Deserialize, Serialize};
 
 /// An update under way. It travels from state to state.
@@ -33,6 +33,9 @@ pub(crate) struct Update {
     pub(crate) predecessors: Predecessors,
     /// Why it is not going on.
     blocked: Vec<Blocker>,
+    /// Whether it could be undone; `None`: not looked at yet.
+    #[serde(default)]
+    pub(crate) rollback: Option<Rollback>,
 }
 
 /// One reason why an update is not going on.
@@ -58,6 +61,25 @@ pub(crate) struct UpdateError {
     pub(crate) evidence: Vec<String>,
     /// Device's clock.
     pub(crate) at: Timestamp,
+}
+
+/// Whether an update could be undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Rollback {
+    /// By going back to this commit.
+    Possible(String),
+    /// Why not.
+    Impossible(String),
+}
+
+impl Rollback {
+    /// Why not.
+    pub(crate) fn problem(&self) -> Option<&str> {
+        match self {
+            Self::Possible(_) => None,
+            Self::Impossible(reason) => Some(reason),
+        }
+    }
 }
 
 /// How an update ended.
@@ -87,6 +109,7 @@ impl Update {
             last_error: None,
             predecessors: Predecessors::default(),
             blocked: Vec::new(),
+            rollback: None,
         })
     }
 
@@ -249,6 +272,23 @@ impl From<&UpdateError> for wire::UpdateError {
             message: error.message.clone(),
             evidence: error.evidence.clone(),
             at: error.at,
+        }
+    }
+}
+
+impl From<&Rollback> for wire::Rollback {
+    fn from(rollback: &Rollback) -> Self {
+        match rollback {
+            Rollback::Possible(target) => Self {
+                state: RollbackState::Possible,
+                target: Some(target.clone()),
+                reason: None,
+            },
+            Rollback::Impossible(reason) => Self {
+                state: RollbackState::Impossible,
+                target: None,
+                reason: Some(reason.clone()),
+            },
         }
     }
 }

@@ -91,6 +91,8 @@ pub(crate) struct Policy {
     pub(crate) rolls_back: bool,
     /// Whether somebody at the device must approve first.
     pub(crate) requires_local_approval: bool,
+    /// Whether an update that could not be undone is held back.
+    pub(crate) requires_rollback: bool,
     /// An operator's audited order to go ahead despite window, deferral, approval, locks and known-bad memory.
     pub(crate) force: Option<Force>,
 }
@@ -257,6 +259,7 @@ impl From<&wire::Policy> for Policy {
             // What this version does not know is treated as the choice that touches nothing.
             rolls_back: policy.on_failure == wire::OnFailure::Rollback,
             requires_local_approval: policy.require_local_approval,
+            requires_rollback: policy.require_rollback,
             force: policy.force.as_ref().map(|force| Force {
                 by: force.by.clone(),
                 reason: force.reason.clone(),

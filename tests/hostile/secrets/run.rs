@@ -51,7 +51,7 @@ impl Run {
             .with_cloudly_variable("CLOUDLY_LOG_FORMAT", log_format);
         let testbed = Testbed::start(options).await.unwrap();
         let ready = testbed.wait_agent("connected to both", UPDATE_LIMIT, |status| {
-            status.cloudly.connected && status.supervisor.available
+            status.cloudly.connected && status.supervisor.available == Some(true)
         });
         ready.await.unwrap();
         let pid = testbed.device.pid("baserunner").unwrap();
@@ -101,8 +101,10 @@ impl Run {
         let device = &self.testbed.device;
         for managed in [true, false] {
             device.set_port_closed(true);
-            self.wait_agent("the Supervisor is down", |status| !status.supervisor.available)
-                .await;
+            self.wait_agent("the Supervisor is down", |status| {
+                status.supervisor.available == Some(false)
+            })
+            .await;
             device.set_managed(managed);
             device.set_port_closed(false);
             self.wait_agent("the Supervisor is up", |status| {
@@ -178,7 +180,7 @@ impl Run {
         let refused = Fault::on("*", FaultKind::Unauthorized);
         self.testbed.device.add_fault(refused);
         self.wait_agent("the Supervisor refuses the key", |status| {
-            !status.supervisor.available
+            status.supervisor.available == Some(false)
         })
         .await;
         for path in [

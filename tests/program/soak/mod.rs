@@ -74,8 +74,14 @@ async fn run_episode(soak: &mut Soak, episode: &Episode, running: String) -> Res
     soak.end_all().await?;
     let running = wait_end(&soak.fixture, episode, &running).await?;
     check_outcome_was_reported_once(&soak.fixture, episode).await?;
-    soak.fixture.check_consistency().await?;
-    soak.check_logs()?;
+    // The agent may just be starting again.
+    wait_until("the invariants hold", LIMIT, async || {
+        let checked = soak.fixture.check_consistency().await;
+        checked
+            .and_then(|()| soak.check_logs())
+            .map_err(|error| error.to_string())
+    })
+    .await?;
     Ok(running)
 }
 
@@ -106,7 +112,7 @@ async fn wait_end(fixture: &Fixture, episode: &Episode, before: &str) -> Result<
         .wait_node(&expected, END_WITHIN, |node| has_ended(node, &last.commit))
         .await?;
     let status = node.status.ok_or_else(|| Error::new("no status"))?;
-    let running = status.release.running.unwrap_or_default();
+    let running = status.release.unwrap_or_default().running.unwrap_or_default();
     let succeeded = status.update.state == UpdateState::Succeeded && running == last.commit;
     let left = status.update.state == UpdateState::RolledBack && possible_before.contains(&running);
     let may_be_left = last.is_bad || episode.agent_restarts() > 1;
@@ -131,7 +137,12 @@ fn has_ended(node: &NodeRecord, commit: &str) -> bool {
             UpdateState::RolledBack,
             UpdateState::Failed,
         ];
-        update.target.as_deref() == Some(commit) && ended.contains(&update.state)
+        // An agent that has just started may not have looked at the Supervisor yet.
+        let is_seen = status
+            .release
+            .as_ref()
+            .is_some_and(|release| release.running.is_some());
+        is_seen && update.target.as_deref() == Some(commit) && ended.contains(&update.state)
     })
 }
 

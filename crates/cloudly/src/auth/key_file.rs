@@ -18,10 +18,37 @@ pub enum KeyError {
     Pepper(PathBuf),
     #[error("the token pepper {} is missing, and without it no token of this database is accepted: restore it from the backup", .0.display())]
     Lost(PathBuf),
-    #[error("{} holds no admin token: {error}; remove the file to get a new one", path.display())]
-    Admin { path: PathBuf, error: TokenError },
+    #[error("{} holds no admin token: {error}; {}", path.display(), .file.remedy())]
+    Admin {
+        path: PathBuf,
+        error: TokenError,
+        file: AdminFile,
+    },
+    #[error("there is no admin token at {}: {}", .0.display(), AdminFile::Given.remedy())]
+    NoAdmin(PathBuf),
     #[error(transparent)]
     Random(#[from] NoRandomness),
+}
+
+/// Whose file is read for the admin token. Only the server's own may be given up: another one may be anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminFile {
+    /// The server's, where it makes one if there is none.
+    Own,
+    /// One that somebody named, or that a client looks for.
+    Given,
+}
+
+impl AdminFile {
+    const fn remedy(self) -> &'static str {
+        match self {
+            Self::Own => "remove the file to get a new one",
+            Self::Given => {
+                "give the file that `cloudly serve` made, normally `admin-token` beside the database, with --token-file \
+                 (CLOUDLY_ADMIN_TOKEN_FILE), or the database with --database-url (CLOUDLY_DATABASE_URL)"
+            }
+        }
+    }
 }
 
 /// `None`: the file does not exist.

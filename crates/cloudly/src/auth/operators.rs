@@ -1,10 +1,9 @@
 //! Operators, who are known by the one admin token.
 
-use super::key_file::{self, KeyError};
+use super::key_file::{self, AdminFile, KeyError};
 use super::pepper::Pepper;
 use super::tokens;
 use baseos_interfaces::token::{Token, TokenKind};
-use std::io;
 use std::path::Path;
 
 /// Who makes an admin request, by the public id of the admin token.
@@ -36,10 +35,10 @@ impl AdminToken {
     }
 }
 
-/// Reads the admin token; creates it when the file does not exist.
-pub(crate) fn load_admin_token(path: &Path) -> Result<Token, KeyError> {
+/// Reads the server's admin token; creates it when the file does not exist.
+pub(crate) fn load_admin_token(path: &Path, file: AdminFile) -> Result<Token, KeyError> {
     if let Some(text) = key_file::read(path)? {
-        return parse_admin(path, &text);
+        return parse_admin(path, file, &text);
     }
     let token = tokens::mint(TokenKind::Admin)?;
     key_file::create(path, token.expose())?;
@@ -52,17 +51,18 @@ pub(crate) fn load_admin_token(path: &Path) -> Result<Token, KeyError> {
 /// When the file cannot be read or holds something else.
 pub fn read_admin_token(path: &Path) -> Result<Token, KeyError> {
     match key_file::read(path)? {
-        Some(text) => parse_admin(path, &text),
-        None => Err(KeyError::Io {
-            path: path.to_owned(),
-            error: io::ErrorKind::NotFound.into(),
-        }),
+        Some(text) => parse_admin(path, AdminFile::Given, &text),
+        // The whole path says which directory was meant.
+        None => Err(KeyError::NoAdmin(
+            std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+        )),
     }
 }
 
-fn parse_admin(path: &Path, text: &str) -> Result<Token, KeyError> {
+fn parse_admin(path: &Path, file: AdminFile, text: &str) -> Result<Token, KeyError> {
     Token::parse(TokenKind::Admin, text).map_err(|error| KeyError::Admin {
         path: path.to_owned(),
         error,
+        file,
     })
 }

@@ -1,8 +1,10 @@
 //! Arguments that several commands share, and how values are written.
 
+use baseos_interfaces::members::Shape;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
@@ -49,12 +51,12 @@ impl Global {
 fn database_path(url: &str) -> Result<PathBuf, String> {
     let Some(rest) = url.strip_prefix("sqlite:") else {
         let reason = if url.starts_with("postgres") {
-            "PostgreSQL is not in this version"
+            "asks for PostgreSQL, which is not in this version"
         } else {
-            "not understood"
+            "is not understood"
         };
         return Err(format!(
-            "the database URL is {reason}: use sqlite:<file>, e.g. sqlite:cloudly.db"
+            "the database URL {reason}: use sqlite:<file>, e.g. sqlite:cloudly.db"
         ));
     };
     let path = rest.strip_prefix("//").unwrap_or(rest);
@@ -100,10 +102,20 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// A JSON file.
-pub(super) fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T, Box<dyn Error>> {
+/// A JSON file that an operator wrote; members that it may not have are refused.
+pub(super) fn read_json(file: &Path, shape: Shape) -> Result<Value, Box<dyn Error>> {
     let text = std::fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    Ok(serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", file.display()))?)
+    let value: Value =
+        serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    shape
+        .check(&value)
+        .map_err(|unknown| format!("{}: {unknown}", file.display()))?;
+    Ok(value)
+}
+
+/// What a JSON file that was read says.
+pub(super) fn from_json<T: DeserializeOwned>(file: &Path, value: Value) -> Result<T, Box<dyn Error>> {
+    Ok(serde_json::from_value(value).map_err(|error| format!("{}: {error}", file.display()))?)
 }
 
 #[cfg(test)]

@@ -134,9 +134,7 @@ impl Client {
                 let text = format!("several nodes are named `{wanted}` ({one}, {other}, …): use the id");
                 Err(ClientError::Node(text))
             }
-            _ => Err(ClientError::Node(format!(
-                "there is no node with the id or name `{wanted}`"
-            ))),
+            _ => Err(ClientError::Node(not_found(&nodes, wanted))),
         }
     }
 
@@ -146,6 +144,25 @@ impl Client {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<T, ClientError> {
+        self.exchange(method, path, body).await.map(|(_, answer)| answer)
+    }
+
+    /// Creates something. False: the same exists already.
+    pub(super) async fn create<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<(bool, T), ClientError> {
+        let (status, answer) = self.exchange(Method::POST, path, Some(body)).await?;
+        Ok((status == StatusCode::CREATED, answer))
+    }
+
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<(StatusCode, T), ClientError> {
         let url = format!(
             "{}/baseos/v1/admin/{path}",
             self.base.as_str().trim_end_matches('/')
@@ -166,6 +183,7 @@ impl Client {
             // An answer with 204 has no body; `()` is read from null.
             let json: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
             return serde_json::from_slice(json)
+                .map(|answer| (status, answer))
                 .map_err(|_| ClientError::NotCloudly { url: shown(), status });
         }
         let problem: Problem =
@@ -192,6 +210,16 @@ impl Client {
         }
         Err(ClientError::Refused(text))
     }
+}
+
+/// Why no node is meant by a name. That of a removed node may be in use again, so it does not stand for it.
+fn not_found(nodes: &[NodeRecord], wanted: &str) -> String {
+    let removed = nodes.iter().filter(|node| node.name == wanted);
+    let ids: Vec<_> = removed.map(|node| node.id.as_str()).collect();
+    if ids.is_empty() {
+        return format!("there is no node with the id or name `{wanted}`");
+    }
+    format!("`{wanted}` was removed: use its id {}", ids.join(" or "))
 }
 
 #[cfg(test)]

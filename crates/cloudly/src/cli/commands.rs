@@ -9,6 +9,8 @@ use clap::{Args, ValueEnum};
 
 /// Longest part of a message in a table, characters.
 const CELL_MAX: usize = 100;
+/// How many log lines are asked for.
+const LINES: u32 = 200;
 
 #[derive(Debug, Args)]
 pub(super) struct CommandArgs {
@@ -20,9 +22,9 @@ pub(super) struct CommandArgs {
     /// For restartService: which one
     #[arg(long, required_if_eq("action", "restartService"))]
     service: Option<String>,
-    /// For collectLogs: how many
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=500))]
-    lines: u32,
+    /// For collectLogs: how many [default: 200]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=500))]
+    lines: Option<u32>,
     /// How long the command may wait for the node
     #[arg(long, value_parser = seconds, default_value = "1h")]
     ttl: u32,
@@ -41,17 +43,34 @@ enum Action {
     RotateToken,
 }
 
-pub(super) async fn send(client: &Client, args: CommandArgs) -> Outcome {
-    let id = client.node_id(&args.node).await?;
-    let action = match args.action {
+/// What is asked for. An option of another action is refused: it would be ignored.
+fn action(
+    action: Action,
+    service: Option<String>,
+    lines: Option<u32>,
+) -> Result<CommandAction, &'static str> {
+    if service.is_some() && !matches!(action, Action::RestartService) {
+        return Err("--service is an option of restartService alone");
+    }
+    if lines.is_some() && !matches!(action, Action::CollectLogs) {
+        return Err("--lines is an option of collectLogs alone");
+    }
+    Ok(match action {
         Action::CheckNow => CommandAction::CheckNow {},
         Action::RestartService => CommandAction::RestartService {
-            service: args.service.unwrap_or_default(),
+            service: service.unwrap_or_default(),
         },
         Action::Reboot => CommandAction::Reboot {},
-        Action::CollectLogs => CommandAction::CollectLogs { lines: args.lines },
+        Action::CollectLogs => CommandAction::CollectLogs {
+            lines: lines.unwrap_or(LINES),
+        },
         Action::RotateToken => CommandAction::RotateToken {},
-    };
+    })
+}
+
+pub(super) async fn send(client: &Client, args: CommandArgs) -> Outcome {
+    let action = action(args.action, args.service, args.lines)?;
+    let id = client.node_id(&args.node).await?;
     let request = CreateCommand {
         action,
         ttl_seconds: Some(args.ttl),

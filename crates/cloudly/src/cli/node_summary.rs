@@ -37,7 +37,7 @@ pub(super) fn sentence(node: &NodeRecord) -> String {
         PresenceState::Late => format!("{name} is late; when last heard from, it {activity}."),
         PresenceState::Offline => {
             format!(
-                "{name} is offline since {}; then it {activity}.",
+                "{name} is offline since {}; when last heard from, it {activity}.",
                 time_or_dash(node.last_seen_at)
             )
         }
@@ -46,7 +46,7 @@ pub(super) fn sentence(node: &NodeRecord) -> String {
 
 fn activity(node: &NodeRecord, status: &NodeStatus) -> String {
     let update = &status.update;
-    let running = status.release.running.as_deref();
+    let running = status.running();
     let target = short(update.target.as_deref());
     let reason = update
         .error
@@ -146,6 +146,7 @@ fn blocker(blocker: &Blocker) -> String {
         ),
         BlockerKind::SupervisorBackoff => "the Supervisor's pause to end".to_owned(),
         BlockerKind::RetryBackoff => "its next attempt".to_owned(),
+        BlockerKind::RollbackImpossible => "a way back, which its policy asks for".to_owned(),
         BlockerKind::StateNotWritable => "its state to become writable".to_owned(),
         BlockerKind::Unknown => "something this Cloudly does not know".to_owned(),
     };

@@ -8,7 +8,7 @@ use super::{events, node_summary};
 use baseos_interfaces::admin::NodeRecord;
 use baseos_interfaces::register::Approval;
 use baseos_interfaces::states::UpdateState;
-use baseos_interfaces::status::NodeStatus;
+use baseos_interfaces::status::{Blocker, NodeStatus, UpdateStatus};
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
@@ -97,24 +97,35 @@ async fn list(client: &Client) -> Outcome {
 }
 
 fn row(node: &NodeRecord) -> [String; 8] {
-    let state = match (node.lifecycle.as_str(), node.approval, node.clone_suspected) {
+    let status = node.status.as_ref();
+    [
+        node.id.clone(),
+        node.name.clone(),
+        state(node).to_owned(),
+        output::presence(node.presence).to_owned(),
+        time_or_dash(node.last_seen_at),
+        short(status.and_then(NodeStatus::running)),
+        short(node.desired_commit.as_deref()),
+        status.map_or_else(dash, |status| update(&status.update)),
+    ]
+}
+
+/// Whether Cloudly takes the node's heartbeats, and if not, why.
+fn state(node: &NodeRecord) -> &str {
+    match (node.lifecycle.as_str(), node.approval, node.clone_suspected) {
         ("active", Approval::Approved, false) => "active",
         ("active", Approval::Approved, true) => "clone suspected",
         ("active", _, _) => "pending",
         (lifecycle, _, _) => lifecycle,
-    };
-    let status = node.status.as_ref();
-    let update = status.map(|status| status.update.state);
-    [
-        node.id.clone(),
-        node.name.clone(),
-        state.to_owned(),
-        output::presence(node.presence).to_owned(),
-        time_or_dash(node.last_seen_at),
-        short(status.and_then(|status| status.release.running.as_deref())),
-        short(node.desired_commit.as_deref()),
-        update.map_or_else(dash, |state| state.as_str().to_owned()),
-    ]
+    }
+}
+
+/// The state of the update, and what blocks it first.
+fn update(update: &UpdateStatus) -> String {
+    match update.blocked_by.first() {
+        Some(blocker) => format!("{} ({})", update.state, blocker.kind.as_str()),
+        None => update.state.to_string(),
+    }
 }
 
 async fn decide(client: &Client, node: &str, decision: &str) -> Outcome {
@@ -143,7 +154,7 @@ async fn show(client: &Client, node: &str) -> Outcome {
 fn details(node: &NodeRecord) -> Vec<(&'static str, String)> {
     let mut rows = vec![
         ("id", node.id.clone()),
-        ("lifecycle", node.lifecycle.clone()),
+        ("state", state(node).to_owned()),
         ("presence", output::presence(node.presence).to_owned()),
         ("last seen", time_or_dash(node.last_seen_at)),
         ("enrolled", time(node.enrolled_at)),
@@ -173,24 +184,23 @@ fn details(node: &NodeRecord) -> Vec<(&'static str, String)> {
 }
 
 fn push_status(rows: &mut Vec<(&'static str, String)>, status: &NodeStatus) {
-    let version = status
-        .release
-        .version
-        .as_deref()
+    let release = status.release.as_ref();
+    let version = release
+        .and_then(|release| release.version.as_deref())
         .map(|v| format!(" ({v})"))
         .unwrap_or_default();
-    rows.push((
-        "runs",
-        format!("{}{version}", short(status.release.running.as_deref())),
-    ));
+    rows.push(("runs", format!("{}{version}", short(status.running()))));
     rows.push(("last update", outcome(status)));
+    let blockers = status.update.blocked_by.iter();
+    rows.extend(blockers.map(|blocker| ("blocked by", blocked_by(blocker))));
     let os = [&status.os.name, &status.os.version, &status.os.variant];
     let os: Vec<_> = os.into_iter().flatten().map(String::as_str).collect();
     rows.push(("host OS", if os.is_empty() { dash() } else { os.join(" ") }));
     let supervisor = match (&status.supervisor.version, status.supervisor.available) {
-        (Some(version), true) => version.clone(),
-        (_, true) => "available".to_owned(),
-        (_, false) => format!(
+        (_, None) => "not looked at yet".to_owned(),
+        (Some(version), Some(true)) => version.clone(),
+        (None, Some(true)) => "available".to_owned(),
+        (_, Some(false)) => format!(
             "not available: {}",
             status.supervisor.error.as_deref().unwrap_or("unknown")
         ),
@@ -205,7 +215,7 @@ fn push_status(rows: &mut Vec<(&'static str, String)>, status: &NodeStatus) {
             addresses.join(" ")
         },
     ));
-    for (name, service) in &status.release.services {
+    for (name, service) in release.iter().flat_map(|release| &release.services) {
         rows.push(("service", format!("{name}: {}", service.status)));
     }
     for issue in &status.health.issues {
@@ -219,6 +229,23 @@ fn push_status(rows: &mut Vec<(&'static str, String)>, status: &NodeStatus) {
             format!("{} since {}{detail}", issue.code, time(issue.since)),
         ));
     }
+}
+
+fn blocked_by(blocker: &Blocker) -> String {
+    let detail: Vec<_> = [&blocker.holder, &blocker.reason]
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .collect();
+    let mut text = blocker.kind.as_str().to_owned();
+    if !detail.is_empty() {
+        text.push_str(&format!(" ({})", detail.join(": ")));
+    }
+    text.push_str(&format!(" since {}", time(blocker.since)));
+    if let Some(until) = blocker.expires_at {
+        text.push_str(&format!(", until {} at the latest", time(until)));
+    }
+    text
 }
 
 /// How the last update went.

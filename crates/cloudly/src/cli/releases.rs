@@ -1,11 +1,12 @@
 //! `cloudly release …`.
 
-use super::arguments::{pair, read_json};
+use super::arguments::{from_json, pair, read_json};
 use super::client::Client;
 use super::output::{self, Outcome, dash, time};
 use super::registry::{self, RegistryArgs};
 use baseos_interfaces::admin::{CreateRelease, ReleaseRecord};
 use baseos_interfaces::desired::{DEFAULT_AGENT_SERVICE, Service};
+use baseos_interfaces::members;
 use baseos_interfaces::rules::{AGENT_STATE_DIR, SUPERVISOR_API_LABEL};
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Map, json};
@@ -57,12 +58,20 @@ async fn create(client: &Client, args: CreateArgs) -> Outcome {
     for problem in registry::fill_in(&registry, &mut request.services).await? {
         output::warning(&problem);
     }
-    let record: ReleaseRecord = client.post("releases", &request).await?;
+    let (created, record): (bool, ReleaseRecord) = client.create("releases", &request).await?;
     if client.json {
         return output::json(&record);
     }
     let release = &record.release;
-    output::line(&format!("release {} ({})", release.commit, release.release_id))
+    let known = if created {
+        ""
+    } else {
+        " exists already, with the same contents"
+    };
+    output::line(&format!(
+        "release {} ({}){known}",
+        release.commit, release.release_id
+    ))
 }
 
 async fn list(client: &Client) -> Outcome {
@@ -84,11 +93,11 @@ async fn list(client: &Client) -> Outcome {
 fn request(args: CreateArgs) -> Result<(RegistryArgs, CreateRelease), Box<dyn Error>> {
     let mut request = match &args.file {
         Some(file) => {
-            let mut value: serde_json::Value = read_json(file)?;
+            let mut value = read_json(file, members::CREATE_RELEASE)?;
             if let (Some(object), Some(commit)) = (value.as_object_mut(), &args.commit) {
                 object.insert("commit".to_owned(), commit.as_str().into());
             }
-            serde_json::from_value(value).map_err(|error| format!("{}: {error}", file.display()))?
+            from_json(file, value)?
         }
         None => {
             let mut request = CreateRelease {

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -39,7 +39,7 @@ pub(super) struct Serve {
     #[arg(long, env = "CLOUDLY_MIN_HEARTBEAT_SECONDS", default_value_t = 10)]
     min_heartbeat_seconds: u32,
     /// What to log: a level, or `target=level` pairs
-    #[arg(long, env = "CLOUDLY_LOG", default_value = "info")]
+    #[arg(long, env = "CLOUDLY_LOG", default_value = "info", value_parser = log_filter)]
     log: Targets,
     /// How to log
     #[arg(long, env = "CLOUDLY_LOG_FORMAT", default_value = "text")]
@@ -50,6 +50,36 @@ pub(super) struct Serve {
 enum LogFormat {
     Text,
     Json,
+}
+
+/// Stricter than `Targets::from_str`, which takes a mistyped level for a target to log, so that nothing else is.
+fn log_filter(text: &str) -> Result<Targets, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    // Compose files set what they leave out to nothing.
+    let text = if text.trim().is_empty() { "info" } else { text };
+    let mut targets = Targets::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (target, level) = match part.split_once('=') {
+            Some((target, level)) => (Some(target.trim()), level.trim().to_ascii_lowercase()),
+            None => (None, part.to_ascii_lowercase()),
+        };
+        let in_target = |c: char| c.is_ascii_alphanumeric() || "_:-".contains(c);
+        let known_target = target.is_none_or(|target| !target.is_empty() && target.chars().all(in_target));
+        let level = Some(level)
+            .filter(|level| known_target && LEVELS.contains(&level.as_str()))
+            .and_then(|level| level.parse::<LevelFilter>().ok())
+            .ok_or_else(|| {
+                format!(
+                    "`{part}` is no level and no target=level: use {} or e.g. info,cloudly_baseos=debug",
+                    LEVELS.join(", ")
+                )
+            })?;
+        targets = match target {
+            Some(target) => targets.with_target(target, level),
+            None => targets.with_default(level),
+        };
+    }
+    Ok(targets)
 }
 
 pub(super) async fn run(serve: Serve, global: &Global) -> Outcome {
@@ -93,4 +123,36 @@ async fn stop_signal(mut terminate: Signal, mut interrupt: Signal) {
         _ = interrupt.recv() => {}
     }
     tracing::info!("stopping");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::log_filter;
+
+    #[test]
+    fn a_log_filter_has_levels_and_targets_with_levels() {
+        for good in [
+            "",
+            "info",
+            "WARN",
+            "off",
+            "info,hyper=off",
+            " debug , cloudly_baseos::http = trace",
+        ] {
+            assert!(log_filter(good).is_ok(), "{good:?}");
+        }
+        for bad in [
+            "lod",
+            "3",
+            "info,lod",
+            "hyper=lod",
+            "hyper=",
+            "=info",
+            "a b=info",
+            "hyper[x]=info",
+        ] {
+            let error = log_filter(bad).unwrap_err();
+            assert!(error.contains("use off, error, warn, info"), "{bad:?}: {error}");
+        }
+    }
 }

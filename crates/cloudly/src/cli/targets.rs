@@ -1,12 +1,14 @@
 //! `cloudly desired …`.
 
-use super::arguments::{read_json, seconds};
+use super::arguments::{from_json, read_json, seconds};
 use super::client::{Client, ClientError};
-use super::output::{self, Outcome, short, time_or_dash};
+use super::output::{self, Outcome, plain, short, time};
 use baseos_interfaces::admin::{DesiredRecord, DesiredSet, SetDesired};
 use baseos_interfaces::desired::{Force, OnFailure, Policy};
+use baseos_interfaces::members;
 use baseos_interfaces::window::Window;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use serde_json::Value;
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -55,6 +57,9 @@ pub(super) struct SetArgs {
     /// What a node does with a bad release
     #[arg(long)]
     on_failure: Option<Failure>,
+    /// Hold the update back where it could not be undone
+    #[arg(long)]
+    require_rollback: bool,
     /// Go ahead despite windows, deferrals and locks, for this reason; it is audited
     #[arg(long, value_name = "REASON")]
     force: Option<String>,
@@ -100,14 +105,72 @@ async fn show(client: &Client, node: Option<&str>) -> Outcome {
     if client.json {
         return output::json(&record);
     }
-    let (commit, revision) = (short(record.commit.as_deref()), record.revision);
+    let Some(set_at) = record.set_at else {
+        let whom = node.unwrap_or("all nodes");
+        return output::line(&format!("nothing is desired of {whom}; never set"));
+    };
+    let revision = record.revision;
+    let commit = match &record.commit {
+        Some(commit) => short(Some(commit)),
+        None => "nothing".to_owned(),
+    };
     let own = if record.own {
         "its own setting"
     } else {
         "the setting for all"
     };
-    let since = time_or_dash(record.set_at);
-    output::line(&format!("{commit} (revision {revision}, {own}, set {since})"))
+    output::line(&format!(
+        "{commit} (revision {revision}, {own}, set {})",
+        time(set_at)
+    ))?;
+    let rows = policy_rows(&record.policy)?;
+    rows.iter()
+        .try_for_each(|(name, value)| output::line(&format!("  {name:<20} {}", plain(value))))
+}
+
+/// The members of a policy that differ from their defaults, by the names that they have in a file.
+fn policy_rows(policy: &Policy) -> Result<Vec<(String, String)>, serde_json::Error> {
+    let (policy, default) = (json_of(policy)?, json_of(&Policy::default())?);
+    let mut rows = Vec::new();
+    for (name, value) in policy {
+        if default.get(&name) == Some(&value) {
+            continue;
+        }
+        match name.as_str() {
+            "windows" => {
+                let windows: Vec<Window> = serde_json::from_value(value)?;
+                rows.extend(windows.iter().map(|window| (name.clone(), window_text(window))));
+            }
+            "force" => {
+                let Force { by, reason } = serde_json::from_value(value)?;
+                rows.push((name, format!("by {by}: {reason}")));
+            }
+            _ => rows.push((
+                name,
+                value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+            )),
+        }
+    }
+    Ok(rows)
+}
+
+fn json_of(policy: &Policy) -> Result<serde_json::Map<String, Value>, serde_json::Error> {
+    serde_json::from_value(serde_json::to_value(policy)?)
+}
+
+/// As `--window` takes it.
+fn window_text(window: &Window) -> String {
+    let days = if window.days.is_empty() {
+        "daily".to_owned()
+    } else {
+        window.days.join(",")
+    };
+    let length = match window.duration_seconds {
+        hours if hours % 3600 == 0 => format!("{}h", hours / 3600),
+        minutes if minutes % 60 == 0 => format!("{}m", minutes / 60),
+        seconds => format!("{seconds}s"),
+    };
+    format!("{days} {} {length} {}", window.start, window.time_zone)
 }
 
 async fn unset(client: &Client, node: &str) -> Outcome {
@@ -130,7 +193,7 @@ async fn path(client: &Client, node: Option<&str>) -> Result<String, ClientError
 
 fn policy(args: SetArgs) -> Result<Policy, Box<dyn Error>> {
     let mut policy: Policy = match &args.policy {
-        Some(file) => read_json(file)?,
+        Some(file) => from_json(file, read_json(file, members::POLICY)?)?,
         None => Policy::default(),
     };
     if !args.window.is_empty() {
@@ -147,6 +210,7 @@ fn policy(args: SetArgs) -> Result<Policy, Box<dyn Error>> {
         Some(Failure::Report) => policy.on_failure = OnFailure::Report,
         None => {}
     }
+    policy.require_rollback |= args.require_rollback;
     if let Some(reason) = args.force {
         policy.force = Some(Force { by: args.by, reason });
     }
@@ -172,4 +236,49 @@ fn window(text: &str) -> Result<Window, String> {
     };
     window.check().map_err(|error| error.to_string())?;
     Ok(window)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_printed_as_the_option_takes_it() {
+        for text in [
+            "sat,sun 01:00 3h Europe/Berlin",
+            "daily 02:30 90m UTC",
+            "mon 02:30 61s UTC",
+        ] {
+            assert_eq!(window_text(&window(text).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn a_policy_shows_what_differs_from_the_defaults_and_who_forces_it() {
+        assert_eq!(policy_rows(&Policy::default()).unwrap(), []);
+        let policy = Policy {
+            max_attempts: 9,
+            on_failure: OnFailure::Report,
+            require_local_approval: true,
+            force: Some(Force {
+                by: "ada".to_owned(),
+                reason: "urgent".to_owned(),
+            }),
+            ..Policy::default()
+        };
+        let rows: Vec<_> = policy_rows(&policy)
+            .unwrap()
+            .into_iter()
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                "force by ada: urgent",
+                "maxAttempts 9",
+                "onFailure report",
+                "requireLocalApproval true"
+            ]
+        );
+    }
 }

@@ -4,9 +4,11 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
 use baseos_interfaces::codes::FieldCode;
+use baseos_interfaces::members::Shape;
 use baseos_interfaces::problem;
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::time::Duration;
 
 /// Largest body of an admin request, bytes. A release must fit into an answer to a node.
@@ -102,6 +104,15 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     })?;
     deserializer.end().map_err(|error| syntax(&error))?;
     Ok(value)
+}
+
+/// Refuses members that the type of the body does not have, below the top level too.
+pub(super) fn check_members(shape: Shape, body: &Value) -> Result<()> {
+    shape.check(body).map_err(|unknown| BodyError::Member {
+        message: unknown.to_string(),
+        pointer: unknown.pointer,
+        code: FieldCode::UnknownMember,
+    })
 }
 
 fn syntax(error: &serde_json::Error) -> BodyError {

@@ -11,10 +11,12 @@ pub(super) fn revision(target: Option<&Target>, floor: u64) -> u64 {
     target.map_or(0, |target| target.revision).max(floor)
 }
 
+/// `running` is the commit that the node reports to run: what it goes back to if it has not put it in place itself.
 pub(super) async fn document(
     c: &mut Connection,
     target: Option<Target>,
     revision: u64,
+    running: Option<&str>,
     now: Timestamp,
 ) -> Result<Desired> {
     let mut desired = Desired {
@@ -22,6 +24,7 @@ pub(super) async fn document(
         issued_at: now,
         reset: false,
         app: None,
+        fallback: None,
         host_os: None,
     };
     let Some(target) = target else {
@@ -37,6 +40,10 @@ pub(super) async fn document(
             slot: None,
             policy: target.policy,
         });
+        if let Some(running) = running.filter(|running| running != commit) {
+            let known = releases::find(c, running).await?;
+            desired.fallback = known.map(|record| record.release);
+        }
     }
     Ok(desired)
 }

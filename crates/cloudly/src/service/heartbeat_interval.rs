@@ -18,7 +18,7 @@ impl<'a> Progress<'a> {
         Self {
             state: status.update.state,
             target: status.update.target.as_deref(),
-            running: status.release.running.as_deref(),
+            running: status.running(),
         }
     }
 

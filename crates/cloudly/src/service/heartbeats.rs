@@ -14,7 +14,7 @@ use baseos_interfaces::heartbeat::{Heartbeat, HeartbeatAnswer, Instructions};
 use baseos_interfaces::limits::NUMBER_MAX;
 use baseos_interfaces::register::Approval;
 use baseos_interfaces::states::RolloutState;
-use baseos_interfaces::status::NodeStatus;
+use baseos_interfaces::status::{NodeStatus, RollbackState};
 use serde_json::json;
 
 /// Takes in a heartbeat and answers it.
@@ -106,11 +106,29 @@ async fn add_instructions(
             revision,
             "the node has seen a newer revision than this database knows"
         );
-    } else if observed < revision {
-        instructions.desired = Some(desired_state::document(&mut connection, target, revision, now).await?);
+    } else if observed < revision || lacks_fallback(status) {
+        let running = match status {
+            Some(status) => status
+                .release
+                .as_ref()
+                .and_then(|release| release.running.as_deref()),
+            None => session.running_commit.as_deref(),
+        };
+        let desired = desired_state::document(&mut connection, target, revision, running, now).await?;
+        // Again only if it brings what the node lacks.
+        if observed < revision || desired.fallback.is_some() {
+            instructions.desired = Some(desired);
+        }
     }
     instructions.commands = commands::list_open(&mut connection, node, now).await?;
     Ok(())
+}
+
+/// Whether the node has just reported an update that it could not undo: it may have been told what is desired before it
+/// knew what runs.
+fn lacks_fallback(status: Option<&NodeStatus>) -> bool {
+    let rollback = status.and_then(|status| status.update.rollback.as_ref());
+    rollback.is_some_and(|rollback| rollback.state == RollbackState::Impossible)
 }
 
 /// Stores what the heartbeat reports; the usual one reports nothing. Returns the status if it is newer than the stored

@@ -15,8 +15,9 @@ use baseos_interfaces::limits::ANSWER_MAX_BYTES;
 use baseos_interfaces::rules::check_release;
 use serde_json::json;
 
-/// The largest release, bytes as it is sent: beside it an answer holds a policy, commands and a token.
-const RELEASE_MAX_BYTES: usize = ANSWER_MAX_BYTES - 64 * 1024;
+/// The largest release, bytes as it is sent: an answer holds two, the desired one and the one to go back to, beside a
+/// policy, commands and a token.
+const RELEASE_MAX_BYTES: usize = (ANSWER_MAX_BYTES - 64 * 1024) / 2;
 
 /// Whether [`create`] stored a release or found the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

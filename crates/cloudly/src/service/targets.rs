@@ -10,6 +10,7 @@ use crate::storage::releases;
 use crate::storage::targets::{self, ALL, Target};
 use baseos_interfaces::admin::{DesiredRecord, DesiredSet, SetDesired};
 use baseos_interfaces::codes::FieldCode;
+use baseos_interfaces::rules::check_commit;
 use serde_json::json;
 
 /// An observed revision that is further ahead of the last issued one is not believed, so that a node cannot use up
@@ -24,6 +25,9 @@ pub(crate) async fn set(
     request: SetDesired,
 ) -> Result<DesiredSet> {
     policy_rules::check(&request.policy)?;
+    if let Some(commit) = &request.commit {
+        check_commit(commit).map_err(|(code, message)| Error::field("/commit", code, message))?;
+    }
     let now = app.clock.now();
     let mut tx = app.storage.write().await?;
     if let Some(node) = node {

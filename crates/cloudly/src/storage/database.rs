@@ -32,6 +32,8 @@ const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_nodes.s
 pub enum OpenError {
     #[error("cannot open the database {} for writing: {error}", path.display())]
     Io { path: PathBuf, error: io::Error },
+    #[error("cannot open the database {}: make the directory first: `install -d -m 700 {}`", path.display(), directory.display())]
+    NoDirectory { path: PathBuf, directory: PathBuf },
     #[error("another cloudly already uses the database {}", .0.display())]
     InUse(PathBuf),
     #[error("{} is not a database of Cloudly", .0.display())]
@@ -273,6 +275,12 @@ impl Storage {
 fn lock(path: &Path) -> std::result::Result<Lock, OpenError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
+    if let Some(directory) = missing_directory(path) {
+        return Err(OpenError::NoDirectory {
+            path: path.to_owned(),
+            directory,
+        });
+    }
     let failed = |error| OpenError::Io {
         path: path.to_owned(),
         error,
@@ -288,6 +296,13 @@ fn lock(path: &Path) -> std::result::Result<Lock, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
+}
+
+/// The directory for a file, if there is none. Absolute, so that it is clear where it is missing.
+fn missing_directory(path: &Path) -> Option<PathBuf> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty())?;
+    let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    (!directory.exists()).then_some(absolute)
 }
 
 /// Tells the causes apart that an operator can mend, by SQLite's primary result code.

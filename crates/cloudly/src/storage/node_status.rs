@@ -30,7 +30,7 @@ pub(crate) async fn put(
     .bind(status.update.state.as_str())
     .bind(RolloutState::from_update(status.update.state).map(RolloutState::as_str))
     .bind(&status.update.target)
-    .bind(&status.release.running)
+    .bind(status.running())
     .execute(c)
     .await?;
     Ok(())

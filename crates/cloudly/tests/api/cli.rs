@@ -55,6 +55,11 @@ async fn a_node_is_operated_from_the_command_line() {
     );
     assert_eq!(first, expected);
     assert!(shown.contains("online"), "{shown}");
+    let row = "  blocked by   localLock (onebox: backup running) since 2026-11-23 12:00:00Z\n";
+    assert!(shown.contains(row), "{shown}");
+    assert!(shown.contains("  state        active\n"), "{shown}");
+    let list = program.run_ok(&["node", "list"]).await;
+    assert!(list.ends_with("  waiting (localLock)\n"), "{list}");
 
     device.hash = "s".to_owned();
     device.observed = 1;
@@ -233,17 +238,18 @@ async fn failures_print_a_sentence_and_exit_with_an_error() {
     assert_eq!(error, "cloudly: there is no node with the id or name `nobody`\n");
     let error = program.run_err(&["desired", "set", "--commit", COMMIT]).await;
     assert!(error.contains("create it first"), "{error}");
+    let error = program.run_err(&["desired", "set", "--commit", "123"]).await;
+    assert!(error.contains("a commit is 7 to 64 hex digits"), "{error}");
     let error = program.run_err(&["desired", "set"]).await;
     assert!(error.contains("--commit"), "{error}");
     let error = program
         .run_err(&["node", "list", "--token-file", "nowhere"])
         .await;
-    assert!(error.contains("nowhere"), "{error}");
-    std::fs::write(program.dir.path().join("garbage"), "garbage").unwrap();
-    let error = program
-        .run_err(&["node", "list", "--token-file", "garbage"])
-        .await;
-    assert!(error.contains("holds no admin token"), "{error}");
+    let whole = program.dir.path().canonicalize().unwrap().join("nowhere");
+    assert!(
+        error.contains(&whole.display().to_string()) && error.contains("--token-file"),
+        "{error}"
+    );
     let other = mint(TokenKind::Admin).unwrap();
     std::fs::write(program.dir.path().join("other"), other.expose()).unwrap();
     let error = program.run_err(&["node", "list", "--token-file", "other"]).await;
@@ -268,11 +274,11 @@ async fn serve_says_why_it_cannot_start() {
     for (args, text) in [
         (
             ["--database-url", "postgres://db/cloudly"],
-            "PostgreSQL is not in this version",
+            "the database URL asks for PostgreSQL, which is not in this version: use sqlite:<file>",
         ),
         (
             ["--database-url", "sqlite:nowhere/c.db"],
-            "cannot open the database nowhere/c.db",
+            "make the directory first: `install -d -m 700 /",
         ),
         (
             ["--baseos-join-token", "szj_typo"],

@@ -11,6 +11,7 @@ mod audit;
 mod bodies;
 mod cli;
 mod cli_logs;
+mod cli_refusals;
 mod commands;
 mod configured_token;
 mod durability;

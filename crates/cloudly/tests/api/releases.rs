@@ -1,7 +1,8 @@
 //! Releases.
 
-use crate::support::{COMMIT, Cloudly, OTHER_COMMIT, ok, problem, release};
+use crate::support::{COMMIT, Cloudly, OTHER_COMMIT, ok, problem, release, status};
 use baseos_interfaces::admin::{Page, ReleaseRecord};
+use baseos_interfaces::heartbeat::HeartbeatAnswer;
 use baseos_interfaces::limits::ANSWER_MAX_BYTES;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -157,7 +158,7 @@ async fn an_invalid_release_is_refused_with_pointer_and_reason() {
         (
             json!({ "commit": COMMIT, "services": {}, "service": {} }),
             "/service",
-            "does not have",
+            "did you mean `services`",
         ),
     ];
     for (request, pointer, text) in cases {
@@ -280,7 +281,7 @@ fn release_of_numbers(commit: &str, count: usize) -> String {
 }
 
 #[tokio::test]
-async fn the_largest_release_reaches_a_node_beside_the_largest_policy_and_all_commands() {
+async fn the_largest_answer_is_one_that_an_agent_reads() {
     let cloudly = Cloudly::start().await;
     let mut device = cloudly.enrol("edge").await;
     let create = async |body: String| {
@@ -288,16 +289,19 @@ async fn the_largest_release_reaches_a_node_beside_the_largest_policy_and_all_co
         let request = request.header("content-type", "application/json");
         request.send().await.unwrap()
     };
-    let refused = problem(create(release_of_numbers(OTHER_COMMIT, 52_000)).await).await;
+    let refused = problem(create(release_of_numbers(COMMIT, 26_000)).await).await;
     assert_eq!(
         (refused.status, refused.errors[0].code.as_str()),
         (422, "tooLong")
     );
-    assert!(refused.title.contains("983040 at most"), "{}", refused.title);
-    assert_eq!(
-        create(release_of_numbers(COMMIT, 51_600)).await.status(),
-        StatusCode::CREATED
-    );
+    assert!(refused.title.contains("491520 at most"), "{}", refused.title);
+    for commit in [COMMIT, OTHER_COMMIT] {
+        let created = create(release_of_numbers(commit, 25_800)).await;
+        assert_eq!(created.status(), StatusCode::CREATED);
+    }
+    device
+        .report(&cloudly, status("idle", None, Some(OTHER_COMMIT)))
+        .await;
 
     let window = json!({ "days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "01:00",
                          "durationSeconds": 604_800, "timeZone": "America/Argentina/Buenos_Aires" });
@@ -312,6 +316,12 @@ async fn the_largest_release_reaches_a_node_beside_the_largest_policy_and_all_co
     }
     let heartbeat = device.next(json!({}));
     let answer = device.send(&cloudly, &heartbeat).await.bytes().await.unwrap();
+    let read: HeartbeatAnswer = serde_json::from_slice(&answer).unwrap();
+    let fallback = read.instructions.desired.unwrap().fallback.unwrap();
+    assert_eq!(
+        (fallback.commit.as_str(), read.instructions.commands.len()),
+        (OTHER_COMMIT, 32)
+    );
     assert!(
         answer.len() > 900_000 && answer.len() <= ANSWER_MAX_BYTES,
         "{}",

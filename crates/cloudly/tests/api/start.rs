@@ -66,7 +66,7 @@ async fn names_a_missing_directory() {
     let path = dir.path().join("nowhere/cloudly.db");
     let error = start_error(&path).await;
     assert!(
-        error.contains("nowhere/cloudly.db") && error.contains("No such file"),
+        error.contains("nowhere/cloudly.db") && error.contains("make the directory first"),
         "{error}"
     );
     assert!(

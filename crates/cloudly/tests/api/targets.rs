@@ -171,3 +171,75 @@ async fn every_change_of_a_target_raises_the_revision() {
     assert!(!all.own);
     assert_eq!(all.revision, revisions[2]);
 }
+
+/// A status that says whether the update under way could be undone.
+fn status_with_rollback(running: &str, rollback: &Value) -> Value {
+    let mut report = crate::support::status("waiting", Some(COMMIT), Some(running));
+    report["update"]["rollback"] = rollback.clone();
+    report
+}
+
+#[tokio::test]
+async fn the_release_that_runs_comes_with_what_is_desired_when_it_is_known() {
+    let cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    cloudly.set_target(COMMIT).await;
+    let running = |running: Option<&str>| crate::support::status("idle", None, running);
+    let fallback = |answer: baseos_interfaces::heartbeat::HeartbeatAnswer| {
+        let release = answer.instructions.desired.unwrap().fallback?;
+        Some(release.commit)
+    };
+    let answer = device.report(&cloudly, running(Some(OTHER_COMMIT))).await;
+    assert_eq!(fallback(answer), None, "it is not known");
+    cloudly.create_release(OTHER_COMMIT).await;
+    let known = Some(OTHER_COMMIT.to_owned());
+    assert_eq!(
+        fallback(device.heartbeat(&cloudly).await),
+        known,
+        "as it was reported"
+    );
+    let answer = device.report(&cloudly, running(Some(COMMIT))).await;
+    assert_eq!(fallback(answer), None, "it runs what is desired");
+    let answer = device.report(&cloudly, running(None)).await;
+    assert_eq!(fallback(answer), None);
+}
+
+#[tokio::test]
+async fn a_node_that_lacks_a_way_back_is_sent_the_release_that_runs_once_more() {
+    let cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    device.observed = cloudly.set_target(COMMIT).await;
+    let impossible = json!({ "state": "impossible", "reason": "no release is known to go back to" });
+    let report = status_with_rollback(OTHER_COMMIT, &impossible);
+    let answer = device.report(&cloudly, report.clone()).await;
+    assert_eq!(
+        answer.instructions.desired, None,
+        "nothing that would help is known"
+    );
+    cloudly.create_release(OTHER_COMMIT).await;
+    let desired = device
+        .report(&cloudly, report)
+        .await
+        .instructions
+        .desired
+        .unwrap();
+    assert_eq!(desired.fallback.unwrap().commit, OTHER_COMMIT);
+    assert_eq!(desired.revision, device.observed);
+    assert_eq!(device.heartbeat(&cloudly).await.instructions.desired, None);
+    let possible = json!({ "state": "possible", "target": OTHER_COMMIT });
+    let answer = device
+        .report(&cloudly, status_with_rollback(OTHER_COMMIT, &possible))
+        .await;
+    assert_eq!(answer.instructions.desired, None);
+}
+
+#[tokio::test]
+async fn a_policy_may_ask_for_a_way_back() {
+    let cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    cloudly.create_release(COMMIT).await;
+    let set = json!({ "commit": COMMIT, "policy": { "requireRollback": true } });
+    let _: Value = cloudly.put("desired", set).await;
+    let desired = device.heartbeat(&cloudly).await.instructions.desired.unwrap();
+    assert!(desired.app.unwrap().policy.require_rollback);
+}

@@ -2,16 +2,12 @@
 
 use super::compose_keys::camel_case;
 use super::parts::ReleaseParts;
-use super::state_mount::state_place;
+use super::state_mount::{AGENT_STATE_DIR, AGENT_STATE_DIR_VARIABLE, state_place};
 use super::violation::{Found, shown};
 use crate::codes::FieldCode;
 
 /// Without this label, at `1`, the Supervisor does not give the container its address and key.
 pub const SUPERVISOR_API_LABEL: &str = "io.balena.features.supervisor-api";
-/// The variable in the agent's environment that says where its state lives.
-pub const AGENT_STATE_DIR_VARIABLE: &str = "BASEOS_STATE_DIR";
-/// Where the agent's state lives unless its environment says otherwise.
-pub const AGENT_STATE_DIR: &str = "/data/baseos";
 
 /// The agent's own service is in the release, reaches the Supervisor, is kept running, and keeps its state in a named
 /// volume. A path of the host does not count: the Supervisor leaves such mounts out (source).

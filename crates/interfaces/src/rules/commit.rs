@@ -15,15 +15,26 @@ pub const COMMIT_MAX_LEN: usize = 64;
 /// - 7 to 64, because Cloudly always required it and the agent took any length: this is what both accepted. 7 is the
 ///   shortest that people write, 64 a SHA-256; balena's own have 32 (recordings).
 pub(super) fn check(commit: &str, found: &mut Found) {
-    let path = ["commit"];
+    if let Err((code, message)) = check_commit(commit) {
+        found.add(&["commit"], code, message);
+    }
+}
+
+/// Checks the form of a commit.
+///
+/// # Errors
+/// Says what is wrong and what would be right.
+pub fn check_commit(commit: &str) -> Result<(), (FieldCode, &'static str)> {
     if !(COMMIT_MIN_LEN..=COMMIT_MAX_LEN).contains(&commit.len()) || !is_lower_hex(commit) {
         let message = "a commit is 7 to 64 hex digits in lower case, e.g. 1f0a9be";
-        found.add(&path, FieldCode::NotACommit, message);
-    } else if !commit.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+        return Err((FieldCode::NotACommit, message));
+    }
+    if !commit.bytes().any(|byte| byte.is_ascii_alphabetic()) {
         let message = "a commit needs at least one of the letters a to f: one of decimal digits only breaks the \
                        Supervisor's container names";
-        found.add(&path, FieldCode::NoLetter, message);
+        return Err((FieldCode::NoLetter, message));
     }
+    Ok(())
 }
 
 fn is_lower_hex(text: &str) -> bool {

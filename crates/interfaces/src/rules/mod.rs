@@ -29,8 +29,8 @@ mod state_mount;
 mod violation;
 mod volumes;
 
-pub use agent::{AGENT_STATE_DIR, AGENT_STATE_DIR_VARIABLE, SUPERVISOR_API_LABEL};
-pub use commit::{COMMIT_MAX_LEN, COMMIT_MIN_LEN};
+pub use agent::SUPERVISOR_API_LABEL;
+pub use commit::{COMMIT_MAX_LEN, COMMIT_MIN_LEN, check_commit};
 pub use composition::RESERVED_KEYS;
 pub use guard::GUARD_SERVICE;
 pub use image::{IMAGE_MAX_LEN, ImageReference, ImageUse, ImageVersion, check_images, is_digest};
@@ -38,6 +38,6 @@ pub use json::{DEPTH_MAX, is_shallow};
 pub use names::NAME_MAX_LEN;
 pub use parts::{ReleaseParts, ServiceParts};
 pub use release::{VERSION_MAX_LEN, check_release};
-pub use state_mount::{StatePlace, state_place, state_place_in};
+pub use state_mount::{AGENT_STATE_DIR, AGENT_STATE_DIR_VARIABLE, StatePlace, state_place, state_place_in};
 pub use violation::{LISTED_MAX, Violation, Violations};
 pub use volumes::VolumeDefinition;

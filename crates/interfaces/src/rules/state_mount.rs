@@ -1,11 +1,15 @@
 //! Where the agent's state lives: in which named volume, and where in it.
 
-use super::agent::{AGENT_STATE_DIR, AGENT_STATE_DIR_VARIABLE};
 use super::mounts::{Mount, MountSource, components, mounts, tmpfs};
 use super::parts::ServiceParts;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
+
+/// The variable in the agent's environment that says where its state lives.
+pub const AGENT_STATE_DIR_VARIABLE: &str = "BASEOS_STATE_DIR";
+/// Where the agent's state lives unless its environment says otherwise.
+pub const AGENT_STATE_DIR: &str = "/data/baseos";
 
 /// A place in a named volume. Two releases whose agents have the same place share the state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ use baseos_simulator::supervisor::{Config, Image, Registry, Timing};
 use clap::{Parser, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A Supervisor that behaves as the recorded one (balena-supervisor 19.0.5), and a device around it.
 #[derive(Debug, Parser)]
@@ -70,7 +71,16 @@ fn main() -> std::process::ExitCode {
     }
 }
 
+/// Waits for Ctrl-C, or for SIGTERM, which is what service managers and `kill` send.
+async fn stopped(mut terminate: Signal) -> std::io::Result<()> {
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
 async fn run(options: Options) -> std::io::Result<()> {
+    let terminate = signal(SignalKind::terminate())?;
     let timing = match options.timing {
         Speed::Recorded => Timing::recorded(),
         Speed::Fast => Timing::fast(),
@@ -104,5 +114,5 @@ async fn run(options: Options) -> std::io::Result<()> {
     println!("supervisor {}", device.supervisor_url());
     println!("control    {}/sim/state", device.control_url());
     println!("directory  {}", device.dir().display());
-    tokio::signal::ctrl_c().await
+    stopped(terminate).await
 }

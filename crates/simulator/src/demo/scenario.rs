@@ -39,7 +39,7 @@ pub(crate) async fn run(programs: Programs, screen: &Arc<Screen>, once: bool) ->
     screen.step("The agent enrols with a join token that is valid for one node");
     let node = watch(&testbed, screen, "the node is enrolled and reports", |node| {
         let status = node.status.as_ref();
-        status.is_some_and(|status| status.release.running.as_deref() == Some(V1))
+        status.is_some_and(|status| status.running() == Some(V1))
     })
     .await?;
     screen.success(&format!("{} is {}, running {}", node.name, node.id, short(V1)));
@@ -123,9 +123,9 @@ pub(crate) async fn run(programs: Programs, screen: &Arc<Screen>, once: bool) ->
 }
 
 fn update_ended(node: &NodeRecord, state: UpdateState, running: &str) -> bool {
-    node.status.as_ref().is_some_and(|status| {
-        status.update.state == state && status.release.running.as_deref() == Some(running)
-    })
+    node.status
+        .as_ref()
+        .is_some_and(|status| status.update.state == state && status.running() == Some(running))
 }
 
 /// The first digits of a commit.
@@ -207,7 +207,7 @@ fn describe(node: &NodeRecord) -> String {
     } else {
         format!(", blocked by {}", blocked.join(", "))
     };
-    let running = status.release.running.as_deref().map_or("nothing yet", short);
+    let running = status.running().map_or("nothing yet", short);
     let update = update.target.as_deref().map_or_else(
         || "no update yet".to_owned(),
         |target| format!("update to {} {}", short(target), update.state),
@@ -222,9 +222,9 @@ async fn summary(testbed: &Testbed, screen: &Screen) -> Result<()> {
     screen.step("Result");
     let node = testbed.node().await?;
     let Some(status) = &node.status else { return Ok(()) };
-    let running = status.release.running.as_deref().map_or("nothing", short);
+    let running = status.running().map_or("nothing", short);
     screen.detail("node", &format!("{} ({}) runs {running}", node.name, node.id));
-    for (name, service) in &status.release.services {
+    for (name, service) in status.release.iter().flat_map(|release| &release.services) {
         screen.detail("service", &format!("{name}: {}", service.status));
     }
     if let Some(error) = &status.update.error {

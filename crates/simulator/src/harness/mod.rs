@@ -10,7 +10,7 @@
 //! testbed.publish(&TestRelease::new("b2b2b2b2", "2.0.0", "onebox:2")).await?;
 //! testbed.set_desired(Some("b2b2b2b2"), testbed.quick_policy()).await?;
 //! testbed.wait_node("2.0.0 runs", Duration::from_secs(30), |node| {
-//!     node.status.as_ref().is_some_and(|status| status.release.running.as_deref() == Some("b2b2b2b2"))
+//!     node.status.as_ref().is_some_and(|status| status.running() == Some("b2b2b2b2"))
 //! })
 //! .await?;
 //! # Ok(())

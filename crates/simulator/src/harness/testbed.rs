@@ -275,13 +275,12 @@ fn describe(node: &NodeRecord) -> String {
         return format!("{} without a status", node.id);
     };
     format!(
-        "agent {}, update {} to {:?}, blocked by {:?}, error {:?}, running {:?}, services {:?}",
+        "agent {}, update {} to {:?}, blocked by {:?}, error {:?}, release {:?}",
         status.agent.state,
         status.update.state,
         status.update.target,
         status.update.blocked_by,
         status.update.error,
-        status.release.running,
-        status.release.services,
+        status.release,
     )
 }

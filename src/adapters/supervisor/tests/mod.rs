@@ -1,6 +1,7 @@
 //! The port, the poller and the log reader against a fake Supervisor with recorded answers and with faults.
 
 mod calls;
+mod convert;
 mod faults;
 mod log_stream;
 mod poll;

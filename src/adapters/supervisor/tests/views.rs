@@ -77,7 +77,7 @@ async fn a_view_tolerates_missing_null_and_unknown_values() {
 }
 
 #[tokio::test]
-async fn an_inspection_contains_target_and_configuration_without_environments() {
+async fn an_inspection_contains_target_and_configuration_and_shows_no_environment() {
     let fake = Fake::start(unmanaged_reply).await;
     let inspection = match call(client(fake.address), SupervisorCall::Inspect).await {
         Ok(SupervisorAnswer::Inspected(inspection)) => *inspection,
@@ -99,7 +99,7 @@ async fn an_inspection_contains_target_and_configuration_without_environments() 
     assert_eq!(inspection.name.as_deref(), Some("lab-device"));
     assert!(
         !format!("{inspection:?}").contains("hunter2"),
-        "environments are not read"
+        "environments are not shown"
     );
     assert_eq!(inspection.present_images, [""; 0]);
     assert_eq!(
@@ -181,4 +181,23 @@ async fn a_view_has_the_engines_images_but_no_references_and_none_of_two_of_a_na
     let view = next_observation(&mut polls).await.unwrap();
     let images: Vec<_> = view.images.iter().collect();
     assert_eq!(images, [(&"onebox".to_owned(), &digest)]);
+}
+
+#[tokio::test]
+async fn a_target_that_cannot_be_read_leaves_the_images_unknown_and_the_supervisor_available() {
+    for target in [
+        json("200 OK", "null"),
+        json("200 OK", r#"{"state":null}"#),
+        http("500 Internal Server Error", &[], ""),
+    ] {
+        let fake = Fake::start(move |request| match request.path().starts_with("/v2/local") {
+            true => Reply::Bytes(target.clone()),
+            false => unmanaged_reply(request),
+        })
+        .await;
+        let (_rate_sender, rate) = watch::channel(PollRate::Slow);
+        let mut polls = pin!(poll(client(fake.address), INTERVALS, rate));
+        let view = next_observation(&mut polls).await.unwrap();
+        assert!(view.images.is_empty());
+    }
 }

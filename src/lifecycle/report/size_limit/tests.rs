@@ -65,10 +65,17 @@ fn a_status_with_much_evidence_keeps_the_first_lines_and_its_services() {
         image: None,
         status: "Running".to_owned(),
     };
-    status.release.services.insert("onebox".to_owned(), service);
+    status
+        .release
+        .get_or_insert_default()
+        .services
+        .insert("onebox".to_owned(), service);
     let cut = cut_status(status);
     let error = cut.update.error.as_ref().unwrap();
-    assert_eq!((error.evidence.len(), cut.release.services.len()), (32, 1));
+    assert_eq!(
+        (error.evidence.len(), cut.release.as_ref().unwrap().services.len()),
+        (32, 1)
+    );
     assert!(length(&cut) <= STATUS_MAX);
 }
 
@@ -80,7 +87,11 @@ fn a_status_with_thousands_of_services_says_the_rest() {
             image: Some("registry.example/onebox:1".to_owned()),
             status: "Running".to_owned(),
         };
-        status.release.services.insert(format!("s{number}"), service);
+        status
+            .release
+            .get_or_insert_default()
+            .services
+            .insert(format!("s{number}"), service);
     }
     let cut = cut_status(status);
     assert!(length(&cut) <= STATUS_MAX && cut.update.error.is_some());

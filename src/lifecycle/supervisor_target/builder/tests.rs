@@ -30,6 +30,7 @@ fn inspection() -> Inspection {
         commit: Some("a1".into()),
         services: BTreeMap::from([(OWN.to_owned(), service)]),
         volumes: BTreeMap::from([("baseos".to_owned(), object(volume))]),
+        definition: None,
     };
     Inspection {
         view: SupervisorView {

@@ -37,6 +37,18 @@ fn an_outage_of_the_registry_never_makes_a_release_bad() {
 }
 
 #[test]
+fn a_target_that_somebody_replaced_is_handed_over_again_when_nothing_gets_on() {
+    let mut world = applying();
+    world.replace_target(2);
+    play(&mut world, &[Action::Observe(View::Foreign)]);
+    pass(&mut world, 1300);
+    assert_eq!(world.target_commit(), Some(commit(4)));
+    assert!(!known_bad(&world));
+    world.settle();
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+}
+
+#[test]
 fn a_slow_link_may_take_as_long_as_it_gets_on() {
     let mut world = applying();
     for percent in 1..=50 {

@@ -1,5 +1,14 @@
 use super::*;
 use baseos_interfaces::desired::Desired;
+use baseos_interfaces::heartbeat::Heartbeat;
+
+/// The heartbeat under way.
+fn beat(world: &World) -> Heartbeat {
+    match world.pending.get(&Port::Cloudly) {
+        Some((_, Effect::Heartbeat { heartbeat, .. })) => (**heartbeat).clone(),
+        other => panic!("{other:?}"),
+    }
+}
 
 #[test]
 fn the_first_accepted_heartbeat_spends_the_join_token_and_not_before() {
@@ -22,10 +31,6 @@ fn the_first_accepted_heartbeat_spends_the_join_token_and_not_before() {
 #[test]
 fn an_idle_heartbeat_is_small_and_the_status_comes_only_when_it_changed() {
     let mut world = World::enrolled();
-    let beat = |world: &World| match world.pending.get(&Port::Cloudly) {
-        Some((_, Effect::Heartbeat { heartbeat, .. })) => (**heartbeat).clone(),
-        other => panic!("{other:?}"),
-    };
     play(&mut world, &[Action::Elapse]);
     while !world.pending.contains_key(&Port::Cloudly) {
         world.act(Action::Elapse);
@@ -40,7 +45,29 @@ fn an_idle_heartbeat_is_small_and_the_status_comes_only_when_it_changed() {
         &[good(Port::Cloudly), Action::Observe(View::Silent), Action::Elapse],
     );
     let status = beat(&world).status.expect("the Supervisor fell silent");
-    assert!(!status.supervisor.available);
+    assert_eq!(status.supervisor.available, Some(false));
+    assert_eq!(status.release, None, "nobody knows what runs");
+}
+
+#[test]
+fn a_first_heartbeat_leaves_out_what_was_not_looked_at() {
+    let mut world = World::new(true);
+    world.act(good(Port::Cloudly));
+    while !world.pending.contains_key(&Port::Cloudly) {
+        world.act(Action::Elapse);
+    }
+    let first = serde_json::to_value(beat(&world).status.expect("a first status")).unwrap();
+    for member in ["supervisor", "os", "release", "network"] {
+        assert_eq!(first.get(member), None, "{member} in {first}");
+    }
+    assert_eq!(first["agent"]["state"], "idle");
+    play(&mut world, &[good(Port::Cloudly), Action::Observe(View::Actual)]);
+    while !world.pending.contains_key(&Port::Cloudly) {
+        world.act(Action::Elapse);
+    }
+    let second = beat(&world).status.expect("another status");
+    assert_eq!(second.supervisor.available, Some(true));
+    assert_eq!(second.running(), Some(commit(1).as_str()));
 }
 
 #[test]
@@ -104,6 +131,7 @@ fn a_lower_revision_is_ignored_and_the_same_one_changes_nothing() {
         issued_at: world.now().wall,
         reset: false,
         app: Some(desired_app(4, PolicyKind::Plain)),
+        fallback: None,
         host_os: None,
     });
     while !world.pending.contains_key(&Port::Cloudly) {

@@ -5,6 +5,7 @@ mod enrolled;
 mod idle;
 mod registering;
 mod rollback_needed;
+mod rollback_possible;
 mod staging;
 mod unenrolled;
 mod verifying;

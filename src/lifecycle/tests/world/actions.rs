@@ -91,6 +91,7 @@ pub(crate) enum PolicyKind {
     Plain,
     ReportOnly,
     NeedsApproval,
+    NeedsRollback,
     NoSlot,
     Forced,
 }

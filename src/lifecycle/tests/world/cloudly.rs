@@ -1,7 +1,7 @@
 //! The modelled Cloudly.
 
 use super::requests::call_failure;
-use super::{CommandKind, PolicyKind, Reply, World, desired_app};
+use super::{CommandKind, PolicyKind, Reply, World, desired_app, release};
 use crate::lifecycle::Event;
 use crate::lifecycle::effect::OpId;
 use crate::lifecycle::event::Registration;
@@ -19,11 +19,13 @@ impl World {
 
     pub(crate) fn desire_app(&mut self, app: Option<DesiredApp>) {
         self.revision += 1;
+        let fallback = (self.fallback > 0).then(|| release(self.fallback));
         self.desired = Some(Desired {
             revision: self.revision,
             issued_at: self.clock.wall,
             reset: false,
             app,
+            fallback,
             host_os: None,
         });
     }

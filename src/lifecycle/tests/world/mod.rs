@@ -17,7 +17,7 @@ use requests::{join_offer, local_call};
 use super::model::Model;
 use crate::lifecycle::effect::{LocalAnswer, OpId, Port, RequestId};
 use crate::lifecycle::event::LocalCall;
-use crate::lifecycle::facts::{HostFacts, JoinOffer, Run};
+use crate::lifecycle::facts::{HostFacts, JoinOffer, PresentRelease, Run};
 use crate::lifecycle::time::{Millis, Stamp};
 use crate::lifecycle::{Checkpoint, Effect, Event, Machine, Step};
 use baseos_interfaces::Timestamp;
@@ -61,10 +61,14 @@ pub(crate) struct World {
     // Cloudly
     revision: u64,
     desired: Option<Desired>,
+    /// The release that Cloudly sends as the one that runs (0: none).
+    pub(crate) fallback: u8,
     commands: Vec<Command>,
     next_command: u32,
     // Supervisor
     target: Option<Release>,
+    /// What its target reads as, when it is looked at.
+    pub(crate) definition: Option<Result<PresentRelease, String>>,
     images: BTreeMap<String, u64>,
     /// References of the images on the engine.
     pub(crate) present_images: Vec<String>,
@@ -139,10 +143,12 @@ impl World {
             host: HostFacts::default(),
             revision,
             desired: None,
+            fallback: 0,
             commands: Vec::new(),
             next_command: 0,
             target: Some(release(target)),
             images_before: images.clone(),
+            definition: None,
             images,
             present_images: Vec::new(),
             requests: 0,

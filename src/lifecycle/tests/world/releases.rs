@@ -45,6 +45,7 @@ pub(crate) fn desired_app(number: u8, rule: PolicyKind) -> DesiredApp {
     match rule {
         PolicyKind::Plain => {}
         PolicyKind::ReportOnly => policy.on_failure = OnFailure::Report,
+        PolicyKind::NeedsRollback => policy.require_rollback = true,
         PolicyKind::NeedsApproval => policy.require_local_approval = true,
         PolicyKind::NoSlot => {
             slot = Some(Slot {

@@ -35,7 +35,6 @@ impl World {
                     .find(|n| commit(*n) == target.commit())
                     .expect("a release of this world");
                 self.target = Some(release(number));
-                self.images_before = std::mem::take(&mut self.images);
                 let json = serde_json::to_value(target).unwrap();
                 let services = json["local"]["apps"][APP.to_string()]["services"]
                     .as_object()
@@ -58,6 +57,11 @@ impl World {
         }
     }
 
+    /// Somebody else gives the Supervisor a target.
+    pub(crate) fn replace_target(&mut self, number: u8) {
+        self.target = Some(release(number));
+    }
+
     pub(super) fn inspection(&self) -> Inspection {
         let services = self.images.iter().enumerate().map(|(at, (name, image_id))| {
             let service = TargetService {
@@ -74,6 +78,7 @@ impl World {
             commit: self.target.as_ref().map(|release| release.commit.clone()),
             services: services.collect(),
             volumes: BTreeMap::new(),
+            definition: self.definition.clone(),
         };
         Inspection {
             view: self.view(View::Actual).unwrap(),

@@ -9,13 +9,16 @@ use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use baseos_interfaces::admin::{Page, ReleaseRecord};
+use baseos_interfaces::members;
 
 pub(super) async fn create(
     State(app): Shared,
     Extension(operator): By,
     request: Request,
 ) -> Answer<(StatusCode, Json<ReleaseRecord>)> {
-    let request = body::json(request, ADMIN_MAX_BYTES).await?;
+    let bytes = body::bytes(request, ADMIN_MAX_BYTES).await?;
+    body::check_members(members::CREATE_RELEASE, &body::parse(&bytes)?)?;
+    let request = body::parse(&bytes)?;
     let (created, record) = releases::create(&app, &operator, request).await?;
     let status = match created {
         Created::New => StatusCode::CREATED,

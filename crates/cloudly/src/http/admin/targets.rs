@@ -8,6 +8,7 @@ use axum::extract::{Path, Request, State};
 use axum::{Extension, Json};
 use baseos_interfaces::admin::{DesiredRecord, DesiredSet, SetDesired};
 use baseos_interfaces::codes::FieldCode;
+use baseos_interfaces::members;
 use serde_json::Value;
 
 pub(super) async fn set_for_all(
@@ -43,6 +44,7 @@ async fn read(request: Request) -> Result<SetDesired, BodyError> {
             message: "`/commit` is missing: a commit, or null for nothing".to_owned(),
         });
     }
+    body::check_members(members::SET_DESIRED, &value)?;
     body::parse(&bytes)
 }
 

@@ -103,6 +103,7 @@ fn looked_at(target: &Target) -> Inspection {
             commit: Some(app.commit.clone()),
             services: services.collect(),
             volumes: volumes.collect(),
+            definition: None,
         };
         seen.apps.insert(*id, app);
     }

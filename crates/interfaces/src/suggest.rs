@@ -1,9 +1,9 @@
-//! Suggestions for mistyped key names.
+//! Suggestions for mistyped names.
 
 /// The known name closest to an unknown one, unless all differ too much.
-pub(super) fn closest(unknown: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+pub fn closest(unknown: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let unknown = unknown.to_ascii_lowercase();
-    // A file key may have been written with the variable's prefix.
+    // A key of the configuration file may have been written with the variable's prefix.
     let unknown = unknown.strip_prefix("baseos_").unwrap_or(&unknown);
     known
         .map(|name| {
@@ -44,6 +44,10 @@ mod tests {
         assert_eq!(closest("jointoken", files()), Some("join_token"));
         assert_eq!(closest("completely_else_where", files()), None);
         assert_eq!(closest("", files()), None);
+        assert_eq!(
+            closest("maxAttempt", ["maxAttempts"].into_iter()),
+            Some("maxAttempts")
+        );
         assert_eq!(edit_distance("kitten", "sitting"), 3);
     }
 }
