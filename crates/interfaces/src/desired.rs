@@ -14,7 +14,8 @@ pub const DEFAULT_AGENT_SERVICE: &str = "baserunner";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Desired {
-    /// Rises with every change.
+    /// Rises with every change; at most [`crate::limits::NUMBER_MAX`].
+    #[serde(deserialize_with = "crate::limits::number")]
     pub revision: u64,
     /// When this revision was set, Cloudly's clock.
     pub issued_at: Timestamp,
@@ -238,4 +239,26 @@ pub struct Force {
     pub by: String,
     /// Why, for the audit log.
     pub reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_is_read_up_to_the_largest_number() {
+        let read = |revision: u64| {
+            let json =
+                serde_json::json!({ "revision": revision, "issuedAt": "2026-11-24T10:00:00Z", "app": null });
+            serde_json::from_value::<Desired>(json).map(|desired| desired.revision)
+        };
+        assert_eq!(
+            read(crate::limits::NUMBER_MAX).unwrap(),
+            crate::limits::NUMBER_MAX
+        );
+        for too_large in [crate::limits::NUMBER_MAX + 1, u64::MAX] {
+            let error = read(too_large).unwrap_err().to_string();
+            assert!(error.contains("below 2^53"), "{error}");
+        }
+    }
 }

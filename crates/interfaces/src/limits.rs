@@ -1,5 +1,8 @@
 //! Sizes and paces both sides agree on (contract §1, §3, §4, §6).
 
+use serde::de::{Error as _, Unexpected};
+use serde::{Deserialize as _, Deserializer};
+
 /// The protocol this crate speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
 /// Largest `register` request body, bytes.
@@ -28,3 +31,13 @@ pub const HEARTBEAT_PATH: &str = "/baseos/v1/nodes/heartbeat";
 
 /// The largest number: JavaScript cannot count further.
 pub const NUMBER_MAX: u64 = (1 << 53) - 1;
+
+/// Reads a number up to [`NUMBER_MAX`].
+pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = u64::deserialize(deserializer)?;
+    if number > NUMBER_MAX {
+        let given = Unexpected::Unsigned(number);
+        return Err(D::Error::invalid_value(given, &"a number below 2^53"));
+    }
+    Ok(number)
+}

@@ -26,6 +26,9 @@ pub enum WindowError {
     /// Not a day.
     #[error("`{0}` is not a day: use mon, tue, wed, thu, fri, sat or sun")]
     Day(String),
+    /// A day is named twice.
+    #[error("the day `{0}` is named twice: name each day once")]
+    DayTwice(String),
     /// Not a time of day.
     #[error("`{0}` is not a time of day: use HH:MM, e.g. 01:30")]
     Start(String),
@@ -52,7 +55,10 @@ impl Window {
     /// # Errors
     /// Names the member that is wrong and what would be right.
     pub fn check(&self) -> Result<(), WindowError> {
-        self.parsed().map(|_| ())
+        self.parsed()?;
+        let mut days = self.days.iter().enumerate();
+        let twice = days.find(|(at, day)| self.days[..*at].contains(day));
+        twice.map_or(Ok(()), |(_, day)| Err(WindowError::DayTwice(day.clone())))
     }
 
     fn parsed(&self) -> Result<(Vec<Weekday>, Time, TimeZone), WindowError> {
@@ -196,6 +202,17 @@ mod tests {
             opening(&[broken], at("2026-11-28T00:30:00Z")),
             Opening::Closed(None)
         );
+    }
+
+    #[test]
+    fn a_day_that_is_named_twice_is_refused_and_opens_where_it_was_accepted() {
+        let twice = Window {
+            days: vec!["sat".into(), "sun".into(), "sat".into()],
+            ..weekend()
+        };
+        assert_eq!(twice.check(), Err(WindowError::DayTwice("sat".into())));
+        assert_eq!(weekend().check(), Ok(()));
+        assert_eq!(opening(&[twice], at("2026-11-28T00:00:00Z")), Opening::Open);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Accepts connections up to a limit, and closes idle ones in favour of new ones.
 
-use super::held::{Held, Impatient};
+use super::held::{Arrival, Held, Impatient};
 use axum::Router;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -25,8 +26,9 @@ const HEAD_MAX_BYTES: usize = 16 * 1024;
 
 /// The slots of open connections.
 ///
-/// When all slots are in use, a new connection closes the oldest one without a request in progress; if all have one, it
-/// waits. So idle connections never block a request.
+/// When all slots are in use, a new connection closes the oldest one without a request in progress, or else the oldest
+/// one whose request has not arrived whole; if there is none, it waits. So neither idle connections nor slow ones block
+/// a request.
 #[derive(Default)]
 pub(super) struct Slots {
     taken: Mutex<Vec<Arc<Place>>>,
@@ -38,6 +40,8 @@ pub(super) struct Slots {
 struct Place {
     /// Number of requests and answers in progress.
     busy: AtomicUsize,
+    /// Number of request bodies that have not arrived whole.
+    arriving: AtomicUsize,
     leave: CancellationToken,
 }
 
@@ -55,8 +59,10 @@ impl Slots {
                         place,
                     };
                 }
-                if let Some(silent) = taken.iter().find(|place| place.busy.load(Ordering::Relaxed) == 0) {
-                    silent.leave.cancel();
+                let silent = |place: &&Arc<Place>| place.busy.load(Ordering::Relaxed) == 0;
+                let slow = |place: &&Arc<Place>| place.arriving.load(Ordering::Relaxed) > 0;
+                if let Some(place) = taken.iter().find(silent).or_else(|| taken.iter().find(slow)) {
+                    place.leave.cancel();
                 }
             }
             // `Notify` stores a permit that was issued since the check above, so no wake-up is lost.
@@ -76,6 +82,15 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    fn arriving(&self) -> Arriving {
+        self.place.arriving.fetch_add(1, Ordering::Relaxed);
+        // A newcomer that waits may close this one now.
+        self.slots.freed.notify_one();
+        Arriving {
+            place: self.place.clone(),
+        }
+    }
+
     fn work(&self) -> Work {
         self.place.busy.fetch_add(1, Ordering::Relaxed);
         Work {
@@ -107,6 +122,17 @@ impl Drop for Work {
     }
 }
 
+/// Marks a request's body as not whole until dropped.
+struct Arriving {
+    place: Arc<Place>,
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.place.arriving.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Serves a connection until one side closes it.
 pub(super) async fn connection<S>(stream: S, router: Router, slot: Slot, stop: CancellationToken)
 where
@@ -115,6 +141,10 @@ where
     let router = TowerToHyperService::new(router);
     let service = service_fn(|request: Request<Incoming>| {
         let work = slot.work();
+        let request = request.map(|body| match body.is_end_stream() {
+            true => Body::new(body),
+            false => Body::new(Arrival::new(body, slot.arriving())),
+        });
         let answer = router.call(request);
         async move { Ok::<_, std::convert::Infallible>(answer.await?.map(|body| Held::new(body, work))) }
     });
@@ -129,7 +159,7 @@ where
         // Polled first, so that pending output is written before the connection is closed.
         biased;
         ended = served.as_mut() => ended,
-        () = slot.place.leave.cancelled() => return tracing::debug!("closed a silent local connection for a newcomer"),
+        () = slot.place.leave.cancelled() => return tracing::debug!("closed a silent or slow local connection for a newcomer"),
         () = stop.cancelled() => {
             served.as_mut().graceful_shutdown();
             served.await

@@ -101,13 +101,10 @@ impl Guards {
     }
 }
 
-/// Browsers add one of these headers to requests of web pages, which are refused.
+/// Browsers add one of these headers to each request, and their requests are refused.
 fn check_origin(headers: &HeaderMap) -> Result<(), Refusal> {
-    let from_page = headers
-        .get_all("sec-fetch-site")
-        .iter()
-        .any(|site| site.as_bytes() != b"none");
-    if headers.contains_key(header::ORIGIN) || from_page {
+    // `none` too: that is a browser in which somebody opened an address, which a page may have offered.
+    if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
         let problem = Problem::new(403, ProblemCode::Forbidden, "Web pages may not use this API.");
         return Err(problem
             .detail("Send neither `Origin` nor `Sec-Fetch-Site`.")

@@ -174,11 +174,20 @@ fn read(path: &Path) -> Result<Found, OpenError> {
         path: path.to_owned(),
         source,
     };
-    let file = match File::open(path) {
+    // A FIFO would hold up the start until somebody writes to it.
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits();
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(nonblocking.cast_signed())
+        .open(path);
+    let file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Missing),
         Err(error) => return Err(io(error)),
     };
+    if !file.metadata().map_err(io)?.is_file() {
+        return Ok(Found::Damaged("it is not a file".to_owned()));
+    }
     let mut bytes = Zeroizing::new(Vec::new());
     match file.take(MAX_BYTES + 1).read_to_end(&mut bytes) {
         Ok(_) => {}

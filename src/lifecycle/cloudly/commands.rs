@@ -6,6 +6,7 @@ use crate::lifecycle::event::SupervisorAnswer;
 use crate::lifecycle::facts::{Container, SupervisorError};
 use crate::lifecycle::in_flight::InFlight;
 use crate::lifecycle::locks::leases::Lease;
+use crate::lifecycle::report::size_limit::keep_end;
 use crate::lifecycle::signal::Signal;
 use crate::lifecycle::time::Stamp;
 use baseos_interfaces::Timestamp;
@@ -16,6 +17,15 @@ use std::collections::VecDeque;
 
 /// Ids that are remembered as executed; Cloudly repeats a command only until its result arrives.
 const EXECUTED: usize = 128;
+/// Commands whose result Cloudly has not confirmed; further ones are not taken up, and Cloudly repeats them. As many as
+/// Cloudly lets wait for a node.
+const OPEN_MAX: usize = 32;
+/// The longest id of a command, bytes; Cloudly's have 20. A command with a longer one is passed over.
+const ID_MAX: usize = 64;
+/// The part of a result's message that is stored, bytes: the end.
+const MESSAGE_MAX: usize = 16 * 1024;
+/// The part of a name of Cloudly's that is repeated, characters.
+const NAME_SHOWN: usize = 64;
 /// Log lines that `collectLogs` brings at most.
 const LOG_LINES: u32 = 500;
 
@@ -93,14 +103,14 @@ impl Commands {
     ) -> bool {
         let before = self.results.len();
         for command in &instructions.commands {
-            if self.was_executed(&command.id) {
+            if self.was_executed(&command.id) || command.id.len() > ID_MAX {
                 continue;
             }
             if circumstances.containers.is_none() && service_of(&command.action).is_some() {
                 // Cloudly repeats it until the Supervisor has been looked at.
                 continue;
             }
-            if in_flight.supervisor_swamped() {
+            if in_flight.supervisor_swamped() || self.results.len() + self.pending.len() >= OPEN_MAX {
                 // Cloudly repeats it until a result comes.
                 break;
             }
@@ -158,7 +168,8 @@ impl Commands {
                 lines: (*lines).min(LOG_LINES),
             },
             CommandAction::Unknown(_) => {
-                let why = format!("this agent does not know the command `{}`", command.action.name());
+                let name: String = command.action.name().chars().take(NAME_SHOWN).collect();
+                let why = format!("this agent does not know the command `{name}`");
                 return self.fail(command, why, cx.now);
             }
         };
@@ -197,6 +208,13 @@ impl Commands {
 
     /// What was under way when the agent ended has an unknown outcome, except a reboot that evidently happened.
     pub(crate) fn settle_after_restart(&mut self, rebooted: bool, now: Stamp) {
+        // An earlier agent took up any number of commands, with ids of any length.
+        self.executed.retain(|id| id.len() <= ID_MAX);
+        self.pending.retain(|pending| pending.id.len() <= ID_MAX);
+        self.results.retain(|result| result.id.len() <= ID_MAX);
+        self.results.truncate(OPEN_MAX);
+        let forgotten = self.executed.len().saturating_sub(EXECUTED);
+        self.executed.drain(..forgotten);
         for pending in std::mem::take(&mut self.pending) {
             let (state, message) = if pending.reboot && rebooted {
                 (CommandState::Succeeded, "the device has rebooted")
@@ -220,7 +238,10 @@ impl Commands {
         self.finish(command.id.clone(), CommandState::Failed, Some(why), now);
     }
 
-    fn finish(&mut self, id: String, state: CommandState, message: Option<String>, now: Stamp) {
+    fn finish(&mut self, id: String, state: CommandState, mut message: Option<String>, now: Stamp) {
+        if let Some(message) = &mut message {
+            keep_end(message, MESSAGE_MAX);
+        }
         self.results.push(CommandResult {
             id,
             state,
@@ -281,3 +302,6 @@ impl From<&CommandResult> for wire::CommandResult {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

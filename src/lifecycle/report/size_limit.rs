@@ -155,7 +155,7 @@ fn keep_start(text: &mut String, keep: usize) {
     }
 }
 
-fn keep_end(text: &mut String, keep: usize) {
+pub(crate) fn keep_end(text: &mut String, keep: usize) {
     if text.len() > keep {
         let start = text.ceil_char_boundary(text.len() - keep);
         text.replace_range(..start, "…");

@@ -270,6 +270,7 @@ impl<'a> From<&'a Release> for ReleaseParts<'a> {
                 environment: &service.environment,
                 labels: &service.labels,
                 composition: &service.composition,
+                size_bytes: service.size_bytes,
             };
             (name.as_str(), parts)
         };

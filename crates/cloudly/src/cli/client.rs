@@ -24,9 +24,28 @@ pub(super) enum ClientError {
     Refused(String),
     #[error("{url} gave an answer that is not Cloudly's (HTTP {status})")]
     NotCloudly { url: String, status: StatusCode },
+    #[error("`{0}` is not an id: use one that a list shows")]
+    Id(String),
     /// No node has the id or name, or several have the name.
     #[error("{0}")]
     Node(String),
+}
+
+/// An id as one segment of a path: what is not a letter, digit, `_` or `-` is percent-encoded.
+pub(super) fn segment(id: &str) -> Result<String, ClientError> {
+    // A URL parser takes these away, however they are encoded.
+    if matches!(id, "" | "." | "..") {
+        return Err(ClientError::Id(id.to_owned()));
+    }
+    let mut segment = String::new();
+    for byte in id.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') {
+            segment.push(char::from(byte));
+        } else {
+            segment.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    Ok(segment)
 }
 
 pub(super) struct Client {
@@ -94,21 +113,22 @@ impl Client {
         loop {
             items.append(&mut page.items);
             let Some(next) = page.next else { return Ok(items) };
+            let next = segment(&next)?;
             page = self.get(&format!("{path}?limit=500&cursor={next}")).await?;
         }
     }
 
-    /// The id of the node with this id or name.
+    /// The id of the node with this id or name, as a segment of a path.
     pub(super) async fn node_id(&self, wanted: &str) -> Result<String, ClientError> {
         let nodes: Vec<NodeRecord> = self.all("nodes").await?;
         if let Some(node) = nodes.iter().find(|node| node.id == wanted) {
-            return Ok(node.id.clone());
+            return segment(&node.id);
         }
         let mut named = nodes
             .iter()
             .filter(|node| node.name == wanted && node.lifecycle != "removed");
         match (named.next(), named.next()) {
-            (Some(node), None) => Ok(node.id.clone()),
+            (Some(node), None) => segment(&node.id),
             (Some(one), Some(other)) => {
                 let (one, other) = (&one.id, &other.id);
                 let text = format!("several nodes are named `{wanted}` ({one}, {other}, …): use the id");
@@ -200,4 +220,37 @@ fn not_found(nodes: &[NodeRecord], wanted: &str) -> String {
         return format!("there is no node with the id or name `{wanted}`");
     }
     format!("`{wanted}` was removed: use its id {}", ids.join(" or "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_stays_one_segment_of_the_path_whatever_is_in_it() {
+        for id in [
+            "ex6JDmkURE",
+            "../nodes/n/desired",
+            "a?b#c",
+            "%2e%2e",
+            "a\\b",
+            "ä",
+            "a.b",
+            "...",
+        ] {
+            let path = format!("http://127.0.0.1/admin/join-tokens/{}", segment(id).unwrap());
+            let url = Url::parse(&path).unwrap();
+            let segments: Vec<_> = url.path_segments().unwrap().collect();
+            assert_eq!(segments.len(), 3, "{url}");
+            assert_eq!(
+                (segments[1], url.query(), url.fragment()),
+                ("join-tokens", None, None),
+                "{url}"
+            );
+        }
+        assert_eq!(segment("node_01M86VCEDK-x").unwrap(), "node_01M86VCEDK-x");
+        for none in ["", ".", ".."] {
+            assert!(segment(none).is_err(), "{none}");
+        }
+    }
 }

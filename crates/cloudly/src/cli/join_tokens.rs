@@ -1,7 +1,7 @@
 //! `cloudly token …`.
 
 use super::arguments::{pair, seconds};
-use super::client::Client;
+use super::client::{Client, segment};
 use super::output::{self, Outcome, time, time_or_dash};
 use baseos_interfaces::admin::{CreateJoinToken, CreatedJoinToken, JoinTokenRecord};
 use baseos_interfaces::token::TokenKind;
@@ -52,7 +52,7 @@ pub(super) async fn run(client: &Client, command: TokenCommand) -> Outcome {
         TokenCommand::Create(args) => create(client, args).await,
         TokenCommand::List => list(client).await,
         TokenCommand::Revoke { id } => {
-            let (): () = client.delete(&format!("join-tokens/{id}")).await?;
+            let (): () = client.delete(&format!("join-tokens/{}", segment(&id)?)).await?;
             output::line(&format!("{id} is revoked"))
         }
         TokenCommand::Generate => generate(),

@@ -68,6 +68,10 @@ impl From<Error> for Failure {
                 tracing::error!(%error, "a database operation failed");
                 unavailable(title)
             }
+            Error::Unhealthy(error) => {
+                tracing::error!(%error, "the health check failed");
+                unavailable(title)
+            }
             Error::Randomness(error) => {
                 tracing::error!(%error, "no token could be made");
                 unavailable(title)

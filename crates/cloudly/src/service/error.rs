@@ -35,6 +35,8 @@ pub(crate) enum Error {
     ProtocolTooOld(u32),
     #[error("the database is not available")]
     Storage(#[from] database::Error),
+    #[error("{0}")]
+    Unhealthy(#[from] database::CheckError),
     #[error("no token can be made")]
     Randomness(#[from] NoRandomness),
 }

@@ -3,8 +3,7 @@
 use super::app::App;
 use super::error::Result;
 
-/// Fails when the database cannot be read.
+/// Fails when the database cannot be read or written.
 pub(crate) async fn check(app: &App) -> Result<()> {
-    drop(app.storage.read().await?);
-    Ok(())
+    Ok(app.storage.check().await?)
 }

@@ -9,9 +9,15 @@ use crate::auth::operators::Operator;
 use crate::random;
 use crate::storage::releases;
 use baseos_interfaces::admin::{CreateRelease, Page, ReleaseRecord};
+use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::desired::Release;
+use baseos_interfaces::limits::ANSWER_MAX_BYTES;
 use baseos_interfaces::rules::check_release;
 use serde_json::json;
+
+/// The largest release, bytes as it is sent: an answer holds two, the desired one and the one to go back to, beside a
+/// policy, commands and a token.
+const RELEASE_MAX_BYTES: usize = (ANSWER_MAX_BYTES - 64 * 1024) / 2;
 
 /// Whether [`create`] stored a release or found the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +40,7 @@ pub(crate) async fn create(
         created_at: now,
     };
     let release = &record.release;
+    check_size(release)?;
     let mut tx = app.storage.write().await?;
     if releases::insert(&mut tx, &record, &operator.id).await? {
         images::check(&mut tx, release).await?;
@@ -61,6 +68,21 @@ pub(crate) async fn create(
             "there is a release with commit {commit} and other contents; a commit never changes its contents"
         ))),
     }
+}
+
+/// The release as it is sent must fit into the answer that an agent reads. It may be several times as long as the
+/// request: numbers are written out.
+fn check_size(release: &Release) -> Result<()> {
+    // The wire types consist of strings, numbers and maps with string keys; serde_json cannot fail on those.
+    let bytes = serde_json::to_vec(release).map_or(usize::MAX, |json| json.len());
+    if bytes > RELEASE_MAX_BYTES {
+        let message = format!(
+            "the release is too large for agents: {bytes} bytes as it is sent, {RELEASE_MAX_BYTES} at most; shorten its \
+             compositions and environments"
+        );
+        return Err(Error::field("/services", FieldCode::TooLong, message));
+    }
+    Ok(())
 }
 
 /// Newest first.

@@ -7,7 +7,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Connection as _, Sqlite, SqlitePool, Transaction};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub(crate) type Connection = sqlx::SqliteConnection;
@@ -17,6 +20,9 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 const SQLITE_READONLY: i32 = 8;
 const SQLITE_CANTOPEN: i32 = 14;
 const SQLITE_NOTADB: i32 = 26;
+
+/// What [`Storage::check`] writes, in bytes: more than is left on a disk on which other writes just failed.
+const PROBE_BYTES: usize = 64 * 1024;
 
 /// In order; the index plus one is the schema's version.
 const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_nodes.sql")];
@@ -44,8 +50,72 @@ pub enum OpenError {
 pub(crate) struct Storage {
     writer: SqlitePool,
     reader: SqlitePool,
+    /// A write failed, or was given up, since the last check.
+    doubted: Arc<AtomicBool>,
     /// Keeps a second server out, since each would hold half of the presence.
     _lock: Lock,
+}
+
+/// Why the database cannot be used now.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CheckError {
+    #[error("the database cannot be read: {0}")]
+    Read(#[source] Error),
+    #[error("the database cannot be written: {0}")]
+    Write(#[source] Error),
+}
+
+/// A transaction that is rolled back unless it is committed.
+pub(crate) struct Write {
+    transaction: Transaction<'static, Sqlite>,
+    doubt: Doubt,
+}
+
+impl Write {
+    pub(crate) async fn commit(self) -> Result<()> {
+        let Self { transaction, doubt } = self;
+        transaction.commit().await?;
+        doubt.dismiss();
+        Ok(())
+    }
+
+    pub(crate) async fn rollback(self) -> Result<()> {
+        let Self { transaction, doubt } = self;
+        transaction.rollback().await?;
+        doubt.dismiss();
+        Ok(())
+    }
+}
+
+impl Deref for Write {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Write {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.transaction
+    }
+}
+
+/// Makes the next check write something, unless it is dismissed.
+struct Doubt(Option<Arc<AtomicBool>>);
+
+impl Doubt {
+    fn dismiss(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Doubt {
+    fn drop(&mut self) {
+        if let Some(doubted) = &self.0 {
+            doubted.store(true, Ordering::Release);
+        }
+    }
 }
 
 /// An exclusive lock on a file. It is released explicitly: closing the file is not enough while a child process that was
@@ -77,10 +147,16 @@ impl Storage {
                 .max_lifetime(None)
         };
         let failed = |error| open_error(path, error);
-        let writer = pool(1).connect_with(options.clone()).await.map_err(failed)?;
+        // After some errors (a full disk, no memory) SQLite itself rolls back, and sqlx still counts the transaction: no
+        // other could begin on such a connection.
+        let writer = pool(1).before_acquire(|connection, _| {
+            let usable = !connection.is_in_transaction();
+            Box::pin(async move { Ok(usable) })
+        });
         let storage = Self {
-            writer,
+            writer: writer.connect_with(options.clone()).await.map_err(failed)?,
             reader: pool(4).connect_lazy_with(options),
+            doubted: Arc::default(),
             _lock: lock,
         };
         storage.migrate(path, now).await?;
@@ -92,8 +168,38 @@ impl Storage {
     }
 
     /// A transaction that is rolled back unless it is committed.
-    pub(crate) async fn write(&self) -> Result<Transaction<'static, Sqlite>> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await
+    pub(crate) async fn write(&self) -> Result<Write> {
+        let doubt = Doubt(Some(Arc::clone(&self.doubted)));
+        let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        Ok(Write { transaction, doubt })
+    }
+
+    /// Fails when the database cannot be read, or cannot be written. Writes something only after a transaction that
+    /// was not committed.
+    pub(crate) async fn check(&self) -> std::result::Result<(), CheckError> {
+        drop(self.read().await.map_err(CheckError::Read)?);
+        if self.doubted.load(Ordering::Acquire) {
+            self.probe().await.map_err(CheckError::Write)?;
+        }
+        Ok(())
+    }
+
+    async fn probe(&self) -> Result<()> {
+        // Before the attempt: a write that fails meanwhile is doubted again.
+        self.doubted.store(false, Ordering::Release);
+        let mut tx = self.write().await?;
+        sqlx::query(
+            "INSERT INTO meta (name, value) VALUES ('probe', $1) ON CONFLICT (name) DO UPDATE SET value = $1",
+        )
+        .bind("x".repeat(PROBE_BYTES))
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        let mut tx = self.write().await?;
+        sqlx::query("DELETE FROM meta WHERE name = 'probe'")
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await
     }
 
     /// Waits for running statements and closes the file.
@@ -221,5 +327,66 @@ fn open_error(path: &Path, error: sqlx::Error) -> OpenError {
             path: path.to_owned(),
             error,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn storage(dir: &tempfile::TempDir) -> Storage {
+        let now = "2026-11-23T12:00:00Z".parse().unwrap();
+        Storage::open(&dir.path().join("cloudly.db"), now).await.unwrap()
+    }
+
+    async fn insert(storage: &Storage, name: &str, value: &str) -> Result<()> {
+        let mut tx = storage.write().await?;
+        sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2)")
+            .bind(name)
+            .bind(value)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_fails_one_write_and_not_the_next_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = storage(&dir).await;
+        let mut tx = storage.write().await.unwrap();
+        // Of this connection alone; SQLite makes it as large as the database is.
+        sqlx::raw_sql("PRAGMA max_page_count = 1")
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let failed = insert(&storage, "large", &"x".repeat(1 << 20))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(failed.contains("full"), "{failed}");
+        for name in ["a", "b", "c"] {
+            insert(&storage, name, "small").await.unwrap();
+        }
+        storage.check().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_is_given_up_does_not_cost_the_connection() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = storage(&dir).await;
+        let mut tx = storage.write().await.unwrap();
+        sqlx::raw_sql("CREATE TEMP TABLE of_this_connection (x)")
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        drop(storage.write().await.unwrap());
+        let mut tx = storage.write().await.unwrap();
+        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM of_this_connection")
+            .fetch_one(&mut *tx)
+            .await
+            .unwrap();
+        assert_eq!(count, 0);
     }
 }

@@ -15,6 +15,7 @@ mod cli_refusals;
 mod commands;
 mod configured_token;
 mod durability;
+mod full_disk;
 mod heartbeats;
 mod join_token_uses;
 mod lists;

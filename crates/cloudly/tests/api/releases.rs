@@ -1,7 +1,9 @@
 //! Releases.
 
-use crate::support::{COMMIT, Cloudly, OTHER_COMMIT, ok, release};
+use crate::support::{COMMIT, Cloudly, OTHER_COMMIT, ok, problem, release, status};
 use baseos_interfaces::admin::{Page, ReleaseRecord};
+use baseos_interfaces::heartbeat::HeartbeatAnswer;
+use baseos_interfaces::limits::ANSWER_MAX_BYTES;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -268,4 +270,73 @@ async fn what_a_registry_says_is_kept_and_checked_and_is_no_part_of_the_contents
         let error = &refused.errors[0];
         assert_eq!((error.code.as_str(), error.pointer.as_str()), (code, pointer));
     }
+}
+
+/// A release with so many numbers, which are written as `1e15` and sent as `1000000000000000.0`.
+fn release_of_numbers(commit: &str, count: usize) -> String {
+    let mut release = release(commit);
+    release["services"]["onebox"]["composition"] = json!({ "x-numbers": "HERE" });
+    let numbers = vec!["1e15"; count].join(",");
+    release.to_string().replace("\"HERE\"", &format!("[{numbers}]"))
+}
+
+#[tokio::test]
+async fn the_largest_answer_is_one_that_an_agent_reads() {
+    let cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    let create = async |body: String| {
+        let request = cloudly.admin(Method::POST, "releases").body(body);
+        let request = request.header("content-type", "application/json");
+        request.send().await.unwrap()
+    };
+    let refused = problem(create(release_of_numbers(COMMIT, 26_000)).await).await;
+    assert_eq!(
+        (refused.status, refused.errors[0].code.as_str()),
+        (422, "tooLong")
+    );
+    assert!(refused.title.contains("491520 at most"), "{}", refused.title);
+    for commit in [COMMIT, OTHER_COMMIT] {
+        let created = create(release_of_numbers(commit, 25_800)).await;
+        assert_eq!(created.status(), StatusCode::CREATED);
+    }
+    device
+        .report(&cloudly, status("idle", None, Some(OTHER_COMMIT)))
+        .await;
+
+    let window = json!({ "days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "01:00",
+                         "durationSeconds": 604_800, "timeZone": "America/Argentina/Buenos_Aires" });
+    let force = json!({ "by": "é".repeat(255), "reason": "é".repeat(500) });
+    let policy = json!({ "windows": vec![window; 32], "force": force });
+    let _: Value = cloudly
+        .put("desired", json!({ "commit": COMMIT, "policy": policy }))
+        .await;
+    for _ in 0..32 {
+        let restart = json!({ "type": "restartService", "params": { "service": "é".repeat(63) } });
+        cloudly.command(&device, restart).await;
+    }
+    let heartbeat = device.next(json!({}));
+    let answer = device.send(&cloudly, &heartbeat).await.bytes().await.unwrap();
+    let read: HeartbeatAnswer = serde_json::from_slice(&answer).unwrap();
+    let fallback = read.instructions.desired.unwrap().fallback.unwrap();
+    assert_eq!(
+        (fallback.commit.as_str(), read.instructions.commands.len()),
+        (OTHER_COMMIT, 32)
+    );
+    assert!(
+        answer.len() > 900_000 && answer.len() <= ANSWER_MAX_BYTES,
+        "{}",
+        answer.len()
+    );
+}
+
+#[tokio::test]
+async fn a_window_with_a_day_twice_is_refused() {
+    let cloudly = Cloudly::start().await;
+    let window =
+        json!({ "days": vec!["mon"; 20_000], "start": "01:00", "durationSeconds": 1, "timeZone": "UTC" });
+    let policy = json!({ "windows": [window] });
+    let target = json!({ "commit": null, "policy": policy });
+    let refused = cloudly.refused(Method::PUT, "desired", target).await;
+    assert_eq!(refused.errors[0].code.as_str(), "notAWindow");
+    assert!(refused.title.contains("named twice"), "{}", refused.title);
 }

@@ -63,6 +63,8 @@ super::table::wire_names! {
         ReservedName = "reservedName",
         /// Two keys that the Supervisor reads as one.
         DuplicateKey = "duplicateKey",
+        /// Two mounts at one place of a container.
+        DuplicateMount = "duplicateMount",
         /// Not a definition of a volume.
         NotAVolume = "notAVolume",
         /// A volume is mounted that the release does not declare.

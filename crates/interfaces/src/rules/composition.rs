@@ -2,7 +2,7 @@
 
 use super::compose_keys::{camel_case, expected, is_extension, is_honoured};
 use super::json;
-use super::mounts::mounts;
+use super::mounts::{mounts, shared_targets};
 use super::names::canonical_key;
 use super::parts::ReleaseParts;
 use super::violation::{Found, shown};
@@ -99,6 +99,14 @@ pub(super) fn check(
             found.add(&path, FieldCode::UndeclaredVolume, message);
         }
     }
+    for target in shared_targets(composition) {
+        let message = format!(
+            "the service `{name}` mounts more than one thing at `{}`, with which its container cannot be made: keep one \
+             of them in volumes and tmpfs",
+            shown(target)
+        );
+        found.add(&path, FieldCode::DuplicateMount, message);
+    }
 }
 
 /// Networks and services that a key names are there: without them the container is not made, or never started (source).
@@ -158,6 +166,7 @@ mod tests {
             environment: &texts,
             labels: &texts,
             composition: &none,
+            size_bytes: None,
         };
         let volumes = BTreeMap::from([("data".to_owned(), Map::new())]);
         let parts = ReleaseParts {
@@ -265,6 +274,17 @@ mod tests {
         ] {
             let composition = json!({ "volumes": ["data:/data", entry] });
             assert_eq!(found(composition), at("volumes", "undeclaredVolume"));
+        }
+    }
+
+    #[test]
+    fn two_mounts_at_one_place_are_refused() {
+        for mounts in [
+            json!({ "volumes": ["data:/data", "data:/data/"] }),
+            json!({ "volumes": ["data:/data", "/data"] }),
+            json!({ "volumes": ["data:/data"], "tmpfs": ["/data"] }),
+        ] {
+            assert_eq!(found(mounts), at("volumes", "duplicateMount"));
         }
     }
 

@@ -1,7 +1,9 @@
 //! What a service mounts: the `volumes` of its composition.
 
+use super::compose_keys::camel_case;
 use super::names::canonical_key;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// One mount of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +40,12 @@ impl<'a> Mount<'a> {
 
     /// Whether what the service does at this path happens in this mount.
     pub(super) fn covers(&self, path: &str) -> bool {
-        self.honoured && self.target.is_some_and(|target| covers(target, path))
+        self.honoured && self.is_above(path)
+    }
+
+    /// Whether it is at this path or above it, honoured or not.
+    pub(super) fn is_above(&self, path: &str) -> bool {
+        self.target.is_some_and(|target| covers(target, path))
     }
 
     /// A tmpfs of the compose key of that name.
@@ -65,6 +72,34 @@ pub(super) fn mounts(composition: &Map<String, Value>) -> impl Iterator<Item = M
             Value::Object(long) => long_form(long),
             _ => None,
         })
+}
+
+/// Where tmpfs are mounted, without their options.
+pub(super) fn tmpfs(composition: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    let values = composition.iter().filter(|(key, _)| camel_case(key) == "tmpfs");
+    let texts = values.flat_map(|(_, value)| match value {
+        Value::Array(items) => items.iter().collect(),
+        one => vec![one],
+    });
+    texts
+        .filter_map(Value::as_str)
+        .map(|text| text.split(':').next().unwrap_or(text))
+}
+
+/// The places at which more than one thing is mounted, host paths and tmpfs included; each once.
+pub(super) fn shared_targets(composition: &Map<String, Value>) -> Vec<&str> {
+    let targets = mounts(composition).filter_map(|mount| mount.target);
+    let mut seen: BTreeMap<Vec<&str>, usize> = BTreeMap::new();
+    let mut shared = Vec::new();
+    for target in targets.chain(tmpfs(composition)) {
+        let Some(place) = components(target) else { continue };
+        let times = seen.entry(place).or_default();
+        *times += 1;
+        if *times == 2 {
+            shared.push(target);
+        }
+    }
+    shared
 }
 
 /// Whether a mount at `target` holds `path`: the same place or one above it. Both are absolute; a path with `..` is
@@ -121,9 +156,11 @@ fn long_form(entry: &Map<String, Value>) -> Option<Mount<'_>> {
         source,
         target,
         honoured: honoured && target.is_some(),
+        // Anything but `false` is one for the engine, or an error.
         read_only: ["read_only", "readOnly"]
             .iter()
-            .any(|key| entry.get(*key).is_some_and(|value| value == true)),
+            .filter_map(|key| entry.get(*key))
+            .any(|value| !value.is_null() && value != false),
     })
 }
 
@@ -196,6 +233,46 @@ mod tests {
         ] {
             assert_eq!(first(neither), None);
         }
+    }
+
+    #[test]
+    fn a_mount_is_read_only_unless_it_says_that_it_is_not() {
+        let read_only = |value: Value| {
+            let entry = json!({ "type": "volume", "source": "a", "target": "/data", "read_only": value });
+            mounts(&Map::from_iter([("volumes".to_owned(), json!([entry]))]))
+                .next()
+                .unwrap()
+                .read_only
+        };
+        assert!(read_only(json!(true)) && read_only(json!("true")) && read_only(json!(1)));
+        assert!(!read_only(json!(false)) && !read_only(json!(null)));
+    }
+
+    #[test]
+    fn two_mounts_at_one_place_are_found_however_they_are_written() {
+        let shared = |composition: Value| {
+            let Value::Object(composition) = composition else {
+                panic!()
+            };
+            shared_targets(&composition).join(" ")
+        };
+        let long = json!({ "type": "volume", "source": "b", "target": "/data//x/" });
+        assert_eq!(
+            shared(json!({ "volumes": ["a:/data/x", long, "/data/x"] })),
+            "/data//x/"
+        );
+        assert_eq!(
+            shared(json!({ "volumes": ["/mnt:/data", "a:/data/."] })),
+            "/data/."
+        );
+        assert_eq!(
+            shared(json!({ "volumes": ["a:/data"], "tmpfs": ["/x", "/data:size=1m"] })),
+            "/data"
+        );
+        assert_eq!(
+            shared(json!({ "volumes": ["a:/data", "b:/data/x", "c"], "tmpfs": "/tmp" })),
+            ""
+        );
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct ServiceParts<'a> {
     pub labels: &'a BTreeMap<String, String>,
     /// The other compose keys.
     pub composition: &'a Map<String, Value>,
+    /// How much the image needs on disk, bytes.
+    pub size_bytes: Option<u64>,
 }
 
 impl<'a> From<&'a Service> for ServiceParts<'a> {
@@ -43,6 +45,7 @@ impl<'a> From<&'a Service> for ServiceParts<'a> {
             environment: &service.environment,
             labels: &service.labels,
             composition: &service.composition,
+            size_bytes: service.size_bytes,
         }
     }
 }

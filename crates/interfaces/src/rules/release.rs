@@ -4,6 +4,7 @@ use super::parts::ReleaseParts;
 use super::violation::{Found, Violations, shown};
 use super::{agent, commit, composition, guard, image, json, names, volumes};
 use crate::codes::FieldCode;
+use crate::limits::NUMBER_MAX;
 use serde_json::{Map, Value};
 
 /// The longest version, characters.
@@ -30,6 +31,13 @@ pub fn check_release<'a>(release: impl Into<ReleaseParts<'a>>) -> Result<(), Vio
         for (label, value) in service.labels {
             names::label(name, label, &mut found);
             json::no_nul(&["services", name, "labels", label], value, &mut found);
+        }
+        if service.size_bytes.is_some_and(|bytes| bytes > NUMBER_MAX) {
+            let message = format!(
+                "the sizeBytes of `{}` is not below 2^53: use the size of the image in bytes, or leave it out",
+                shown(name)
+            );
+            found.add(&["services", name, "sizeBytes"], FieldCode::TooLarge, message);
         }
         composition::check(name, service.composition, &parts, &mut found);
     }

@@ -1,7 +1,6 @@
 //! Where the agent's state lives: in which named volume, and where in it.
 
-use super::compose_keys::camel_case;
-use super::mounts::{Mount, components, mounts};
+use super::mounts::{Mount, MountSource, components, mounts, tmpfs};
 use super::parts::ServiceParts;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -60,7 +59,12 @@ fn place_of(dir: &str, composition: &Map<String, Value>) -> Option<StatePlace> {
         .filter_map(|target| Some(components(target)?.len()))
         .max();
     let above = depth(&innermost)?;
-    if hidden_by.is_some_and(|tmpfs| tmpfs >= above) || innermost.read_only {
+    // A Supervisor that took host paths would mount one further in over the volume.
+    let host_path = mounts(composition)
+        .filter(|mount| matches!(mount.source, MountSource::HostPath(_)) && mount.is_above(dir))
+        .filter_map(|mount| depth(&mount))
+        .max();
+    if hidden_by.max(host_path).is_some_and(|hiding| hiding >= above) || innermost.read_only {
         return None;
     }
     let below = components(dir)?;
@@ -68,18 +72,6 @@ fn place_of(dir: &str, composition: &Map<String, Value>) -> Option<StatePlace> {
         volume: innermost.volume()?.to_owned(),
         path: below.get(above..)?.join("/"),
     })
-}
-
-/// Where tmpfs are mounted, without their options.
-fn tmpfs(composition: &Map<String, Value>) -> impl Iterator<Item = &str> {
-    let values = composition.iter().filter(|(key, _)| camel_case(key) == "tmpfs");
-    let texts = values.flat_map(|(_, value)| match value {
-        Value::Array(items) => items.iter().collect(),
-        one => vec![one],
-    });
-    texts
-        .filter_map(Value::as_str)
-        .map(|text| text.split(':').next().unwrap_or(text))
 }
 
 #[cfg(test)]
@@ -118,6 +110,10 @@ mod tests {
             json!(["a:/data/baseos:ro"]),
             json!(["/mnt:/data/baseos"]),
             json!(["a:/data", "/data/baseos"]),
+            json!(["a:/data", "/mnt:/data/baseos"]),
+            json!(["a:/data", { "type": "bind", "source": "/mnt", "target": "/data/baseos" }]),
+            json!(["a:/data", "b:/data/baseos:ro"]),
+            json!([{ "type": "volume", "source": "a", "target": "/data", "read_only": "true" }]),
             json!([{ "type": "volume", "source": "a", "target": "/data", "read_only": true }]),
             json!(["a:/data", { "type": "tmpfs", "target": "/data/baseos" }]),
         ] {

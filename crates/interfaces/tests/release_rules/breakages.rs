@@ -110,8 +110,28 @@ pub(crate) fn all() -> Vec<Breakage> {
             compose(r, "volumes", json!(["baseos:/data/baseos:ro"]));
         }),
         breakage("/services/baserunner/composition/volumes", C::StateVolumeMissing, |r| {
+            compose(r, "volumes", json!(["baseos:/data"]));
             compose(r, "tmpfs", json!("/data/baseos"));
         }),
+        breakage("/services/baserunner/composition/volumes", C::StateVolumeMissing, |r| {
+            compose(r, "volumes", json!(["baseos:/data", "/data/baseos"]));
+        }),
+        breakage("/services/baserunner/composition/volumes", C::StateVolumeMissing, |r| {
+            compose(r, "volumes", json!(["baseos:/data", "/mnt:/data/baseos"]));
+        }),
+        breakage("/services/baserunner/composition/volumes", C::StateVolumeMissing, |r| {
+            let tmpfs = json!({ "type": "tmpfs", "target": "/data/baseos" });
+            compose(r, "volumes", json!(["baseos:/data", tmpfs]));
+        }),
+        breakage("/services/baserunner/composition/volumes", C::StateVolumeMissing, |r| {
+            let volume = json!({ "type": "volume", "source": "baseos", "target": "/data/baseos", "read_only": true });
+            compose(r, "volumes", json!([volume]));
+        }),
+        breakage("/services/baserunner/composition/volumes", C::DuplicateMount, |r| {
+            r.volumes.insert("other".into(), Map::new());
+            compose(r, "volumes", json!(["baseos:/data/baseos", "other:/data/baseos/"]));
+        }),
+        breakage("/services/baserunner/sizeBytes", C::TooLarge, |r| agent(r).size_bytes = Some(1 << 53)),
         breakage("/services/baserunner/composition/ímage", C::NotAKey, |r| compose(r, "ímage", json!("x"))),
         breakage("/services/baserunner/composition/x-deep", C::TooDeep, |r| {
             compose(r, "x-deep", (0..33).fold(json!(1), |inner, _| json!([inner])));

@@ -63,6 +63,10 @@ async fn an_invalid_answer_is_garbage() {
     let ok = |body: &str| json("200 OK", body);
     let deep = format!(r#"{{"commands":{}"#, "[".repeat(200_000));
     let wrong_type = r#"{"serverTime":"yesterday","nextHeartbeatSeconds":60}"#;
+    let revision = |revision: u64| {
+        let desired = format!(r#"{{"revision":{revision},"issuedAt":"2026-11-22T22:41:07Z","app":null}}"#);
+        format!(r#"{{"serverTime":"2026-11-22T22:41:07Z","nextHeartbeatSeconds":60,"desired":{desired}}}"#)
+    };
     let portal = http(
         "200 OK",
         &[("content-type", "text/html")],
@@ -74,6 +78,8 @@ async fn an_invalid_answer_is_garbage() {
         ("empty", ok(""), "cannot be read"),
         ("deep nesting", ok(&deep), "cannot be read"),
         ("wrong type", ok(wrong_type), "cannot be read"),
+        ("revision of 2^53", ok(&revision(1 << 53)), "cannot be read"),
+        ("revision of 2^64-1", ok(&revision(u64::MAX)), "below 2^53"),
         ("captive portal", portal, "captive portal"),
         ("no content type", http("200 OK", &[], EMPTY_ANSWER), "(none)"),
         (
@@ -117,6 +123,14 @@ async fn an_answer_is_read_up_to_its_size_limit() {
             "{failure:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn interim_answers_without_end_run_into_the_calls_time_limit() {
+    let interim = "HTTP/1.1 103 Early Hints\r\n\r\n";
+    let failure = failure_of(move || Reply::Endless(Vec::new(), interim.repeat(1000).into())).await;
+    assert_eq!(failure.kind, Kind::Unreachable, "{failure:?}");
+    assert!(failure.message.contains("in time"), "{failure:?}");
 }
 
 #[tokio::test]

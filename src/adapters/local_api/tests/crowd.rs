@@ -62,6 +62,33 @@ async fn with_all_slots_in_use_the_next_connection_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn clients_whose_bodies_drip_in_do_not_block_a_request() {
+    let agent = Agent::start();
+    let head = agent.request(
+        "PUT /v1/locks/a",
+        "Content-Type: application/json\r\nContent-Length: 60000\r\n",
+        "",
+    );
+    let mut slow = Vec::new();
+    for _ in 0..2 * CONNECTIONS {
+        let mut stream = connect_when_there_is_room(&agent).await;
+        // Those that were here first may have been closed.
+        let _ = stream.write_all(head.as_bytes()).await;
+        let _ = stream.write_all(b" ").await;
+        slow.push(stream);
+    }
+    for _ in 0..5 {
+        let mut client = connect_when_there_is_room(&agent).await;
+        client.write_all(HEALTH.as_bytes()).await.unwrap();
+        let reply = tokio::time::timeout(Duration::from_millis(1), read_all(&mut client))
+            .await
+            .unwrap();
+        assert_eq!(Reply::parse(&reply).status, 200);
+    }
+    drop(slow);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_request_head_times_out() {
     let agent = Agent::start();
     let mut stream = agent.connect().await;

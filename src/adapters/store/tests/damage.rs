@@ -56,6 +56,38 @@ fn a_file_with_any_byte_changed_is_replaced_by_the_previous_one() {
 }
 
 #[test]
+fn a_directory_or_a_pipe_in_its_place_is_replaced_by_the_previous_generation() {
+    let dir = two_generations();
+    let current = dir.path().join(CURRENT);
+    fs::remove_file(&current).unwrap();
+    fs::create_dir(&current).unwrap();
+    assert_recovered(dir.path(), "a directory");
+    let mut opened = StateFile::open(dir.path()).unwrap();
+    let error = opened
+        .file
+        .save_checkpoint(&json!({"n": 3}))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains(CURRENT) && error.contains("irectory"), "{error}");
+    drop(opened);
+
+    fs::remove_dir(&current).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &current,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from(0o600),
+        0,
+    )
+    .unwrap();
+    assert_recovered(dir.path(), "a pipe");
+    opened = StateFile::open(dir.path()).unwrap();
+    opened.file.save_checkpoint(&json!({"n": 4})).unwrap();
+    drop(opened);
+    assert!(current.is_file());
+}
+
+#[test]
 fn opening_fails_when_no_generation_is_usable() {
     let dir = two_generations();
     fs::write(dir.path().join(CURRENT), "garbage").unwrap();

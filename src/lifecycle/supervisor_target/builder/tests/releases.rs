@@ -94,7 +94,7 @@ pub(super) const GOOD: [Change; 8] = [
 /// Changes that each break a rule. Before there was one set of rules, Cloudly accepted the first six and the agent the
 /// two after them, and the other end refused them.
 #[rustfmt::skip]
-pub(super) const BAD: [Change; 24] = [
+pub(super) const BAD: [Change; 28] = [
     ("a service `web.1`", |r| add(r, "web.1", service("i"))),
     ("no agent", |r| {
         r.services.remove(OWN);
@@ -117,6 +117,14 @@ pub(super) const BAD: [Change; 24] = [
     ("state in a path of the host", |r| {
         own(r).composition = object(json!({ "volumes": ["/mnt:/data/baseos"] }));
     }),
+    ("state hidden by a path of the host", |r| {
+        own(r).composition = object(json!({ "volumes": ["baseos:/data", "/mnt:/data/baseos"] }));
+    }),
+    ("state that can only be read", |r| {
+        own(r).composition = object(json!({ "volumes": ["baseos:/data/baseos:ro"] }));
+    }),
+    ("two mounts at one place", |r| add(r, "web", compose("volumes", json!(["baseos:/a", "/a"])))),
+    ("a size that is too large", |r| own(r).size_bytes = Some(u64::MAX)),
     ("state elsewhere", |r| drop(own(r).environment.insert("BASEOS_STATE_DIR".to_owned(), "/state".to_owned()))),
     ("a variable that is none", |r| drop(own(r).environment.insert("A-B".to_owned(), String::new()))),
     ("a label that is none", |r| drop(own(r).labels.insert("a b".to_owned(), String::new()))),
