@@ -103,7 +103,7 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
     let lock_dir = settings.lock_dir.clone();
     let watched = Watched {
         state_dir: settings.state_dir.clone(),
-        foreign_locks: Box::new(move || lock_files::blocking(&lock_dir)),
+        locks: Box::new(move || lock_files::look(&lock_dir)),
     };
 
     let ports = TaskTracker::new();

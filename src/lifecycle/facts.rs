@@ -194,6 +194,23 @@ pub struct HostFacts {
     pub free_bytes: Option<u64>,
     /// Lock files somebody else made, as paths.
     pub foreign_locks: Vec<String>,
+    /// How many of balena's two lock files are there and this agent's; `None`: not looked.
+    #[serde(default)]
+    pub own_locks: Option<u8>,
+    /// Why this agent cannot make lock files; `None`: it can, or there is no directory for them.
+    #[serde(default)]
+    pub lock_dir_problem: Option<String>,
+}
+
+/// What one look at the lock directory brought.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LockDir {
+    /// See [`HostFacts::foreign_locks`].
+    pub foreign: Vec<String>,
+    /// See [`HostFacts::own_locks`].
+    pub own: u8,
+    /// See [`HostFacts::lock_dir_problem`].
+    pub problem: Option<String>,
 }
 
 /// Why the Supervisor did not do what it was asked.

@@ -9,6 +9,7 @@ use crate::lifecycle::durable::Durable;
 use crate::lifecycle::effect::Effect;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::{CallFailure, Run, SupervisorError};
+use crate::lifecycle::locks::lease_grant::Grants;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::states::State;
@@ -80,7 +81,7 @@ impl Machine {
         let offer = run.join.clone();
         let mut machine = Shared::new(durable, run, now).uninitialized_state_machine();
         *machine.state_mut() = state;
-        let mut cx = Context::new(now, "resumed", false);
+        let mut cx = Context::new(now, "resumed", Grants::Freely);
         let inner = machine.init_with_context(&mut cx);
         let mut machine = Self { inner, saved: None };
         cx.raise(Signal::Entered);
@@ -93,7 +94,7 @@ impl Machine {
 
     /// Takes in one event.
     pub fn step(&mut self, event: &Event, now: Stamp) -> Step {
-        let mut cx = Context::new(now, event.name(), self.state().is_draining());
+        let mut cx = Context::new(now, event.name(), self.state().grants(self.shared()));
         self.inner.handle_with_context(&Input::Event(event), &mut cx);
         self.finish(cx)
     }

@@ -5,6 +5,7 @@ use crate::lifecycle::durable::{Durable, Tracked};
 use crate::lifecycle::effect::{PollRate, RequestId};
 use crate::lifecycle::facts::{HostFacts, JoinOffer, Run, SupervisorError, SupervisorView};
 use crate::lifecycle::in_flight::InFlight;
+use crate::lifecycle::locks::lease_grant::Provisional;
 use crate::lifecycle::locks::leases::Leases;
 use crate::lifecycle::locks::lock_files::LockFiles;
 use crate::lifecycle::report::issues::Issues;
@@ -42,6 +43,10 @@ pub(crate) struct Shared {
     /// The leases as they were before the one that was granted last, and whose request that was: a grant that does
     /// not reach the disk does not reach its asker either, and must not hold anything.
     pub(crate) granted: Option<(RequestId, Leases)>,
+    /// Leases whose askers wait for the lock files.
+    pub(crate) provisional: Vec<Provisional>,
+    /// Those of them that were granted last: a grant that does not reach the disk holds nothing.
+    pub(crate) granted_late: Vec<Provisional>,
     pub(crate) stopping: bool,
     pub(crate) poll_rate: PollRate,
     pub(crate) notices: Notices,
@@ -67,6 +72,8 @@ impl Shared {
             offer: run.join.clone(),
             started_at: now.wall,
             granted: None,
+            provisional: Vec::new(),
+            granted_late: Vec::new(),
             stopping: false,
             poll_rate: PollRate::Slow,
             notices: Notices::default(),

@@ -9,7 +9,7 @@ use crate::lifecycle::states::State;
 use crate::lifecycle::timer::Timer;
 
 pub(crate) fn end_step(l: &mut Shared, state: &State, cx: &mut Context) {
-    let found = health::examine(l, !state.is_draining(), cx.now);
+    let found = health::examine(l, !state.changes_services(), cx.now);
     l.issues.refresh(found, cx.now.wall);
     l.lock_files.follow(&l.durable.leases, &mut l.in_flight, cx);
     match l.durable.leases.next_end() {

@@ -97,7 +97,7 @@ fn release_status(l: &Shared) -> ReleaseStatus {
         l.durable.previous.as_ref()
     } else {
         let fallback = l.durable.fallback.as_ref();
-        good.or(fallback.filter(|fallback| view.release.as_ref() != Some(&fallback.commit)))
+        good.or_else(|| fallback.filter(|fallback| view.release.as_ref() != Some(&fallback.commit)))
     };
     let services = view
         .containers

@@ -7,12 +7,13 @@ use super::verifying::Verifying;
 use super::waiting::Waiting;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
+use crate::lifecycle::facts::AppState;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::time::Stamp;
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::update::decide::next_attempt;
-use crate::lifecycle::update::gate::{foreign_lock, gate};
+use crate::lifecycle::update::gate::{foreign_lock, gate, leases};
 use crate::lifecycle::update::handover::{Handover, Progress};
 use crate::lifecycle::update::judgement::{Judgement, judge};
 use crate::lifecycle::update::record::{Blocker, Update, UpdateError};
@@ -74,6 +75,15 @@ impl Applying {
             Event::SupervisorAnswered { .. } | Event::Withheld { .. } => self.hand_over(l, event, cx),
             _ => Outcome::Super,
         }
+    }
+
+    /// Whether a lease can still hold it back: the Supervisor has it, changes nothing yet as far as is known, and was not
+    /// ordered to pass over locks.
+    pub(super) fn may_be_held_back(&self, l: &Shared) -> bool {
+        self.handover.is_handed_over()
+            && !l.durable.policy().is_forced()
+            && l.view()
+                .is_some_and(|view| !view.managed && view.app_state != AppState::Applied)
     }
 
     fn hand_over(&mut self, l: &mut Shared, event: &Event, cx: &mut Context) -> Outcome<State> {
@@ -145,13 +155,17 @@ impl Applying {
             return;
         }
         let stuck = l.view().is_some_and(|view| view.update_failed);
-        let blocker = match (&l.supervisor, l.host.foreign_locks.first()) {
-            (Some(Err(error)), _) => Some(Blocker::supervisor_unavailable(error, now)),
-            (_, Some(path)) if stuck => Some(foreign_lock(path, now)),
-            _ => None,
+        let mut blockers = match (&l.supervisor, l.host.foreign_locks.first()) {
+            (Some(Err(error)), _) => vec![Blocker::supervisor_unavailable(error, now)],
+            (_, Some(path)) if stuck => vec![foreign_lock(path, now)],
+            _ => Vec::new(),
         };
-        let blocker = blocker.map(|blocker| blocker.continuing(self.update.blocked()));
-        self.update.set_blocked(blocker.into_iter().collect());
+        if stuck {
+            blockers.extend(leases(l, now));
+        }
+        let blockers = blockers.into_iter();
+        let blockers = blockers.map(|blocker| blocker.continuing(self.update.blocked()));
+        self.update.set_blocked(blockers.collect());
     }
 
     fn timed_out(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {

@@ -3,6 +3,7 @@
 mod applying;
 mod enrolled;
 mod idle;
+mod leases;
 mod registering;
 mod rollback_needed;
 mod rollback_possible;

@@ -202,6 +202,7 @@ impl World {
                 self.host = HostFacts {
                     free_bytes,
                     foreign_locks,
+                    ..self.host.clone()
                 };
                 self.feed(Event::HostObserved(self.host.clone()));
             }

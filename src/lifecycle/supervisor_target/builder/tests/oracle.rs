@@ -166,7 +166,7 @@ fn mounts(app: u64, service: &str, given: &Value) -> Value {
     for mount in given.as_array().into_iter().flatten() {
         match mount {
             Value::String(short) if !short.contains(':') && short.starts_with('/') => {
-                mounts.push(mount.clone())
+                mounts.push(mount.clone());
             }
             Value::String(short) if short.contains(':') && !short.starts_with('/') => {
                 let parts: Vec<&str> = short.split(':').map(str::trim).collect();
@@ -194,11 +194,11 @@ fn volume(app: u64, definition: &Value) -> Value {
         let value = &definition[key];
         (!value.is_null() && value != "").then(|| value.clone())
     };
-    let mut labels = labels_of(&set("labels").unwrap_or(json!({})));
+    let mut labels = labels_of(&set("labels").unwrap_or_else(|| json!({})));
     labels["io.balena.supervised"] = "true".into();
     labels["io.balena.app-uuid"] = app.to_string().into();
     json!({
-        "driverOpts": set("driver_opts").unwrap_or(json!({})), "driver": set("driver").unwrap_or(json!("local")),
+        "driverOpts": set("driver_opts").unwrap_or_else(|| json!({})), "driver": set("driver").unwrap_or_else(|| json!("local")),
         "labels": labels,
     })
 }
