@@ -8,7 +8,7 @@ use crate::adapters::store::{self, OpenError, Opened, StateFile};
 use crate::adapters::supervisor::{
     self, PollIntervals, SupervisorClient, SupervisorPort, SupervisorSettings,
 };
-use crate::config::{ApiAddress, Settings};
+use crate::config::{ApiAddress, Settings, check_environment};
 use crate::lifecycle::checkpoint::CheckpointError;
 use crate::lifecycle::effect::PollRate;
 use crate::lifecycle::facts::{JoinOffer, Run};
@@ -90,7 +90,7 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
         version = env!("CARGO_PKG_VERSION"), run = run.run_id, node = checkpoint.node_id(),
         state = %checkpoint.agent_state(), "baserunner starts"
     );
-    let (machine, first) = Machine::resume(checkpoint, run, now);
+    let (machine, first) = Machine::resume_with(checkpoint, run, now, check_environment);
     let journal = Journal::begin(&settings.state_dir, settings.journal_bytes, header);
 
     let stop = CancellationToken::new();
@@ -218,6 +218,7 @@ fn run_facts(settings: &Settings, store: &StateFile) -> Run {
         join,
         supervisor_configured: settings.supervisor.is_some(),
         reserve_bytes: settings.reserve_bytes,
+        settings_problems: settings.problems.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The validated configuration.
 
+use super::error::ConfigError;
 use super::source::Source;
 use crate::telemetry::logs::{LogFilter, LogFormat};
 use crate::vault::Endpoint;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub runtime: Option<String>,
     /// Settings that are probably a mistake but do not keep the agent from starting.
     pub warnings: Vec<String>,
+    /// Values that are not right and count as not set; among the warnings too.
+    pub problems: Vec<ConfigError>,
     pub(super) effective: Vec<EffectiveValue>,
 }
 

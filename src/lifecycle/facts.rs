@@ -36,6 +36,9 @@ pub struct Run {
     pub supervisor_configured: bool,
     /// Free space below which nothing is installed, bytes.
     pub reserve_bytes: u64,
+    /// Settings that are not right and count as not set.
+    #[serde(default)]
+    pub settings_problems: Vec<String>,
 }
 
 /// A join token somebody offers. Only its public part comes here; the secret stays with the adapter.

@@ -10,6 +10,7 @@ use crate::lifecycle::effect::Effect;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::{CallFailure, Run, SupervisorError};
 use crate::lifecycle::locks::lease_grant::Grants;
+use crate::lifecycle::settings_check::{SettingsCheck, takes_all};
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::states::State;
@@ -68,6 +69,11 @@ pub struct Contact<'a> {
 impl Machine {
     /// Starts from a checkpoint (`Checkpoint::default()` on a new device) and enters its state again.
     pub fn resume(checkpoint: Checkpoint, run: Run, now: Stamp) -> (Self, Step) {
+        Self::resume_with(checkpoint, run, now, takes_all)
+    }
+
+    /// As [`Machine::resume`]; a release whose settings `check` finds fault with is refused.
+    pub fn resume_with(checkpoint: Checkpoint, run: Run, now: Stamp, check: SettingsCheck) -> (Self, Step) {
         let Checkpoint {
             saved,
             mut state,
@@ -79,7 +85,9 @@ impl Machine {
         }
         durable.begin(&run, saved, now);
         let offer = run.join.clone();
-        let mut machine = Shared::new(durable, run, now).uninitialized_state_machine();
+        let mut shared = Shared::new(durable, run, now);
+        shared.settings_check = check;
+        let mut machine = shared.uninitialized_state_machine();
         *machine.state_mut() = state;
         let mut cx = Context::new(now, "resumed", Grants::Freely);
         let inner = machine.init_with_context(&mut cx);

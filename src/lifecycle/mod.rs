@@ -19,6 +19,7 @@ mod locks;
 pub mod machine;
 pub mod migrate;
 mod report;
+mod settings_check;
 mod shared;
 mod signal;
 mod states;
@@ -34,6 +35,7 @@ pub use checkpoint::Checkpoint;
 pub use effect::Effect;
 pub use event::Event;
 pub use machine::{Machine, Step};
+pub use settings_check::SettingsCheck;
 pub use transition::Transition;
 
 #[cfg(test)]

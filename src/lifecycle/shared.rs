@@ -10,6 +10,7 @@ use crate::lifecycle::locks::leases::Leases;
 use crate::lifecycle::locks::lock_files::LockFiles;
 use crate::lifecycle::report::issues::Issues;
 use crate::lifecycle::report::notices::Notices;
+use crate::lifecycle::settings_check::{SettingsCheck, takes_all};
 use crate::lifecycle::time::Stamp;
 use crate::lifecycle::timer::Timers;
 use crate::lifecycle::update::record::Finished;
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     /// Those of them that were granted last: a grant that does not reach the disk holds nothing.
     pub(crate) granted_late: Vec<Provisional>,
     pub(crate) stopping: bool,
+    /// Looks at the settings that a release would give the agent.
+    pub(crate) settings_check: SettingsCheck,
     pub(crate) poll_rate: PollRate,
     pub(crate) notices: Notices,
 }
@@ -75,6 +78,7 @@ impl Shared {
             provisional: Vec::new(),
             granted_late: Vec::new(),
             stopping: false,
+            settings_check: takes_all,
             poll_rate: PollRate::Slow,
             notices: Notices::default(),
             run,

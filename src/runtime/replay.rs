@@ -2,7 +2,7 @@
 
 use crate::lifecycle::checkpoint::CheckpointError;
 use crate::lifecycle::migrate::migrate;
-use crate::lifecycle::{Machine, Step};
+use crate::lifecycle::{Machine, SettingsCheck, Step};
 use crate::runtime::journal::{Entry, Header};
 use std::fmt::Write as _;
 use std::io::{self, BufRead};
@@ -24,12 +24,16 @@ pub enum ReplayError {
     Empty,
 }
 
-/// Replays a journal; `out` gets one line per step.
+/// Replays a journal; `check` is the agent's own, `out` gets one line per step.
 ///
 /// # Errors
 /// When the file cannot be read or parsed, or its first line has no usable checkpoint. A truncated last line (a power
 /// cut) is not an error: it is reported and the replay ends there.
-pub fn replay(journal: impl BufRead, mut out: impl FnMut(&str)) -> Result<Machine, ReplayError> {
+pub fn replay(
+    journal: impl BufRead,
+    check: SettingsCheck,
+    mut out: impl FnMut(&str),
+) -> Result<Machine, ReplayError> {
     let mut lines = journal.lines().enumerate();
     let Some((_, first)) = lines.next() else {
         return Err(ReplayError::Empty);
@@ -39,7 +43,7 @@ pub fn replay(journal: impl BufRead, mut out: impl FnMut(&str)) -> Result<Machin
     let checkpoint = migrate(header["checkpoint"].take())?;
     header["checkpoint"] = serde_json::to_value(&checkpoint).map_err(at_first)?;
     let header: Header = serde_json::from_value(header).map_err(at_first)?;
-    let (mut machine, step) = Machine::resume(header.checkpoint, header.run, header.now);
+    let (mut machine, step) = Machine::resume_with(header.checkpoint, header.run, header.now, check);
     out(&step_line("resumed", 0, &step));
     let mut lines = lines.peekable();
     while let Some((at, line)) = lines.next() {

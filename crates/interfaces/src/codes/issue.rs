@@ -18,6 +18,8 @@ super::table::wire_names! {
         /// The directory of balena's lock files cannot be written: until the next update, say, because the device was
         /// started anew (observed).
         LockDirNotWritable = "lockDirNotWritable",
+        /// Settings of the agent are not right and count as not set; `detail` names them.
+        SettingsInvalid = "settingsInvalid",
         /// Less room than the configured reserve.
         DiskLow = "diskLow",
         /// Cloudly sees two agents with this node's identity.

@@ -29,6 +29,15 @@ use std::time::Duration;
 pub(crate) const MAX_ATTEMPTS: u32 = 2;
 const APP: u64 = 7;
 
+/// The world's check of settings.
+fn no_broken_setting(environment: &BTreeMap<String, String>, _: &str) -> Vec<String> {
+    let broken = environment.get("BROKEN");
+    broken
+        .into_iter()
+        .map(|value| format!("BROKEN = `{value}`"))
+        .collect()
+}
+
 /// The world, with the agent in it.
 #[derive(Clone)]
 pub(crate) struct World {
@@ -107,11 +116,12 @@ impl World {
             join,
             supervisor_configured: true,
             reserve_bytes: 64 << 20,
+            settings_problems: Vec::new(),
         };
         let images = checkpoint.durable.target.images(&commit(target)).cloned();
         let images = images.unwrap_or_else(|| release(1).services.into_keys().zip(11..).collect());
         let revision = checkpoint.durable.revision();
-        let (machine, step) = Machine::resume(checkpoint.clone(), run.clone(), clock);
+        let (machine, step) = Machine::resume_with(checkpoint.clone(), run.clone(), clock, no_broken_setting);
         let mut world = Self {
             machine,
             disk: checkpoint,
@@ -272,7 +282,8 @@ impl World {
         self.unsaved = None;
         let new_boot = self.disk.durable.boot_id != self.run.boot_id;
         self.model = self.disk_model.restarted(new_boot);
-        let (machine, step) = Machine::resume(self.disk.clone(), self.run.clone(), self.clock);
+        let (machine, step) =
+            Machine::resume_with(self.disk.clone(), self.run.clone(), self.clock, no_broken_setting);
         self.machine = machine;
         self.take_in(None, step);
         // The poller's first look comes at once.
