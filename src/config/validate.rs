@@ -154,9 +154,10 @@ fn effective(values: &Values, settings: &Settings) -> Vec<EffectiveValue> {
                         .map_or(Source::Default, |(_, source)| source.clone());
                     row(masked(spec, &settings.service), source)
                 }
-                (None, Key::AgentUrl, ApiAddress::Unix(path)) => {
-                    row(format!("unix://{}", path.display()), Source::Default)
-                }
+                (None, Key::AgentUrl, ApiAddress::Unix(path)) => row(
+                    masked(spec, &format!("unix://{}", path.display())),
+                    Source::Default,
+                ),
                 (None, ..) => EffectiveValue {
                     key: spec.env,
                     value: None,
