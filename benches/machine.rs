@@ -43,7 +43,8 @@ fn rate(machine: &Machine, start: Stamp, events: &[Event]) -> f64 {
 
 fn main() {
     let enforce = std::env::args().any(|arg| arg == "--enforce");
-    let machine = replay(JOURNAL.as_bytes(), |_| {}).expect("the committed journal replays");
+    let machine =
+        replay(JOURNAL.as_bytes(), |_, _| Vec::new(), |_| {}).expect("the committed journal replays");
     let entries: Vec<Entry> = JOURNAL
         .lines()
         .skip(1)

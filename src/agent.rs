@@ -9,7 +9,7 @@ use crate::adapters::supervisor::{
     self, PollIntervals, SupervisorClient, SupervisorPort, SupervisorSettings,
 };
 use crate::build_time;
-use crate::config::{ApiAddress, Settings};
+use crate::config::{ApiAddress, Settings, check_environment};
 use crate::lifecycle::checkpoint::CheckpointError;
 use crate::lifecycle::effect::PollRate;
 use crate::lifecycle::facts::{GuardSettings, JoinOffer, Run};
@@ -96,7 +96,7 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
         version = env!("CARGO_PKG_VERSION"), run = run.run_id, node = checkpoint.node_id(),
         state = %checkpoint.agent_state(), "baserunner starts"
     );
-    let (machine, first) = Machine::resume(checkpoint, run, now);
+    let (machine, first) = Machine::resume_with(checkpoint, run, now, check_environment);
     let journal = Journal::begin(&settings.state_dir, settings.journal_bytes, header);
 
     let stop = CancellationToken::new();
@@ -109,7 +109,7 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
     let lock_dir = settings.lock_dir.clone();
     let watched = Watched {
         state_dir: settings.state_dir.clone(),
-        foreign_locks: Box::new(move || lock_files::blocking(&lock_dir)),
+        locks: Box::new(move || lock_files::look(&lock_dir)),
     };
 
     let ports = TaskTracker::new();
@@ -242,6 +242,7 @@ fn run_facts(settings: &Settings, store: &StateFile, endpoint: Option<&Endpoint>
             budget_seconds: u32::try_from(settings.guard_budget.as_secs()).unwrap_or(u32::MAX),
             report: host::guard_report(&settings.state_dir),
         }),
+        settings_problems: settings.problems.iter().map(ToString::to_string).collect(),
     }
 }
 

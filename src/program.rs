@@ -193,7 +193,12 @@ fn show_config(settings: &Settings) -> ExitCode {
     for warning in &settings.warnings {
         let _ = writeln!(io::stderr(), "warning: {warning}");
     }
-    ExitCode::Ok
+    // The agent starts with it; whoever asks wants to know.
+    if settings.problems.is_empty() {
+        ExitCode::Ok
+    } else {
+        ExitCode::Configuration
+    }
 }
 
 fn replay_file(file: &Path) -> ExitCode {
@@ -201,7 +206,7 @@ fn replay_file(file: &Path) -> ExitCode {
     let result = File::open(file)
         .map_err(replay::ReplayError::from)
         .and_then(|journal| {
-            replay::replay(BufReader::new(journal), |line| {
+            replay::replay(BufReader::new(journal), config::check_environment, |line| {
                 let _ = writeln!(out, "{line}");
             })
         });

@@ -249,7 +249,12 @@ async fn sends_a_heartbeat_a_minute_and_a_goodbye_and_its_journal_replays() {
 
     let journal = std::fs::read(dir.path().join(Journal::FILE)).unwrap();
     let mut lines = Vec::new();
-    let machine = replay(&journal[..], |line| lines.push(line.to_owned())).unwrap();
+    let machine = replay(
+        &journal[..],
+        |_, _| Vec::new(),
+        |line| lines.push(line.to_owned()),
+    )
+    .unwrap();
     assert_eq!(machine.agent_state().as_str(), "idle");
     let replayed = lines.iter().filter(|line| line.contains(" Heartbeat#")).count();
     assert_eq!(replayed, heartbeats, "{lines:#?}");
@@ -316,7 +321,7 @@ async fn keeps_the_journal_in_two_files_that_both_replay() {
     for name in [Journal::FILE.to_owned(), format!("{}.1", Journal::FILE)] {
         let journal = std::fs::read(dir.path().join(name)).unwrap();
         total += journal.len() as u64;
-        replay(&journal[..], |_| {}).unwrap();
+        replay(&journal[..], |_, _| Vec::new(), |_| {}).unwrap();
     }
     assert!(total < 2 * limit, "{total} bytes");
 }

@@ -14,6 +14,7 @@ mod keys;
 mod layer;
 mod overrides;
 mod parse;
+mod release;
 mod settings;
 mod source;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub use keys::{Key, SPECS, Spec};
 pub use layer::Layer;
 pub use overrides::Overrides;
+pub use release::check_environment;
 pub use settings::{ApiAddress, Device, EffectiveValue, Settings, SupervisorAccess};
 pub use source::Source;
 

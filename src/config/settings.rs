@@ -1,5 +1,6 @@
 //! The validated configuration.
 
+use super::error::ConfigError;
 use super::source::Source;
 use crate::proxy::ProxyChoice;
 use crate::telemetry::logs::{LogFilter, LogFormat};
@@ -56,6 +57,8 @@ pub struct Settings {
     pub runtime: Option<String>,
     /// Settings that are probably a mistake but do not keep the agent from starting.
     pub warnings: Vec<String>,
+    /// Values that are not right and count as not set; among the warnings too.
+    pub problems: Vec<ConfigError>,
     pub(super) effective: Vec<EffectiveValue>,
 }
 

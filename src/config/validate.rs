@@ -19,10 +19,10 @@ const SOCKET: &str = "api.sock";
 pub(super) fn settings(mut values: Values, warnings: Vec<String>) -> Result<Settings, ConfigErrors> {
     let run_dir = path(&values, Key::RunDir);
     let service = values
-        .parse(Key::Service, parse::service)
-        .or_else(|| values.parse(Key::ServiceName, parse::service));
-    let api = values.parse(Key::AgentUrl, parse::api_address);
-    let log_format = values.parse(Key::LogFormat, parse::log_format);
+        .parse_soft(Key::Service, parse::service)
+        .or_else(|| values.parse_soft(Key::ServiceName, parse::service));
+    let api = values.parse_soft(Key::AgentUrl, parse::api_address);
+    let log_format = values.parse_soft(Key::LogFormat, parse::log_format);
     let settings = Settings {
         cloudly: endpoint(&mut values),
         proxy: proxy(&mut values),
@@ -31,41 +31,51 @@ pub(super) fn settings(mut values: Values, warnings: Vec<String>) -> Result<Sett
             .map(|(text, _)| Token::parse(TokenKind::Join, text).map_err(|error| error.to_string())),
         state_dir: path(&values, Key::StateDir),
         lock_dir: path(&values, Key::LockDir),
-        node_name: values.parse(Key::NodeName, parse::node_name),
-        labels: values.parse(Key::Labels, parse::labels).unwrap_or_default(),
+        node_name: values.parse_soft(Key::NodeName, parse::node_name),
+        labels: values.parse_soft(Key::Labels, parse::labels).unwrap_or_default(),
         service: service.unwrap_or_else(|| DEFAULT_AGENT_SERVICE.to_owned()),
-        log: values.parse(Key::Log, parse::log_filter).unwrap_or_default(),
+        log: values.parse_soft(Key::Log, parse::log_filter).unwrap_or_default(),
         log_format: log_format.unwrap_or_default(),
         api: api.unwrap_or_else(|| ApiAddress::Unix(run_dir.join(SOCKET))),
         run_dir,
-        api_hosts: values.parse(Key::ApiHosts, parse::hosts).unwrap_or_default(),
+        api_hosts: values.parse_soft(Key::ApiHosts, parse::hosts).unwrap_or_default(),
         supervisor_poll: values
-            .parse(Key::SupervisorPoll, parse::poll_period)
+            .parse_soft(Key::SupervisorPoll, parse::poll_period)
             .unwrap_or(Duration::MAX),
-        reserve_bytes: values.parse(Key::ReserveBytes, parse::bytes).unwrap_or_default(),
+        reserve_bytes: values
+            .parse_soft(Key::ReserveBytes, parse::bytes)
+            .unwrap_or_default(),
         journal_bytes: values
-            .parse(Key::JournalBytes, parse::journal_bytes)
+            .parse_soft(Key::JournalBytes, parse::journal_bytes)
             .unwrap_or_default(),
         guard_budget: values
             .parse(Key::GuardBudget, parse::guard_budget)
             .unwrap_or_default(),
         supervisor: supervisor(&mut values),
-        app_id: values.parse(Key::AppId, parse::app_id),
+        app_id: values.parse_soft(Key::AppId, parse::app_id),
         device: device(&values),
         runtime: values.text(Key::Runtime),
         warnings,
+        problems: Vec::new(),
         effective: Vec::new(),
     };
     if !values.errors.is_empty() {
-        return Err(ConfigErrors(values.errors));
+        let all = values.errors.into_iter().chain(values.problems);
+        return Err(ConfigErrors(all.collect()));
     }
     let effective = effective(&values, &settings);
+    let unset = values
+        .problems
+        .iter()
+        .map(|problem| format!("{problem}; it counts as not set"));
     let warnings = warnings_of(&values, &settings)
         .chain(settings.warnings.clone())
+        .chain(unset)
         .collect();
     Ok(Settings {
         effective,
         warnings,
+        problems: values.problems,
         ..settings
     })
 }
@@ -158,11 +168,12 @@ fn effective(values: &Values, settings: &Settings) -> Vec<EffectiveValue> {
                     let source = values
                         .raw(Key::ServiceName)
                         .map_or(Source::Default, |(_, source)| source.clone());
-                    row(settings.service.clone(), source)
+                    row(masked(spec, &settings.service), source)
                 }
-                (None, Key::AgentUrl, ApiAddress::Unix(path)) => {
-                    row(format!("unix://{}", path.display()), Source::Default)
-                }
+                (None, Key::AgentUrl, ApiAddress::Unix(path)) => row(
+                    masked(spec, &format!("unix://{}", path.display())),
+                    Source::Default,
+                ),
                 (None, ..) => EffectiveValue {
                     key: spec.env,
                     value: None,

@@ -13,6 +13,8 @@ pub(super) struct Values {
     values: BTreeMap<Key, (SecretString, Source)>,
     /// The errors found so far.
     pub(super) errors: Vec<ConfigError>,
+    /// Values that were not right and count as unset.
+    pub(super) problems: Vec<ConfigError>,
 }
 
 impl Values {
@@ -28,6 +30,7 @@ impl Values {
         Self {
             values,
             errors: Vec::new(),
+            problems: Vec::new(),
         }
     }
 
@@ -40,6 +43,28 @@ impl Values {
 
     pub(super) fn text(&self, key: Key) -> Option<String> {
         self.raw(key).map(|(value, _)| value.to_owned())
+    }
+
+    /// Parses a value of a key that the agent can do without. One that is not right counts as unset, so that an agent
+    /// that nobody can reach starts with it all the same; on the command line, where somebody reads the answer, it is an
+    /// error.
+    pub(super) fn parse_soft<T>(&mut self, key: Key, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let (value, source) = self.values.get(&key)?;
+        let expected = match parse(value.expose_secret()) {
+            Ok(value) => return Some(value),
+            Err(expected) => expected,
+        };
+        let error = ConfigError::new(key, source, value.expose_secret(), expected);
+        if *source == Source::CommandLine {
+            self.errors.push(error);
+            return None;
+        }
+        self.problems.push(error);
+        self.values.remove(&key);
+        let default = key.spec().default?;
+        self.values
+            .insert(key, (default.to_owned().into(), Source::Default));
+        parse(default).ok()
     }
 
     /// Parses a value. An error of `parse`, which says what is expected instead, is collected, and the value counts

@@ -1,6 +1,7 @@
 //! What a handler sees of one step, and what it asks for.
 
 use crate::lifecycle::effect::{Effect, LocalAnswer, RequestId};
+use crate::lifecycle::locks::lease_grant::Grants;
 use crate::lifecycle::signal::Signal;
 use crate::lifecycle::time::Stamp;
 use crate::lifecycle::transition::Transition;
@@ -23,8 +24,8 @@ pub(crate) struct Context {
     pub(crate) cause: &'static str,
     /// No state handled the event.
     pub(crate) ignored: bool,
-    /// Whether the state at the start of the step grants no new lock.
-    pub(crate) draining: bool,
+    /// Whether the state at the start of the step grants new locks.
+    pub(crate) grants: Grants,
 }
 
 /// What to answer on the local API. Answers are written when the step is over, so they show the state it ended in.
@@ -47,7 +48,7 @@ pub(crate) enum HeartbeatKind {
 }
 
 impl Context {
-    pub(crate) fn new(now: Stamp, cause: &'static str, draining: bool) -> Self {
+    pub(crate) fn new(now: Stamp, cause: &'static str, grants: Grants) -> Self {
         Self {
             now,
             effects: Vec::new(),
@@ -58,7 +59,7 @@ impl Context {
             asked: "",
             cause,
             ignored: false,
-            draining,
+            grants,
         }
     }
 

@@ -38,6 +38,9 @@ pub struct Run {
     pub supervisor_configured: bool,
     /// Free space below which nothing is installed, bytes.
     pub reserve_bytes: u64,
+    /// Settings that are not right and count as not set.
+    #[serde(default)]
+    pub settings_problems: Vec<String>,
     /// When this agent was built; `None` in journals of agents that did not say.
     #[serde(default)]
     pub built_at: Option<Timestamp>,
@@ -248,6 +251,23 @@ pub struct HostFacts {
     /// What the guard of the agent's own update reports.
     #[serde(default)]
     pub guard: Option<GuardFacts>,
+    /// How many of balena's two lock files are there and this agent's; `None`: not looked.
+    #[serde(default)]
+    pub own_locks: Option<u8>,
+    /// Why this agent cannot make lock files; `None`: it can, or there is no directory for them.
+    #[serde(default)]
+    pub lock_dir_problem: Option<String>,
+}
+
+/// What one look at the lock directory brought.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LockDir {
+    /// See [`HostFacts::foreign_locks`].
+    pub foreign: Vec<String>,
+    /// See [`HostFacts::own_locks`].
+    pub own: u8,
+    /// See [`HostFacts::lock_dir_problem`].
+    pub problem: Option<String>,
 }
 
 /// Why the Supervisor did not do what it was asked.

@@ -10,6 +10,8 @@ use crate::lifecycle::effect::Effect;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::{CallFailure, Run, SupervisorError};
 use crate::lifecycle::guard::restored;
+use crate::lifecycle::locks::lease_grant::Grants;
+use crate::lifecycle::settings_check::{SettingsCheck, takes_all};
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::states::State;
@@ -68,6 +70,11 @@ pub struct Contact<'a> {
 impl Machine {
     /// Starts from a checkpoint (`Checkpoint::default()` on a new device) and enters its state again.
     pub fn resume(checkpoint: Checkpoint, run: Run, now: Stamp) -> (Self, Step) {
+        Self::resume_with(checkpoint, run, now, takes_all)
+    }
+
+    /// As [`Machine::resume`]; a release whose settings `check` finds fault with is refused.
+    pub fn resume_with(checkpoint: Checkpoint, run: Run, now: Stamp, check: SettingsCheck) -> (Self, Step) {
         let Checkpoint {
             saved,
             mut state,
@@ -80,9 +87,11 @@ impl Machine {
         durable.begin(&run, saved, now);
         let restored = restored::take_note(&mut durable, &run, now);
         let offer = run.join.clone();
-        let mut machine = Shared::new(durable, run, now).uninitialized_state_machine();
+        let mut shared = Shared::new(durable, run, now);
+        shared.settings_check = check;
+        let mut machine = shared.uninitialized_state_machine();
         *machine.state_mut() = state;
-        let mut cx = Context::new(now, "resumed", false);
+        let mut cx = Context::new(now, "resumed", Grants::Freely);
         let inner = machine.init_with_context(&mut cx);
         let mut machine = Self { inner, saved: None };
         if let Some(restored) = restored {
@@ -98,7 +107,7 @@ impl Machine {
 
     /// Takes in one event.
     pub fn step(&mut self, event: &Event, now: Stamp) -> Step {
-        let mut cx = Context::new(now, event.name(), self.state().is_draining());
+        let mut cx = Context::new(now, event.name(), self.state().grants(self.shared()));
         self.inner.handle_with_context(&Input::Event(event), &mut cx);
         self.finish(cx)
     }

@@ -23,6 +23,7 @@ pub mod machine;
 pub mod migrate;
 pub mod progress;
 mod report;
+mod settings_check;
 mod shared;
 mod signal;
 mod states;
@@ -38,6 +39,7 @@ pub use checkpoint::Checkpoint;
 pub use effect::Effect;
 pub use event::Event;
 pub use machine::{Machine, Step};
+pub use settings_check::SettingsCheck;
 pub use transition::Transition;
 
 #[cfg(test)]

@@ -7,11 +7,13 @@ use crate::lifecycle::effect::{PollRate, RequestId};
 use crate::lifecycle::facts::{HostFacts, JoinOffer, Run, SupervisorError, SupervisorView};
 use crate::lifecycle::guard::arming::Arming;
 use crate::lifecycle::in_flight::InFlight;
+use crate::lifecycle::locks::lease_grant::Provisional;
 use crate::lifecycle::locks::leases::Leases;
 use crate::lifecycle::locks::lock_files::LockFiles;
 use crate::lifecycle::progress::tracker::Tracker;
 use crate::lifecycle::report::issues::Issues;
 use crate::lifecycle::report::notices::Notices;
+use crate::lifecycle::settings_check::{SettingsCheck, takes_all};
 use crate::lifecycle::time::{Millis, Stamp};
 use crate::lifecycle::timer::Timers;
 use crate::lifecycle::update::record::Finished;
@@ -52,7 +54,13 @@ pub(crate) struct Shared {
     /// The leases as they were before the one that was granted last, and whose request that was: a grant that does
     /// not reach the disk does not reach its asker either, and must not hold anything.
     pub(crate) granted: Option<(RequestId, Leases)>,
+    /// Leases whose askers wait for the lock files.
+    pub(crate) provisional: Vec<Provisional>,
+    /// Those of them that were granted last: a grant that does not reach the disk holds nothing.
+    pub(crate) granted_late: Vec<Provisional>,
     pub(crate) stopping: bool,
+    /// Looks at the settings that a release would give the agent.
+    pub(crate) settings_check: SettingsCheck,
     pub(crate) poll_rate: PollRate,
     /// What the Cloudly port was told last, see [`WallClock::certificates_since`].
     pub(crate) certificates_since: Option<Timestamp>,
@@ -82,7 +90,10 @@ impl Shared {
             offer: run.join.clone(),
             started_at: now.wall,
             granted: None,
+            provisional: Vec::new(),
+            granted_late: Vec::new(),
             stopping: false,
+            settings_check: takes_all,
             poll_rate: PollRate::Slow,
             certificates_since: None,
             notices: Notices::default(),

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub(crate) fn end_step(l: &mut Shared, state: &State, cx: &mut Context) {
     healing::act::follow(l, state.is_at_rest(), cx);
-    let found = health::examine(l, !state.is_draining(), cx.now);
+    let found = health::examine(l, !state.changes_services(), cx.now);
     l.issues.refresh(found, cx.now.wall);
     l.lock_files.follow(&l.durable.leases, &mut l.in_flight, cx);
     match l.durable.leases.next_end() {

@@ -4,7 +4,7 @@ use crate::lifecycle::checkpoint::CheckpointError;
 use crate::lifecycle::facts::Run;
 use crate::lifecycle::migrate::migrate;
 use crate::lifecycle::time::Stamp;
-use crate::lifecycle::{Machine, Step};
+use crate::lifecycle::{Machine, SettingsCheck, Step};
 use crate::runtime::journal::Entry;
 use serde::Deserialize;
 use serde_json::Value;
@@ -36,12 +36,16 @@ struct StoredHeader {
     now: Stamp,
 }
 
-/// Replays a journal; `out` gets one line per step.
+/// Replays a journal; `check` is the agent's own, `out` gets one line per step.
 ///
 /// # Errors
 /// When the file cannot be read or parsed, or its first line has no usable checkpoint. A truncated last line (a power
 /// cut) is not an error: it is reported and the replay ends there.
-pub fn replay(journal: impl BufRead, mut out: impl FnMut(&str)) -> Result<Machine, ReplayError> {
+pub fn replay(
+    journal: impl BufRead,
+    check: SettingsCheck,
+    mut out: impl FnMut(&str),
+) -> Result<Machine, ReplayError> {
     let mut lines = journal.lines().enumerate();
     let Some((_, first)) = lines.next() else {
         return Err(ReplayError::Empty);
@@ -49,7 +53,7 @@ pub fn replay(journal: impl BufRead, mut out: impl FnMut(&str)) -> Result<Machin
     let at_first = |error| ReplayError::Line { line: 1, error };
     let header: StoredHeader = serde_json::from_slice(first?.as_bytes()).map_err(at_first)?;
     let checkpoint = migrate(header.checkpoint)?;
-    let (mut machine, step) = Machine::resume(checkpoint, header.run, header.now);
+    let (mut machine, step) = Machine::resume_with(checkpoint, header.run, header.now, check);
     out(&step_line("resumed", 0, &step));
     let mut lines = lines.peekable();
     while let Some((at, line)) = lines.next() {

@@ -139,16 +139,18 @@ async fn wrong_arguments_exit_2_and_a_mistyped_token_is_not_printed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_configuration_exits_78_and_names_key_value_and_what_is_right() {
-    for (name, value, right) in [
-        ("BASEOS_CLOUDLY_URL", "cloudly.example", "https://"),
-        ("BASEOS_SUPERVISOR_POLL", "sometimes", "30s"),
-        ("BASEOS_LOG_FORMAT", "xml", "json"),
-        ("BASEOS_AGENT_URL", "ftp://x", "unix://"),
-        ("BASEOS_JOURNAL_BYTES", "lots", "MiB"),
-        ("BALENA_APP_ID", "one", "number"),
+    for (name, value, right, needed) in [
+        ("BASEOS_CLOUDLY_URL", "cloudly.example", "https://", true),
+        ("BASEOS_ALLOW_HTTP", "maybe", "1 or 0", true),
+        ("BASEOS_SUPERVISOR_POLL", "sometimes", "30s", false),
+        ("BASEOS_LOG_FORMAT", "xml", "json", false),
+        ("BASEOS_AGENT_URL", "ftp://x", "unix://", false),
+        ("BASEOS_JOURNAL_BYTES", "lots", "MiB", false),
+        ("BALENA_APP_ID", "one", "number", false),
     ] {
         let agent = AgentProcess::new().with(name, value);
-        for args in [&["run"][..], &["config"], &["status"]] {
+        let all = [&["config"][..], &["run"], &["status"]];
+        for args in all.into_iter().take(if needed { 3 } else { 1 }) {
             let output = run(&agent, args, 78).await;
             let printed = stderr(&output);
             assert!(
@@ -168,6 +170,21 @@ async fn a_wrong_configuration_exits_78_and_names_key_value_and_what_is_right() 
         stderr(&output)
     );
     run(&agent, &["version"], 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_optional_setting_that_is_not_right_is_an_issue_and_the_agent_runs() {
+    let mut agent = AgentProcess::new()
+        .with("BASEOS_JOURNAL_BYTES", "lots")
+        .with("BASEOS_SERVICE", "a b");
+    agent.start().await;
+    let issues = agent.api().status().await.unwrap().issues;
+    let found = issues.iter().find(|issue| issue.code == "settingsInvalid");
+    let detail = found.unwrap().detail.as_deref().unwrap();
+    assert!(
+        detail.contains("BASEOS_JOURNAL_BYTES = `lots`") && detail.contains("BASEOS_SERVICE = `a b`"),
+        "{detail}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,8 @@
 //! Enrolment and updates without failures of neighbours.
 
-use crate::fixture::{BAD, Fixture, LIMIT, V1, V2, V3, is_blocked_by, lock_request, options, release};
+use crate::fixture::{
+    BAD, Fixture, LIMIT, V1, V2, V3, is_blocked_by, lock_request, options, release, with_slow_v2,
+};
 use baseos_interfaces::local::LockScope;
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::BlockerKind;
@@ -157,4 +159,32 @@ async fn the_first_update_is_rolled_back_to_the_release_that_cloudly_knows() {
 async fn the_first_update_is_rolled_back_to_the_supervisors_own_target() {
     let fixture = Fixture::start_without_releases(options()).await.unwrap();
     bad_first_update(&fixture).await;
+}
+
+#[tokio::test]
+async fn a_lock_taken_while_images_are_fetched_holds_back_the_change_of_containers() {
+    let fixture = Fixture::start(with_slow_v2(options())).await.unwrap();
+    fixture.desire(V2).await.unwrap();
+    fixture
+        .wait_update_state(UpdateState::Applying, V2)
+        .await
+        .unwrap();
+    let fetching = fixture.wait_node("it is being fetched", LIMIT, |node| {
+        let status = node.status.as_ref();
+        status.is_some_and(|status| status.update.progress_percent.is_some())
+    });
+    fetching.await.unwrap();
+    fixture.lock(LockScope::App, 600).await.unwrap();
+    assert_eq!(fixture.lock_files().len(), 2, "granted means held");
+    let blocked = fixture.wait_node("the Supervisor meets the lock", LIMIT, |node| {
+        is_blocked_by(node, BlockerKind::LocalLock)
+    });
+    let update = blocked.await.unwrap().status.unwrap().update;
+    assert_eq!(update.state, UpdateState::Applying);
+    assert_eq!(update.blocked_by[0].reason.as_deref(), Some("backup running"));
+    assert!(!fixture.device.runs(V2));
+    fixture.agent.unlock("backup").await.unwrap();
+    fixture.wait_update_succeeded(V2).await.unwrap();
+    assert_eq!(fixture.count_posts(V2), 1);
+    fixture.assert_consistent().await;
 }

@@ -7,7 +7,7 @@ pub use guard_report::guard_report;
 pub use identity::{architecture, boot_id, hardware_id, hostname, run_id};
 
 use crate::lifecycle::event::Event;
-use crate::lifecycle::facts::HostFacts;
+use crate::lifecycle::facts::{HostFacts, LockDir};
 use futures_util::stream::{self, Stream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,8 +20,8 @@ const STEP: u64 = 16 * 1024 * 1024;
 pub struct Watched {
     /// The state directory, which is on the same file system as the images.
     pub state_dir: PathBuf,
-    /// Returns the paths of foreign lock files that block updates.
-    pub foreign_locks: Box<dyn Fn() -> Vec<String> + Send>,
+    /// Looks at the lock directory.
+    pub locks: Box<dyn Fn() -> LockDir + Send>,
 }
 
 /// Polls the host every `period` and yields [`Event::HostObserved`] at first and then on every change. It never ends;
@@ -59,10 +59,13 @@ pub fn poll(watched: Watched, period: Duration) -> impl Stream<Item = Event> + S
 
 fn observe(watched: &Watched, last: Option<&HostFacts>) -> HostFacts {
     let free = free_bytes(&watched.state_dir);
+    let locks = (watched.locks)();
     HostFacts {
         free_bytes: free.map(|free| reported(free, last.and_then(|last| last.free_bytes))),
-        foreign_locks: (watched.foreign_locks)(),
         guard: guard_report(&watched.state_dir),
+        foreign_locks: locks.foreign,
+        own_locks: Some(locks.own),
+        lock_dir_problem: locks.problem,
     }
 }
 
@@ -92,7 +95,10 @@ mod tests {
     fn watched(state_dir: &Path, foreign_locks: impl Fn() -> Vec<String> + Send + 'static) -> Watched {
         Watched {
             state_dir: state_dir.to_owned(),
-            foreign_locks: Box::new(foreign_locks),
+            locks: Box::new(move || LockDir {
+                foreign: foreign_locks(),
+                ..LockDir::default()
+            }),
         }
     }
 
@@ -133,7 +139,7 @@ mod tests {
     #[test]
     fn a_missing_path_reports_no_free_space() {
         let watched = watched(Path::new("/nonexistent"), Vec::new);
-        assert_eq!(observe(&watched, None), HostFacts::default());
+        assert_eq!(observe(&watched, None).free_bytes, None);
     }
 
     proptest! {

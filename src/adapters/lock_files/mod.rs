@@ -14,8 +14,11 @@ mod tests;
 
 use crate::lifecycle::effect::{Effect, OpId};
 use crate::lifecycle::event::Event;
+use crate::lifecycle::facts::LockDir;
 use files::{Claim, Held, Inspected, SUPERVISOR_UID};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc::{Receiver, Sender};
 
@@ -39,14 +42,47 @@ pub struct ForeignLock {
     pub transient: bool,
 }
 
-/// The paths of foreign lock files that block updates, for the host poller. Without the Supervisor's own, which exist
-/// during every update.
-pub fn blocking(dir: &Path) -> Vec<String> {
-    foreign(dir)
-        .into_iter()
-        .filter(|lock| !lock.transient)
-        .map(|lock| lock.path.to_string_lossy().into_owned())
-        .collect()
+/// The lock directory, for the host poller. Without the Supervisor's own files, which exist during every update.
+pub fn look(dir: &Path) -> LockDir {
+    let own = NAMES
+        .iter()
+        .filter(|name| matches!(files::inspect(&dir.join(name)), Inspected::Own(_)));
+    LockDir {
+        own: u8::try_from(own.count()).unwrap_or(u8::MAX),
+        foreign: foreign(dir)
+            .into_iter()
+            .filter(|lock| !lock.transient)
+            .map(|lock| lock.path.to_string_lossy().into_owned())
+            .collect(),
+        problem: not_writable(dir),
+    }
+}
+
+/// Why this agent cannot make files in a directory that exists.
+///
+/// The Supervisor opens the lock directories to everybody (mode 1777) when it applies something that changes containers;
+/// after the device's next start the engine makes them anew for root alone (observed: S10r).
+fn not_writable(dir: &Path) -> Option<String> {
+    let found = std::fs::metadata(dir).ok().filter(std::fs::Metadata::is_dir)?;
+    let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    if rustix::fs::accessat(rustix::fs::CWD, dir, access, rustix::fs::AtFlags::EACCESS).is_ok() {
+        return None;
+    }
+    let uid = rustix::process::geteuid().as_raw();
+    Some(denial(dir, found.uid(), found.mode() & 0o7777, uid))
+}
+
+/// Why `uid` cannot write a directory of this owner and mode.
+fn denial(dir: &Path, owner: u32, mode: u32, uid: u32) -> String {
+    let dir = dir.display();
+    if owner != uid && mode & 0o002 == 0 {
+        return format!(
+            "{dir} belongs to user {owner} alone (mode {mode:o}) and this agent runs as user {uid}: so the engine makes it \
+             at the device's start, and the Supervisor opens it with the next update that changes containers; run the \
+             agent as user {owner} to hold locks before that too"
+        );
+    }
+    format!("{dir} cannot be written by user {uid} (mode {mode:o}): is it mounted read-only?")
 }
 
 /// The foreign lock files in `dir`; none if the directory does not exist.
@@ -138,17 +174,31 @@ impl LockFiles {
                 self.dir.display()
             ));
         }
+        self.open_own_dir();
         let content = files::tag(holders);
-        let problems: Vec<String> = NAMES
+        let mut problems: Vec<String> = NAMES
             .into_iter()
             .filter_map(|name| self.hold_one(name, &content).err())
             .collect();
+        problems.dedup();
         (!problems.is_empty()).then(|| problems.join("; "))
+    }
+
+    /// A directory of this agent's own user that has lost its mode is opened again, as the Supervisor does.
+    fn open_own_dir(&self) {
+        let own = std::fs::metadata(&self.dir).is_ok_and(|found| found.uid() == self.uid);
+        if own && not_writable(&self.dir).is_some() {
+            let opened = std::fs::set_permissions(&self.dir, std::fs::Permissions::from_mode(0o1777));
+            tracing::info!(dir = %self.dir.display(), ?opened, "opened the update-lock directory");
+        }
     }
 
     fn hold_one(&mut self, name: &'static str, content: &[u8]) -> Result<(), String> {
         let path = self.dir.join(name);
-        let cannot = |error: std::io::Error| format!("cannot hold {}: {error}", path.display());
+        let cannot = |error: std::io::Error| match not_writable(&self.dir) {
+            Some(problem) if error.kind() == ErrorKind::PermissionDenied => problem,
+            _ => format!("cannot hold {}: {error}", path.display()),
+        };
         if let Some(held) = self.held.remove(name) {
             if held.is_at(&path) {
                 held.write(content).map_err(cannot)?;
@@ -167,7 +217,7 @@ impl LockFiles {
                     self.held.insert(name, held);
                     return Ok(());
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(cannot(error)),
             }
             match files::inspect(&path) {

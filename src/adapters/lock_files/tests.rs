@@ -286,9 +286,61 @@ fn the_supervisors_own_locks_do_not_block_updates() {
     let dir = tempfile::tempdir().unwrap();
     let lock = dir.path().join("updates.lock");
     fs::write(&lock, "0").unwrap();
-    assert_eq!(blocking(dir.path()), [lock.to_string_lossy()]);
+    assert_eq!(look(dir.path()).foreign, [lock.to_string_lossy()]);
     if chown(&lock, Some(SUPERVISOR_UID), None).is_err() {
         return; // Needs root.
     }
-    assert!(blocking(dir.path()).is_empty());
+    assert!(look(dir.path()).foreign.is_empty());
+}
+
+#[test]
+fn a_look_counts_own_files_and_names_foreign_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let [current, legacy] = both(dir.path());
+    let mut locks = locks(dir.path());
+    assert_eq!(look(dir.path()), LockDir::default());
+    locks.hold(&holders(&["x"]));
+    assert_eq!(look(dir.path()).own, 2);
+    fs::remove_file(&current).unwrap();
+    assert_eq!(look(dir.path()).own, 1);
+    fs::write(&current, "foreign").unwrap();
+    let seen = look(dir.path());
+    assert_eq!((seen.own, seen.foreign.len()), (1, 1));
+    locks.release();
+    assert!(!legacy.exists());
+    assert_eq!(
+        look(&dir.path().join("missing")).problem,
+        None,
+        "there is none to write"
+    );
+}
+
+#[test]
+fn a_directory_of_another_user_alone_is_told_apart_from_one_that_is_read_only() {
+    let dir = Path::new("/tmp/balena");
+    let roots = denial(dir, 0, 0o755, 10_001);
+    assert!(
+        roots.contains("belongs to user 0 alone (mode 755)") && roots.contains("user 10001"),
+        "{roots}"
+    );
+    for closed in [denial(dir, 0, 0o1777, 10_001), denial(dir, 10_001, 0o500, 10_001)] {
+        assert!(closed.contains("is it mounted read-only?"), "{closed}");
+    }
+    let own = tempfile::tempdir().unwrap();
+    assert_eq!(not_writable(own.path()), None);
+    assert_eq!(
+        not_writable(&own.path().join("missing")),
+        None,
+        "there is none to write"
+    );
+}
+
+#[test]
+fn an_own_directory_that_lost_its_mode_is_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let [current, _] = both(dir.path());
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o500)).unwrap();
+    let mut locks = LockFiles::new(dir.path());
+    assert_eq!(locks.hold(&holders(&["x"])), None);
+    assert!(current.exists());
 }

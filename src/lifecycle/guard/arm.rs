@@ -5,6 +5,7 @@ use crate::lifecycle::context::Context;
 use crate::lifecycle::effect::SupervisorCall;
 use crate::lifecycle::facts::{AppState, Inspection};
 use crate::lifecycle::guard::arming::Phase;
+use crate::lifecycle::locks::lease_grant::Grants;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::supervisor_target::builder;
 use crate::lifecycle::supervisor_target::builder::guard::guard_service;
@@ -47,7 +48,7 @@ fn due(l: &mut Shared, idle: bool, cx: &Context) -> Option<(Release, Service)> {
         && undisturbed
         && runs
         && !view.managed
-        && !cx.draining
+        && cx.grants == Grants::Freely
         && l.state_problem.is_none()
         && !l.heartbeats.clone_suspected()
         && l.durable.guard.trial().is_none();

@@ -147,6 +147,12 @@ impl Leases {
         }
     }
 
+    /// Drops a lease that was never granted to its asker.
+    pub(crate) fn forget(&mut self, name: &str, fencing: u64) {
+        self.held
+            .retain(|held, lease| held != name || lease.fencing != fencing);
+    }
+
     /// Drops those whose time is over; returns them.
     pub(crate) fn expire(&mut self, now: Millis) -> Vec<Lease> {
         let (over, held) = std::mem::take(&mut self.held)

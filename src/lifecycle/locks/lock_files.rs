@@ -27,13 +27,25 @@ impl LockFiles {
         }
     }
 
+    /// Files that were made are gone while leases live, by a forced update, say: they are made again.
+    pub(crate) fn were_removed(&mut self) {
+        if self.settled.as_ref().is_some_and(|holders| !holders.is_empty()) {
+            self.settled = None;
+        }
+    }
+
+    /// Whether they were last made, or could not be made, for these holders.
+    pub(crate) fn is_settled_for(&self, holders: &[String]) -> bool {
+        self.settled.as_deref() == Some(holders)
+    }
+
     pub(crate) fn settle(&mut self, problem: Option<&String>) {
         self.settled = self.asked.take();
         self.problem = problem.cloned();
     }
 
-    /// Asks for what the leases need, one change at a time. A failure is tried again when the leases, the foreign
-    /// lock files or the Supervisor's view change.
+    /// Asks for what the leases need, one change at a time. A failure is tried again when the leases, the lock directory
+    /// or the Supervisor's view change.
     pub(crate) fn follow(&mut self, leases: &Leases, in_flight: &mut InFlight, cx: &mut Context) {
         if in_flight.lock_files_busy() {
             return;

@@ -3,7 +3,7 @@
 use crate::lifecycle::progress::fact::PullFailure;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::time::Stamp;
-use crate::lifecycle::update::gate::foreign_lock;
+use crate::lifecycle::update::gate::{foreign_lock, leases};
 use crate::lifecycle::update::record::{Blocker, Update};
 use baseos_interfaces::status::BlockerKind;
 
@@ -14,7 +14,7 @@ pub(crate) fn hindrances(l: &Shared, update: &Update, now: Stamp) -> Vec<Blocker
         found.push(Blocker::supervisor_unavailable(error, now));
     }
     found.extend(pulls(l));
-    found.extend(lock(l, now));
+    found.extend(locks(l, now));
     found.extend(starts(l));
     found.extend(backoff(l, now));
     if found.is_empty() {
@@ -50,23 +50,21 @@ fn pulls(l: &Shared) -> impl Iterator<Item = Blocker> {
 }
 
 /// The lock that the Supervisor's log names. That of the agent's own service is the lease's, or a file's that lies in the
-/// agent's lock directory.
-fn lock(l: &Shared, now: Stamp) -> Option<Blocker> {
-    let own_file = || l.host.foreign_locks.first().map(|path| foreign_lock(path, now));
+/// agent's lock directory. Where the log was not read, all of them may be what a failing step meets.
+fn locks(l: &Shared, now: Stamp) -> Vec<Blocker> {
+    let own_file = l.host.foreign_locks.first().map(|path| foreign_lock(path, now));
     let Some(lock) = l.progress.lock() else {
         let stuck = l.view().is_some_and(|view| view.update_failed);
-        return own_file().filter(|_| stuck);
+        let held = own_file.into_iter().chain(leases(l, now));
+        return if stuck { held.collect() } else { Vec::new() };
     };
     let blocker = Blocker::new(BlockerKind::LocalLock, lock.since);
     if lock.service.as_ref() != Some(&l.run.own_service) {
-        return Some(
-            blocker
-                .held_by(lock.service.clone())
-                .because("its lock file exists"),
-        );
+        let its_own = blocker.held_by(lock.service.clone());
+        return vec![its_own.because("its lock file exists")];
     }
     let lease = l.durable.leases.iter().find(|lease| lease.until > now.boot);
-    Some(match (lease, own_file()) {
+    vec![match (lease, own_file) {
         (Some(lease), _) => blocker
             .held_by(Some(lease.owner.clone()))
             .because(lease.reason.clone()),
@@ -74,7 +72,7 @@ fn lock(l: &Shared, now: Stamp) -> Option<Blocker> {
         (None, None) => blocker
             .held_by(lock.service.clone())
             .because("its lock file exists"),
-    })
+    }]
 }
 
 fn starts(l: &Shared) -> impl Iterator<Item = Blocker> {

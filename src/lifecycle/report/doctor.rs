@@ -214,6 +214,14 @@ fn locks(l: &Shared) -> Check {
             "the Supervisor does not see the leases: look at the lock directory named here",
         );
     }
+    if let Some(problem) = &l.host.lock_dir_problem {
+        return check(
+            "locks",
+            false,
+            problem,
+            "leases hold back this agent's own updates all the same; the Supervisor does not see them",
+        );
+    }
     let held: Vec<_> = l
         .durable
         .leases

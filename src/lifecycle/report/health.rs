@@ -43,6 +43,13 @@ pub(crate) fn examine(l: &Shared, at_rest: bool, now: Stamp) -> Found {
     if let Some(problem) = l.lock_files.problem() {
         found.insert(IssueCode::LockFilesNotHeld, Some(problem.to_owned()));
     }
+    if !l.run.settings_problems.is_empty() {
+        let detail = l.run.settings_problems.join("; ");
+        found.insert(IssueCode::SettingsInvalid, Some(detail));
+    }
+    if let Some(problem) = &l.host.lock_dir_problem {
+        found.insert(IssueCode::LockDirNotWritable, Some(problem.clone()));
+    }
     if l.host.free_bytes.is_some_and(|free| free < l.run.reserve_bytes) {
         found.insert(IssueCode::DiskLow, None);
     }

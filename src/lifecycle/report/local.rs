@@ -2,6 +2,7 @@
 
 use crate::lifecycle::context::{Context, Query};
 use crate::lifecycle::effect::LocalAnswer;
+use crate::lifecycle::locks::lease_grant::Grants;
 use crate::lifecycle::report::doctor;
 use crate::lifecycle::report::guard::guard_status;
 use crate::lifecycle::report::status::{supervisor_status, update_status};
@@ -26,7 +27,7 @@ pub(crate) fn answer(query: Query, l: &Shared, state: &State, cx: &Context) -> L
         Query::Handshake => LocalAnswer::Handshake(handshake(l)),
         Query::Status => LocalAnswer::Status(Box::new(local_status(l, state))),
         Query::Update => LocalAnswer::Update(update_answer(l, state)),
-        Query::Locks => LocalAnswer::Locks(locks(l, state.is_draining(), cx.now)),
+        Query::Locks => LocalAnswer::Locks(locks(l, state.grants(l) == Grants::Not, cx.now)),
         Query::Doctor => LocalAnswer::Doctor(doctor::examine(l, cx.now)),
         Query::Joining => LocalAnswer::Joining(cloudly_status(l)),
         Query::Ready(answer) => answer,

@@ -9,6 +9,7 @@ use super::verifying::Verifying;
 use super::waiting::Waiting;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
+use crate::lifecycle::facts::AppState;
 use crate::lifecycle::progress::hindrance::hindrances;
 use crate::lifecycle::progress::stall::{Stall, image_not_found, judge_stall};
 use crate::lifecycle::shared::Shared;
@@ -101,6 +102,15 @@ impl Applying {
             Event::SupervisorAnswered { .. } | Event::Withheld { .. } => self.hand_over(l, event, cx),
             _ => Outcome::Super,
         }
+    }
+
+    /// Whether a lease can still hold it back: the Supervisor has it, changes nothing yet as far as is known, and was not
+    /// ordered to pass over locks.
+    pub(super) fn may_be_held_back(&self, l: &Shared) -> bool {
+        self.handover.is_handed_over()
+            && !l.durable.policy().is_forced()
+            && l.view()
+                .is_some_and(|view| !view.managed && view.app_state != AppState::Applied)
     }
 
     fn hand_over(&mut self, l: &mut Shared, event: &Event, cx: &mut Context) -> Outcome<State> {

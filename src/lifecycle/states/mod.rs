@@ -30,6 +30,8 @@ pub(crate) mod updating;
 pub(crate) mod verifying;
 pub(crate) mod waiting;
 
+use crate::lifecycle::locks::lease_grant::Grants;
+use crate::lifecycle::shared::Shared;
 use crate::lifecycle::time::Reboot;
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::update::gate;
@@ -113,8 +115,17 @@ impl State {
         !matches!(self, Self::Unenrolled(_) | Self::Registering(_))
     }
 
-    /// Whether services are being changed, or are about to be as soon as the locks end: no new lock is granted.
-    pub(crate) fn is_draining(&self) -> bool {
+    /// Whether new locks are granted.
+    pub(crate) fn grants(&self, l: &Shared) -> Grants {
+        match self {
+            Self::Applying(applying) if applying.may_be_held_back(l) => Grants::IfHeld,
+            _ if self.changes_services() => Grants::Not,
+            _ => Grants::Freely,
+        }
+    }
+
+    /// Whether services are being changed, or are about to be as soon as the locks end.
+    pub(crate) fn changes_services(&self) -> bool {
         match self {
             Self::Waiting(waiting) => gate::only_locks(waiting.update.blocked()),
             Self::Applying(_) | Self::Verifying(_) => true,

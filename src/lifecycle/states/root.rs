@@ -6,6 +6,8 @@ use crate::lifecycle::effect::{Effect, LocalAnswer, RequestId};
 use crate::lifecycle::event::{Event, LocalCall};
 use crate::lifecycle::facts::{JoinOffer, SupervisorError};
 use crate::lifecycle::healing;
+use crate::lifecycle::locks::grants;
+use crate::lifecycle::locks::lease_grant::{Grants, Provisional};
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
@@ -13,6 +15,9 @@ use baseos_interfaces::codes::{EventKind, ProblemCode};
 use baseos_interfaces::local::LockRequest;
 use baseos_interfaces::problem::Problem;
 use statig::Outcome;
+
+/// balena's lock files: one under each of its two names.
+const LOCK_FILES: u8 = 2;
 
 /// Takes in the fact an event brings, whatever state the agent is in. False: a result nobody waits for.
 pub(super) fn absorb(l: &mut Shared, event: &Event, cx: &mut Context) -> bool {
@@ -31,15 +36,24 @@ pub(super) fn absorb(l: &mut Shared, event: &Event, cx: &mut Context) -> bool {
         }
         Event::HostObserved(host) => {
             if l.host.foreign_locks != host.foreign_locks {
-                l.lock_files.try_again();
                 cx.raise(Signal::GateChanged);
+            }
+            if l.host.foreign_locks != host.foreign_locks || l.host.lock_dir_problem != host.lock_dir_problem
+            {
+                l.lock_files.try_again();
+            }
+            if host.own_locks.is_some_and(|own| own < LOCK_FILES) {
+                l.lock_files.were_removed();
             }
             l.host = host.clone();
             l.host_seen = true;
         }
         Event::SupervisorLogged(fact) => l.progress.hear(fact, cx.now),
         Event::StateWritten { problem } => l.state_problem.clone_from(problem),
-        Event::LockFilesSettled { problem, .. } => l.lock_files.settle(problem.as_ref()),
+        Event::LockFilesSettled { problem, .. } => {
+            l.lock_files.settle(problem.as_ref());
+            grants::resolve(l, cx);
+        }
         Event::SupervisorAnswered { op, answer } => {
             l.arming.settle(*op, answer);
             if l.durable.commands.settle(*op, answer, cx.now) {
@@ -167,11 +181,17 @@ fn grant_lease(
     match l
         .durable
         .leases
-        .acquire(name, owner, lock, cx.draining, longest, cx.now)
+        .acquire(name, owner, lock, cx.grants == Grants::Not, longest, cx.now)
     {
         Ok(lock) => {
+            let renewed = before.iter().any(|lease| lease.fencing == lock.fencing);
             l.granted = Some((request, before));
-            cx.reply(request, Query::Ready(LocalAnswer::Lock(lock)));
+            if cx.grants == Grants::IfHeld && !renewed {
+                l.provisional.push(Provisional { request, lock });
+                grants::resolve(l, cx);
+            } else {
+                cx.reply(request, Query::Ready(LocalAnswer::Lock(lock)));
+            }
             cx.raise(Signal::GateChanged);
         }
         Err(problem) => cx.refuse(request, problem),
@@ -184,6 +204,15 @@ fn take_back_lease(l: &mut Shared, request: RequestId, cx: &mut Context) {
         l.durable.leases = before;
         cx.raise(Signal::GateChanged);
     }
+    let late = std::mem::take(&mut l.granted_late);
+    for grant in late.iter().filter(|grant| grant.request == request) {
+        grants::take_back(l, &grant.lock);
+        cx.raise(Signal::GateChanged);
+    }
+    l.granted_late = late
+        .into_iter()
+        .filter(|grant| grant.request != request)
+        .collect();
 }
 
 fn expire_leases(l: &mut Shared, cx: &mut Context) {

@@ -93,6 +93,14 @@ impl Staging {
             );
             return Outcome::Transition(State::Failed(Failed::give_up(l, &self.update, error, cx)));
         }
+        let own = self.update.release.services.get(&l.run.own_service);
+        let problems = own.map(|own| (l.settings_check)(&own.environment, &l.run.own_service));
+        if let Some(problems) = problems.filter(|problems| !problems.is_empty()) {
+            let first = problems.first().map_or("", String::as_str);
+            let message = format!("the release gives the agent settings that would stop it: {first}");
+            let error = UpdateError::new(ErrorCode::ReleaseRefused, message, problems, cx.now);
+            return Outcome::Transition(State::Failed(Failed::give_up(l, &self.update, error, cx)));
+        }
         self.update.rollback = Some(rollback::prepare(l, &self.update, inspection));
         if was_handed_over(&self.update, l) && l.durable.target.is_target(inspection, self.update.commit()) {
             // The Supervisor is at it already and asks no gate.

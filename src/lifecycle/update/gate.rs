@@ -65,6 +65,18 @@ impl Gate {
     }
 }
 
+/// Each lease that lives, as a reason to wait.
+pub(crate) fn leases(l: &Shared, now: Stamp) -> Vec<Blocker> {
+    let live = l.durable.leases.iter().filter(|lease| lease.until > now.boot);
+    live.map(|lease| {
+        Blocker::new(BlockerKind::LocalLock, lease.since_wall)
+            .held_by(Some(lease.owner.clone()))
+            .because(lease.reason.clone())
+            .until(now.wall_at(lease.until))
+    })
+    .collect()
+}
+
 struct GateKeeper<'a> {
     l: &'a Shared,
     update: &'a Update,
@@ -226,15 +238,7 @@ impl GateKeeper<'_> {
     /// Leases of every scope: balena knows one lock for all of them, so the Supervisor would not get past the files
     /// that are held for a lease against reboots either, and the release would seem to be at fault.
     fn locks(&mut self) {
-        for lease in self.l.durable.leases.iter() {
-            if lease.until > self.now.boot {
-                let blocker = Blocker::new(BlockerKind::LocalLock, lease.since_wall)
-                    .held_by(Some(lease.owner.clone()))
-                    .because(lease.reason.clone())
-                    .until(self.now.wall_at(lease.until));
-                self.gate.blocked.push(blocker);
-            }
-        }
+        self.gate.blocked.extend(leases(self.l, self.now));
         for path in &self.l.host.foreign_locks {
             self.block(foreign_lock(path, self.now));
         }

@@ -21,6 +21,11 @@ super::table::wire_names! {
         StateNotWritable = "stateNotWritable",
         /// A lease lives, but balena's lock files are not held for it.
         LockFilesNotHeld = "lockFilesNotHeld",
+        /// The directory of balena's lock files cannot be written: until the next update, say, because the device was
+        /// started anew (observed).
+        LockDirNotWritable = "lockDirNotWritable",
+        /// Settings of the agent are not right and count as not set; `detail` names them.
+        SettingsInvalid = "settingsInvalid",
         /// Less room than the configured reserve.
         DiskLow = "diskLow",
         /// Cloudly sees two agents with this node's identity.

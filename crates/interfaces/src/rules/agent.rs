@@ -37,7 +37,7 @@ pub(super) fn check(parts: &ReleaseParts<'_>, found: &mut Found) {
     let state_dir = state_dir.map_or(AGENT_STATE_DIR, String::as_str);
     if state_place(service).is_none() {
         let message = format!(
-            "the service `{name}` (the agent) has no named volume at {} that it can write: the node's identity would be \
+            "the service `{name}` (the agent) mounts no named volume at {} that it can write: the node's identity would be \
              lost; add e.g. \"baseos:{AGENT_STATE_DIR}\" to its volumes (a path of the host does not count, the Supervisor \
              leaves it out)",
             shown(state_dir)

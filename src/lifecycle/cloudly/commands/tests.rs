@@ -1,6 +1,7 @@
 //! What a Cloudly that keeps to no limit may cost the device.
 
 use super::*;
+use crate::lifecycle::locks::lease_grant::Grants;
 use crate::lifecycle::time::Millis;
 use baseos_interfaces::limits::HEARTBEAT_MAX_BYTES;
 
@@ -33,10 +34,12 @@ fn take_up(commands: &mut Commands, new: Vec<Command>) {
     };
     let circumstances = Circumstances {
         app_id: Some(1),
+        containers: Some(&[]),
+        own_service: "baserunner",
         reboot_lease: None,
         token_rotated: false,
     };
-    let mut cx = Context::new(now(), "test", false);
+    let mut cx = Context::new(now(), "test", Grants::Freely);
     commands.take_up(&instructions, circumstances, &mut InFlight::default(), &mut cx);
 }
 

@@ -4,6 +4,7 @@ mod applying;
 mod displaced;
 mod enrolled;
 mod idle;
+mod leases;
 mod registering;
 mod rollback_needed;
 mod rollback_possible;

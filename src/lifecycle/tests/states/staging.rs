@@ -28,3 +28,21 @@ fn a_silent_supervisor_is_reported_as_the_blocker() {
     world.settle();
     assert_eq!(wire(&world), UpdateState::Succeeded);
 }
+
+#[test]
+fn a_release_whose_settings_would_stop_the_agent_is_refused_with_the_reason() {
+    let mut world = World::enrolled();
+    world.act(Action::Desire(2, PolicyKind::BreaksAgent));
+    world.settle();
+    assert_eq!(wire(&world), UpdateState::Failed);
+    assert_eq!(left(&world, "ApplyTarget"), 0);
+    let update = report::status::update_status(world.machine.shared(), world.machine.state());
+    let error = update.error.unwrap();
+    assert_eq!(error.code, "releaseRefused");
+    assert!(
+        error
+            .message
+            .contains("settings that would stop it: BROKEN = `x`"),
+        "{error:?}"
+    );
+}

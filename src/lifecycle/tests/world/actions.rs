@@ -98,6 +98,8 @@ pub(crate) enum PolicyKind {
     ReportOnly,
     NeedsApproval,
     NeedsRollback,
+    /// The release gives the agent a setting that would stop it.
+    BreaksAgent,
     NoSlot,
     Forced,
 }

@@ -31,6 +31,15 @@ use std::time::Duration;
 pub(crate) const MAX_ATTEMPTS: u32 = 2;
 const APP: u64 = 7;
 
+/// The world's check of settings.
+fn no_broken_setting(environment: &BTreeMap<String, String>, _: &str) -> Vec<String> {
+    let broken = environment.get("BROKEN");
+    broken
+        .into_iter()
+        .map(|value| format!("BROKEN = `{value}`"))
+        .collect()
+}
+
 /// The world, with the agent in it.
 #[derive(Clone)]
 pub(crate) struct World {
@@ -121,11 +130,12 @@ impl World {
             built_at: Some("2026-11-01T00:00:00Z".parse().unwrap()),
             cloudly_over_tls: true,
             guard: None,
+            settings_problems: Vec::new(),
         };
         let images = checkpoint.durable.target.images(&commit(target)).cloned();
         let images = images.unwrap_or_else(|| release(1).services.into_keys().zip(11..).collect());
         let revision = checkpoint.durable.revision();
-        let (machine, step) = Machine::resume(checkpoint.clone(), run.clone(), clock);
+        let (machine, step) = Machine::resume_with(checkpoint.clone(), run.clone(), clock, no_broken_setting);
         let mut world = Self {
             machine,
             disk: checkpoint,
@@ -227,7 +237,7 @@ impl World {
                 self.host = HostFacts {
                     free_bytes,
                     foreign_locks,
-                    guard: None,
+                    ..self.host.clone()
                 };
                 self.feed(Event::HostObserved(self.host.clone()));
             }
@@ -319,7 +329,7 @@ impl World {
         self.model = self.disk_model.restarted(new_boot);
         // As from a file: what is not saved is not there.
         let disk = serde_json::from_value(serde_json::to_value(&self.disk).unwrap()).unwrap();
-        let (machine, step) = Machine::resume(disk, self.run.clone(), self.clock);
+        let (machine, step) = Machine::resume_with(disk, self.run.clone(), self.clock, no_broken_setting);
         self.machine = machine;
         self.take_in(None, step);
         // The poller's first look comes at once.

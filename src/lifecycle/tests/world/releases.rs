@@ -42,9 +42,14 @@ pub(crate) fn desired_app(number: u8, rule: PolicyKind) -> DesiredApp {
         ..Policy::default()
     };
     let mut slot = None;
+    let mut wanted = release(number);
     match rule {
         PolicyKind::Plain => {}
         PolicyKind::ReportOnly => policy.on_failure = OnFailure::Report,
+        PolicyKind::BreaksAgent => {
+            let agent = wanted.services.get_mut("baserunner");
+            drop(agent.map(|agent| agent.environment.insert("BROKEN".into(), "x".into())));
+        }
         PolicyKind::NeedsRollback => policy.require_rollback = true,
         PolicyKind::NeedsApproval => policy.require_local_approval = true,
         PolicyKind::NoSlot => {
@@ -61,7 +66,7 @@ pub(crate) fn desired_app(number: u8, rule: PolicyKind) -> DesiredApp {
         }
     }
     DesiredApp {
-        release: release(number),
+        release: wanted,
         rollout_id: Some("rol_1".into()),
         slot,
         policy,
