@@ -24,7 +24,7 @@ async fn refuses_and_never_posts_a_release_that_would_lose_the_device() {
         ("b3b3b3b3", "io.balena.features.supervisor-api", |app| {
             app["services"]["baserunner"]["labels"] = json!({});
         }),
-        ("b4b4b4b4", "has no named volume", |app| {
+        ("b4b4b4b4", "mounts no named volume at", |app| {
             app["services"]["baserunner"]["composition"] = json!({});
         }),
         ("b5b5b5b5", "another definition", |app| {
