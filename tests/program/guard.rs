@@ -81,7 +81,7 @@ const BAD_AGENTS: &[(&str, &str)] = &[
     ("exits at once", "exit 1"),
     ("exits with success", "exit 0"),
     ("hangs", "exec sleep 1000"),
-    ("has no settings it can use", "export BASEOS_LOG=nonsense"),
+    ("has no settings it can use", "export BASEOS_CLOUDLY_URL=nonsense"),
     (
         "looks for Cloudly elsewhere",
         "export BASEOS_CLOUDLY_URL=http://127.0.0.1:9",

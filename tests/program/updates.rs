@@ -164,6 +164,12 @@ async fn the_first_update_is_rolled_back_to_the_supervisors_own_target() {
 #[tokio::test]
 async fn a_lock_taken_while_images_are_fetched_holds_back_the_change_of_containers() {
     let fixture = Fixture::start(with_slow_v2(options())).await.unwrap();
+    let stall = |stalled| {
+        fixture
+            .device
+            .with_model(|model, _| model.registry.stalled = stalled)
+    };
+    stall(true);
     fixture.desire(V2).await.unwrap();
     fixture
         .wait_update_state(UpdateState::Applying, V2)
@@ -176,6 +182,7 @@ async fn a_lock_taken_while_images_are_fetched_holds_back_the_change_of_containe
     fetching.await.unwrap();
     fixture.lock(LockScope::App, 600).await.unwrap();
     assert_eq!(fixture.lock_files().len(), 2, "granted means held");
+    stall(false);
     let blocked = fixture.wait_node("the Supervisor meets the lock", LIMIT, |node| {
         is_blocked_by(node, BlockerKind::LocalLock)
     });

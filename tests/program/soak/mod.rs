@@ -88,7 +88,7 @@ async fn run_episode(soak: &mut Soak, episode: &Episode, running: String) -> Res
 /// Alternating images, so that each update replaces Onebox.
 fn test_release(release: &Release) -> TestRelease {
     if release.is_bad {
-        return TestRelease::new(&release.commit, "0.0.1", "onebox:crashes").with_onebox_restart("no");
+        return TestRelease::new(&release.commit, "0.0.1", "onebox:crashes");
     }
     let last_digit_is_odd = release
         .commit

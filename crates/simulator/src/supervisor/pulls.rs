@@ -10,6 +10,9 @@ use crate::supervisor::target::Target;
 use crate::supervisor::timer::Timer;
 use std::time::Duration;
 
+/// How soon a stalled pull notices that it gets on.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 impl Supervisor {
     /// Fetches what is missing; images that are there already only get a row. `false`: nothing is missing.
     pub(crate) fn begin_pulls(&mut self, target: &Target) -> bool {
@@ -68,6 +71,10 @@ impl Supervisor {
     }
 
     pub(crate) fn pull_done(&mut self, image: &str) {
+        if self.registry.stalled {
+            self.after(LOOK_AGAIN, Timer::PullDone(image.to_owned()));
+            return;
+        }
         let Some(pull) = self.apply.pulls.iter_mut().find(|pull| pull.row.name == image) else {
             return;
         };

@@ -13,6 +13,8 @@ pub struct Registry {
     pub images: BTreeMap<String, Image>,
     /// No registry answers (`connection refused`, u05-regdown).
     pub down: bool,
+    /// Pulls do not end, as over a link that has become silent.
+    pub stalled: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
