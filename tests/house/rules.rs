@@ -258,11 +258,11 @@ pub(crate) fn forbidden(arrows: &[Arrow]) -> Vec<String> {
         .collect()
 }
 
-trait ConcatRooms {
+trait Concat {
     fn concat_areas(&self) -> Vec<&'static Area>;
 }
 
-impl ConcatRooms for [&'static [Area]; 3] {
+impl Concat for [&'static [Area]; 3] {
     fn concat_areas(&self) -> Vec<&'static Area> {
         self.iter().flat_map(|areas| areas.iter()).collect()
     }

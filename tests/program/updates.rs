@@ -167,7 +167,7 @@ async fn a_lock_taken_while_images_are_fetched_holds_back_the_change_of_containe
     let stall = |stalled| {
         fixture
             .device
-            .with_model(|model, _| model.registry.stalled = stalled)
+            .with_model(|model, _| model.registry.stalled = stalled);
     };
     stall(true);
     fixture.desire(V2).await.unwrap();

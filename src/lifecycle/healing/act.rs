@@ -61,10 +61,10 @@ pub(crate) fn findings(l: &Shared) -> impl Iterator<Item = (&str, Finding)> {
                 return Some((name.as_str(), Finding::Absent));
             }
             // Other states than these two are passed through.
-            let ill = containers.all(|container| {
+            let all_exited = containers.all(|container| {
                 container.status.eq_ignore_ascii_case("exited") && !service.is_done(&container.status)
             });
-            ill.then_some((name.as_str(), Finding::Exited))
+            all_exited.then_some((name.as_str(), Finding::Exited))
         })
         .filter(|(name, finding)| {
             *finding == Finding::TargetLost || !l.durable.healing.was_stopped_on_purpose(name)

@@ -26,7 +26,7 @@ use statig::Outcome;
 use std::time::Duration;
 
 /// How much longer the way back may take, at least, when there was no Supervisor to go it with.
-const SILENCE: Duration = Duration::from_secs(60);
+const OUTAGE_EXTENSION: Duration = Duration::from_secs(60);
 
 /// A bad release in place, and the way back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -292,7 +292,7 @@ impl RollbackNeeded {
     fn overdue(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
         if l.view().is_none() || is_not_the_releases_fault(self.update.blocked()) {
             // It is not the previous release that is in the way; what is, is reported already.
-            let longer = l.durable.policy().apply_timeout().max(SILENCE);
+            let longer = l.durable.policy().apply_timeout().max(OUTAGE_EXTENSION);
             l.timers.arm(Timer::Deadline, cx.now.boot + longer);
             return Outcome::Handled;
         }

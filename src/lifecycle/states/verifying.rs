@@ -21,7 +21,7 @@ use statig::Outcome;
 use std::time::Duration;
 
 /// How much longer a release is watched, at least, when the Supervisor is silent at its deadline.
-const SILENCE: Duration = Duration::from_secs(60);
+const OUTAGE_EXTENSION: Duration = Duration::from_secs(60);
 /// How often a healthy release is looked at whose agent has not proved itself yet.
 const PROOF: Duration = Duration::from_secs(1);
 
@@ -108,7 +108,7 @@ impl Verifying {
     fn overdue(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
         if l.view().is_none() {
             // A silent Supervisor proves nothing against the release.
-            let longer = l.durable.policy().health().max(SILENCE);
+            let longer = l.durable.policy().health().max(OUTAGE_EXTENSION);
             l.timers.arm(Timer::Deadline, cx.now.boot + longer);
             return Outcome::Handled;
         }
@@ -131,7 +131,7 @@ impl Verifying {
     /// The release is healthy, and its agent has not proved itself yet. The guard has the first word about that; without
     /// one the agent goes back by itself.
     fn await_proof(&mut self, budget: Duration, l: &mut Shared, cx: &Context) -> Outcome<State> {
-        let longest = budget + l.durable.policy().health() + SILENCE;
+        let longest = budget + l.durable.policy().health() + OUTAGE_EXTENSION;
         if cx.now.boot >= self.update.since.boot + longest {
             return self.failed(l, "Cloudly accepted no heartbeat of the new agent", cx);
         }

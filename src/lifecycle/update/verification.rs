@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Breaks in health after which it is not given more time.
 const BREAKS: u32 = 3;
 /// The shortest time a service may take to come up.
-const COMING_UP: Duration = Duration::from_secs(10);
+const START_GRACE: Duration = Duration::from_secs(10);
 /// Observations kept as evidence.
 const EVIDENCE: usize = 10;
 
@@ -21,7 +21,7 @@ pub(crate) struct Verification {
     #[serde(skip)]
     healthy_since: Unsaved<Option<Millis>>,
     #[serde(skip)]
-    ill_since: Unsaved<Option<Millis>>,
+    unhealthy_since: Unsaved<Option<Millis>>,
     #[serde(skip)]
     containers: Unsaved<Vec<String>>,
     /// A service has ended since the last look: a look that shows it as ended counts no second break.
@@ -39,20 +39,20 @@ pub(crate) struct Verification {
 pub(crate) struct Clock {
     /// It has been healthy for long enough.
     healthy: Timer,
-    /// It has been ill for too long.
-    ill: Timer,
+    /// It has been unhealthy for too long.
+    unhealthy: Timer,
 }
 
 /// Of the update under way.
 pub(crate) const FOREGROUND: Clock = Clock {
     healthy: Timer::Health,
-    ill: Timer::Retry,
+    unhealthy: Timer::Retry,
 };
 
 /// Of a release that was superseded after it was handed over.
 pub(crate) const BACKGROUND: Clock = Clock {
     healthy: Timer::Watch,
-    ill: Timer::Watch,
+    unhealthy: Timer::Watch,
 };
 
 /// What a verification is told with each look.
@@ -79,7 +79,7 @@ impl Verification {
     /// A process that starts anew has not watched: the time begins again.
     pub(crate) fn restart(&mut self) {
         *self.healthy_since = None;
-        *self.ill_since = None;
+        *self.unhealthy_since = None;
         *self.exited = false;
     }
 
@@ -114,29 +114,29 @@ impl Verification {
                 if replaced {
                     self.break_health("a container was replaced".to_owned());
                 }
-                *self.ill_since = None;
+                *self.unhealthy_since = None;
                 let since = *self.healthy_since.get_or_insert(now);
                 timers.arm(clock.healthy, since + health);
             }
             Some(Judgement::Unhealthy(seen) | Judgement::WrongImage(seen)) => {
-                let news = self.healthy_since.is_some() || self.ill_since.is_none();
+                let news = self.healthy_since.is_some() || self.unhealthy_since.is_none();
                 if news && !exited {
                     self.break_health(seen.join(", "));
                 }
                 *self.healthy_since = None;
                 timers.disarm(clock.healthy);
-                let since = *self.ill_since.get_or_insert(now);
-                if now.since(since) >= health.max(COMING_UP) {
+                let since = *self.unhealthy_since.get_or_insert(now);
+                if now.since(since) >= health.max(START_GRACE) {
                     return Outlook::Bad;
                 }
-                timers.arm(clock.ill, since + health.max(COMING_UP));
+                timers.arm(clock.unhealthy, since + health.max(START_GRACE));
             }
             Some(Judgement::Pending(_) | Judgement::Elsewhere(_)) | None => {
                 // The Supervisor is at work (a reboot, say) or silent: no judgement, and no credit either.
                 *self.healthy_since = None;
-                *self.ill_since = None;
+                *self.unhealthy_since = None;
                 timers.disarm(clock.healthy);
-                timers.disarm(clock.ill);
+                timers.disarm(clock.unhealthy);
             }
         }
         self.outlook()

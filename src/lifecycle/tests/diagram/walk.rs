@@ -169,7 +169,7 @@ fn seeds() -> Vec<Vec<Action>> {
         path.push(Action::Observe(View::Actual));
         path
     };
-    let ill = [
+    let unhealthy = [
         View::Unhealthy,
         View::Actual,
         View::Unhealthy,
@@ -192,11 +192,11 @@ fn seeds() -> Vec<Vec<Action>> {
         Action::Elapse,
         good(Port::Cloudly),
     ];
-    let bad = [&proven[..], &update(4, PolicyKind::Plain), &ill, &back].concat();
+    let bad = [&proven[..], &update(4, PolicyKind::Plain), &unhealthy, &back].concat();
     let working = [&proven[..], &update(4, PolicyKind::Plain)].concat();
     let working = &working[..working.len() - 1];
     let overdue: Vec<_> = [good(Port::Cloudly), Action::Elapse].repeat(24);
-    let reported = [&proven[..], &update(4, PolicyKind::ReportOnly), &ill].concat();
+    let reported = [&proven[..], &update(4, PolicyKind::ReportOnly), &unhealthy].concat();
     // Never handed over, because the Supervisor did not answer: held up for as long as release 1 goes on running.
     let held_up = [
         &begin[..],
@@ -270,7 +270,7 @@ fn seeds() -> Vec<Vec<Action>> {
         [
             &refused[..],
             &update(4, PolicyKind::ReportOnly),
-            &ill,
+            &unhealthy,
             &[Action::Desire(5, PolicyKind::Plain)],
             &heard,
         ]
@@ -294,11 +294,11 @@ fn seeds() -> Vec<Vec<Action>> {
         [&proven[..], &update(4, PolicyKind::NeedsApproval)].concat(),
         // Superseded after its hand-over, by one that has to wait.
         superseded.clone(),
-        [&superseded[..], &[Action::Observe(View::Actual)], &ill].concat(),
+        [&superseded[..], &[Action::Observe(View::Actual)], &unhealthy].concat(),
         [
             &superseded[..superseded.len() - 1],
             &[Action::Observe(View::Actual)],
-            &ill,
+            &unhealthy,
         ]
         .concat(),
         // Displaced, and the agent has started since: until no attempt is left.
