@@ -11,6 +11,7 @@ use crate::lifecycle::facts::Run;
 use crate::lifecycle::guard::record::GuardRecord;
 use crate::lifecycle::healing::record::Healing;
 use crate::lifecycle::locks::leases::Leases;
+use crate::lifecycle::supervisor_target::builder::History;
 use crate::lifecycle::supervisor_target::ids::TargetRecord;
 use crate::lifecycle::time::{Millis, Reboot, Stamp};
 use crate::lifecycle::update::consent::Consent;
@@ -82,6 +83,16 @@ impl Durable {
 
     pub(crate) fn is_proven(&self, commit: &str) -> bool {
         self.proven.as_ref().is_some_and(|proven| proven.commit == commit)
+    }
+
+    /// Whether this very release, under its commit, has proved itself here.
+    pub(crate) fn history(&self, release: &Release) -> History {
+        let mut proven = self.proven.iter().chain(&self.previous);
+        if proven.any(|proven| proven == release) {
+            History::Proven
+        } else {
+            History::New
+        }
     }
 
     /// The release that runs has proved itself.

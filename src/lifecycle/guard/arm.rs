@@ -7,8 +7,8 @@ use crate::lifecycle::facts::{AppState, Inspection};
 use crate::lifecycle::guard::arming::Phase;
 use crate::lifecycle::locks::lease_grant::Grants;
 use crate::lifecycle::shared::Shared;
-use crate::lifecycle::supervisor_target::builder;
 use crate::lifecycle::supervisor_target::builder::guard::guard_service;
+use crate::lifecycle::supervisor_target::builder::{self, History};
 use crate::lifecycle::update::target::{Release, Service};
 use baseos_interfaces::rules::GUARD_SERVICE;
 
@@ -76,7 +76,7 @@ fn post(l: &mut Shared, inspection: &Inspection, release: &Release, service: Ser
         return;
     }
     let own_service = l.run.own_service.clone();
-    match builder::plan(&mut l.durable.target, release, &own_service) {
+    match builder::plan(&mut l.durable.target, release, History::Proven, &own_service) {
         Ok(target) => {
             let ids = l.durable.target.guard_ids(&service);
             let target = Box::new(target.with_guard(ids, &service));

@@ -7,7 +7,7 @@ use crate::lifecycle::event::SupervisorAnswer;
 use crate::lifecycle::facts::{AppState, SupervisorError};
 use crate::lifecycle::guard::trial;
 use crate::lifecycle::shared::Shared;
-use crate::lifecycle::supervisor_target::builder;
+use crate::lifecycle::supervisor_target::builder::{self, History};
 use crate::lifecycle::time::{Millis, Stamp};
 use crate::lifecycle::timer::Timer;
 use baseos_interfaces::codes::EventKind;
@@ -168,7 +168,7 @@ fn post_again(l: &mut Shared, found: &[(String, Finding)], cx: &mut Context) {
     };
     let own_service = l.run.own_service.clone();
     tell(l, &found, "post", cx);
-    if let Ok(target) = builder::plan(&mut l.durable.target, &release, &own_service) {
+    if let Ok(target) = builder::plan(&mut l.durable.target, &release, History::Proven, &own_service) {
         let Some(view) = l.view().cloned() else {
             return;
         };

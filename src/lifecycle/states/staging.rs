@@ -121,7 +121,7 @@ impl Staging {
 /// Whether the release may reach this device's Supervisor.
 fn check(release: &Release, l: &Shared) -> Result<(), Refusal> {
     let (record, durable) = (&l.durable.target, &l.durable);
-    builder::check(record, release, &l.run.own_service)?;
+    builder::check(record, release, durable.history(release), &l.run.own_service)?;
     builder::check_new_images(record, release, durable.proven.iter().chain(&durable.previous))
 }
 

@@ -135,12 +135,28 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// Whether a release ran well on this device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum History {
+    New,
+    /// It did, and can again, even where the rules have become stricter since.
+    Proven,
+}
+
 /// Checks a release without changing anything: the rules that Cloudly holds too, and what only this device knows.
 ///
 /// # Errors
 /// Every reason why it must not reach the Supervisor.
-pub(crate) fn check(record: &TargetRecord, release: &Release, own_service: &str) -> Result<(), Refusal> {
-    let broken = check_release(release).err().map(Refusal::from);
+pub(crate) fn check(
+    record: &TargetRecord,
+    release: &Release,
+    history: History,
+    own_service: &str,
+) -> Result<(), Refusal> {
+    let broken = match history {
+        History::New => check_release(release).err().map(Refusal::from),
+        History::Proven => None,
+    };
     let (mut reasons, unlisted) =
         broken.map_or_else(Default::default, |broken| (broken.reasons, broken.unlisted));
     if release.agent_service() != own_service {
@@ -190,9 +206,10 @@ pub(crate) fn check_new_images<'a>(
 pub(crate) fn plan(
     record: &mut TargetRecord,
     release: &Release,
+    history: History,
     own_service: &str,
 ) -> Result<LocalTarget, Refusal> {
-    check(record, release, own_service)?;
+    check(record, release, history, own_service)?;
     let claimed = record.claim(release);
     let services = release.services.iter().filter_map(|(name, service)| {
         let ids = claimed.services.get(name)?;

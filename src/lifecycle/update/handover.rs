@@ -208,7 +208,8 @@ impl Handover {
             SupervisorCall::TriggerUpdate { force }
         } else {
             let own_service = l.run.own_service.clone();
-            match builder::plan(&mut l.durable.target, release, &own_service) {
+            let history = l.durable.history(release);
+            match builder::plan(&mut l.durable.target, release, history, &own_service) {
                 Ok(target) => {
                     let services = release.services.values();
                     let images: Vec<_> = services.map(|service| service.image.as_str()).collect();

@@ -31,7 +31,8 @@ pub(crate) fn assess(l: &Shared, update: &Update) -> Rollback {
         let reason = before.unwrap_or("no release is known to go back to");
         return Rollback::Impossible(reason.to_owned());
     };
-    match builder::check(&l.durable.target, release, &l.run.own_service) {
+    let history = l.durable.history(release);
+    match builder::check(&l.durable.target, release, history, &l.run.own_service) {
         Ok(()) => Rollback::Possible(release.commit.clone()),
         Err(refusal) => Rollback::Impossible(format!(
             "release {}, which runs, may not be handed over again: {refusal}",

@@ -3,7 +3,7 @@
 use super::*;
 use crate::lifecycle::facts::SupervisorErrorKind as Kind;
 use crate::lifecycle::supervisor_target::LocalTarget;
-use crate::lifecycle::supervisor_target::builder::plan;
+use crate::lifecycle::supervisor_target::builder::{History, plan};
 use crate::lifecycle::supervisor_target::ids::TargetRecord;
 use baseos_interfaces::desired::Release;
 use serde_json::{Value, json as body};
@@ -18,7 +18,15 @@ fn target() -> Box<LocalTarget> {
         } },
     }))
     .unwrap();
-    Box::new(plan(&mut TargetRecord::default(), &(&release).into(), "baserunner").unwrap())
+    Box::new(
+        plan(
+            &mut TargetRecord::default(),
+            &(&release).into(),
+            History::New,
+            "baserunner",
+        )
+        .unwrap(),
+    )
 }
 
 /// Lets the port perform one call; returns its request and its result.

@@ -1,6 +1,6 @@
 //! The guard's part of a target.
 
-use super::{LocalTarget, Service as TargetService, plan};
+use super::{History, LocalTarget, Service as TargetService, plan};
 use crate::lifecycle::supervisor_target::ids::{ServiceIds, TargetRecord};
 use crate::lifecycle::update::target::{Release, Service};
 use baseos_interfaces::rules::{AGENT_STATE_DIR_VARIABLE, GUARD_SERVICE, SUPERVISOR_API_LABEL};
@@ -69,10 +69,10 @@ impl LocalTarget {
     }
 }
 
-/// The target of a release again, with the guard and the ids it was posted with; nothing is remembered.
+/// The target of a proven release again, with the guard and the ids it was posted with; nothing is remembered.
 pub(crate) fn rebuild(record: &TargetRecord, release: &Release, guard: &Service) -> Option<LocalTarget> {
     let mut record = record.clone();
-    let target = plan(&mut record, release, release.agent_service()).ok()?;
+    let target = plan(&mut record, release, History::Proven, release.agent_service()).ok()?;
     let ids = record.guard_ids(guard);
     Some(target.with_guard(ids, guard))
 }

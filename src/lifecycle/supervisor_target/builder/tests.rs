@@ -76,7 +76,7 @@ fn adopted() -> TargetRecord {
 
 #[test]
 fn a_target_is_complete_and_in_the_form_the_supervisor_takes() {
-    let target = plan(&mut adopted(), &release("b2b2b2b2"), OWN).unwrap();
+    let target = plan(&mut adopted(), &release("b2b2b2b2"), History::New, OWN).unwrap();
     let json = serde_json::to_value(&target).unwrap();
     let app = &json["local"]["apps"]["7"];
     assert_eq!(json["local"]["name"], "edge");
@@ -97,7 +97,8 @@ fn a_target_is_complete_and_in_the_form_the_supervisor_takes() {
 
 #[test]
 fn configuration_is_kept_but_for_local_mode_and_the_lock_override() {
-    let json = serde_json::to_value(plan(&mut adopted(), &release("b2b2b2b2"), OWN).unwrap()).unwrap();
+    let json =
+        serde_json::to_value(plan(&mut adopted(), &release("b2b2b2b2"), History::New, OWN).unwrap()).unwrap();
     assert_eq!(
         json["local"]["config"],
         json!({"HOST_CONFIG_gpu_mem": "16", "SUPERVISOR_LOCAL_MODE": "true"})
@@ -107,9 +108,12 @@ fn configuration_is_kept_but_for_local_mode_and_the_lock_override() {
 #[test]
 fn the_same_commit_is_the_same_target_and_a_newer_one_has_higher_ids() {
     let mut record = adopted();
-    let first = plan(&mut record, &release("b2b2b2b2"), OWN).unwrap();
-    let newer = plan(&mut record, &release("c3c3c3c3"), OWN).unwrap();
-    assert_eq!(plan(&mut record, &release("b2b2b2b2"), OWN).unwrap(), first);
+    let first = plan(&mut record, &release("b2b2b2b2"), History::New, OWN).unwrap();
+    let newer = plan(&mut record, &release("c3c3c3c3"), History::New, OWN).unwrap();
+    assert_eq!(
+        plan(&mut record, &release("b2b2b2b2"), History::New, OWN).unwrap(),
+        first
+    );
     let id = |target: &LocalTarget| {
         serde_json::to_value(target).unwrap()["local"]["apps"]["7"]["releaseId"].as_u64()
     };
@@ -120,7 +124,9 @@ fn the_same_commit_is_the_same_target_and_a_newer_one_has_higher_ids() {
 fn refused(change: impl Fn(&mut Release)) -> Vec<Reason> {
     let mut release = release("b2b2b2b2");
     change(&mut release);
-    check(&adopted(), &release, OWN).unwrap_err().reasons
+    check(&adopted(), &release, History::New, OWN)
+        .unwrap_err()
+        .reasons
 }
 
 #[test]
@@ -131,7 +137,7 @@ fn a_release_that_names_another_service_as_the_agent_is_refused() {
         release.agent_service = Some("edge".into());
     });
     assert_eq!(reasons, [Reason::AnotherAgent(OWN.into())]);
-    let default = check(&adopted(), &release("b2b2b2b2"), "edge").unwrap_err();
+    let default = check(&adopted(), &release("b2b2b2b2"), History::New, "edge").unwrap_err();
     assert_eq!(default.reasons, [Reason::AnotherAgent("edge".into())]);
     assert!(
         default.to_string().contains("name `edge` in its agentService"),
@@ -155,7 +161,7 @@ fn every_reason_of_a_refusal_is_evidence() {
     release
         .volumes
         .insert("baseos".into(), object(json!({ "driver": "nfs" })));
-    let refusal = check(&adopted(), &release, OWN).unwrap_err();
+    let refusal = check(&adopted(), &release, History::New, OWN).unwrap_err();
     let evidence = refusal.evidence();
     assert_eq!(evidence.len(), 2, "{evidence:?}");
     assert!(evidence[0].contains("letters a to f"), "{evidence:?}");
@@ -171,7 +177,9 @@ fn a_release_with_thousands_of_faults_is_refused_with_short_evidence() {
     release
         .services
         .extend((0..2000).map(|number| (name(number), bad.clone())));
-    let evidence = check(&adopted(), &release, OWN).unwrap_err().evidence();
+    let evidence = check(&adopted(), &release, History::New, OWN)
+        .unwrap_err()
+        .evidence();
     assert_eq!(evidence.len(), LISTED_MAX + 1);
     assert_eq!(evidence.last().unwrap(), "and 1968 more");
     assert!(evidence.iter().all(|line| line.len() < 500));
@@ -183,7 +191,7 @@ fn every_broken_rule_is_refused_with_its_violation() {
         let mut broken = created("b2b2b2b2");
         change(&mut broken);
         let violations = check_release(&broken).unwrap_err();
-        let refusal = check(&adopted(), &delivered(broken), OWN).unwrap_err();
+        let refusal = check(&adopted(), &delivered(broken), History::New, OWN).unwrap_err();
         let rules = |reason: &Reason| matches!(reason, Reason::Rule(_));
         let found: Vec<_> = refusal
             .reasons
@@ -203,7 +211,7 @@ fn a_volume_defined_alike_in_compose_form_is_no_change() {
         "baseos".into(),
         object(json!({"driver": "local", "driver_opts": {}, "labels": {}})),
     );
-    assert_eq!(check(&adopted(), &release, OWN), Ok(()));
+    assert_eq!(check(&adopted(), &release, History::New, OWN), Ok(()));
 }
 
 #[test]
@@ -213,7 +221,7 @@ fn another_app_on_the_device_is_never_removed() {
     seen.apps.insert(8, other);
     let mut record = TargetRecord::default();
     record.adopt(&seen, &run());
-    let refusal = plan(&mut record, &release("b2b2b2b2"), OWN).unwrap_err();
+    let refusal = plan(&mut record, &release("b2b2b2b2"), History::New, OWN).unwrap_err();
     assert_eq!(refusal.reasons, [Reason::OtherApp(8)]);
 }
 
@@ -222,7 +230,9 @@ fn the_agents_state_stays_in_the_volume_and_at_the_path_where_it_is() {
     let moved = |change: fn(&mut Release)| {
         let mut release = release("b2b2b2b2");
         change(&mut release);
-        check(&adopted(), &release, OWN).unwrap_err().to_string()
+        check(&adopted(), &release, History::New, OWN)
+            .unwrap_err()
+            .to_string()
     };
     let other_volume = moved(|release| {
         release.volumes.insert("other".into(), Map::new());
@@ -247,7 +257,7 @@ fn the_agents_state_stays_in_the_volume_and_at_the_path_where_it_is() {
         .environment
         .insert("BASEOS_STATE_DIR".into(), "/state".into());
     assert_eq!(
-        check(&adopted(), &elsewhere, OWN),
+        check(&adopted(), &elsewhere, History::New, OWN),
         Ok(()),
         "the same place under another path"
     );
@@ -269,7 +279,7 @@ fn ids_that_the_present_target_uses_twice_are_not_used_twice_again() {
     let mut wanted = release("b2b2b2b2");
     let onebox = wanted.services[OWN].clone();
     wanted.services.insert("onebox".into(), onebox);
-    let target = plan(&mut record, &wanted, OWN).unwrap();
+    let target = plan(&mut record, &wanted, History::New, OWN).unwrap();
     let json = serde_json::to_value(&target).unwrap();
     let services = json["local"]["apps"]["7"]["services"].as_object().unwrap();
     assert_eq!(services.len(), 2, "{json}");
@@ -288,7 +298,7 @@ fn a_service_that_another_name_has_taken_the_id_of_gets_a_new_one() {
     let service = app.services.remove(OWN).unwrap();
     app.services.insert("onebox".into(), service);
     record.adopt(&seen, &run());
-    let target = plan(&mut record, &release("b2b2b2b2"), OWN).unwrap();
+    let target = plan(&mut record, &release("b2b2b2b2"), History::New, OWN).unwrap();
     let json = serde_json::to_value(&target).unwrap();
     let services = json["local"]["apps"]["7"]["services"].as_object().unwrap();
     assert_ne!(services.keys().collect::<Vec<_>>(), ["4"], "{json}");
@@ -301,7 +311,7 @@ fn ids_of_any_size_are_taken_over_and_counting_goes_on_below() {
     (service.service_id, service.image_id, service.release_id) = (u64::MAX, u64::MAX, 0);
     let mut record = TargetRecord::default();
     record.adopt(&seen, &run());
-    let target = plan(&mut record, &release("b2b2b2b2"), OWN).unwrap();
+    let target = plan(&mut record, &release("b2b2b2b2"), History::New, OWN).unwrap();
     let json = serde_json::to_value(&target).unwrap();
     let app = &json["local"]["apps"]["7"];
     assert_eq!(app["releaseId"], 1);
@@ -340,9 +350,9 @@ fn an_image_that_the_device_has_another_one_of_is_refused_but_not_on_the_way_bac
 
     let tagged = with_image("d4d4d4d4", "registry.example/baserunner:4");
     assert_eq!(check_new_images(&record, &tagged, std::iter::empty()), Ok(()));
-    plan(&mut record, &tagged, OWN).unwrap();
+    plan(&mut record, &tagged, History::New, OWN).unwrap();
     assert!(
-        plan(&mut record, &a, OWN).is_ok(),
+        plan(&mut record, &a, History::New, OWN).is_ok(),
         "back from the tag to the digest"
     );
 }

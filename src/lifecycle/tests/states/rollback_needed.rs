@@ -1,4 +1,6 @@
 use super::*;
+use crate::lifecycle::supervisor_target::builder::History;
+use crate::lifecycle::tests::world::release;
 
 #[test]
 fn a_bad_release_is_left_for_the_one_that_proved_itself_and_reported_once() {
@@ -21,6 +23,27 @@ fn a_bad_release_is_left_for_the_one_that_proved_itself_and_reported_once() {
         .map(|event| event.id)
         .collect();
     assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[test]
+fn it_goes_back_to_a_release_that_ran_under_rules_that_are_stricter_now() {
+    let mut world = proven(2);
+    let ran = world.disk.durable.proven.as_mut().unwrap();
+    let onebox = ran.services.get_mut("onebox").unwrap();
+    onebox.composition.insert("build".to_owned(), ".".into());
+    let history = world.disk.durable.history(&(&release(2)).into());
+    assert_eq!(
+        history,
+        History::New,
+        "a release of the same commit is another one"
+    );
+    world.act(Action::Restart { reboot: false });
+    world.act(Action::Desire(3, PolicyKind::Plain));
+    world.settle();
+    assert_eq!(
+        (wire(&world), world.target_commit()),
+        (UpdateState::RolledBack, Some(commit(2)))
+    );
 }
 
 #[test]

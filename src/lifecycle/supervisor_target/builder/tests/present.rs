@@ -2,7 +2,9 @@
 
 use super::oracle::{Target, consequences, mounted_at, read};
 use super::releases::{OWN, any_release, delivered, object};
-use super::{Inspection, Reason, Run, TargetApp, TargetRecord, TargetService, check, inspection, plan};
+use super::{
+    History, Inspection, Reason, Run, TargetApp, TargetRecord, TargetService, check, inspection, plan,
+};
 use proptest::collection::btree_map;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -126,7 +128,7 @@ proptest! {
         for release in releases {
             record.adopt(&looked_at(&now), &run());
             let release = delivered(release);
-            let Ok(target) = plan(&mut record, &release, OWN) else { continue };
+            let Ok(target) = plan(&mut record, &release, History::New, OWN) else { continue };
             let body = serde_json::to_value(&target).unwrap();
             let next = read(&body).map_err(TestCaseError::fail)?;
             let seen = consequences(&now, &next);
@@ -171,7 +173,7 @@ proptest! {
             "name": "fleet", "releaseId": 1, "commit": "b", "services": {}, "volumes": release.volumes,
         } } } });
         let wiped = consequences(&now, &read(&body).unwrap()).wiped;
-        let refused = check(&record, &release, OWN).err().map(|refusal| refusal.reasons).unwrap_or_default();
+        let refused = check(&record, &release, History::New, OWN).err().map(|refusal| refusal.reasons).unwrap_or_default();
         let refused = refused.iter().filter_map(|reason| match reason {
             Reason::VolumeChanged(name) => Some(name.clone()),
             _ => None,
@@ -189,7 +191,7 @@ fn generated_releases_are_partly_planned_on_generated_devices() {
         let (present, release) = strategy.new_tree(&mut runner).unwrap().current();
         let mut record = TargetRecord::default();
         record.adopt(&looked_at(&read(&present).unwrap()), &run());
-        plan(&mut record, &delivered(release), OWN).is_ok()
+        plan(&mut record, &delivered(release), History::New, OWN).is_ok()
     });
     let planned = planned.count();
     assert!((50..500).contains(&planned), "{planned} of 1000");

@@ -2,7 +2,7 @@
 //! device itself stands against it.
 
 use super::releases::{BAD, GOOD, OWN, any_release, created, delivered};
-use crate::lifecycle::supervisor_target::builder::{check, check_new_images, plan};
+use crate::lifecycle::supervisor_target::builder::{History, check, check_new_images, plan};
 use crate::lifecycle::supervisor_target::ids::TargetRecord;
 use baseos_interfaces::admin::CreateRelease;
 use baseos_interfaces::desired::{PlatformImage, Service};
@@ -22,6 +22,7 @@ fn agent_accepts(release: &CreateRelease) -> bool {
     check(
         &TargetRecord::default(),
         &delivered(release.clone()),
+        History::New,
         &own_service,
     )
     .is_ok()
@@ -119,7 +120,7 @@ fn agent_accepts_in_turn(history: &[CreateRelease]) -> Vec<bool> {
         let release = delivered(release.clone());
         let accepted = check_new_images(&record, &release, std::iter::empty()).is_ok();
         if accepted {
-            plan(&mut record, &release, OWN).unwrap();
+            plan(&mut record, &release, History::New, OWN).unwrap();
         }
         accepted
     };
