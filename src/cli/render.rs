@@ -5,10 +5,13 @@ use baseos_interfaces::Timestamp;
 use baseos_interfaces::local::{Check, Doctor, LocalStatus, LockScope, Locks};
 use baseos_interfaces::states::AgentState;
 use baseos_interfaces::status::{Blocker, UpdateStatus};
+use jiff::tz::Offset;
 use std::fmt::Write as _;
 
 fn utc(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+    let time = Offset::UTC.to_datetime(time);
+    let (date, hour, minute, second) = (time.date(), time.hour(), time.minute(), time.second());
+    format!("{date} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
 fn row(out: &mut String, name: &str, value: &str) {

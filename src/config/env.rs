@@ -30,6 +30,12 @@ impl Environment {
             .collect()
     }
 
+    fn insert(&mut self, name: String, value: String) {
+        if PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+            self.0.insert(name, value.into());
+        }
+    }
+
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(ExposeSecret::expose_secret)
     }
@@ -85,13 +91,10 @@ impl Environment {
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
-        Self(
-            pairs
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
-                .filter(|(name, _)| PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
-                .map(|(name, value)| (name, value.into()))
-                .collect(),
-        )
+        let mut environment = Self::default();
+        for (name, value) in pairs {
+            environment.insert(name.into(), value.into());
+        }
+        environment
     }
 }

@@ -3,6 +3,7 @@
 use super::settings::ApiAddress;
 use crate::proxy::{Proxy, ProxyChoice};
 use crate::telemetry::logs::{LogFilter, LogFormat};
+use baseos_interfaces::collect::CollectTree as _;
 use humantime_serde::re::humantime;
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;
@@ -181,16 +182,16 @@ pub(super) fn labels(text: &str) -> Parsed<BTreeMap<String, String>> {
                 .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/'))
     };
     let is_value = |value: &str| value.chars().count() <= 255 && !value.chars().any(char::is_control);
-    let labels: Option<BTreeMap<String, String>> = list(text)
-        .map(|item| {
-            let (key, value) = item.split_once('=')?;
-            let (key, value) = (key.trim(), value.trim());
-            (is_key(key) && is_value(value)).then(|| (key.to_owned(), value.to_owned()))
-        })
-        .collect();
+    let label = |item: &str| {
+        let (key, value) = item.split_once('=')?;
+        let (key, value) = (key.trim(), value.trim());
+        (is_key(key) && is_value(value)).then(|| (key.to_owned(), value.to_owned()))
+    };
     let expected = "should be key=value pairs separated by commas: at most 64; keys of letters, digits and ._-/, up to 63; \
                  values without commas, up to 255 characters";
-    require(labels.filter(|labels| labels.len() <= LABELS_MAX), expected)
+    let items = list(text).map(|item| require(label(item), expected));
+    let labels: BTreeMap<_, _> = items.try_collect_tree()?;
+    require(Some(labels).filter(|labels| labels.len() <= LABELS_MAX), expected)
 }
 
 /// The name of a service in a release.

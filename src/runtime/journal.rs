@@ -118,8 +118,7 @@ impl Journal {
             .mode(0o600)
             .open(&path)?;
         self.out = Some(BufWriter::with_capacity(4096, file));
-        // Through a value, as the state file is: the checkpoint is compiled for one serializer alone.
-        let header = serde_json::to_vec(&serde_json::to_value(&self.header)?)?;
+        let header = serde_json::to_vec(&self.header)?;
         self.write(&header)?;
         self.flush();
         Ok(())

@@ -192,7 +192,7 @@ const PURE: &[Pure] = &[
     Pure {
         place: "crates/interfaces/src",
         crates: &[
-            "crc32fast",
+            "crc",
             "jiff",
             "secrecy",
             "serde",

@@ -1,6 +1,7 @@
 //! Desired state: what Cloudly wants of a node (contract §4, answer).
 
 use crate::Timestamp;
+use crate::collect::CollectTree as _;
 use crate::rules::ImageUse;
 use crate::window::Window;
 use serde::{Deserialize, Serialize};
@@ -129,7 +130,7 @@ impl Service {
         ImageUse {
             by,
             reference: &self.image,
-            config_digests: digests.collect(),
+            config_digests: digests.collect_tree(),
         }
     }
 }

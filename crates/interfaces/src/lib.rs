@@ -12,6 +12,7 @@
 pub mod admin;
 mod blocker;
 pub mod codes;
+pub mod collect;
 pub mod command;
 pub mod desired;
 pub mod hash;

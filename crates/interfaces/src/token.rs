@@ -4,6 +4,7 @@
 //! (256 bits). The checksum is CRC-32 of everything before it, so a typing error is told from a refusal
 //! without asking anybody, and scanners can recognise a leaked token.
 
+use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -202,7 +203,8 @@ impl fmt::Debug for Token {
 }
 
 fn checksum(body: &str) -> String {
-    let mut crc = crc32fast::hash(body.as_bytes());
+    // Without a table: it would be a hundred times as large as a token.
+    let mut crc = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC).checksum(body.as_bytes());
     let mut digits = [b'0'; CRC_LEN];
     for digit in digits.iter_mut().rev() {
         *digit = ALPHABET[(crc % 62) as usize];

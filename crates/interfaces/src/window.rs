@@ -67,8 +67,7 @@ impl Window {
             .iter()
             .map(|day| weekday(day))
             .collect::<Result<Vec<_>, _>>()?;
-        let start =
-            Time::strptime("%H:%M", &self.start).map_err(|_| WindowError::Start(self.start.clone()))?;
+        let start = time_of_day(&self.start).ok_or_else(|| WindowError::Start(self.start.clone()))?;
         let zone =
             TimeZone::get(&self.time_zone).map_err(|_| WindowError::TimeZone(self.time_zone.clone()))?;
         if self.duration_seconds == 0 || self.duration_seconds > 604_800 {
@@ -128,6 +127,18 @@ pub fn opening(windows: &[Window], now: Timestamp) -> Opening {
     Opening::Closed(next)
 }
 
+/// Reads `HH:MM`, also with numbers of one digit and with spaces before them. `strptime` takes the same texts, and is ten
+/// times as large.
+fn time_of_day(text: &str) -> Option<Time> {
+    let number = |text: &str| {
+        let digits = text.trim_ascii_start();
+        let is_number = (1..=2).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse().ok().filter(|_| is_number)
+    };
+    let (hour, minute) = text.split_once(':')?;
+    Time::new(number(hour)?, number(minute)?, 0, 0).ok()
+}
+
 fn weekday(day: &str) -> Result<Weekday, WindowError> {
     Ok(match day {
         "mon" => Weekday::Monday,
@@ -144,6 +155,14 @@ fn weekday(day: &str) -> Result<Weekday, WindowError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_time_of_day_is_what_strptime_takes(text in "[ 0-9]{0,3}[0-9+:-]{0,2}:?[ +0-9]{0,4}") {
+            prop_assert_eq!(time_of_day(&text), Time::strptime("%H:%M", &text).ok());
+        }
+    }
 
     fn weekend() -> Window {
         Window {

@@ -77,16 +77,16 @@ impl Client {
         self.certificate_times.set(since);
     }
 
-    /// Posts a JSON body once and reads the answer as JSON.
+    /// Posts a JSON body once and returns the answer, which is JSON by its header.
     ///
     /// # Errors
     /// See [`call_failure`].
-    pub(super) async fn post<T: DeserializeOwned>(
+    pub(super) async fn post(
         &self,
         path: &str,
         token: Option<&Token>,
         body: Vec<u8>,
-    ) -> Result<T, CallFailure> {
+    ) -> Result<Answer, CallFailure> {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         let mut request = self
@@ -121,13 +121,7 @@ impl Client {
                 quoted(&answer.headers, CONTENT_TYPE)
             )));
         }
-        serde_json::from_slice(&answer.body).map_err(|error| {
-            // serde's messages quote unexpected values, which may be a token.
-            garbage(format!(
-                "the answer cannot be read: {}",
-                redact(&error.to_string(), &[])
-            ))
-        })
+        Ok(answer)
     }
 }
 
@@ -141,6 +135,20 @@ fn proxy_of(choice: &ProxyChoice) -> reqwest::Proxy {
 /// `Garbage`; never, because the wire types can always be serialised.
 pub(super) fn to_json<T: Serialize>(body: &T) -> Result<Vec<u8>, CallFailure> {
     serde_json::to_vec(body).map_err(|_| garbage("the request cannot be written as JSON".to_owned()))
+}
+
+/// Reads an answer's body.
+///
+/// # Errors
+/// `Garbage`: it is not the JSON of this type.
+pub(super) fn from_json<T: DeserializeOwned>(answer: &Answer) -> Result<T, CallFailure> {
+    serde_json::from_slice(&answer.body).map_err(|error| {
+        // serde's messages quote unexpected values, which may be a token.
+        garbage(format!(
+            "the answer cannot be read: {}",
+            redact(&error.to_string(), &[])
+        ))
+    })
 }
 
 fn base(url: &str, allow_http: bool) -> Result<Url, ConfigError> {

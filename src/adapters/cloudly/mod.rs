@@ -22,12 +22,14 @@ use crate::lifecycle::event::{Event, Registration};
 use crate::lifecycle::facts::{CallFailure, CallFailureKind};
 use crate::proxy::ProxyChoice;
 use crate::vault::{Endpoint, Vault};
+use answer::Answer;
 use baseos_interfaces::codes::Capability;
-use baseos_interfaces::heartbeat::{Heartbeat, HeartbeatAnswer};
+use baseos_interfaces::heartbeat::{Credentials, Heartbeat, HeartbeatAnswer};
 use baseos_interfaces::limits::{HEARTBEAT_PATH, PROTOCOL_VERSION, REGISTER_PATH};
 use baseos_interfaces::register::{NodeFacts, RegisterAnswer, RegisterRequest};
 use baseos_interfaces::registration::RegistrationId;
 use baseos_interfaces::token::{Token, TokenId, TokenKind, WireSecret};
+use serde::Deserialize;
 use settings::Timeouts;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -87,10 +89,8 @@ impl CloudlyPort {
     /// When Cloudly is not reached.
     pub async fn reach(&self) -> Result<(), CallFailure> {
         let client = self.client()?;
-        match client
-            .post::<serde_json::Value>(HEARTBEAT_PATH, None, b"{}".to_vec())
-            .await
-        {
+        let answer = client.post(HEARTBEAT_PATH, None, b"{}".to_vec()).await;
+        match answer.and_then(|answer| http::from_json::<serde_json::Value>(&answer)) {
             Err(failure)
                 if !matches!(
                     failure.kind,
@@ -173,7 +173,8 @@ impl CloudlyPort {
             capabilities: CAPABILITIES.to_vec(),
         };
         let body = http::to_json(&request)?;
-        let answer: RegisterAnswer = client.post(REGISTER_PATH, None, body).await?;
+        let answer = client.post(REGISTER_PATH, None, body).await?;
+        let answer: RegisterAnswer = http::from_json(&answer)?;
         let node_token = Token::parse(TokenKind::Node, answer.node_token.expose()).map_err(|error| {
             call_failure::garbage(format!("Cloudly's answer has no valid node token: {error}"))
         })?;
@@ -213,6 +214,7 @@ impl CloudlyPort {
         };
         let body = http::to_json(heartbeat)?;
         let answer = client.post(HEARTBEAT_PATH, Some(&token), body).await;
+        let answer = answer.and_then(|answer| read_heartbeat_answer(&answer));
         match &answer {
             Ok(_) => {
                 if let Err(error) = self.vault.token_accepted(token.id()) {
@@ -247,6 +249,20 @@ impl CloudlyPort {
         }
         stored.is_ok()
     }
+}
+
+/// Reads the two parts one after the other. Reading a [`HeartbeatAnswer`], which flattens them into one object, would
+/// compile everything in the instructions a second time, 30 KiB.
+fn read_heartbeat_answer(answer: &Answer) -> Result<HeartbeatAnswer, CallFailure> {
+    #[derive(Deserialize)]
+    struct Secrets {
+        credentials: Option<Credentials>,
+    }
+    let Secrets { credentials } = http::from_json(answer)?;
+    Ok(HeartbeatAnswer {
+        instructions: http::from_json(answer)?,
+        credentials,
+    })
 }
 
 fn no_credentials(message: String) -> CallFailure {

@@ -13,8 +13,9 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 /// Limit of open connections.
@@ -23,6 +24,9 @@ pub(super) const CONNECTIONS: usize = 32;
 pub(super) const HEAD_WITHIN: Duration = Duration::from_secs(5);
 /// Largest request head, bytes.
 const HEAD_MAX_BYTES: usize = 16 * 1024;
+
+/// A connection's stream. One type for both, so that the HTTP server is compiled once.
+pub(super) type Stream = Either<UnixStream, TcpStream>;
 
 /// The slots of open connections.
 ///
@@ -134,10 +138,7 @@ impl Drop for Arriving {
 }
 
 /// Serves a connection until one side closes it.
-pub(super) async fn connection<S>(stream: S, router: Router, slot: Slot, stop: CancellationToken)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub(super) async fn connection(stream: Stream, router: Router, slot: Slot, stop: CancellationToken) {
     let router = TowerToHyperService::new(router);
     let service = service_fn(|request: Request<Incoming>| {
         let work = slot.work();

@@ -1,6 +1,6 @@
 //! The listeners (Unix socket, TCP) and the token file.
 
-use super::accept::{Slots, connection};
+use super::accept::{Slots, Stream, connection};
 use axum::Router;
 use baseos_interfaces::token::Token;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -83,19 +83,10 @@ impl Sources {
         slots: &Arc<Slots>,
         stop: &CancellationToken,
     ) {
-        let unix = self.unix;
-        let accept = move |cx: &mut Context<'_>| unix.poll_accept(cx).map_ok(|(stream, _)| stream);
-        tasks.spawn(take_all(
-            accept,
-            tasks.clone(),
-            router.clone(),
-            slots.clone(),
-            stop.clone(),
-        ));
-        if let Some(tcp) = self.tcp {
-            let accept = move |cx: &mut Context<'_>| tcp.poll_accept(cx).map_ok(|(stream, _)| stream);
+        let listeners = [Some(Listener::Unix(self.unix)), self.tcp.map(Listener::Tcp)];
+        for listener in listeners.into_iter().flatten() {
             tasks.spawn(take_all(
-                accept,
+                listener,
                 tasks.clone(),
                 router.clone(),
                 slots.clone(),
@@ -105,16 +96,28 @@ impl Sources {
     }
 }
 
-async fn take_all<S>(
-    accept: impl Fn(&mut Context<'_>) -> Poll<io::Result<S>>,
+enum Listener {
+    Unix(UnixListener),
+    Tcp(TcpListener),
+}
+
+impl Listener {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        match self {
+            Self::Unix(unix) => unix.poll_accept(cx).map_ok(|(stream, _)| Either::Left(stream)),
+            Self::Tcp(tcp) => tcp.poll_accept(cx).map_ok(|(stream, _)| Either::Right(stream)),
+        }
+    }
+}
+
+async fn take_all(
+    listener: Listener,
     tasks: TaskTracker,
     router: Router,
     slots: Arc<Slots>,
     stop: CancellationToken,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let next = async || match poll_fn(&accept).await {
+) {
+    let next = async || match poll_fn(|cx| listener.poll_accept(cx)).await {
         Ok(stream) => Some((stream, slots.take().await)),
         Err(error) => {
             tracing::warn!(%error, "cannot take a connection to the local API");

@@ -73,7 +73,9 @@ impl StateFile {
     /// # Errors
     /// When it cannot be written. It stays in memory and is written by the next successful save.
     pub fn save_checkpoint<T: Serialize>(&self, checkpoint: &T) -> Result<(), SaveError> {
-        let checkpoint = Some(serde_json::to_value(checkpoint).map_err(SaveError::Encode)?);
+        // Through text, as the journal is: the checkpoint is compiled for one serializer alone.
+        let text = serde_json::to_vec(checkpoint).map_err(SaveError::Encode)?;
+        let checkpoint = Some(serde_json::from_slice(&text).map_err(SaveError::Encode)?);
         let mut inner = self.inner();
         if inner.document.checkpoint != checkpoint {
             inner.document.checkpoint = checkpoint;

@@ -7,6 +7,7 @@
 
 use super::wire::{App, Network, Service, Volume};
 use crate::lifecycle::facts::{PresentRelease, PresentService};
+use baseos_interfaces::collect::CollectTree as _;
 use baseos_interfaces::token::TokenKind;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -86,7 +87,7 @@ const NEVER_LEFT_OUT: [&str; 4] = ["command", "entrypoint", "workingDir", "user"
 /// # Errors
 /// What cannot be written in a release, as part of a sentence. It repeats names, and no value of an environment.
 pub(super) fn present_release(app_id: u64, app: &App) -> Result<PresentRelease, String> {
-    let services = app.services.iter().map(|service| {
+    let services = app.services.iter().map(|service| -> Result<_, String> {
         let name = service.service_name.clone();
         let present = present_service(app_id, service).map_err(|why| format!("service `{name}`: {why}"))?;
         Ok((name, present))
@@ -100,13 +101,13 @@ pub(super) fn present_release(app_id: u64, app: &App) -> Result<PresentRelease, 
             Err(why) => Some(Err(why)),
         });
     Ok(PresentRelease {
-        services: services.collect::<Result<_, String>>()?,
+        services: services.try_collect_tree()?,
         volumes: app
             .volumes
             .iter()
             .map(|volume| (volume.name.clone(), volume_definition(volume)))
-            .collect(),
-        networks: networks.collect::<Result<_, String>>()?,
+            .collect_tree(),
+        networks: networks.try_collect_tree()?,
     })
 }
 
@@ -116,7 +117,7 @@ fn present_service(app_id: u64, service: &Service) -> Result<PresentService, Str
     let labels: BTreeMap<_, _> = labels
         .into_iter()
         .filter(|(name, _)| !is_set(name, "io.balena.", &SET_LABELS))
-        .collect();
+        .collect_tree();
     let image = service.image_name.clone().unwrap_or_default();
     if image.is_empty() {
         return Err("its image has no name".to_owned());
@@ -142,7 +143,7 @@ fn environment(all: BTreeMap<String, String>) -> Result<BTreeMap<String, String>
             || is_set(name, "BALENA_", &SET_VARIABLES)
             || is_set(name, "RESIN_", &SET_VARIABLES)
     };
-    let kept: BTreeMap<_, _> = all.into_iter().filter(|(name, _)| !own(name)).collect();
+    let kept: BTreeMap<_, _> = all.into_iter().filter(|(name, _)| !own(name)).collect_tree();
     let secret = |value: &String| TokenKind::ALL.iter().any(|kind| value.contains(kind.prefix()));
     match kept.iter().find(|(_, value)| secret(value)) {
         Some((name, _)) => Err(format!(
@@ -369,7 +370,7 @@ fn texts(config: &Map<String, Value>, key: &str) -> Result<BTreeMap<String, Stri
         Value::String(text) => Ok((name.clone(), text.clone())),
         _ => Err(format!("its {key} are not all texts")),
     };
-    members.into_iter().flatten().map(text).collect()
+    members.into_iter().flatten().map(text).try_collect_tree()
 }
 
 fn volume_definition(volume: &Volume) -> Map<String, Value> {

@@ -7,6 +7,7 @@ use super::request::Request;
 use super::view::{Cache, STATUS, TARGET, engine_images, read_view};
 use super::wire::{App, ImageStatus, StatusImages, TargetState};
 use crate::lifecycle::facts::{Inspection, SupervisorError, SupervisorErrorKind, TargetApp, TargetService};
+use baseos_interfaces::collect::CollectTree as _;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -33,9 +34,9 @@ pub(super) async fn inspect(client: &SupervisorClient) -> Result<Inspection, Sup
     }
     Ok(Inspection {
         view,
-        present_images: status.images.into_iter().filter_map(present).collect(),
+        present_images: status.images.into_iter().filter_map(present).collect_tree(),
         apps,
-        config: local.config.into_iter().filter_map(setting).collect(),
+        config: local.config.into_iter().filter_map(setting).collect_tree(),
         name: local.name,
     })
 }
@@ -64,8 +65,8 @@ fn target_app(id: u64, app: App) -> TargetApp {
     TargetApp {
         name: app.app_name.unwrap_or_default(),
         commit: app.commit.filter(|commit| !commit.is_empty()),
-        services: services.collect(),
-        volumes: volumes.collect(),
+        services: services.collect_tree(),
+        volumes: volumes.collect_tree(),
         definition,
     }
 }

@@ -4,6 +4,7 @@ use super::client::SupervisorClient;
 use super::request::{Key, Request};
 use super::wire::{ContainerStatus, Device, Status, TargetState, Version};
 use crate::lifecycle::facts::{AppState, Container, SupervisorError, SupervisorErrorKind, SupervisorView};
+use baseos_interfaces::collect::CollectTree as _;
 use baseos_interfaces::rules::is_digest;
 use baseos_interfaces::status::OsStatus;
 use serde::de::IgnoredAny;
@@ -87,7 +88,7 @@ pub(super) fn engine_images(target: &TargetState) -> BTreeMap<String, String> {
         [Some(image)] => Some((service.to_owned(), image.to_owned())),
         _ => None,
     };
-    images.into_iter().filter_map(one).collect()
+    images.into_iter().filter_map(one).collect_tree()
 }
 
 /// Reads the view without the engine's images; fills `cache`, and empties it on an error.

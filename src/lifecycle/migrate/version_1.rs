@@ -2,7 +2,7 @@
 //! of the machine's own types. Working on JSON alone keeps this independent of what both become later.
 
 use crate::lifecycle::checkpoint::VERSION;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 type Document = Map<String, Value>;
 
@@ -138,7 +138,6 @@ fn rename(document: &mut Document, names: &[(&str, &str)]) {
 /// Moves a member's value one level down.
 fn nest(document: &mut Document, name: &str, inner: &str) {
     if let Some(value) = document.remove(name) {
-        let nested = Map::from_iter([(inner.to_owned(), value)]);
-        document.insert(name.to_owned(), Value::Object(nested));
+        document.insert(name.to_owned(), json!({ inner: value }));
     }
 }

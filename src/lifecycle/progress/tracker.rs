@@ -359,7 +359,7 @@ impl Seen {
                 )
             })
             .collect();
-        containers.sort();
+        containers.sort_unstable();
         Self {
             release: view.release.clone(),
             containers,

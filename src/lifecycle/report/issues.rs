@@ -2,6 +2,7 @@
 
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::IssueCode;
+use baseos_interfaces::collect::CollectTree as _;
 use baseos_interfaces::status::{HealthIssue, HealthState, HealthStatus};
 use std::collections::BTreeMap;
 
@@ -30,7 +31,7 @@ impl Issues {
                 detail: issue.detail.clone(),
             })
             .collect();
-        issues.sort_by(|a, b| (a.since, &a.code).cmp(&(b.since, &b.code)));
+        issues.sort_unstable_by(|a, b| (a.since, &a.code).cmp(&(b.since, &b.code)));
         let state = if issues.is_empty() {
             HealthState::Ok
         } else {
@@ -64,6 +65,6 @@ impl Issues {
                 let since = since(&code);
                 (code, Issue { since, detail })
             })
-            .collect();
+            .collect_tree();
     }
 }

@@ -4,6 +4,7 @@ use crate::lifecycle::report::guard::guard_status;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::states::State;
 use crate::lifecycle::update::record::{Finished, Update, UpdateError};
+use baseos_interfaces::collect::CollectTree as _;
 use baseos_interfaces::rules::GUARD_SERVICE;
 use baseos_interfaces::states::{RolloutState, UpdateState};
 use baseos_interfaces::status::{
@@ -117,7 +118,7 @@ fn release_status(l: &Shared) -> Option<ReleaseStatus> {
                 },
             )
         })
-        .collect();
+        .collect_tree();
     Some(ReleaseStatus {
         running: view.release.clone(),
         version: running.and_then(|release| release.version.clone()),

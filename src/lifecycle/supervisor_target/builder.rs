@@ -10,6 +10,7 @@ pub(crate) mod guard;
 
 use crate::lifecycle::supervisor_target::ids::TargetRecord;
 use crate::lifecycle::update::target::Release;
+use baseos_interfaces::collect::CollectTree as _;
 use baseos_interfaces::rules::{
     ReleaseParts, StatePlace, Violation, Violations, VolumeDefinition, check_images, check_release,
     state_place,
@@ -227,7 +228,7 @@ pub(crate) fn plan(
         name: claimed.app_name.unwrap_or_else(|| "baseos".to_owned()),
         commit: release.commit.clone(),
         release_id: claimed.release_id,
-        services: services.collect(),
+        services: services.collect_tree(),
         volumes: release.volumes.clone(),
         networks: release.networks.clone(),
     };

@@ -4,6 +4,7 @@
 use crate::lifecycle::facts::{Inspection, Run, TargetApp};
 use crate::lifecycle::supervisor_target::images::DeviceImages;
 use crate::lifecycle::update::target::{Release, Service};
+use baseos_interfaces::collect::CollectTree as _;
 use baseos_interfaces::rules::{GUARD_SERVICE, ImageUse, StatePlace, VolumeDefinition, state_place_in};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -237,7 +238,7 @@ impl TargetRecord {
         let services = release.services.iter();
         let references: BTreeMap<_, _> = services
             .map(|(name, service)| (name.clone(), service.image.clone()))
-            .collect();
+            .collect_tree();
         let known = self.releases.get_mut(&release.commit);
         let fits = |ids: &&mut ReleaseIds| ids.are_unique() && ids.images.keys().eq(release.services.keys());
         if let Some(ids) = known.filter(fits) {
@@ -246,7 +247,7 @@ impl TargetRecord {
         }
         let release_id = self.next_id();
         let images = release.services.keys();
-        let images = images.map(|name| (name.clone(), self.next_id())).collect();
+        let images = images.map(|name| (name.clone(), self.next_id())).collect_tree();
         let ids = ReleaseIds {
             release_id,
             images,

@@ -3,6 +3,7 @@
 
 use crate::lifecycle::facts::Inspection;
 use crate::lifecycle::update::target::Release;
+use baseos_interfaces::collect::CollectTree as _;
 use baseos_interfaces::rules::ImageUse;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +41,7 @@ impl DeviceImages {
             .iter()
             .take(PRESENT_MAX)
             .cloned()
-            .collect();
+            .collect_tree();
         let targets = inspection.apps.values().flat_map(|app| app.services.values());
         let targets = targets
             .map(|service| &service.image)
@@ -79,7 +80,7 @@ impl DeviceImages {
                 .config_digests
                 .iter()
                 .map(|(platform, digest)| (platform.as_str(), digest.as_str()))
-                .collect(),
+                .collect_tree(),
         })
     }
 

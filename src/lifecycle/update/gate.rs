@@ -5,6 +5,7 @@ use crate::lifecycle::time::{Millis, Stamp};
 use crate::lifecycle::update::platform::platform;
 use crate::lifecycle::update::record::{Blocker, Rollback, Update};
 use crate::lifecycle::update::target::Policy;
+use baseos_interfaces::collect::CollectTree as _;
 use baseos_interfaces::status::BlockerKind;
 use baseos_interfaces::window::{Opening, opening};
 use std::collections::BTreeMap;
@@ -183,7 +184,7 @@ impl GateKeeper<'_> {
             .values()
             .filter(|service| !self.l.durable.target.is_present(&service.image))
             .map(|service| (service.image.as_str(), service.needed_bytes(platform)))
-            .collect();
+            .collect_tree();
         missing.values().fold(0, |sum, bytes| sum.saturating_add(*bytes))
     }
 

@@ -1,6 +1,7 @@
 //! A service's image: which one is meant, and what it needs.
 
 use crate::lifecycle::update::target::{Release, Service};
+use baseos_interfaces::collect::CollectTree as _;
 use baseos_interfaces::rules::ImageUse;
 
 impl Service {
@@ -47,7 +48,7 @@ fn image_use<'a>(by: &'a str, service: &'a Service) -> ImageUse<'a> {
     ImageUse {
         by,
         reference: &service.image,
-        config_digests: service.config_digests().collect(),
+        config_digests: service.config_digests().collect_tree(),
     }
 }
 

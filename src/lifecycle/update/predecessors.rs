@@ -2,6 +2,7 @@
 
 use crate::lifecycle::facts::Inspection;
 use crate::lifecycle::supervisor_target::ids::TargetRecord;
+use baseos_interfaces::collect::CollectTree as _;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -40,7 +41,7 @@ impl Predecessors {
             };
             Some((container.service.clone(), predecessor))
         });
-        Self(containers.collect())
+        Self(containers.collect_tree())
     }
 
     pub(crate) fn get(&self, service: &str) -> Option<&Predecessor> {

@@ -9,6 +9,7 @@ use crate::lifecycle::shared::Shared;
 use crate::lifecycle::supervisor_target::builder;
 use crate::lifecycle::update::record::{Rollback, Update, short};
 use crate::lifecycle::update::target::{Release, Service};
+use baseos_interfaces::collect::CollectTree as _;
 
 /// The release to go back to from this commit.
 pub(crate) fn way_back<'a>(l: &'a Shared, commit: &str) -> Option<&'a Release> {
@@ -108,7 +109,7 @@ fn as_release(present: &PresentRelease, commit: &str, own_service: &str) -> Rele
             .services
             .iter()
             .map(|(name, present)| (name.clone(), service(present)))
-            .collect(),
+            .collect_tree(),
         volumes: present.volumes.clone(),
         networks: present.networks.clone(),
         ..Release::default()

@@ -4,6 +4,7 @@
 
 use crate::lifecycle::update::platform::PlatformImage;
 use baseos_interfaces::Timestamp;
+use baseos_interfaces::collect::CollectTree as _;
 use baseos_interfaces::desired::{self as wire, DEFAULT_AGENT_SERVICE};
 use baseos_interfaces::rules::{ReleaseParts, ServiceParts};
 use baseos_interfaces::window::Window as WireWindow;
@@ -244,7 +245,7 @@ impl From<&wire::Release> for Release {
                 .platforms
                 .iter()
                 .map(|(platform, image)| (platform.clone(), image.into()))
-                .collect(),
+                .collect_tree(),
         };
         Self {
             id: release.release_id.clone(),
@@ -255,7 +256,7 @@ impl From<&wire::Release> for Release {
                 .services
                 .iter()
                 .map(|(name, wire)| (name.clone(), service(wire)))
-                .collect(),
+                .collect_tree(),
             volumes: release.volumes.clone(),
             networks: release.networks.clone(),
         }
@@ -277,7 +278,7 @@ impl<'a> From<&'a Release> for ReleaseParts<'a> {
         Self {
             commit: &release.commit,
             version: release.version.as_deref(),
-            services: release.services.iter().map(service).collect(),
+            services: release.services.iter().map(service).collect_tree(),
             volumes: &release.volumes,
             networks: &release.networks,
             agent_service: release.agent_service(),

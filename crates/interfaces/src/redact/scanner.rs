@@ -105,7 +105,7 @@ impl Scanner {
             }
         }
         self.literals
-            .sort_by_key(|literal| std::cmp::Reverse(literal.form.len()));
+            .sort_unstable_by_key(|literal| std::cmp::Reverse(literal.form.len()));
         // Quotes and line breaks are escaped with a backslash.
         for byte in [first, b'\\'] {
             self.first[usize::from(byte)] = true;

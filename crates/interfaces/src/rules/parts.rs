@@ -1,6 +1,7 @@
 //! What the rules are about.
 
 use crate::admin::CreateRelease;
+use crate::collect::CollectTree as _;
 use crate::desired::{Release, Service};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -54,7 +55,7 @@ fn services(services: &BTreeMap<String, Service>) -> BTreeMap<&str, ServiceParts
     services
         .iter()
         .map(|(name, service)| (name.as_str(), service.into()))
-        .collect()
+        .collect_tree()
 }
 
 impl<'a> From<&'a Release> for ReleaseParts<'a> {

@@ -33,10 +33,9 @@ impl fmt::Display for StatePlace {
 /// Where a service with these mounts (short form, without the app's prefix) keeps what it writes at `dir`.
 pub fn state_place_in(dir: &str, mounts: &[String]) -> Option<StatePlace> {
     let mounts = mounts.iter().map(String::as_str).map(Value::from).collect();
-    place_of(
-        dir,
-        &Map::from_iter([("volumes".to_owned(), Value::Array(mounts))]),
-    )
+    let mut composition = Map::new();
+    composition.insert("volumes".to_owned(), Value::Array(mounts));
+    place_of(dir, &composition)
 }
 
 /// Where a service keeps what it writes at its state directory (`BASEOS_STATE_DIR` in its environment, else

@@ -6,6 +6,7 @@
 
 use super::violation::{Found, shown};
 use crate::codes::FieldCode;
+use crate::collect::CollectTree as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -60,7 +61,7 @@ fn normal_labels(labels: Value) -> Value {
         Value::Array(items) => (0u32..)
             .zip(items)
             .map(|(index, item)| (index.to_string(), item))
-            .collect(),
+            .collect_tree(),
         other => return other,
     };
     let (earlier, mut normal): (Map<_, _>, Map<_, _>) = labels

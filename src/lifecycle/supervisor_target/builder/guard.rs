@@ -3,6 +3,7 @@
 use super::{History, LocalTarget, Service as TargetService, plan};
 use crate::lifecycle::supervisor_target::ids::{ServiceIds, TargetRecord};
 use crate::lifecycle::update::target::{Release, Service};
+use baseos_interfaces::collect::CollectTree as _;
 use baseos_interfaces::rules::{AGENT_STATE_DIR_VARIABLE, GUARD_SERVICE, SUPERVISOR_API_LABEL};
 use serde_json::json;
 
@@ -36,14 +37,14 @@ pub(crate) fn guard_service(agent: &Service) -> Service {
         .iter()
         .filter(|(key, _)| SHARED.contains(&canonical(key).as_str()))
         .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
+        .collect_tree();
     composition.insert("command".to_owned(), json!(["guard"]));
     composition.insert("restart".to_owned(), json!("always"));
     let state_dir = agent.environment.get_key_value(AGENT_STATE_DIR_VARIABLE);
     let state_dir = state_dir.map(|(name, value)| (name.clone(), value.clone()));
     Service {
         image: agent.image.clone(),
-        environment: state_dir.into_iter().collect(),
+        environment: state_dir.into_iter().collect_tree(),
         labels: [(SUPERVISOR_API_LABEL.to_owned(), "1".to_owned())].into(),
         composition,
         size_bytes: None,
