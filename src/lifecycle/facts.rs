@@ -105,6 +105,9 @@ pub struct SupervisorView {
     /// (`config.image` of `/v2/local/target-state`). A service is missing while there is no such image.
     #[serde(default)]
     pub images: BTreeMap<String, String>,
+    /// References of the images on the engine that the Supervisor knows, in order.
+    #[serde(default)]
+    pub present_images: Vec<String>,
     /// `update_failed` of `/v1/device`: a pull, a start or a lock failed and it is backing off.
     pub update_failed: bool,
     /// `update_downloaded` of `/v1/device`: an image was pulled in this apply, so what fails comes after a pull.
@@ -164,9 +167,6 @@ impl Container {
 pub struct Inspection {
     /// Its state.
     pub view: SupervisorView,
-    /// References of the images on the engine that the Supervisor knows.
-    #[serde(default)]
-    pub present_images: Vec<String>,
     /// The apps of its target, by app id.
     pub apps: BTreeMap<u64, TargetApp>,
     /// The target's `config` (all values are strings).

@@ -58,7 +58,7 @@ pub(crate) struct World {
     pub(crate) model: Model,
     /// The model of what is on disk.
     disk_model: Model,
-    run: Run,
+    pub(crate) run: Run,
     clock: Stamp,
     /// The device's wall clock minus Cloudly's, milliseconds.
     clock_off: i64,
