@@ -41,6 +41,9 @@ pub struct Run {
     /// Settings that are not right and count as not set.
     #[serde(default)]
     pub settings_problems: Vec<String>,
+    /// Why the newest stored checkpoint could not be used.
+    #[serde(default)]
+    pub checkpoint_problem: Option<String>,
     /// When this agent was built; `None` in journals of agents that did not say.
     #[serde(default)]
     pub built_at: Option<Timestamp>,

@@ -13,4 +13,4 @@ mod service_exits;
 pub(super) mod states;
 mod unused_images;
 mod wall_clock;
-mod world;
+pub(super) mod world;

@@ -106,3 +106,21 @@ fn credentials_are_written_into_both_generations_as_separate_files() {
     let opened = StateFile::open(dir.path()).unwrap();
     assert!(opened.recovered.is_some() && opened.file.has_credentials());
 }
+
+#[test]
+fn an_earlier_checkpoint_is_kept_beside_later_ones_until_it_is_forgotten() {
+    let dir = two_generations();
+    let file = open(dir.path());
+    file.keep_earlier_checkpoint();
+    for n in [3, 4] {
+        file.save_checkpoint(&json!({ "n": n })).unwrap();
+    }
+    drop(file);
+    let file = open(dir.path());
+    assert_eq!(file.checkpoint(), Some(json!({ "n": 4 })));
+    assert_eq!(file.earlier_checkpoint(), Some(json!({ "n": 2 })));
+    file.forget_earlier_checkpoint();
+    file.save_checkpoint(&json!({ "n": 4 })).unwrap();
+    drop(file);
+    assert_eq!(open(dir.path()).earlier_checkpoint(), None);
+}

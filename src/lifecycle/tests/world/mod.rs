@@ -131,6 +131,7 @@ impl World {
             cloudly_over_tls: true,
             guard: None,
             settings_problems: Vec::new(),
+            checkpoint_problem: None,
         };
         let images = checkpoint.durable.target.images(&commit(target)).cloned();
         let images = images.unwrap_or_else(|| release(1).services.into_keys().zip(11..).collect());
