@@ -235,6 +235,7 @@ fn run_facts(settings: &Settings, store: &StateFile, endpoint: Option<&Endpoint>
         labels: settings.labels.clone(),
         own_service: settings.service.clone(),
         state_dir: settings.state_dir.to_string_lossy().into_owned(),
+        state_owner: host::owner(&settings.state_dir),
         app_id: settings.app_id,
         has_credentials: store.has_credentials(),
         join,

@@ -28,6 +28,9 @@ pub struct Run {
     /// Where this agent keeps its state, in its container.
     #[serde(default)]
     pub state_dir: String,
+    /// Whose the state directory is; `None`: it cannot be looked at.
+    #[serde(default)]
+    pub state_owner: Option<StateOwner>,
     /// `BALENA_APP_ID`, when the Supervisor started this container.
     pub app_id: Option<u64>,
     /// Whether a node token is in the store.
@@ -53,6 +56,17 @@ pub struct Run {
     /// The guard of the agent's own update; `None`: this agent has none.
     #[serde(default)]
     pub guard: Option<GuardSettings>,
+}
+
+/// Whose a directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateOwner {
+    /// The owner's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+    /// The permissions.
+    pub mode: u32,
 }
 
 /// How the agent's own update is guarded.

@@ -132,6 +132,7 @@ impl World {
             guard: None,
             settings_problems: Vec::new(),
             checkpoint_problem: None,
+            state_owner: None,
         };
         let images = checkpoint.durable.target.images(&commit(target)).cloned();
         let images = images.unwrap_or_else(|| release(1).services.into_keys().zip(11..).collect());
