@@ -4,16 +4,16 @@ use crate::adapters::cloudly::{self, CloudlyPort};
 use crate::adapters::host::{self, Watched};
 use crate::adapters::local_api::{BindError, LocalApi, LocalApiSettings};
 use crate::adapters::lock_files::{self, LockFiles};
-use crate::adapters::store::{self, GuardOrders, OpenError, Opened, StateFile};
+use crate::adapters::store::{GuardOrders, OpenError, Opened, StateFile};
 use crate::adapters::supervisor::{
     self, PollIntervals, SupervisorClient, SupervisorPort, SupervisorSettings,
 };
 use crate::build_time;
 use crate::config::{ApiAddress, Settings, check_environment};
-use crate::lifecycle::checkpoint::CheckpointError;
+use crate::lifecycle::checkpoint::VERSION;
 use crate::lifecycle::effect::PollRate;
 use crate::lifecycle::facts::{GuardSettings, JoinOffer, Run};
-use crate::lifecycle::migrate::migrate;
+use crate::lifecycle::recovery::{Loaded, recover};
 use crate::lifecycle::{Checkpoint, Effect, Event, Machine};
 use crate::proxy::{HostProxy, ProxyChoice};
 use crate::random;
@@ -29,7 +29,7 @@ use crate::vault::Endpoint;
 use baseos_interfaces::register::NodeFacts;
 use baseos_interfaces::registration::RegistrationId;
 use secrecy::ExposeSecret as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -49,10 +49,6 @@ const PORTS_END: Duration = Duration::from_secs(2);
 pub enum AgentError {
     #[error(transparent)]
     Open(#[from] OpenError),
-    #[error(transparent)]
-    Stored(#[from] store::CheckpointError),
-    #[error("the state in {} cannot be used: {error}", dir.display())]
-    Checkpoint { dir: PathBuf, error: CheckpointError },
     #[error("configuration: {0}")]
     Cloudly(#[from] cloudly::ConfigError),
     #[error("configuration: {0}")]
@@ -72,7 +68,7 @@ pub enum AgentError {
 pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentError> {
     let mut clock = SystemClock::default();
     let store = open_store(&settings)?;
-    let checkpoint = load_checkpoint(&store, &settings.state_dir)?;
+    let Loaded { checkpoint, problem } = load_checkpoint(&store, &settings.state_dir);
     let endpoint = settings.cloudly_or_stored(store.endpoint());
     if let Some(endpoint) = &endpoint {
         store.use_endpoint(endpoint.clone());
@@ -85,7 +81,10 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
     let uses_host_proxy = matches!(proxy, ProxyChoice::Host(_));
     let cloudly = CloudlyPort::new(endpoint.as_ref(), proxy, store.clone())?;
 
-    let run = run_facts(&settings, &store, endpoint.as_ref());
+    let run = Run {
+        checkpoint_problem: problem,
+        ..run_facts(&settings, &store, endpoint.as_ref())
+    };
     let now = clock.stamp();
     let header = Header {
         checkpoint: checkpoint.clone(),
@@ -187,14 +186,19 @@ fn open_store(settings: &Settings) -> Result<Arc<StateFile>, AgentError> {
     Ok(Arc::new(file))
 }
 
-fn load_checkpoint(store: &StateFile, dir: &Path) -> Result<Checkpoint, AgentError> {
-    let Some(stored) = store.load_checkpoint::<serde_json::Value>()? else {
-        return Ok(Checkpoint::default());
-    };
-    migrate(stored).map_err(|error| AgentError::Checkpoint {
-        dir: dir.to_owned(),
-        error,
-    })
+fn load_checkpoint(store: &StateFile, dir: &Path) -> Loaded {
+    let (newest, earlier) = (store.checkpoint(), store.earlier_checkpoint());
+    let version = newest.as_ref().and_then(|stored| stored["version"].as_u64());
+    let guard = host::guard_report(dir);
+    let loaded = recover(newest, earlier, store.has_credentials(), guard.as_ref());
+    match &loaded.problem {
+        Some(problem) => {
+            tracing::error!(%problem, dir = %dir.display(), "the stored checkpoint cannot be used");
+        }
+        None if version.is_some_and(|version| version < VERSION.into()) => store.keep_earlier_checkpoint(),
+        None => {}
+    }
+    loaded
 }
 
 fn run_facts(settings: &Settings, store: &StateFile, endpoint: Option<&Endpoint>) -> Run {
@@ -231,6 +235,7 @@ fn run_facts(settings: &Settings, store: &StateFile, endpoint: Option<&Endpoint>
         labels: settings.labels.clone(),
         own_service: settings.service.clone(),
         state_dir: settings.state_dir.to_string_lossy().into_owned(),
+        state_owner: host::owner(&settings.state_dir),
         app_id: settings.app_id,
         has_credentials: store.has_credentials(),
         join,
@@ -242,6 +247,7 @@ fn run_facts(settings: &Settings, store: &StateFile, endpoint: Option<&Endpoint>
             budget_seconds: u32::try_from(settings.guard_budget.as_secs()).unwrap_or(u32::MAX),
             report: host::guard_report(&settings.state_dir),
         }),
+        checkpoint_problem: None,
         settings_problems: settings.problems.iter().map(ToString::to_string).collect(),
     }
 }
@@ -304,6 +310,9 @@ struct Sink {
 
 impl CheckpointSink for Sink {
     fn save(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
+        if !checkpoint.is_under_trial() {
+            self.store.forget_earlier_checkpoint();
+        }
         self.store
             .save_checkpoint(checkpoint)
             .map_err(|error| error.to_string())?;

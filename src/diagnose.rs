@@ -65,16 +65,16 @@ impl OfflineDiagnosis<'_> {
             Ok(opened) => opened.file,
             Err(error) => return (check("state", Err(error.to_string()), FIX), None),
         };
-        let state = match opened.load_checkpoint::<serde_json::Value>() {
-            Ok(Some(value)) => migrate(value)
-                .map_err(|error| error.to_string())
-                .map(|checkpoint| match checkpoint.node_id() {
-                    Some(node) => format!("enrolled as {node}, {}", checkpoint.agent_state()),
-                    None => format!("not enrolled, {}", checkpoint.agent_state()),
-                }),
-            Ok(None) => Ok("empty: this node was never enrolled".to_owned()),
-            Err(error) => Err(error.to_string()),
-        };
+        let state =
+            match opened.checkpoint() {
+                Some(value) => migrate(value)
+                    .map_err(|error| error.to_string())
+                    .map(|checkpoint| match checkpoint.node_id() {
+                        Some(node) => format!("enrolled as {node}, {}", checkpoint.agent_state()),
+                        None => format!("not enrolled, {}", checkpoint.agent_state()),
+                    }),
+                None => Ok("empty: this node was never enrolled".to_owned()),
+            };
         (check("state", state, FIX), Some(opened))
     }
 

@@ -3,7 +3,7 @@
 use crate::failpoint;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown, lchown};
 use std::path::Path;
 
 /// Only the owner: such files may hold secrets of services.
@@ -28,6 +28,33 @@ pub fn replace(dir: &Path, name: &'static str, bytes: &[u8]) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// What root writes stays the directory's owner's and group's: an agent of another release, and the guard, may run as
+/// another user.
+pub fn leave_to_owner_of(dir: &Path, file: &File) {
+    let change = || {
+        let owner = fs::metadata(dir)?;
+        fchown(file, Some(owner.uid()), Some(owner.gid()))
+    };
+    if rustix::process::geteuid().is_root()
+        && let Err(error) = change()
+    {
+        tracing::warn!(%error, dir = %dir.display(), "a file cannot be left to the owner of its directory");
+    }
+}
+
+/// As [`leave_to_owner_of`], of a file that cannot be opened: a socket.
+pub fn leave_socket_to_owner_of(dir: &Path, socket: &Path) {
+    let change = || {
+        let owner = fs::metadata(dir)?;
+        lchown(socket, Some(owner.uid()), Some(owner.gid()))
+    };
+    if rustix::process::geteuid().is_root()
+        && let Err(error) = change()
+    {
+        tracing::warn!(%error, dir = %dir.display(), "a socket cannot be left to the owner of its directory");
+    }
+}
+
 fn write(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -35,11 +62,7 @@ fn write(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
         .truncate(true)
         .mode(PRIVATE)
         .open(path)?;
-    // What root writes stays readable for the directory's owner: agent and guard may run as different users.
-    if rustix::process::geteuid().is_root() {
-        let owner = fs::metadata(dir)?;
-        fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
-    }
+    leave_to_owner_of(dir, &file);
     file.write_all(bytes)?;
     file.sync_all()
 }

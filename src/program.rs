@@ -162,8 +162,6 @@ async fn run_agent(settings: Settings) -> ExitCode {
                 AgentError::Cloudly(_) | AgentError::Supervisor(_) => ExitCode::Configuration,
                 AgentError::Open(_)
                 | AgentError::LocalApi(_)
-                | AgentError::Stored(_)
-                | AgentError::Checkpoint { .. }
                 | AgentError::Dead(_)
                 | AgentError::System(_) => ExitCode::Internal,
             }

@@ -4,7 +4,7 @@ use super::console::{Style, printable};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::local::{Check, Doctor, LocalStatus, LockScope, Locks};
 use baseos_interfaces::states::AgentState;
-use baseos_interfaces::status::{Blocker, UpdateStatus};
+use baseos_interfaces::status::{Blocker, UnusedImage, UpdateStatus};
 use jiff::tz::Offset;
 use std::fmt::Write as _;
 
@@ -78,6 +78,12 @@ pub(super) fn status(status: &LocalStatus, style: Style) -> String {
     };
     row(&mut out, "supervisor", &text);
     row(&mut out, "cloudly", &cloudly(status, style));
+    for image in &status.unused_images {
+        row(&mut out, "unused", &printable(&image.in_words()));
+    }
+    if !status.unused_images.is_empty() {
+        row(&mut out, "", UnusedImage::REMEDY);
+    }
     for issue in &status.issues {
         let detail = issue
             .detail

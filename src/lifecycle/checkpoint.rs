@@ -25,9 +25,7 @@ pub struct Checkpoint {
 /// A checkpoint this agent cannot use.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    #[error(
-        "the checkpoint has version {found}, this agent knows {VERSION}: start the newer agent that wrote it"
-    )]
+    #[error("the checkpoint has version {found}, this agent knows {VERSION}")]
     Newer { found: u32 },
     #[error("the checkpoint does not read: {0}")]
     Malformed(#[from] serde_json::Error),
@@ -42,6 +40,11 @@ impl Checkpoint {
     /// What the guard of the agent's own update is to know; `None`: there is no guard.
     pub fn guard_orders(&self) -> Option<Orders> {
         orders(&self.durable)
+    }
+
+    /// Whether an agent of an earlier version may still come back: an update is under way, or its agent is on trial.
+    pub fn is_under_trial(&self) -> bool {
+        self.state.update().is_some() || self.durable.guard.trial().is_some()
     }
 
     /// `node_…`, once enrolled.

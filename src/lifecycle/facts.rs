@@ -28,6 +28,9 @@ pub struct Run {
     /// Where this agent keeps its state, in its container.
     #[serde(default)]
     pub state_dir: String,
+    /// Whose the state directory is; `None`: it cannot be looked at.
+    #[serde(default)]
+    pub state_owner: Option<StateOwner>,
     /// `BALENA_APP_ID`, when the Supervisor started this container.
     pub app_id: Option<u64>,
     /// Whether a node token is in the store.
@@ -41,6 +44,9 @@ pub struct Run {
     /// Settings that are not right and count as not set.
     #[serde(default)]
     pub settings_problems: Vec<String>,
+    /// Why the newest stored checkpoint could not be used.
+    #[serde(default)]
+    pub checkpoint_problem: Option<String>,
     /// When this agent was built; `None` in journals of agents that did not say.
     #[serde(default)]
     pub built_at: Option<Timestamp>,
@@ -50,6 +56,17 @@ pub struct Run {
     /// The guard of the agent's own update; `None`: this agent has none.
     #[serde(default)]
     pub guard: Option<GuardSettings>,
+}
+
+/// Whose a directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateOwner {
+    /// The owner's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+    /// The permissions.
+    pub mode: u32,
 }
 
 /// How the agent's own update is guarded.
@@ -105,6 +122,9 @@ pub struct SupervisorView {
     /// (`config.image` of `/v2/local/target-state`). A service is missing while there is no such image.
     #[serde(default)]
     pub images: BTreeMap<String, String>,
+    /// References of the images on the engine that the Supervisor knows, in order.
+    #[serde(default)]
+    pub present_images: Vec<String>,
     /// `update_failed` of `/v1/device`: a pull, a start or a lock failed and it is backing off.
     pub update_failed: bool,
     /// `update_downloaded` of `/v1/device`: an image was pulled in this apply, so what fails comes after a pull.
@@ -164,9 +184,6 @@ impl Container {
 pub struct Inspection {
     /// Its state.
     pub view: SupervisorView,
-    /// References of the images on the engine that the Supervisor knows.
-    #[serde(default)]
-    pub present_images: Vec<String>,
     /// The apps of its target, by app id.
     pub apps: BTreeMap<u64, TargetApp>,
     /// The target's `config` (all values are strings).

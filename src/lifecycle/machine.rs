@@ -18,6 +18,7 @@ use crate::lifecycle::states::State;
 use crate::lifecycle::time::{Millis, Reboot, Stamp};
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::transition::Transition;
+use baseos_interfaces::codes::EventKind;
 use baseos_interfaces::states::AgentState;
 use serde::Serialize;
 use statig::blocking::{InitializedStateMachine, IntoStateMachineExt as _};
@@ -89,6 +90,10 @@ impl Machine {
         let offer = run.join.clone();
         let mut shared = Shared::new(durable, run, now);
         shared.settings_check = check;
+        if let Some(problem) = shared.run.checkpoint_problem.clone() {
+            let data = serde_json::json!({ "problem": problem });
+            shared.record_event(now, EventKind::CheckpointUnusable, data);
+        }
         let mut machine = shared.uninitialized_state_machine();
         *machine.state_mut() = state;
         let mut cx = Context::new(now, "resumed", Grants::Freely);

@@ -22,6 +22,7 @@ mod locks;
 pub mod machine;
 pub mod migrate;
 pub mod progress;
+pub mod recovery;
 mod report;
 mod settings_check;
 mod shared;

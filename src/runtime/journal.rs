@@ -4,6 +4,7 @@
 //! agent. Each file begins with a header that holds the checkpoint to replay from. A file that begins in the middle
 //! of a run replays as if the agent had been restarted there.
 
+use crate::durable_file::leave_to_owner_of;
 use crate::lifecycle::facts::Run;
 use crate::lifecycle::time::Stamp;
 use crate::lifecycle::{Checkpoint, Event};
@@ -117,6 +118,7 @@ impl Journal {
             .write(true)
             .mode(0o600)
             .open(&path)?;
+        leave_to_owner_of(&self.dir, &file);
         self.out = Some(BufWriter::with_capacity(4096, file));
         let header = serde_json::to_vec(&self.header)?;
         self.write(&header)?;

@@ -26,6 +26,7 @@ const AGENT: &[Area] = &[
             "src/lifecycle",
             "src/telemetry",
             "src/vault.rs",
+            "src/durable_file.rs",
             "src/failpoint.rs",
         ],
         "runtime drives the machine and knows no adapter (architecture §1)",

@@ -1,8 +1,10 @@
 //! The image that runs is the image that was meant.
 
-use crate::fixture::{Fixture, LIMIT, V1, options, release};
+use crate::fixture::{Fixture, LIMIT, V1, V2, V3, options, printed, release};
+use baseos_interfaces::admin::NodeRecord;
 use baseos_interfaces::desired::PlatformImage;
 use baseos_interfaces::states::UpdateState;
+use baseos_interfaces::status::UnusedImage;
 use baseos_simulator::harness::TestRelease;
 use baseos_simulator::supervisor::Registry;
 
@@ -107,5 +109,41 @@ async fn a_new_tag_of_the_very_same_image_succeeds_when_its_digest_is_known() {
         .unwrap();
     fixture.desire(V5).await.unwrap();
     fixture.wait_update_succeeded(V5).await.unwrap();
+    fixture.assert_consistent().await;
+}
+
+/// An unmanaged Supervisor keeps every image; only the operator can free their space.
+#[tokio::test]
+async fn an_image_that_neither_the_release_nor_the_one_before_needs_is_listed_until_it_is_removed() {
+    let fixture = Fixture::start(options()).await.unwrap();
+    for commit in [V2, V3] {
+        fixture.desire(commit).await.unwrap();
+        fixture.wait_update_succeeded(commit).await.unwrap();
+    }
+    let unused = |node: &NodeRecord| -> Vec<String> {
+        let release = node.status.as_ref().and_then(|status| status.release.as_ref());
+        let images = release.map(|release| &release.unused_images);
+        images
+            .into_iter()
+            .flatten()
+            .map(|image| image.image.clone())
+            .collect()
+    };
+    fixture
+        .wait_node("onebox:1 is listed", LIMIT, |node| unused(node) == ["onebox:1"])
+        .await
+        .unwrap();
+    let status = printed(&fixture.run_command(&["status"]).await);
+    assert!(
+        status.contains("unused      onebox:1\n") && status.contains(UnusedImage::REMEDY),
+        "{status}"
+    );
+    fixture
+        .device
+        .with_model(|model, _| model.remove_image("onebox:1"));
+    fixture
+        .wait_node("nothing is listed", LIMIT, |node| unused(node).is_empty())
+        .await
+        .unwrap();
     fixture.assert_consistent().await;
 }

@@ -47,6 +47,56 @@ async fn uses_the_previous_state_when_the_newest_is_damaged() {
     fixture.assert_consistent().await;
 }
 
+/// Shell code that changes the stored checkpoint with a `sed` script and makes the checksum right again.
+fn change_checkpoint(sed: &str) -> String {
+    format!(
+        r#"F=$BASEOS_STATE_DIR/state.json; tail -n +2 $F | sed '{sed}' >$F.rest
+SUM=$(sha256sum $F.rest | cut -c 1-64)
+printf '{{"checksum":"sha256:%s",\n' $SUM | cat - $F.rest >$F.changed; rm $F.rest; mv $F.changed $F"#
+    )
+}
+
+#[tokio::test]
+async fn an_unusable_checkpoint_costs_neither_identity_nor_apps_and_is_reported_once() {
+    let script = WrapperScript::new();
+    let fixture = Fixture::start(script.options()).await.unwrap();
+    let node = fixture.node().await.unwrap();
+    let unusable = [
+        ("of a newer agent", r#"s/"version":2}/"version":99}/"#),
+        ("malformed", r#"s/"epoch":[0-9]*/"epoch":"many"/"#),
+    ];
+    for (done, (name, sed)) in unusable.into_iter().enumerate() {
+        script.at_next_start(&change_checkpoint(sed));
+        let starts = fixture.device.starts("baserunner");
+        fixture.device.kill("baserunner");
+        let status = fixture.wait_agent_started(starts + 1).await.unwrap();
+        assert_eq!(status.node_id.as_deref(), Some(node.id.as_str()), "{name}");
+        fixture
+            .wait_node(name, LIMIT, |node| has_issue(node, "checkpointUnusable"))
+            .await
+            .unwrap();
+        // What is desired comes again from Cloudly; it runs already.
+        fixture.wait_update_succeeded(V1).await.unwrap();
+        fixture.device.kill("baserunner");
+        fixture.wait_agent_started(starts + 2).await.unwrap();
+        fixture
+            .wait_node("no issue any more", LIMIT, |node| {
+                !has_issue(node, "checkpointUnusable")
+            })
+            .await
+            .unwrap();
+        let events = fixture.cloudly.events(&node.id).await.unwrap();
+        let reports = events
+            .iter()
+            .filter(|record| record.event.kind == "checkpointUnusable");
+        assert_eq!(reports.count(), done + 1, "{name}");
+    }
+    assert_eq!(fixture.cloudly.nodes().await.unwrap().len(), 1);
+    fixture.desire(V2).await.unwrap();
+    fixture.wait_update_succeeded(V2).await.unwrap();
+    fixture.assert_consistent().await;
+}
+
 #[tokio::test]
 async fn with_two_damaged_states_it_exits_70_and_enrols_no_second_node() {
     let fixture = Fixture::start(options()).await.unwrap();

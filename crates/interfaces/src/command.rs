@@ -103,3 +103,37 @@ pub enum CommandState {
     #[serde(other)]
     Unknown,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_actions_name_is_its_type_on_the_wire() {
+        let service = json!({ "service": "onebox" });
+        let params = |name: &str| match name {
+            "restartService" | "stopService" | "startService" => service.clone(),
+            _ => json!({}),
+        };
+        for name in [
+            "checkNow",
+            "restartService",
+            "stopService",
+            "startService",
+            "reboot",
+            "collectLogs",
+            "rotateToken",
+            "of a later version",
+        ] {
+            let json = json!({ "type": name, "params": params(name) });
+            let action: CommandAction = serde_json::from_value(json).unwrap();
+            assert_eq!(action.name(), name);
+            assert_eq!(
+                matches!(action, CommandAction::Unknown(_)),
+                name.contains(' '),
+                "{name}"
+            );
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use crate::Timestamp;
 use crate::codes::Capability;
 use crate::states::{AgentState, UpdateState};
-use crate::status::{Blocker, GuardStatus, SupervisorStatus, UpdateStatus};
+use crate::status::{Blocker, GuardStatus, SupervisorStatus, UnusedImage, UpdateStatus};
 use serde::{Deserialize, Serialize};
 
 /// `GET /v1/handshake`: how Onebox knows where it runs.
@@ -44,6 +44,9 @@ pub struct LocalStatus {
     /// The guard of the agent's own update; missing: the agent has none to speak of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<GuardStatus>,
+    /// Images that are on the device and no longer needed; missing: none is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unused_images: Vec<UnusedImage>,
     /// What is not as it should be.
     pub issues: Vec<crate::status::HealthIssue>,
 }

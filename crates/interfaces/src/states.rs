@@ -169,3 +169,28 @@ impl fmt::Display for AgentState {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_shown_as_it_is_on_the_wire() {
+        for state in [
+            UpdateState::Idle,
+            UpdateState::Staged,
+            UpdateState::Waiting,
+            UpdateState::Applying,
+            UpdateState::Rebooting,
+            UpdateState::Verifying,
+            UpdateState::Succeeded,
+            UpdateState::Failed,
+            UpdateState::RollbackNeeded,
+            UpdateState::RolledBack,
+            UpdateState::Cancelled,
+            UpdateState::Superseded,
+        ] {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.to_string());
+        }
+    }
+}

@@ -119,6 +119,7 @@ pub struct GuardStatus {
 
 /// The release that runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ReleaseStatus {
     /// The commit the Supervisor says is applied; `null`: none.
     pub running: Option<String>,
@@ -130,6 +131,34 @@ pub struct ReleaseStatus {
     /// Services that exist, by name.
     #[serde(default)]
     pub services: BTreeMap<String, ServiceStatus>,
+    /// Images that are on the device and no longer needed; missing: none is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unused_images: Vec<UnusedImage>,
+}
+
+/// An image that neither what runs nor a way back needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnusedImage {
+    /// Its reference.
+    pub image: String,
+    /// What its release said of its size, bytes; missing: it said nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+}
+
+impl UnusedImage {
+    /// What an operator does about it.
+    pub const REMEDY: &str = "to free their space run `balena image rm IMAGE` on the host; nothing listed is needed, not even to go \
+                              back";
+
+    /// In words.
+    pub fn in_words(&self) -> String {
+        match self.size_bytes {
+            Some(bytes) => format!("{} ({} MiB)", self.image, bytes.div_ceil(1 << 20)),
+            None => self.image.clone(),
+        }
+    }
 }
 
 /// A service that exists on the device.

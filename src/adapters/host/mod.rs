@@ -7,8 +7,9 @@ pub use guard_report::guard_report;
 pub use identity::{architecture, boot_id, hardware_id, hostname, run_id};
 
 use crate::lifecycle::event::Event;
-use crate::lifecycle::facts::{HostFacts, LockDir};
+use crate::lifecycle::facts::{HostFacts, LockDir, StateOwner};
 use futures_util::stream::{self, Stream};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -67,6 +68,16 @@ fn observe(watched: &Watched, last: Option<&HostFacts>) -> HostFacts {
         own_locks: Some(locks.own),
         lock_dir_problem: locks.problem,
     }
+}
+
+/// Whose a directory is.
+pub fn owner(directory: &Path) -> Option<StateOwner> {
+    let found = std::fs::metadata(directory).ok()?;
+    Some(StateOwner {
+        uid: found.uid(),
+        gid: found.gid(),
+        mode: found.mode() & 0o7777,
+    })
 }
 
 /// The bytes of the file system of `path` that this user may allocate.

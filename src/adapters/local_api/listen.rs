@@ -1,6 +1,7 @@
 //! The listeners (Unix socket, TCP) and the token file.
 
 use super::accept::{Slots, Stream, connection};
+use crate::durable_file::{leave_socket_to_owner_of, leave_to_owner_of};
 use axum::Router;
 use baseos_interfaces::token::Token;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -161,6 +162,9 @@ fn bind_socket(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
 
 fn ready(listener: &std::os::unix::net::UnixListener, new: &Path, path: &Path) -> io::Result<SocketFile> {
     fs::set_permissions(new, Permissions::from_mode(0o660))?;
+    if let Some(directory) = path.parent() {
+        leave_socket_to_owner_of(directory, new);
+    }
     listener.set_nonblocking(true)?;
     let made = fs::symlink_metadata(new)?;
     fs::rename(new, path)?;
@@ -217,6 +221,9 @@ pub(super) fn write_token(path: &Path, token: &Token) -> Result<(), BindError> {
             .open(&new)?;
         // The umask may have reduced the mode above.
         file.set_permissions(Permissions::from_mode(0o640))?;
+        if let Some(directory) = path.parent() {
+            leave_to_owner_of(directory, &file);
+        }
         writeln!(file, "{}", token.expose())?;
         fs::rename(&new, path)
     };

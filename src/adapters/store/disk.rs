@@ -1,5 +1,6 @@
 //! Writes files in steps such that a power cut between any two of them loses no document.
 
+use crate::durable_file::leave_to_owner_of;
 use crate::failpoint;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -122,6 +123,7 @@ impl Disk {
     fn write_temp(&mut self, temp: &Path, bytes: &[u8]) -> io::Result<()> {
         self.step(Step::Create)?;
         let mut file = create_new(temp)?;
+        leave_to_owner_of(&self.dir, &file);
         self.step(Step::Write)?;
         file.write_all(bytes)?;
         self.step(Step::Fsync)?;
@@ -152,7 +154,7 @@ impl Disk {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) if is_full(&error) => return Err(error),
             // Not every file system has hard links; a copy has the same effect.
-            Err(_) => copy(&current, &second)?,
+            Err(_) => copy(&self.dir, &current, &second)?,
         }
         self.step(Step::Rotate)?;
         fs::rename(&second, self.at(PREVIOUS))?;
@@ -175,7 +177,7 @@ impl Disk {
         if size < RESERVE_BYTES
             && let Err(error) = self
                 .step(Step::Reserve)
-                .and_then(|()| append_zeros(&path, RESERVE_BYTES - size))
+                .and_then(|()| append_zeros(&self.dir, &path, RESERVE_BYTES - size))
         {
             tracing::debug!(%error, "the reserve is incomplete: on a full disk the state may not be written");
         }
@@ -194,20 +196,22 @@ fn create_new(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
+fn copy(dir: &Path, from: &Path, to: &Path) -> io::Result<()> {
     let mut file = create_new(to)?;
+    leave_to_owner_of(dir, &file);
     io::copy(&mut File::open(from)?, &mut file)?;
     file.sync_all()
 }
 
 /// Appends zeros. They are written, since not every file system guarantees preallocated space; and not synced, since
 /// the next start writes them again.
-fn append_zeros(path: &Path, bytes: u64) -> io::Result<()> {
+fn append_zeros(dir: &Path, path: &Path, bytes: u64) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .append(true)
         .create(true)
         .mode(PRIVATE)
         .open(path)?;
+    leave_to_owner_of(dir, &file);
     io::copy(&mut io::repeat(0).take(bytes), &mut file).map(|_| ())
 }
 

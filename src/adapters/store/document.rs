@@ -40,6 +40,8 @@ pub(super) struct Document {
     pub(super) credentials: Credentials,
     pub(super) endpoint: Option<Endpoint>,
     pub(super) checkpoint: Option<Value>,
+    /// What an agent of an earlier version wrote, until the present one has proved itself.
+    pub(super) earlier: Option<Value>,
 }
 
 /// Why bytes are not a document of this version.
@@ -67,6 +69,12 @@ struct Body {
     endpoint: Option<Endpoint>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     checkpoint: Option<Value>,
+    #[serde(
+        default,
+        rename = "earlierCheckpoint",
+        skip_serializing_if = "Option::is_none"
+    )]
+    earlier: Option<Value>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -93,6 +101,7 @@ pub(super) fn encode(document: &Document, generation: u64) -> Result<Zeroizing<V
         },
         endpoint: document.endpoint.clone(),
         checkpoint: document.checkpoint.clone(),
+        earlier: document.earlier.clone(),
     })?);
     let mut bytes = Zeroizing::new(Vec::with_capacity(
         BEFORE_CHECKSUM.len() + HEX_LEN + AFTER_CHECKSUM.len() + rest.len(),
@@ -157,6 +166,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Document, u64), DecodeError> {
         credentials,
         endpoint: body.endpoint,
         checkpoint: body.checkpoint,
+        earlier: body.earlier,
     };
     Ok((document, body.generation))
 }

@@ -22,4 +22,4 @@ mod vault;
 
 pub use guard_orders::GuardOrders;
 pub use open::{OpenError, Opened};
-pub use state_file::{CheckpointError, SaveError, StateFile};
+pub use state_file::{SaveError, StateFile};

@@ -3,6 +3,7 @@
 use super::disk::{CURRENT, Disk, PREVIOUS};
 use super::document::{self, DecodeError, Document};
 use super::state_file::{Inner, StateFile};
+use crate::durable_file::leave_to_owner_of;
 use baseos_interfaces::token::TokenError;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -162,6 +163,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
         }
         other => other.map_err(io)?,
     };
+    leave_to_owner_of(dir, &file);
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(Errno::WOULDBLOCK) => Err(OpenError::InUse { dir: dir.to_owned() }),

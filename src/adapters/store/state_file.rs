@@ -5,7 +5,7 @@ use super::document::{self, Document};
 use crate::vault::Endpoint;
 use baseos_interfaces::token::{Token, TokenId};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
@@ -47,14 +47,6 @@ pub enum SaveError {
     Encode(serde_json::Error),
 }
 
-/// The stored checkpoint has another form than this agent's.
-#[derive(Debug, thiserror::Error)]
-#[error("the checkpoint in {} is not one this baserunner understands: {source}", .path.display())]
-pub struct CheckpointError {
-    path: PathBuf,
-    source: serde_json::Error,
-}
-
 impl StateFile {
     pub(super) fn new(lock: File, inner: Inner) -> Self {
         Self {
@@ -85,20 +77,31 @@ impl StateFile {
     }
 
     /// The last saved checkpoint; `None` if there never was one.
-    ///
-    /// # Errors
-    /// When the stored checkpoint has another form; the message names the file.
-    pub fn load_checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, CheckpointError> {
-        let inner = self.inner();
-        let Some(checkpoint) = inner.document.checkpoint.clone() else {
-            return Ok(None);
-        };
-        serde_json::from_value(checkpoint)
-            .map(Some)
-            .map_err(|source| CheckpointError {
-                path: inner.disk.current(),
-                source,
-            })
+    pub fn checkpoint(&self) -> Option<Value> {
+        self.inner().document.checkpoint.clone()
+    }
+
+    /// The checkpoint that was kept when an agent of a later version began.
+    pub fn earlier_checkpoint(&self) -> Option<Value> {
+        self.inner().document.earlier.clone()
+    }
+
+    /// Keeps the present checkpoint beside those that are saved from now on, so that the agent that wrote it can go on
+    /// from it. Written by the next save.
+    pub fn keep_earlier_checkpoint(&self) {
+        let mut inner = self.inner();
+        if inner.document.checkpoint.is_some() {
+            inner.document.earlier = inner.document.checkpoint.clone();
+            inner.dirty = true;
+        }
+    }
+
+    /// No agent of an earlier version comes back any more. Written by the next save.
+    pub fn forget_earlier_checkpoint(&self) {
+        let mut inner = self.inner();
+        if inner.document.earlier.take().is_some() {
+            inner.dirty = true;
+        }
     }
 
     /// The last stored endpoint of Cloudly.

@@ -4,8 +4,8 @@ use super::client::SupervisorClient;
 use super::convert::present_release;
 use super::http::supervisor_error;
 use super::request::Request;
-use super::view::{Cache, STATUS, TARGET, engine_images, read_view};
-use super::wire::{App, ImageStatus, StatusImages, TargetState};
+use super::view::{Cache, TARGET, engine_images, read_view};
+use super::wire::{App, TargetState};
 use crate::lifecycle::facts::{Inspection, SupervisorError, SupervisorErrorKind, TargetApp, TargetService};
 use baseos_interfaces::collect::CollectTree as _;
 use serde_json::{Map, Value};
@@ -18,7 +18,6 @@ use std::collections::BTreeMap;
 /// not name it and would thereby remove it.
 pub(super) async fn inspect(client: &SupervisorClient) -> Result<Inspection, SupervisorError> {
     let mut view = read_view(client, &mut Cache::default()).await?;
-    let status: StatusImages = client.read(Request::get(STATUS)).await?;
     let target: TargetState = client.read(Request::get(TARGET)).await?;
     view.images = engine_images(&target);
     let local = target.state.local;
@@ -34,18 +33,10 @@ pub(super) async fn inspect(client: &SupervisorClient) -> Result<Inspection, Sup
     }
     Ok(Inspection {
         view,
-        present_images: status.images.into_iter().filter_map(present).collect_tree(),
         apps,
         config: local.config.into_iter().filter_map(setting).collect_tree(),
         name: local.name,
     })
-}
-
-/// The reference of an image that is there, which one that is being fetched or deleted is not.
-fn present(image: ImageStatus) -> Option<String> {
-    image
-        .name
-        .filter(|_| image.status.is_some_and(|status| status == "Downloaded"))
 }
 
 fn target_app(id: u64, app: App) -> TargetApp {

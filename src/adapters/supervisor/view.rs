@@ -2,19 +2,21 @@
 
 use super::client::SupervisorClient;
 use super::request::{Key, Request};
-use super::wire::{ContainerStatus, Device, Status, TargetState, Version};
+use super::wire::{ContainerStatus, Device, ImageStatus, Status, TargetState, Version};
 use crate::lifecycle::facts::{AppState, Container, SupervisorError, SupervisorErrorKind, SupervisorView};
 use baseos_interfaces::collect::CollectTree as _;
 use baseos_interfaces::rules::is_digest;
 use baseos_interfaces::status::OsStatus;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tracing::debug;
 
 const DEVICE: &str = "/v1/device";
-pub(super) const STATUS: &str = "/v2/state/status";
+const STATUS: &str = "/v2/state/status";
 pub(super) const TARGET: &str = "/v2/local/target-state";
+/// References of images on the engine that are taken in.
+const PRESENT_MAX: usize = 256;
 
 /// Facts that rarely change and are not read for every view.
 #[derive(Clone, Debug, Default)]
@@ -151,12 +153,22 @@ fn view(device: &Device, status: Status, managed: bool, version: String) -> Supe
         download_percent: status.overall_download_progress.map(percent),
         containers: status.containers.into_iter().map(container).collect(),
         images: BTreeMap::new(),
+        present_images: present(status.images),
         update_failed: device.update_failed.unwrap_or(false),
         update_downloaded: device.update_downloaded.unwrap_or(false),
         ip_addresses: split_addresses(device.ip_address.as_deref()),
         mac_addresses: split_addresses(device.mac_address.as_deref()),
         os: os(device.os_version.as_deref()),
     }
+}
+
+/// The references of the images that are there, which those being fetched or deleted are not. An unmanaged Supervisor
+/// lists some of them several times (observed).
+fn present(images: Vec<ImageStatus>) -> Vec<String> {
+    let is_there = |image: &ImageStatus| image.status.as_deref() == Some("Downloaded");
+    let there = images.into_iter().filter(is_there);
+    let there: BTreeSet<_> = there.filter_map(|image| image.name).collect();
+    there.into_iter().take(PRESENT_MAX).collect()
 }
 
 fn container(status: ContainerStatus) -> Container {

@@ -27,7 +27,7 @@ pub(super) struct Version {
     pub(super) version: String,
 }
 
-/// `GET /v2/state/status`, without its `images`: what they say of the engine's ids can be outdated (E4).
+/// `GET /v2/state/status`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Status {
@@ -37,15 +37,11 @@ pub(super) struct Status {
     #[serde(default, deserialize_with = "or_default")]
     pub(super) containers: Vec<ContainerStatus>,
     pub(super) release: Option<String>,
-}
-
-/// The images of `GET /v2/state/status`.
-#[derive(Debug, Deserialize)]
-pub(super) struct StatusImages {
     #[serde(default, deserialize_with = "or_default")]
     pub(super) images: Vec<ImageStatus>,
 }
 
+/// Without the engine's id, which can be outdated (E4).
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct ImageStatus {

@@ -2,7 +2,7 @@ use super::*;
 use baseos_interfaces::codes::{ErrorCode, IssueCode};
 use baseos_interfaces::local::{CloudlyStatus, Lock};
 use baseos_interfaces::states::UpdateState;
-use baseos_interfaces::status::{BlockerKind, HealthIssue, SupervisorStatus, UpdateError};
+use baseos_interfaces::status::{BlockerKind, HealthIssue, SupervisorStatus, UnusedImage, UpdateError};
 
 const PLAIN: Style = Style(false);
 
@@ -45,6 +45,7 @@ fn waiting() -> LocalStatus {
             ..UpdateStatus::default()
         },
         guard: None,
+        unused_images: Vec::new(),
         issues: vec![HealthIssue {
             code: IssueCode::SupervisorApiExposed,
             since: time("2026-11-22T20:00:00.123Z"),
@@ -107,6 +108,24 @@ fn status_has_colours_only_when_on_and_never_from_foreign_text() {
     let coloured = status(&waiting(), Style(true));
     assert!(coloured.contains("\x1b[33mwaiting\x1b[0m"));
     assert!(!coloured.contains("\x1b[2J"));
+}
+
+#[test]
+fn status_lists_images_that_are_no_longer_needed_and_what_to_do() {
+    let image = |image: &str, size_bytes| UnusedImage {
+        image: image.to_owned(),
+        size_bytes,
+    };
+    let mut facts = waiting();
+    facts.unused_images = vec![image("onebox:1", Some(3 << 20)), image("old\x1b:1", None)];
+    let text = status(&facts, PLAIN);
+    for line in [
+        "  unused      onebox:1 (3 MiB)".to_owned(),
+        "  unused      old :1".to_owned(),
+        format!("              {}", UnusedImage::REMEDY),
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line:?} in\n{text}");
+    }
 }
 
 #[test]

@@ -28,7 +28,21 @@ pub(crate) struct GuardRestored {
     pub(crate) error: UpdateError,
 }
 
+/// More trials than an agent begins while an unusable checkpoint is not noticed.
+const TRIALS_BEYOND: u64 = 1000;
+
 impl GuardRecord {
+    /// The record before this one was lost. What the guard restored last, and what it restores of a trial under way, is
+    /// still to be taken note of.
+    pub(crate) fn after_loss(restored: Option<u64>) -> Self {
+        let restored = restored.unwrap_or(0);
+        Self {
+            trials: restored.saturating_add(TRIALS_BEYOND),
+            noted: restored.saturating_sub(1),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn trial(&self) -> Option<&Trial> {
         self.trial.as_ref()
     }

@@ -1,10 +1,13 @@
 //! The doctor: everything an operator would look at, each as check, fact and fix.
 
 use crate::lifecycle::report::guard::guard_status;
+use crate::lifecycle::report::unused_images::unused_images;
 use crate::lifecycle::shared::Shared;
+use crate::lifecycle::states::State;
 use crate::lifecycle::time::Stamp;
 use baseos_interfaces::codes::IssueCode;
 use baseos_interfaces::local::{Check, Doctor};
+use baseos_interfaces::status::UnusedImage;
 
 /// Closes the Supervisor's port to the LAN; observed to survive Supervisor restarts.
 const FIREWALL: &str = "put before BALENA-FIREWALL in INPUT: accept tcp/48484 from lo and supervisor0, then reject \
@@ -12,7 +15,7 @@ const FIREWALL: &str = "put before BALENA-FIREWALL in INPUT: accept tcp/48484 fr
 
 const NEW_TOKEN: &str = "make a new token (`cloudly token create`) and give it to `baserunner join`";
 
-pub(crate) fn examine(l: &Shared, now: Stamp) -> Doctor {
+pub(crate) fn examine(l: &Shared, state: &State, now: Stamp) -> Doctor {
     Doctor {
         checks: vec![
             identity(l),
@@ -20,8 +23,8 @@ pub(crate) fn examine(l: &Shared, now: Stamp) -> Doctor {
             clock(l, now),
             supervisor(l),
             exposure(l),
-            state(l),
-            disk(l),
+            saved(l),
+            disk(l, state),
             locks(l),
         ]
         .into_iter()
@@ -181,7 +184,7 @@ fn guard(l: &Shared) -> Option<Check> {
     Some(check("guard", status.armed || managed, fact, fix))
 }
 
-fn state(l: &Shared) -> Check {
+fn saved(l: &Shared) -> Check {
     match &l.state_problem {
         Some(problem) => check(
             "state",
@@ -193,15 +196,26 @@ fn state(l: &Shared) -> Check {
     }
 }
 
-fn disk(l: &Shared) -> Check {
+fn disk(l: &Shared, state: &State) -> Check {
+    let unused: Vec<_> = unused_images(l, state)
+        .iter()
+        .map(UnusedImage::in_words)
+        .collect();
+    let (listed, fix) = if unused.is_empty() {
+        let fix = "make room on the data partition; no image is known that could be removed";
+        (String::new(), fix)
+    } else {
+        let listed = format!("; images that are no longer needed: {}", unused.join(", "));
+        (listed, UnusedImage::REMEDY)
+    };
     match l.host.free_bytes {
         Some(free) => check(
             "disk",
             free >= l.run.reserve_bytes,
-            format!("{} MiB free", free >> 20),
-            "remove unused images: an unmanaged Supervisor keeps old ones (`balena image prune -a` on the host)",
+            format!("{} MiB free{listed}", free >> 20),
+            fix,
         ),
-        None => check("disk", true, "not looked at yet", ""),
+        None => check("disk", true, format!("not looked at yet{listed}"), ""),
     }
 }
 

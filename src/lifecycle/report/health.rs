@@ -40,6 +40,9 @@ pub(crate) fn examine(l: &Shared, at_rest: bool, now: Stamp) -> Found {
     if let Some(problem) = &l.state_problem {
         found.insert(IssueCode::StateNotWritable, Some(problem.clone()));
     }
+    if let Some(problem) = &l.run.checkpoint_problem {
+        found.insert(IssueCode::CheckpointUnusable, Some(problem.clone()));
+    }
     if let Some(problem) = l.lock_files.problem() {
         found.insert(IssueCode::LockFilesNotHeld, Some(problem.to_owned()));
     }

@@ -7,6 +7,7 @@ use crate::lifecycle::report::doctor;
 use crate::lifecycle::report::guard::guard_status;
 use crate::lifecycle::report::status::{supervisor_status, update_status};
 use crate::lifecycle::report::summary::summary;
+use crate::lifecycle::report::unused_images::unused_images;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::states::State;
 use crate::lifecycle::time::Stamp;
@@ -28,7 +29,7 @@ pub(crate) fn answer(query: Query, l: &Shared, state: &State, cx: &Context) -> L
         Query::Status => LocalAnswer::Status(Box::new(local_status(l, state))),
         Query::Update => LocalAnswer::Update(update_answer(l, state)),
         Query::Locks => LocalAnswer::Locks(locks(l, state.grants(l) == Grants::Not, cx.now)),
-        Query::Doctor => LocalAnswer::Doctor(doctor::examine(l, cx.now)),
+        Query::Doctor => LocalAnswer::Doctor(doctor::examine(l, state, cx.now)),
         Query::Joining => LocalAnswer::Joining(cloudly_status(l)),
         Query::Ready(answer) => answer,
     }
@@ -54,6 +55,7 @@ fn local_status(l: &Shared, state: &State) -> LocalStatus {
         observed_revision: l.durable.revision(),
         update: update_status(l, state),
         guard: guard_status(l),
+        unused_images: unused_images(l, state),
         issues: l.issues.status().issues,
     }
 }

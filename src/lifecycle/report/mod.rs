@@ -10,3 +10,4 @@ pub(crate) mod notices;
 pub(crate) mod size_limit;
 pub(crate) mod status;
 pub(crate) mod summary;
+pub(crate) mod unused_images;

@@ -1,6 +1,7 @@
 //! The node's status, as a heartbeat carries it. Pure.
 
 use crate::lifecycle::report::guard::guard_status;
+use crate::lifecycle::report::unused_images::unused_images;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::states::State;
 use crate::lifecycle::update::record::{Finished, Update, UpdateError};
@@ -35,7 +36,7 @@ pub(crate) fn node_status(l: &Shared, state: &State) -> NodeStatus {
             state: state.name(),
             guard: guard_status(l),
         },
-        release: release_status(l),
+        release: release_status(l, state),
         update,
         rollout,
         network: NetworkStatus {
@@ -82,7 +83,7 @@ pub(crate) fn update_status(l: &Shared, state: &State) -> UpdateStatus {
 }
 
 /// `None`: the Supervisor has not been looked at, or does not answer, so nobody knows.
-fn release_status(l: &Shared) -> Option<ReleaseStatus> {
+fn release_status(l: &Shared, state: &State) -> Option<ReleaseStatus> {
     let view = l.view()?;
     let known = [
         l.durable.proven.as_ref(),
@@ -124,6 +125,7 @@ fn release_status(l: &Shared) -> Option<ReleaseStatus> {
         version: running.and_then(|release| release.version.clone()),
         previous: previous.map(|release| release.commit.clone()),
         services,
+        unused_images: unused_images(l, state),
     })
 }
 

@@ -12,6 +12,7 @@ use crate::lifecycle::event::{Event, SupervisorAnswer};
 use crate::lifecycle::facts::{Inspection, SupervisorError};
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::Input;
+use crate::lifecycle::supervisor_target::agent_user;
 use crate::lifecycle::supervisor_target::builder::{self, Refusal};
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::unsaved::Unsaved;
@@ -94,6 +95,13 @@ impl Staging {
             return Outcome::Transition(State::Failed(Failed::give_up(l, &self.update, error, cx)));
         }
         let own = self.update.release.services.get(&l.run.own_service);
+        let user = own.zip(l.run.state_owner);
+        if let Some(problem) = user.and_then(|(own, owner)| agent_user::problem(&own.composition, owner)) {
+            let message =
+                format!("the release gives the agent a user that could not use its state: {problem}");
+            let error = UpdateError::new(ErrorCode::ReleaseRefused, message, vec![problem], cx.now);
+            return Outcome::Transition(State::Failed(Failed::give_up(l, &self.update, error, cx)));
+        }
         let problems = own.map(|own| (l.settings_check)(&own.environment, &l.run.own_service));
         if let Some(problems) = problems.filter(|problems| !problems.is_empty()) {
             let first = problems.first().map_or("", String::as_str);

@@ -148,6 +148,16 @@ impl TargetRecord {
         self.images.is_present(reference)
     }
 
+    /// What an image needs, bytes, as the release that named it said.
+    pub(crate) fn image_bytes(&self, reference: &str, platform: Option<&str>) -> Option<u64> {
+        self.images.bytes(reference, platform)
+    }
+
+    /// Whether an image is known to be this one of the engine's.
+    pub(crate) fn is_image_known_as(&self, reference: &str, digest: &str) -> bool {
+        self.images.is_known_as(reference, digest)
+    }
+
     /// The images this device has had.
     pub(super) fn image_uses(&self) -> impl Iterator<Item = ImageUse<'_>> {
         self.images.uses()

@@ -30,6 +30,10 @@ struct Had {
     commit: String,
     /// Digests of its configuration by platform, as far as they were known.
     config_digests: BTreeMap<String, String>,
+    /// What it needs, as the operator said, bytes.
+    size_bytes: Option<u64>,
+    /// What there was to download, by platform, bytes.
+    platform_bytes: BTreeMap<String, u64>,
     used: u64,
 }
 
@@ -37,6 +41,7 @@ impl DeviceImages {
     /// What the Supervisor has.
     pub(super) fn adopt(&mut self, inspection: &Inspection) {
         self.present = inspection
+            .view
             .present_images
             .iter()
             .take(PRESENT_MAX)
@@ -46,7 +51,7 @@ impl DeviceImages {
         let targets = targets
             .map(|service| &service.image)
             .filter(|image| !image.is_empty());
-        for reference in inspection.present_images.iter().chain(targets) {
+        for reference in inspection.view.present_images.iter().chain(targets) {
             if !self.had.contains_key(reference) {
                 self.remember(reference).commit = String::new();
             }
@@ -61,11 +66,28 @@ impl DeviceImages {
             for (platform, digest) in service.config_digests() {
                 had.config_digests.insert(platform.to_owned(), digest.to_owned());
             }
+            had.size_bytes = service.size_bytes.or(had.size_bytes);
+            let sizes = service.platforms.iter();
+            let sizes = sizes.filter_map(|(platform, image)| Some((platform.clone(), image.size_bytes?)));
+            had.platform_bytes.extend(sizes);
         }
     }
 
     pub(super) fn is_present(&self, reference: &str) -> bool {
         self.present.contains(reference)
+    }
+
+    /// What an image needs, bytes, as the release that named it said.
+    pub(super) fn bytes(&self, reference: &str, platform: Option<&str>) -> Option<u64> {
+        let had = self.had.get(reference)?;
+        had.size_bytes
+            .or_else(|| had.platform_bytes.get(platform?).copied())
+    }
+
+    /// Whether an image is known to be this one of the engine's.
+    pub(super) fn is_known_as(&self, reference: &str, digest: &str) -> bool {
+        let had = self.had.get(reference);
+        had.is_some_and(|had| had.config_digests.values().any(|known| known == digest))
     }
 
     pub(super) fn uses(&self) -> impl Iterator<Item = ImageUse<'_>> {

@@ -1,7 +1,8 @@
-//! Checkpoints of earlier versions, as agents of that version wrote them: they still read, and mean the same.
+//! Checkpoints as agents of each version wrote them: they still read, and mean the same; and what this agent writes is
+//! still read by the agents that wrote those of the present version.
 //!
 //! A new version adds a folder of golden files here, written by the last agent of the version before; it never
-//! changes one.
+//! changes one. Files may be added to the present version's folder, when something new is stored.
 
 use super::world::{World, release};
 use crate::lifecycle::checkpoint::{CheckpointError, VERSION};
@@ -45,17 +46,86 @@ fn version_1(name: &str) -> Checkpoint {
 /// The names of the golden files begin with the state they were written in.
 #[test]
 fn every_golden_checkpoint_reads_in_the_state_it_was_written_in() {
-    let mut states = std::collections::BTreeSet::new();
-    for (name, json) in golden(1) {
-        let checkpoint = migrate(json).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(checkpoint.version, VERSION);
-        let state = checkpoint.agent_state();
-        assert!(name.starts_with(state.as_str()), "{name} reads as {state}");
-        states.insert(state);
-        let written = serde_json::to_value(&checkpoint).unwrap();
-        assert_eq!(migrate(written).unwrap(), checkpoint, "{name} written anew");
+    for version in 1..=VERSION {
+        let mut states = std::collections::BTreeSet::new();
+        for (name, json) in golden(version) {
+            let checkpoint = migrate(json).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let state = checkpoint.agent_state();
+            assert!(name.starts_with(state.as_str()), "{name} reads as {state}");
+            states.insert(state);
+            let written = serde_json::to_value(&checkpoint).unwrap();
+            assert_eq!(migrate(written).unwrap(), checkpoint, "{name} written anew");
+        }
+        assert_eq!(states.len(), 9, "version {version}: a state has no golden file");
     }
-    assert_eq!(states.len(), 9, "a state has no golden file: {states:?}");
+}
+
+/// An earlier agent of this version needs each of these members, in this form, to read what this one writes.
+#[test]
+fn everything_that_agents_of_this_version_wrote_is_written_as_they_wrote_it() {
+    fn assert_contains(written: &Value, golden: &Value, place: &str) {
+        match (written, golden) {
+            (Value::Object(written), Value::Object(golden)) => {
+                for (name, golden) in golden {
+                    let place = format!("{place}/{name}");
+                    let written = written.get(name);
+                    let written = written.unwrap_or_else(|| panic!("{place} is not written any more"));
+                    assert_contains(written, golden, &place);
+                }
+            }
+            (Value::Array(written), Value::Array(golden)) => {
+                assert_eq!(written.len(), golden.len(), "{place}");
+                for (at, (written, golden)) in written.iter().zip(golden).enumerate() {
+                    assert_contains(written, golden, &format!("{place}/{at}"));
+                }
+            }
+            _ => assert_eq!(written, golden, "{place}"),
+        }
+    }
+    for (name, json) in golden(VERSION) {
+        let written = serde_json::to_value(migrate(json.clone()).unwrap()).unwrap();
+        assert_contains(&written, &json, &name);
+    }
+}
+
+/// A later agent of this version may add members; an earlier one that comes back passes over them.
+#[test]
+fn members_that_a_later_agent_of_this_version_added_are_passed_over() {
+    const PLACES: [&str; 14] = [
+        "",
+        "/durable",
+        "/durable/node",
+        "/durable/join",
+        "/durable/desired",
+        "/durable/desired/app",
+        "/durable/desired/app/policy",
+        "/durable/desired/app/release/services/onebox",
+        "/durable/proven",
+        "/durable/guard",
+        "/durable/target",
+        "/durable/target/images",
+        "/durable/memory",
+        "/durable/outbox",
+    ];
+    let mut met = std::collections::BTreeSet::new();
+    for (name, json) in golden(VERSION) {
+        let mut newer = json.clone();
+        for place in PLACES {
+            if let Some(members) = newer.pointer_mut(place).and_then(Value::as_object_mut) {
+                members.insert("addedLater".to_owned(), json!({ "x": [1] }));
+                met.insert(place);
+            }
+        }
+        let (state, update) = (newer["state"].as_object_mut().unwrap(), "update");
+        for members in state.values_mut().filter_map(Value::as_object_mut) {
+            members.insert("addedLater".to_owned(), json!(true));
+            if let Some(update) = members.get_mut(update).and_then(Value::as_object_mut) {
+                update.insert("addedLater".to_owned(), json!(true));
+            }
+        }
+        assert_eq!(migrate(newer).unwrap(), migrate(json).unwrap(), "{name}");
+    }
+    assert_eq!(met, PLACES.into_iter().collect());
 }
 
 /// What is not checked member by member below is checked here: nothing of an old file is lost but renamed members.

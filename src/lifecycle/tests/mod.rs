@@ -11,5 +11,6 @@ mod regressions;
 mod reports;
 mod service_exits;
 pub(super) mod states;
+mod unused_images;
 mod wall_clock;
-mod world;
+pub(super) mod world;

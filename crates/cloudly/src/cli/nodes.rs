@@ -8,7 +8,7 @@ use super::{events, node_summary};
 use baseos_interfaces::admin::NodeRecord;
 use baseos_interfaces::register::Approval;
 use baseos_interfaces::states::UpdateState;
-use baseos_interfaces::status::{Blocker, NodeStatus, UpdateStatus};
+use baseos_interfaces::status::{Blocker, NodeStatus, UnusedImage, UpdateStatus};
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
@@ -217,6 +217,11 @@ fn push_status(rows: &mut Vec<(&'static str, String)>, status: &NodeStatus) {
     ));
     for (name, service) in release.iter().flat_map(|release| &release.services) {
         rows.push(("service", format!("{name}: {}", service.status)));
+    }
+    let unused = release.map_or(&[][..], |release| &release.unused_images);
+    rows.extend(unused.iter().map(|image| ("unused image", image.in_words())));
+    if !unused.is_empty() {
+        rows.push(("", UnusedImage::REMEDY.to_owned()));
     }
     for issue in &status.health.issues {
         let detail = issue

@@ -13,5 +13,7 @@ super::table::wire_names! {
         ForeignTarget = "foreignTarget",
         /// The agent has done something about services that had stopped: what was found and what was done.
         ServiceHealing = "serviceHealing",
+        /// The agent could not use its stored checkpoint: `problem`.
+        CheckpointUnusable = "checkpointUnusable",
     }
 }

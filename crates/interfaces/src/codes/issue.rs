@@ -19,6 +19,8 @@ super::table::wire_names! {
         ClockImplausible = "clockImplausible",
         /// The agent cannot save its state, so it begins nothing.
         StateNotWritable = "stateNotWritable",
+        /// The agent could not use its stored checkpoint when it started; `detail` says why and what was kept.
+        CheckpointUnusable = "checkpointUnusable",
         /// A lease lives, but balena's lock files are not held for it.
         LockFilesNotHeld = "lockFilesNotHeld",
         /// The directory of balena's lock files cannot be written: until the next update, say, because the device was

@@ -92,7 +92,7 @@ pub(super) fn is_extension(key: &str) -> bool {
 
 /// The key as the Supervisor reads it: words in camelCase, where a word ends at anything but a letter or digit, before
 /// a capital after a small letter, before the last of several capitals, and between letters and digits (source).
-pub(super) fn camel_case(key: &str) -> String {
+pub fn camel_case(key: &str) -> String {
     let bytes = key.as_bytes();
     let mut out = String::new();
     for (at, byte) in bytes.iter().enumerate() {

@@ -31,6 +31,7 @@ mod volumes;
 
 pub use agent::SUPERVISOR_API_LABEL;
 pub use commit::{COMMIT_MAX_LEN, COMMIT_MIN_LEN, check_commit};
+pub use compose_keys::camel_case;
 pub use composition::RESERVED_KEYS;
 pub use guard::GUARD_SERVICE;
 pub use image::{IMAGE_MAX_LEN, ImageReference, ImageUse, ImageVersion, check_images, is_digest};

@@ -160,13 +160,3 @@ fn an_invalid_token_in_an_undamaged_file_is_an_error_without_the_token() {
     let shown = format!("{:?}", StateFile::open(dir.path()).unwrap());
     assert!(!shown.contains("szn_"), "{shown}");
 }
-
-#[test]
-fn a_checkpoint_of_another_form_is_an_error_naming_the_file() {
-    let dir = two_generations();
-    let error = open(dir.path())
-        .load_checkpoint::<Vec<u8>>()
-        .unwrap_err()
-        .to_string();
-    assert!(error.contains(CURRENT), "{error}");
-}

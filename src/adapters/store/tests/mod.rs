@@ -28,7 +28,7 @@ fn file_names(dir: &Path) -> Vec<String> {
 }
 
 fn checkpoint(file: &StateFile) -> Option<Value> {
-    file.load_checkpoint().unwrap()
+    file.checkpoint()
 }
 
 /// A directory with two generations: `{"n":1}` before, `{"n":2}` now.

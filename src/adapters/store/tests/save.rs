@@ -5,7 +5,7 @@ use crate::adapters::store::disk::{CURRENT, PREVIOUS, RESERVE};
 use crate::adapters::store::{OpenError, StateFile};
 use crate::vault::{Endpoint, Vault};
 use baseos_interfaces::token::TokenId;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 #[test]
 fn saved_data_is_loaded_after_a_restart() {
@@ -105,4 +105,41 @@ fn credentials_are_written_into_both_generations_as_separate_files() {
     fs::write(dir.path().join(CURRENT), "").unwrap();
     let opened = StateFile::open(dir.path()).unwrap();
     assert!(opened.recovered.is_some() && opened.file.has_credentials());
+}
+
+#[test]
+fn an_earlier_checkpoint_is_kept_beside_later_ones_until_it_is_forgotten() {
+    let dir = two_generations();
+    let file = open(dir.path());
+    file.keep_earlier_checkpoint();
+    for n in [3, 4] {
+        file.save_checkpoint(&json!({ "n": n })).unwrap();
+    }
+    drop(file);
+    let file = open(dir.path());
+    assert_eq!(file.checkpoint(), Some(json!({ "n": 4 })));
+    assert_eq!(file.earlier_checkpoint(), Some(json!({ "n": 2 })));
+    file.forget_earlier_checkpoint();
+    file.save_checkpoint(&json!({ "n": 4 })).unwrap();
+    drop(file);
+    assert_eq!(open(dir.path()).earlier_checkpoint(), None);
+}
+
+/// A release may run the agent as root and the next one as the directory's owner again.
+#[test]
+fn files_that_root_writes_stay_the_directorys_owners() {
+    let dir = tempfile::tempdir().unwrap();
+    if chown(dir.path(), Some(10001), Some(10002)).is_err() {
+        // Not root: what is written is the directory's owner's anyway.
+        assert!(!rustix::process::geteuid().is_root());
+        return;
+    }
+    let file = open(dir.path());
+    file.store_node_token(&token(TokenKind::Node, 1)).unwrap();
+    file.save_checkpoint(&json!({ "n": 1 })).unwrap();
+    crate::durable_file::replace(dir.path(), "orders", b"x").unwrap();
+    for name in [".", "lock", "orders", CURRENT, PREVIOUS, RESERVE] {
+        let found = fs::metadata(dir.path().join(name)).unwrap();
+        assert_eq!((found.uid(), found.gid()), (10001, 10002), "{name}");
+    }
 }

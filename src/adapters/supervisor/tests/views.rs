@@ -101,7 +101,7 @@ async fn an_inspection_contains_target_and_configuration_and_shows_no_environmen
         !format!("{inspection:?}").contains("hunter2"),
         "environments are not shown"
     );
-    assert_eq!(inspection.present_images, [""; 0]);
+    assert_eq!(inspection.view.present_images, [""; 0]);
     assert_eq!(
         inspection.view.images["side"],
         "sha256:f31210298a17bfc633c8e9f2cbdc281079b11aaac4740a889582215e9faca0bc"
@@ -144,8 +144,8 @@ async fn an_inspection_lists_the_images_that_are_there_and_not_those_being_fetch
         Ok(SupervisorAnswer::Inspected(inspection)) => *inspection,
         other => panic!("{other:?}"),
     };
-    let [present] = &inspection.present_images[..] else {
-        panic!("{:?}", inspection.present_images)
+    let [present] = &inspection.view.present_images[..] else {
+        panic!("{:?}", inspection.view.present_images)
     };
     assert!(present.contains("ffff00000001@sha256:795a739f"), "{present}");
 }

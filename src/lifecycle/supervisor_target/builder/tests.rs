@@ -41,13 +41,13 @@ fn inspection() -> Inspection {
             download_percent: None,
             containers: Vec::new(),
             images: BTreeMap::new(),
+            present_images: Vec::new(),
             update_failed: false,
             update_downloaded: false,
             ip_addresses: Vec::new(),
             mac_addresses: Vec::new(),
             os: OsStatus::default(),
         },
-        present_images: Vec::new(),
         apps: BTreeMap::from([(7, app)]),
         config: BTreeMap::from([
             ("HOST_CONFIG_gpu_mem".to_owned(), "16".to_owned()),
@@ -336,7 +336,7 @@ fn an_image_that_the_device_has_another_one_of_is_refused_but_not_on_the_way_bac
         with_image("b2b2b2b2", &image('b')),
     );
     let mut seen = inspection();
-    seen.present_images.push(image('a'));
+    seen.view.present_images.push(image('a'));
     let mut record = TargetRecord::default();
     record.adopt(&seen, &run());
     let refusal = check_new_images(&record, &b, std::iter::empty()).unwrap_err();

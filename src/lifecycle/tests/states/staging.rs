@@ -1,4 +1,5 @@
 use super::*;
+use crate::lifecycle::facts::StateOwner;
 
 #[test]
 fn a_release_without_the_agent_is_refused_before_anything_is_touched() {
@@ -45,4 +46,28 @@ fn a_release_whose_settings_would_stop_the_agent_is_refused_with_the_reason() {
             .contains("settings that would stop it: BROKEN = `x`"),
         "{error:?}"
     );
+}
+
+#[test]
+fn a_release_whose_agent_could_not_use_its_state_is_refused_with_what_is_right() {
+    let mut world = World::enrolled();
+    world.run.state_owner = Some(StateOwner {
+        uid: 10001,
+        gid: 10001,
+        mode: 0o755,
+    });
+    world.act(Action::Restart { reboot: false });
+    let mut app = desired_app(2, PolicyKind::Plain);
+    let agent = app.release.services.get_mut("baserunner").unwrap();
+    agent.composition.insert("user".to_owned(), "1000".into());
+    world.desire_app(Some(app));
+    world.settle();
+    assert_eq!(left(&world, "ApplyTarget"), 0);
+    let update = report::status::update_status(world.machine.shared(), world.machine.state());
+    let error = update.error.unwrap();
+    assert_eq!(error.code, "releaseRefused");
+    assert!(error.message.contains("write \"10001:10001\""), "{error:?}");
+    heard(&mut world, 4, PolicyKind::Plain);
+    world.settle();
+    assert_eq!(wire(&world), UpdateState::Succeeded);
 }

@@ -58,7 +58,7 @@ pub(crate) struct World {
     pub(crate) model: Model,
     /// The model of what is on disk.
     disk_model: Model,
-    run: Run,
+    pub(crate) run: Run,
     clock: Stamp,
     /// The device's wall clock minus Cloudly's, milliseconds.
     clock_off: i64,
@@ -131,6 +131,8 @@ impl World {
             cloudly_over_tls: true,
             guard: None,
             settings_problems: Vec::new(),
+            checkpoint_problem: None,
+            state_owner: None,
         };
         let images = checkpoint.durable.target.images(&commit(target)).cloned();
         let images = images.unwrap_or_else(|| release(1).services.into_keys().zip(11..).collect());

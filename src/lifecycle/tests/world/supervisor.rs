@@ -101,7 +101,6 @@ impl World {
         };
         Inspection {
             view: self.view(View::Actual).unwrap(),
-            present_images: self.present_images.clone(),
             apps: if self.target_lost {
                 BTreeMap::new()
             } else {
@@ -175,6 +174,7 @@ impl World {
             update_failed: view == View::Stuck,
             update_downloaded: false,
             images: BTreeMap::new(),
+            present_images: self.present_images.clone(),
             ip_addresses: Vec::new(),
             mac_addresses: Vec::new(),
             os: OsStatus::default(),

@@ -36,6 +36,7 @@ fn view(app_state: AppState, running: Option<&str>, containers: &[(&str, u64)]) 
         release: running.map(str::to_owned),
         download_percent: None,
         images: BTreeMap::new(),
+        present_images: Vec::new(),
         containers: containers.iter().map(container).collect(),
         update_failed: false,
         update_downloaded: false,
