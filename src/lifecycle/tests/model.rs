@@ -164,6 +164,11 @@ impl Model {
         self.accuse();
     }
 
+    /// The Supervisor has taken the agent's target, after whatever others gave it while the call was under way.
+    pub(super) fn was_handed_over(&mut self, commit: &str) {
+        self.handed_over = Some(commit.to_owned());
+    }
+
     /// Somebody else handed the Supervisor a target: what came of that may speak against what is desired.
     pub(super) fn was_displaced(&mut self, by: String) {
         self.handed_over = Some(by.clone());

@@ -51,6 +51,8 @@ impl World {
                         )
                     })
                     .collect();
+                self.model.was_handed_over(target.commit());
+                self.disk_model.was_handed_over(target.commit());
                 Ok(SupervisorAnswer::Accepted)
             }
             SupervisorCall::CollectLogs { .. } => Ok(SupervisorAnswer::Logs("logs".into())),
