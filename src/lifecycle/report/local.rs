@@ -28,7 +28,7 @@ pub(crate) fn answer(query: Query, l: &Shared, state: &State, cx: &Context) -> L
         Query::Status => LocalAnswer::Status(Box::new(local_status(l, state))),
         Query::Update => LocalAnswer::Update(update_answer(l, state)),
         Query::Locks => LocalAnswer::Locks(locks(l, state.grants(l) == Grants::Not, cx.now)),
-        Query::Doctor => LocalAnswer::Doctor(doctor::examine(l, cx.now)),
+        Query::Doctor => LocalAnswer::Doctor(doctor::examine(l, state, cx.now)),
         Query::Joining => LocalAnswer::Joining(cloudly_status(l)),
         Query::Ready(answer) => answer,
     }

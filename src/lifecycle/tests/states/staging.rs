@@ -46,3 +46,15 @@ fn a_release_whose_settings_would_stop_the_agent_is_refused_with_the_reason() {
         "{error:?}"
     );
 }
+
+#[test]
+fn an_agent_that_ends_here_each_time_waits_before_it_looks_again() {
+    let mut world = proven(2);
+    heard(&mut world, 4, PolicyKind::Plain);
+    ends_each_time(&mut world, AgentState::Staging, "it checked the release");
+    world.settle();
+    assert_eq!(
+        (wire(&world), known_bad(&world, 4)),
+        (UpdateState::Succeeded, false)
+    );
+}
