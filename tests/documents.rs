@@ -262,3 +262,92 @@ fn a_reference_to_a_place_that_is_missing_is_noticed() {
     );
     assert_eq!(references("(docs/architecture.md §1)", "architecture"), ["1"]);
 }
+
+/// Faults of the document that there is nothing yet to test with.
+const WAITING_FAULTS: &str = "waits for host updates";
+const LAST_FAULT: usize = 46;
+
+/// What is wrong with the table of faults: each number once, in order, each with tests that are there.
+fn problems_of_faults(document: &str, has_test: impl Fn(&str, &str) -> bool) -> Vec<String> {
+    let rows = document.lines().filter_map(|line| {
+        let cells: Vec<_> = line
+            .strip_prefix("| ")?
+            .strip_suffix(" |")?
+            .split(" | ")
+            .collect();
+        let number: usize = cells.first()?.parse().ok()?;
+        Some((number, cells))
+    });
+    let (mut problems, mut last) = (Vec::new(), 0);
+    for (number, cells) in rows {
+        if number != last + 1 {
+            problems.push(format!("{number} follows {last}"));
+        }
+        last = number;
+        let &[_, fault, holds, tests] = cells.as_slice() else {
+            problems.push(format!("{number} has {} cells", cells.len()));
+            continue;
+        };
+        if fault.is_empty() || holds.is_empty() {
+            problems.push(format!("{number} says nothing"));
+        }
+        if tests == WAITING_FAULTS {
+            continue;
+        }
+        for test in tests.split(", ") {
+            let named = test.strip_prefix('`').and_then(|test| test.strip_suffix('`'));
+            match named.and_then(|named| named.split_once("::")) {
+                Some((file, name)) if has_test(file, name) => {}
+                _ => problems.push(format!("{number}: no test {test}")),
+            }
+        }
+    }
+    if last != LAST_FAULT {
+        problems.push(format!("the last row is {last}"));
+    }
+    problems
+}
+
+/// A function of this name with an attribute of a test above it.
+fn is_test(source: &str, name: &str) -> bool {
+    let lines: Vec<_> = source.lines().map(str::trim_start).collect();
+    let is_declared = |line: &str| {
+        let rest = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
+        rest.and_then(|rest| rest.strip_prefix(name))
+            .is_some_and(|rest| rest.starts_with('('))
+    };
+    let declared = lines.iter().position(|line| is_declared(line));
+    declared.is_some_and(|at| {
+        let above = lines[..at].iter().rev().take_while(|line| line.starts_with("#["));
+        let mut above = above.copied();
+        above.any(|line| line == "#[test]" || line.starts_with("#[tokio::test"))
+    })
+}
+
+#[test]
+fn every_fault_has_its_row_and_every_test_of_a_row_is_there() {
+    let problems = problems_of_faults(&read("docs/develop/faults.md"), |file, name| {
+        root().join(file).is_file() && is_test(&read(file), name)
+    });
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}
+
+#[test]
+fn a_row_of_faults_that_is_missing_or_names_no_test_is_noticed() {
+    let rows = |skipped: usize, test: &str| {
+        let numbers = (1..=LAST_FAULT).filter(|number| *number != skipped);
+        let rows = numbers.map(|number| format!("| {number} | a fault | this holds | {test} |"));
+        rows.collect::<Vec<_>>().join("\n")
+    };
+    let check = |document: &str| problems_of_faults(document, |file, name| (file, name) == ("a.rs", "holds"));
+    assert_eq!(check(&rows(0, "`a.rs::holds`")), Vec::<String>::new());
+    assert_eq!(check(&rows(0, WAITING_FAULTS)), Vec::<String>::new());
+    assert_eq!(check(&rows(7, "`a.rs::holds`")), ["8 follows 6"]);
+    assert_eq!(check(&rows(LAST_FAULT, "`a.rs::holds`")), ["the last row is 45"]);
+    assert_eq!(check(&rows(0, "`a.rs::other`")).len(), LAST_FAULT);
+    assert_eq!(check(&rows(0, "")).len(), LAST_FAULT);
+    let source =
+        "#[test]\nfn holds() {}\nfn helper() {}\n#[tokio::test(flavor = \"x\")]\nasync fn later() {}\n";
+    assert!(is_test(source, "holds") && is_test(source, "later"));
+    assert!(!is_test(source, "helper") && !is_test(source, "hold"));
+}

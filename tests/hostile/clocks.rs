@@ -4,6 +4,7 @@ use crate::support::LIMIT;
 use crate::support::agent::AgentProcess;
 use crate::support::scripted_server::{Request, ScriptedServer, heartbeat_answer, json_reply};
 use crate::support::tls_front::TlsFront;
+use baseos_interfaces::local::{LockRequest, LockScope};
 use baseos_simulator::harness::{ensure, wait_until};
 use std::path::{Path, PathBuf};
 
@@ -27,7 +28,7 @@ impl Setup {
         let clock_file = agent.dir().join("clock");
         let agent = agent
             .with_cloudly(&tls.url(), &cloudly.join_token)
-            .with("BASEOS_CLOUDLY_CA", tls.ca_pem())
+            .with("BASEOS_CLOUDLY_CA", &tls.ca_pem())
             .with("LD_PRELOAD", FAKETIME)
             .with("FAKETIME_TIMESTAMP_FILE", &clock_file.display().to_string())
             .with("FAKETIME_NO_CACHE", "1")
@@ -117,6 +118,32 @@ async fn a_start_with_another_clock_finds_cloudly_again() {
         setup.hear_over_a_new_connection().await;
         setup.wait_issue(true).await;
     }
+}
+
+#[tokio::test]
+async fn a_clock_that_stands_still_stops_neither_heartbeats_nor_the_end_of_a_lock() {
+    let mut setup = Setup::with_clock("+0d").await;
+    setup.agent.start().await;
+    setup.agent.wait_connected().await.unwrap();
+    setup.set_clock("2026-11-24 12:00:00");
+    setup.hear_over_a_new_connection().await;
+    let request = LockRequest {
+        reason: "backup running".into(),
+        ttl_seconds: 3,
+        scope: LockScope::App,
+    };
+    setup.agent.api().lock("backup", &request).await.unwrap();
+    let ended = wait_until("the lock has ended", LIMIT, async || {
+        let locks = setup
+            .agent
+            .api()
+            .locks()
+            .await
+            .map_err(|error| error.to_string())?;
+        ensure(locks.locks.is_empty(), || format!("{locks:?}"))
+    });
+    ended.await.unwrap();
+    setup.hear_over_a_new_connection().await;
 }
 
 #[tokio::test]

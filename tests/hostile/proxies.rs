@@ -17,7 +17,7 @@ async fn agent_and_cloudly() -> (ScriptedServer, TlsFront, AgentProcess) {
     let tls = TlsFront::before(cloudly.address()).await;
     let agent = AgentProcess::new()
         .with_cloudly(&tls.url(), &cloudly.join_token)
-        .with("BASEOS_CLOUDLY_CA", tls.ca_pem());
+        .with("BASEOS_CLOUDLY_CA", &tls.ca_pem());
     (cloudly, tls, agent)
 }
 

@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, in helpers too"
 )]
 
+mod clones;
 mod consistency;
 mod crash_loop;
 mod desired;
@@ -18,9 +19,12 @@ mod healing;
 mod host;
 mod images;
 mod kills;
+mod lost_writes;
 mod managed_supervisor;
 mod outages;
 mod progress;
+mod restarts;
+mod rotation;
 mod soak;
 mod state_disk;
 mod target_posts;

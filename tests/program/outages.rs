@@ -1,6 +1,7 @@
 //! Neighbours that are down or wrong: Cloudly, the Supervisor, or a part of either.
 
 use crate::fixture::{Fixture, LIMIT, V1, V2, V3, has_issue, options, policy, release, with_slow_v2};
+use baseos_interfaces::local::LockScope;
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::BlockerKind;
 use baseos_simulator::device::{Fault, FaultKind};
@@ -39,6 +40,33 @@ async fn an_outage_of_cloudly_while_applying_does_not_hold_the_update_up() {
     fixture.wait_update_succeeded(V2).await.unwrap();
     assert_eq!(fixture.reported_ends(V2).await.unwrap(), ["succeeded"]);
     assert_eq!(fixture.count_posts(V2), 1);
+    fixture.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn a_start_without_a_network_serves_the_local_api_and_goes_on_with_what_is_desired() {
+    let mut fixture = Fixture::start(options()).await.unwrap();
+    let node = fixture.node().await.unwrap();
+    fixture.lock(LockScope::App, 600).await.unwrap();
+    let revision = fixture.desire(V2).await.unwrap();
+    fixture.wait_update_state(UpdateState::Waiting, V2).await.unwrap();
+    fixture.cloudly.kill().await;
+    fixture.device.kill("baserunner");
+    let failing = fixture.wait_agent("a start without Cloudly", LIMIT, |status| {
+        fixture.device.starts("baserunner") == 2 && status.cloudly.failures >= 1
+    });
+    let status = failing.await.unwrap();
+    assert_eq!(status.node_id.as_deref(), Some(node.id.as_str()));
+    assert_eq!(status.observed_revision, revision);
+    assert_eq!(status.update.target.as_deref(), Some(V2));
+    fixture.agent.unlock("backup").await.unwrap();
+    fixture
+        .wait_update_state(UpdateState::Succeeded, V2)
+        .await
+        .unwrap();
+    fixture.cloudly.start_again().await.unwrap();
+    fixture.wait_update_succeeded(V2).await.unwrap();
+    assert_eq!(fixture.reported_ends(V2).await.unwrap(), ["succeeded"]);
     fixture.assert_consistent().await;
 }
 

@@ -167,3 +167,44 @@ async fn one_log_stream_is_held_over_all_updates_whatever_containers_write() {
     assert_eq!(fixture.device.log_listeners().abandoned, 0);
     fixture.assert_consistent().await;
 }
+
+#[tokio::test]
+async fn a_disk_that_fills_up_during_a_pull_changes_nothing_and_the_pull_goes_on_with_room() {
+    let fixture = Fixture::start(options()).await.unwrap();
+    let full = Image {
+        pull: Pull::BreaksAt {
+            millis: 500,
+            percent: 60,
+        },
+        run: Behaviour::Runs,
+        content: None,
+    };
+    set_image(&fixture.device, "onebox:2", full);
+    // It fails for longer than the policy allows without progress.
+    let policy = Policy {
+        apply_timeout_seconds: 2,
+        ..policy()
+    };
+    fixture.set_desired(Some(V2), policy).await.unwrap();
+    let blocker = wait_blocked(&fixture, BlockerKind::DiskFull).await;
+    assert_eq!(blocker.holder.as_deref(), Some("onebox:2"));
+    let overdue = fixture.wait_node("nothing got on for too long", LIMIT, |node| {
+        let status = node.status.as_ref();
+        status.is_some_and(|status| status.update.error.is_some())
+    });
+    let status = overdue.await.unwrap().status.unwrap();
+    assert_eq!(status.running(), Some(V1));
+    let services = &status.release.as_ref().unwrap().services;
+    assert_eq!(services["onebox"].status, "Running");
+    assert_eq!(status.update.state, UpdateState::Applying);
+    // A restart in the middle of it changes nothing either.
+    fixture.device.kill("baserunner");
+    fixture.wait_agent_started(2).await.unwrap();
+    wait_blocked(&fixture, BlockerKind::DiskFull).await;
+
+    set_image(&fixture.device, "onebox:2", Image::new(Behaviour::Runs, 200));
+    fixture.wait_update_succeeded(V2).await.unwrap();
+    assert_eq!(fixture.count_posts(V2), 1);
+    assert_eq!(fixture.reported_ends(V2).await.unwrap(), ["succeeded"]);
+    fixture.assert_consistent().await;
+}

@@ -226,3 +226,53 @@ async fn with_a_full_disk_it_runs_on_reports_it_begins_no_update_and_recovers() 
     assert_eq!(fixture.device.starts("baserunner"), 1, "the agent was restarted");
     fixture.assert_consistent().await;
 }
+
+/// A view of the state directory that cannot be written, in place of the directory itself; the agent's lock stays.
+fn make_read_only(dir: &Path) -> Mount {
+    let path = dir.as_os_str();
+    let steps = [
+        vec!["--bind".as_ref(), path, path],
+        vec!["-o".as_ref(), "remount,ro,bind".as_ref(), path],
+    ];
+    for step in steps {
+        let output = Command::new("mount").args(step).output().unwrap();
+        assert!(
+            output.status.success(),
+            "run this test as root: {}",
+            printed(&output)
+        );
+    }
+    Mount(dir.to_owned())
+}
+
+#[tokio::test]
+async fn with_a_read_only_disk_it_runs_on_reports_it_begins_no_update_and_recovers() {
+    let fixture = Fixture::start(options()).await.unwrap();
+    let node = fixture.node().await.unwrap();
+    let mount = make_read_only(&fixture.state_dir());
+    fixture.desire(V2).await.unwrap();
+    // The second time it has started with it.
+    for starts in 1..=2 {
+        if starts == 2 {
+            fixture.device.kill("baserunner");
+        }
+        fixture.wait_agent_started(starts).await.unwrap();
+        let reported = fixture.wait_node("the issue is reported", LIMIT, |node| {
+            let status = node.status.as_ref();
+            has_issue(node, "stateNotWritable")
+                && status
+                    .is_some_and(|status| status.agent.restart_count + 1 >= u32::try_from(starts).unwrap())
+        });
+        reported.await.unwrap();
+        let lock = lock_request(LockScope::Reboot, 600);
+        let refused = fixture.agent.lock("backup", &lock).await.unwrap_err().to_string();
+        assert!(refused.contains("503"), "{refused}");
+        assert_eq!(fixture.count_posts(V2), 0);
+        assert!(fixture.device.runs(V1));
+    }
+    drop(mount);
+    let updated = fixture.wait_update_succeeded(V2).await.unwrap();
+    assert!(!has_issue(&updated, "stateNotWritable") && updated.id == node.id);
+    assert_eq!(fixture.device.starts("baserunner"), 2, "the agent was restarted");
+    fixture.assert_consistent().await;
+}

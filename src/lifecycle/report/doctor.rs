@@ -13,13 +13,16 @@ use baseos_interfaces::status::UnusedImage;
 const FIREWALL: &str = "put before BALENA-FIREWALL in INPUT: accept tcp/48484 from lo and supervisor0, then reject \
                         tcp/48484 (iptables and ip6tables)";
 
+const NETWORK: &str =
+    "check the network, the name and the certificate of BASEOS_CLOUDLY_URL; the agent goes on trying";
+
 const NEW_TOKEN: &str = "make a new token (`cloudly token create`) and give it to `baserunner join`";
 
 pub(crate) fn examine(l: &Shared, state: &State, now: Stamp) -> Doctor {
     Doctor {
         checks: vec![
-            identity(l),
-            cloudly(l),
+            identity(l, state),
+            cloudly(l, state),
             clock(l, now),
             supervisor(l),
             exposure(l),
@@ -42,7 +45,7 @@ fn check(name: &str, ok: bool, fact: impl Into<String>, fix: &str) -> Check {
     }
 }
 
-fn identity(l: &Shared) -> Check {
+fn identity(l: &Shared, state: &State) -> Check {
     match (&l.durable.node, l.durable.join.refused()) {
         (Some(node), _) => check("identity", true, format!("enrolled as {}", node.id), ""),
         (None, Some(refused)) => check(
@@ -56,6 +59,12 @@ fn identity(l: &Shared) -> Check {
         ),
         (None, None) => match join_problem(l) {
             Some(problem) => check("identity", false, format!("not enrolled: {problem}"), NEW_TOKEN),
+            None if matches!(state, State::Registering(_)) => check(
+                "identity",
+                false,
+                "not enrolled yet: Cloudly has not answered",
+                NETWORK,
+            ),
             None => check(
                 "identity",
                 false,
@@ -72,7 +81,25 @@ fn join_problem(l: &Shared) -> Option<String> {
     l.durable.join.may_use(offer).err()
 }
 
-fn cloudly(l: &Shared) -> Check {
+/// Why the last try to register failed.
+fn registering(state: &State) -> Option<&str> {
+    match state {
+        State::Registering(registering) => registering.problem(),
+        State::Unenrolled(_)
+        | State::Idle(_)
+        | State::Staging(_)
+        | State::Waiting(_)
+        | State::Applying(_)
+        | State::Verifying(_)
+        | State::Failed(_)
+        | State::RollbackNeeded(_) => None,
+    }
+}
+
+fn cloudly(l: &Shared, state: &State) -> Check {
+    if let Some(problem) = registering(state) {
+        return check("cloudly", false, problem, NETWORK);
+    }
     match (l.heartbeats.last_failure(), l.heartbeats.last_contact()) {
         (Some(failure), _) if l.heartbeats.is_disowned() => check(
             "cloudly",
@@ -85,7 +112,7 @@ fn cloudly(l: &Shared) -> Check {
             "cloudly",
             false,
             format!("{} ({} times in a row)", failure.message, l.heartbeats.failures()),
-            "check the network, the name and the certificate of BASEOS_CLOUDLY_URL; the agent goes on trying",
+            NETWORK,
         ),
         (None, Some(mark)) => check(
             "cloudly",

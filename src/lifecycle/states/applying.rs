@@ -50,7 +50,7 @@ impl Applying {
     pub(super) fn new(l: &mut Shared, update: &Update, cx: &Context) -> Self {
         Self {
             update: next_attempt_of(l, update, cx),
-            handover: Handover::default(),
+            handover: Handover::new(),
             resumed: Unsaved(false),
             begun: Unsaved(false),
         }
@@ -60,7 +60,7 @@ impl Applying {
     pub(super) fn go_on(update: &Update, cx: &Context) -> Self {
         Self {
             update: update.next_phase(cx.now.into()),
-            handover: Handover::default(),
+            handover: Handover::new(),
             resumed: Unsaved(false),
             begun: Unsaved(false),
         }
@@ -71,7 +71,9 @@ impl Applying {
         l.timers.arm(Timer::Deadline, self.update.since.boot + allowed);
         // Only a resumed update has been accepted before it begins.
         *self.resumed = self.handover.was_accepted();
-        self.handover.begin(l, cx);
+        if let Some(pause) = self.handover.enter(l, cx) {
+            self.update.set_blocked(vec![pause.blocker]);
+        }
     }
 
     pub(super) fn handle(&mut self, l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outcome<State> {

@@ -96,7 +96,7 @@ impl RollbackNeeded {
         let restore = back.map(|release| {
             Box::new(Restore {
                 release: release.clone(),
-                handover: Handover::default(),
+                handover: Handover::new(),
                 verification: Verification::default(),
             })
         });
@@ -126,7 +126,9 @@ impl RollbackNeeded {
         let allowed = policy.apply_timeout() + policy.health();
         l.timers.arm(Timer::Deadline, self.update.since.boot + allowed);
         restore.verification.restart();
-        restore.handover.begin_anew(l, cx);
+        if let Some(pause) = restore.handover.enter_anew(l, cx) {
+            self.update.set_blocked(vec![pause.blocker]);
+        }
     }
 
     pub(super) fn exit(&mut self, l: &mut Shared) {

@@ -18,6 +18,7 @@ use crate::lifecycle::timer::Timer;
 use crate::lifecycle::unsaved::Unsaved;
 use crate::lifecycle::update::gate::gate;
 use crate::lifecycle::update::record::{Blocker, Update, UpdateError};
+use crate::lifecycle::update::restarts::Restarts;
 use crate::lifecycle::update::rollback;
 use crate::lifecycle::update::target::Release;
 use baseos_interfaces::codes::ErrorCode;
@@ -32,6 +33,8 @@ pub(crate) struct Staging {
     look: Unsaved<Option<OpId>>,
     #[serde(skip)]
     failures: Unsaved<u32>,
+    #[serde(default)]
+    restarts: Restarts,
 }
 
 impl Staging {
@@ -40,12 +43,19 @@ impl Staging {
             update,
             look: Unsaved(None),
             failures: Unsaved(0),
+            restarts: Restarts::none(),
         }
     }
 
     pub(super) fn enter(&mut self, l: &mut Shared, cx: &mut Context) {
         l.durable.consent.offer(self.update.commit(), cx.now);
-        self.look(l, cx);
+        match self.restarts.enter("it checked the release", cx.now) {
+            Some(pause) => {
+                l.timers.arm(Timer::Retry, pause.until);
+                self.update.set_blocked(vec![pause.blocker]);
+            }
+            None => self.look(l, cx),
+        }
     }
 
     pub(super) fn exit(&mut self, l: &mut Shared) {
@@ -118,6 +128,7 @@ impl Staging {
     }
 
     fn try_later(&mut self, error: &SupervisorError, l: &mut Shared, cx: &Context) {
+        self.restarts.survived();
         let blocker = Blocker::supervisor_unavailable(error, cx.now).continuing(self.update.blocked());
         self.update.set_blocked(vec![blocker]);
         let delay = backoff::SUPERVISOR.delay(*self.failures, cx.now.entropy);

@@ -14,6 +14,7 @@ use crate::lifecycle::supervisor_target::builder;
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::unsaved::Unsaved;
 use crate::lifecycle::update::predecessors::Predecessors;
+use crate::lifecycle::update::restarts::{Pause, Restarts};
 use crate::lifecycle::update::target::Release;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,8 @@ pub(crate) struct Handover {
     forced: bool,
     /// What ran before the release was handed over; `None`: it was the Supervisor's target already.
     predecessors: Option<Predecessors>,
+    /// Since the Supervisor last answered it.
+    restarts: Restarts,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +66,24 @@ pub(crate) enum Progress {
 }
 
 impl Handover {
+    /// One that this process begins.
+    pub(crate) fn new() -> Self {
+        Self {
+            restarts: Restarts::none(),
+            ..Self::default()
+        }
+    }
+
+    /// Begins, or goes on with what an earlier process began. A wait comes first when too many of them ended in it.
+    pub(crate) fn enter(&mut self, l: &mut Shared, cx: &mut Context) -> Option<Pause> {
+        let pause = self.restarts.enter("it handed the release over", cx.now);
+        match &pause {
+            Some(pause) => l.timers.arm(Timer::Retry, pause.until),
+            None => self.begin(l, cx),
+        }
+        pause
+    }
+
     /// Looks at the Supervisor, from wherever it was.
     pub(crate) fn begin(&mut self, l: &mut Shared, cx: &mut Context) {
         self.abandon(l);
@@ -73,6 +94,12 @@ impl Handover {
     pub(crate) fn begin_anew(&mut self, l: &mut Shared, cx: &mut Context) {
         self.accepted = false;
         self.begin(l, cx);
+    }
+
+    /// As [`Self::enter`], of a release that takes the place of whatever is there.
+    pub(crate) fn enter_anew(&mut self, l: &mut Shared, cx: &mut Context) -> Option<Pause> {
+        self.accepted = false;
+        self.enter(l, cx)
     }
 
     /// Forgets a call that has not left yet.
@@ -232,11 +259,13 @@ impl Handover {
     fn handed_over(&mut self) -> Progress {
         *self.phase = Phase::Watching;
         self.accepted = true;
+        self.restarts.survived();
         Progress::HandedOver
     }
 
     fn pause(&mut self, error: &SupervisorError, l: &mut Shared, cx: &Context) -> Progress {
         *self.phase = Phase::Pausing;
+        self.restarts.survived();
         l.timers.arm(
             Timer::Retry,
             cx.now.boot + backoff::SUPERVISOR.delay(*self.failures, cx.entropy(1)),

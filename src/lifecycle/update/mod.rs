@@ -10,6 +10,7 @@ pub(crate) mod platform;
 pub(crate) mod predecessors;
 pub(crate) mod record;
 pub(crate) mod release_memory;
+pub(crate) mod restarts;
 pub(crate) mod rollback;
 pub(crate) mod superseded;
 pub(crate) mod target;

@@ -36,7 +36,7 @@ pub(crate) enum Sequence {
     Next,
     /// Heartbeats are missing, or the run is new: the full status is needed.
     Gap,
-    /// The run already has a successor: its status is older than the stored one.
+    /// The run already has a successor, or a later heartbeat of it came before: its status is older than the stored one.
     Stale,
     /// Stale, and the run has returned so often that two agents seem to use this identity.
     CloneSuspected,
@@ -66,8 +66,12 @@ impl Presence {
     pub(crate) fn update(&mut self, heartbeat: &Heartbeat, now: Timestamp) -> Sequence {
         self.last_seen_at = now;
         let sequence = if self.run_id == heartbeat.run_id {
-            let gap = heartbeat.sequence > self.sequence.saturating_add(1);
-            self.sequence = self.sequence.max(heartbeat.sequence);
+            let last = std::mem::replace(&mut self.sequence, heartbeat.sequence);
+            if heartbeat.sequence < last {
+                // The next one of this run shows a gap, and its full status is asked for.
+                return Sequence::Stale;
+            }
+            let gap = heartbeat.sequence > last.saturating_add(1);
             if gap { Sequence::Gap } else { Sequence::Next }
         } else if self.previous_run_id.as_ref() == Some(&heartbeat.run_id) {
             self.run_returns = self.run_returns.saturating_add(1);

@@ -6,9 +6,9 @@ use super::error::{Error, Result};
 use crate::auth::tokens;
 use crate::storage::node_tokens::{self, NewToken, NodeSession};
 use crate::storage::nodes::{self, Lifecycle};
-use crate::storage::{database, join_token_uses};
+use crate::storage::{commands, database, join_token_uses};
 use baseos_interfaces::Timestamp;
-use baseos_interfaces::command::{Command, CommandAction};
+use baseos_interfaces::command::{Command, CommandAction, CommandResult, CommandState};
 use baseos_interfaces::heartbeat::Credentials;
 use baseos_interfaces::token::{Token, TokenKind, WireSecret};
 use serde_json::json;
@@ -66,6 +66,16 @@ pub(super) async fn note_first_use(app: &App, session: &NodeSession, now: Timest
         audit::record(app, &mut tx, "cloudly", "node.refused", Some(node), data).await?;
         tx.commit().await?;
         return Err(Error::NodeTokenInvalid);
+    }
+    if let Some(command) = &session.token_command {
+        // The command has done what it was for, whatever becomes of the node before it can say so.
+        let result = CommandResult {
+            id: command.clone(),
+            state: CommandState::Succeeded,
+            finished_at: now,
+            message: None,
+        };
+        commands::set_result(&mut tx, node, &result, now).await?;
     }
     nodes::confirm(&mut tx, node, now).await?;
     let action = if session.token_is_next {

@@ -82,10 +82,9 @@ async fn rotation_sends_one_new_token_until_its_use_invalidates_the_old_one() {
     device.token = first.node_token.expose().to_owned();
     let answer = device.heartbeat(&cloudly).await;
     assert!(answer.credentials.is_none(), "the device has it");
-    assert_eq!(
-        answer.instructions.commands.len(),
-        1,
-        "the result has not arrived yet"
+    assert!(
+        answer.instructions.commands.is_empty(),
+        "the use of the token is the result"
     );
     assert_eq!(old.refused(&cloudly).await.code, "nodeTokenInvalid");
     device

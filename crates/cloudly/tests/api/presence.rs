@@ -75,6 +75,33 @@ async fn a_delayed_status_of_an_earlier_run_does_not_replace_a_newer_one() {
 }
 
 #[tokio::test]
+async fn a_delayed_success_of_an_earlier_attempt_does_not_replace_a_newer_status() {
+    let cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    let mut attempt = |state: &str, attempt: u32| {
+        let mut report = status(state, Some(COMMIT), None);
+        report["update"]["attempt"] = json!(attempt);
+        device.hash = format!("{state} {attempt}");
+        device.next(json!({ "status": report }))
+    };
+    let first = attempt("verifying", 1);
+    let delayed = attempt("succeeded", 1);
+    let newest = attempt("applying", 2);
+    for heartbeat in [&first, &newest, &delayed] {
+        assert!(device.send(&cloudly, heartbeat).await.status().is_success());
+        assert!(!cloudly.node(&device).await.clone_suspected);
+    }
+    let update = cloudly.node(&device).await.status.unwrap().update;
+    assert_eq!((update.state.as_str(), update.attempt), ("applying", Some(2)));
+    // What the node says next counts again.
+    device
+        .report(&cloudly, status("succeeded", Some(COMMIT), Some(COMMIT)))
+        .await;
+    let update = cloudly.node(&device).await.status.unwrap().update;
+    assert_eq!(update.state.as_str(), "succeeded");
+}
+
+#[tokio::test]
 async fn presence_goes_from_online_to_late_to_offline() {
     let cloudly = Cloudly::start().await;
     let mut device = cloudly.enrol("edge").await;

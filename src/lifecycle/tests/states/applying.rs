@@ -182,3 +182,29 @@ fn an_order_that_went_with_the_hand_over_restarts_nothing() {
     world.act(Action::Observe(View::Stuck));
     assert_eq!(left(&world, "RestartApp"), 0);
 }
+
+#[test]
+fn an_agent_that_ends_at_each_hand_over_waits_before_the_next_one() {
+    let mut world = proven(2);
+    heard(&mut world, 4, PolicyKind::Plain);
+    play(&mut world, &[good(Port::Supervisor)]);
+    ends_each_time(&mut world, AgentState::Applying, "it handed the release over");
+    world.settle();
+    assert_eq!(
+        (wire(&world), known_bad(&world, 4)),
+        (UpdateState::Succeeded, false)
+    );
+}
+
+#[test]
+fn starts_do_not_add_up_while_the_supervisor_is_away() {
+    let mut world = proven(2);
+    heard(&mut world, 4, PolicyKind::Plain);
+    play(&mut world, &[good(Port::Supervisor)]);
+    for _ in 0..5 {
+        world.act(Action::Answer(Port::Supervisor, Reply::Unavailable));
+        world.act(Action::Restart { reboot: true });
+        assert_eq!(blockers(&world), [BlockerKind::SupervisorUnavailable]);
+        assert!(world.pending.contains_key(&Port::Supervisor), "it looks at once");
+    }
+}

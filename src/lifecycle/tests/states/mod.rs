@@ -123,3 +123,26 @@ pub(super) fn known_bad(world: &World, number: u8) -> bool {
         .known_bad(&commit(number))
         .is_some()
 }
+
+/// The agent ends in this step until it waits, and hears of a newer release meanwhile.
+pub(super) fn ends_each_time(world: &mut World, state: AgentState, what: &str) {
+    let looks = left(world, "Inspect");
+    for start in 1..=4 {
+        world.act(Action::Restart { reboot: false });
+        assert_eq!(world.machine.agent_state(), state);
+        let waits = start >= 3;
+        assert_eq!(
+            blockers(world) == [BlockerKind::RetryBackoff],
+            waits,
+            "start {start}"
+        );
+        assert_eq!(left(world, "Inspect"), looks + start.min(2));
+    }
+    let update = report::status::update_status(world.machine.shared(), world.machine.state());
+    let reason = update.blocked_by[0].reason.clone().unwrap();
+    assert_eq!(reason, format!("the agent ended 4 times while {what}"));
+    let mut other = world.clone();
+    heard(&mut other, 1, PolicyKind::Plain);
+    other.settle();
+    assert_eq!(other.target_commit(), Some(commit(1)));
+}

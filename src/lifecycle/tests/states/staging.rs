@@ -71,3 +71,15 @@ fn a_release_whose_agent_could_not_use_its_state_is_refused_with_what_is_right()
     world.settle();
     assert_eq!(wire(&world), UpdateState::Succeeded);
 }
+
+#[test]
+fn an_agent_that_ends_here_each_time_waits_before_it_looks_again() {
+    let mut world = proven(2);
+    heard(&mut world, 4, PolicyKind::Plain);
+    ends_each_time(&mut world, AgentState::Staging, "it checked the release");
+    world.settle();
+    assert_eq!(
+        (wire(&world), known_bad(&world, 4)),
+        (UpdateState::Succeeded, false)
+    );
+}
