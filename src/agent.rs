@@ -193,7 +193,7 @@ fn load_checkpoint(store: &StateFile, dir: &Path) -> Loaded {
     let loaded = recover(newest, earlier, store.has_credentials(), guard.as_ref());
     match &loaded.problem {
         Some(problem) => {
-            tracing::error!(%problem, dir = %dir.display(), "the stored checkpoint cannot be used")
+            tracing::error!(%problem, dir = %dir.display(), "the stored checkpoint cannot be used");
         }
         None if version.is_some_and(|version| version < VERSION.into()) => store.keep_earlier_checkpoint(),
         None => {}

@@ -90,7 +90,7 @@ mod tests {
         mode: 0o755,
     };
 
-    fn problem_of(composition: Value, owner: StateOwner) -> Option<String> {
+    fn problem_of(composition: &Value, owner: StateOwner) -> Option<String> {
         problem(composition.as_object().unwrap(), owner)
     }
 
@@ -108,7 +108,7 @@ mod tests {
             json!({ "user": "0", "cap_drop": ["ALL"], "privileged": true }),
             json!({ "user": "10001", "cap_drop": ["ALL"] }),
         ] {
-            assert_eq!(problem_of(composition.clone(), OWNER), None, "{composition}");
+            assert_eq!(problem_of(&composition, OWNER), None, "{composition}");
         }
     }
 
@@ -123,7 +123,7 @@ mod tests {
             ),
             (json!({ "user": "0", "cap_drop": ["cap_chown"] }), "without CHOWN"),
         ] {
-            let problem = problem_of(composition.clone(), OWNER).unwrap();
+            let problem = problem_of(&composition, OWNER).unwrap();
             assert!(problem.contains(part), "{composition}: {problem}");
             assert!(problem.contains("write \"10001:10001\""), "{problem}");
         }
@@ -132,12 +132,12 @@ mod tests {
             gid: 0,
             ..OWNER
         };
-        assert!(problem_of(json!({ "user": "10001" }), of_root).is_some());
+        assert!(problem_of(&json!({ "user": "10001" }), of_root).is_some());
         assert_eq!(
-            problem_of(json!({ "user": "0", "cap_drop": ["ALL"] }), of_root),
+            problem_of(&json!({ "user": "0", "cap_drop": ["ALL"] }), of_root),
             None
         );
         let read_only = StateOwner { mode: 0o500, ..OWNER };
-        assert!(problem_of(json!({ "user": "10001" }), read_only).is_some());
+        assert!(problem_of(&json!({ "user": "10001" }), read_only).is_some());
     }
 }

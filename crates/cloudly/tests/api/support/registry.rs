@@ -1,7 +1,7 @@
 //! A real registry: the program `docker-registry` (the package of that name) on a loopback port of its own.
 
 use super::api::http;
-use super::process::spawn;
+use super::process::SPAWNING;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::os::unix::fs::{MetadataExt as _, chown};
@@ -70,12 +70,11 @@ impl Registry {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        assert!(
-            std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-                .any(|path| path.join("docker-registry").exists()),
-            "the program docker-registry is missing: install the package docker-registry (tests/run does)"
-        );
-        let mut process = spawn(&mut command).await;
+        let mut process = {
+            let _guard = SPAWNING.write().await;
+            let missing = "the program docker-registry, of the package of that name (tests/run installs it)";
+            command.spawn().expect(missing)
+        };
         let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
         let host = loop {
             let line = log.next_line().await.unwrap().expect("the registry ended");
