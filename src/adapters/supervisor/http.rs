@@ -20,6 +20,12 @@ const TEXT_MAX: usize = 300;
 /// Shorter than the 5 s after which the Supervisor's HTTP server closes an idle connection, so that no request is sent
 /// on a connection that is being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// The log is silent for as long as nothing happens, and listeners leak in the Supervisor, so a silent connection is never
+/// closed for its silence. The kernel asks whether the other end is still there, and ends a connection that is only half
+/// open after about 2 min.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_RETRIES: u32 = 4;
 /// Never a valid key, because the Supervisor's keys are hexadecimal.
 const INVALID_KEY: &str = "not-a-key";
 
@@ -55,7 +61,9 @@ impl HttpClient {
             .retry(retry::never())
             .pool_max_idle_per_host(2)
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .tcp_keepalive(None)
+            .tcp_keepalive(KEEPALIVE)
+            .tcp_keepalive_interval(KEEPALIVE_INTERVAL)
+            .tcp_keepalive_retries(KEEPALIVE_RETRIES)
             .connect_timeout(timeouts.connect)
             .build()
             .map_err(|error| ConfigError::Client(error.without_url().to_string()))?;

@@ -49,6 +49,19 @@ pub(crate) fn judge_stall(l: &Shared, update: &Update, now: Stamp) -> Stall {
     }
 }
 
+/// The Supervisor has changed containers for the release and has tried for long to start one of them, with nothing else
+/// in its way: what it is made of (its command, its architecture, a mount, a port) does not let it start.
+pub(crate) fn start_failed(l: &Shared, update: &Update, now: Stamp) -> Option<UpdateError> {
+    let (service, tries) = l.progress.hopeless_start(update.since.boot, now.boot)?;
+    let of_release = update.release.services.contains_key(service);
+    if !of_release || is_not_the_releases_fault(update.blocked()) || !is_begun(l, &update.release) {
+        return None;
+    }
+    let message = format!("the container of {service} cannot be started, in {tries} tries");
+    let evidence = update.blocked().iter().map(Blocker::in_words).collect();
+    Some(UpdateError::new(ErrorCode::StartFailed, message, evidence, now))
+}
+
 /// Whether the Supervisor has changed containers for this release. It fetches all images and takes all locks first.
 pub(crate) fn is_begun(l: &Shared, release: &Release) -> bool {
     let Some(view) = l.view() else { return false };

@@ -13,6 +13,11 @@ const KEPT: usize = 32;
 const GOING_ON: Duration = Duration::from_secs(10);
 /// The Supervisor's longest pause between two attempts (observed).
 const LONGEST_BACKOFF: Duration = Duration::from_secs(900);
+/// How often a start is seen to fail, and for how long, before the attempt ends. The Supervisor's pauses double from one
+/// second (observed: e3-log-start-fails), so these are about nine tries; what a start may wait for (a port, a device that
+/// another container gives back) is there long before.
+const STARTS_MIN: u32 = 3;
+const START_PATIENCE: Duration = Duration::from_secs(300);
 /// What an estimated end of a pause may be off: the poll interval and the work of an attempt.
 const BACKOFF_MARGIN: Duration = Duration::from_secs(30);
 
@@ -273,6 +278,15 @@ impl Tracker {
         self.starts
             .iter()
             .filter(move |(_, start)| start.tries > 1 || failed(start))
+    }
+
+    /// A service that the Supervisor has tried to start again and again since then, for so long that it will not start.
+    pub(super) fn hopeless_start(&self, since: Millis, now: Millis) -> Option<(&str, u32)> {
+        let mut starts = self.starts.iter();
+        starts.find_map(|(service, start)| {
+            let hopeless = start.tries >= STARTS_MIN && now.since(start.began.max(since)) >= START_PATIENCE;
+            hopeless.then_some((service.as_str(), start.tries))
+        })
     }
 
     /// Since when a step fails without a line that said which. While the log says that the Supervisor works, the flag is

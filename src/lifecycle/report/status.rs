@@ -5,6 +5,7 @@ use crate::lifecycle::report::unused_images::unused_images;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::states::State;
 use crate::lifecycle::update::record::{Finished, Update, UpdateError};
+use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::collect::CollectTree as _;
 use baseos_interfaces::rules::GUARD_SERVICE;
 use baseos_interfaces::states::{RolloutState, UpdateState};
@@ -94,7 +95,8 @@ fn release_status(l: &Shared, state: &State) -> Option<ReleaseStatus> {
     let running = known
         .into_iter()
         .flatten()
-        .find(|release| view.release.as_ref() == Some(&release.commit));
+        .find(|release| view.release.as_ref() == Some(&release.commit))
+        .filter(|release| !is_not_replaced(state, &release.commit));
     let good = l.durable.proven.as_ref();
     let at_good = good.is_some_and(|good| view.release.as_ref() == Some(&good.commit));
     let previous = if at_good {
@@ -127,6 +129,19 @@ fn release_status(l: &Shared, state: &State) -> Option<ReleaseStatus> {
         services,
         unused_images: unused_images(l, state),
     })
+}
+
+/// Whether a release is one that the Supervisor calls applied although other images run: what runs is not known then.
+pub(crate) fn is_not_replaced(state: &State, commit: &str) -> bool {
+    let (of, code) = match state {
+        State::Failed(failed) => (
+            &failed.last.commit,
+            failed.last.error.as_ref().map(|error| &error.code),
+        ),
+        State::RollbackNeeded(bad) => (&bad.update.release.commit, Some(&bad.error.code)),
+        _ => return false,
+    };
+    of == commit && code == Some(&ErrorCode::ImageNotReplaced)
 }
 
 pub(crate) fn supervisor_status(l: &Shared) -> SupervisorStatus {

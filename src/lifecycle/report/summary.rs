@@ -2,6 +2,7 @@
 
 use crate::lifecycle::facts::AppState;
 use crate::lifecycle::guard::trial;
+use crate::lifecycle::report::status::is_not_replaced;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::states::State;
 use crate::lifecycle::states::idle::Idle;
@@ -60,6 +61,12 @@ pub(crate) fn summary(l: &Shared, state: &State) -> String {
             if failed.waits_for_image() {
                 format!(
                     "Failed: release {release} cannot be fetched: {why}. It goes on when the image is there."
+                )
+            } else if l.running() == Some(failed.last.commit.as_str())
+                && is_not_replaced(state, &failed.last.commit)
+            {
+                format!(
+                    "Failed: release {release} does not run, although the Supervisor calls it applied: {why}."
                 )
             } else {
                 format!("Failed: gave up release {release}: {why}.")

@@ -11,7 +11,7 @@ use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::AppState;
 use crate::lifecycle::progress::hindrance::hindrances;
-use crate::lifecycle::progress::stall::{Stall, image_not_found, judge_stall};
+use crate::lifecycle::progress::stall::{Stall, image_not_found, judge_stall, start_failed};
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::time::Stamp;
@@ -176,6 +176,9 @@ impl Applying {
         if let Some(failed) = self.missing_image(l, cx) {
             return Outcome::Transition(State::Failed(failed));
         }
+        if let Some(error) = start_failed(l, &self.update, cx.now) {
+            return self.attempt_failed(l, error, cx);
+        }
         let Some(judgement) = self.judge(l) else {
             return Outcome::Super;
         };
@@ -275,6 +278,12 @@ impl Applying {
             }
             Stall::Release(error) => error,
         };
+        self.attempt_failed(l, error, cx)
+    }
+
+    /// The release was begun to be put in place and does not come up.
+    fn attempt_failed(&mut self, l: &mut Shared, error: UpdateError, cx: &mut Context) -> Outcome<State> {
+        let policy = l.durable.policy();
         let Some(not_before) = next_attempt(&policy, &self.update, cx.now) else {
             return Outcome::Transition(State::RollbackNeeded(RollbackNeeded::bad(
                 l,

@@ -76,6 +76,15 @@ fn activity(node: &NodeRecord, status: &NodeStatus) -> String {
                 commit_or_none(running)
             )
         }
+        UpdateState::Failed
+            if running == update.target.as_deref()
+                && update
+                    .error
+                    .as_ref()
+                    .is_some_and(|error| error.code == ErrorCode::ImageNotReplaced) =>
+        {
+            format!("does not run release {target}, although its Supervisor calls it applied{reason}")
+        }
         UpdateState::Failed => format!(
             "gave up on release {target}{reason}; it runs {}",
             commit_or_none(running)

@@ -88,6 +88,21 @@ pub(super) async fn check(c: &mut Connection, release: &Release) -> Result<()> {
     check_images(&uses.collect::<Vec<_>>(), &known).map_err(Error::ReleaseRefused)
 }
 
+/// Takes into a known release what a registry says of its images, where nothing was known. Whether there was anything.
+pub(super) fn gain_platforms(known: &mut Release, again: &Release) -> bool {
+    let mut gained = false;
+    for (name, service) in &mut known.services {
+        let Some(again) = again.services.get(name) else {
+            continue;
+        };
+        if service.platforms.is_empty() && !again.platforms.is_empty() {
+            service.platforms.clone_from(&again.platforms);
+            gained = true;
+        }
+    }
+    gained
+}
+
 /// What a registry says of an image does not belong to a release's contents where only one of both says it: it was not
 /// reached the other time.
 pub(super) fn take_over_platforms(release: &mut Release, known: &Release) {

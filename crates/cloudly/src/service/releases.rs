@@ -26,7 +26,8 @@ pub(crate) enum Created {
     Known,
 }
 
-/// Stores a release. The same one again is no error; another one with its commit is.
+/// Stores a release. The same one again is no error, and gains what a registry says of its images if that was not known;
+/// another one with its commit is.
 pub(crate) async fn create(
     app: &App,
     operator: &Operator,
@@ -63,7 +64,17 @@ pub(crate) async fn create(
         with_known_id == known.release && release.agent_service() == known.release.agent_service()
     };
     match known.filter(same) {
-        Some(known) => Ok((Created::Known, known)),
+        Some(mut known) => {
+            if images::gain_platforms(&mut known.release, release) {
+                images::check(&mut tx, &known.release).await?;
+                releases::update(&mut tx, &known.release).await?;
+                let data = json!({ "commit": commit });
+                let subject = Some(known.release.release_id.as_str());
+                audit::record(app, &mut tx, &operator.id, "release.imagesKnown", subject, data).await?;
+                tx.commit().await?;
+            }
+            Ok((Created::Known, known))
+        }
         None => Err(Error::Conflict(format!(
             "there is a release with commit {commit} and other contents; a commit never changes its contents"
         ))),

@@ -24,6 +24,16 @@ pub(crate) async fn insert(c: &mut Connection, record: &ReleaseRecord, by: &str)
     Ok(done.rows_affected() == 1)
 }
 
+/// Replaces what is stored of a release; its commit names it.
+pub(crate) async fn update(c: &mut Connection, release: &Release) -> Result<()> {
+    sqlx::query("UPDATE releases SET document = $2 WHERE commit_id = $1")
+        .bind(&release.commit)
+        .bind(to_json(release)?)
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
 pub(crate) async fn find(c: &mut Connection, commit: &str) -> Result<Option<ReleaseRecord>> {
     let row = sqlx::query("SELECT document, created_at FROM releases WHERE commit_id = $1")
         .bind(commit)

@@ -7,6 +7,8 @@ super::table::wire_names! {
         ReleaseRefused = "releaseRefused",
         /// Nothing got on for [`crate::desired::Policy::apply_timeout_seconds`].
         ApplyTimeout = "applyTimeout",
+        /// The Supervisor has changed containers for it, and one of them cannot be started.
+        StartFailed = "startFailed",
         /// A registry answered that it has no such image. The release is not bad for it: it goes on when the image is there.
         ImageNotFound = "imageNotFound",
         /// It was in place and did not stay healthy for [`crate::desired::Policy::health_seconds`].

@@ -264,3 +264,29 @@ async fn a_flood_of_container_lines_is_read_on_one_connection() {
     assert!(stream.next().now_or_never().is_none());
     assert_eq!(fake.connections(), 1);
 }
+
+/// The timers of this process's connections to a port, as the kernel lists them: `02` is the one of keep-alive.
+fn kernel_timers(port: u16) -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let remote = format!(":{port:04X}");
+    let established = table.lines().filter_map(|line| {
+        let columns: Vec<_> = line.split_whitespace().collect();
+        let is_ours = columns.get(2)?.ends_with(&remote) && *columns.get(3)? == "01";
+        is_ours.then(|| columns[5].split(':').next().unwrap_or_default().to_owned())
+    });
+    established.collect()
+}
+
+/// A connection that is only half open looks like a silent log.
+#[tokio::test]
+async fn the_kernel_watches_a_silent_log_which_is_never_closed_for_its_silence() {
+    let fake = Fake::start(|_| Reply::Bytes(HEAD.into())).await;
+    let mut stream = pin!(log_events_with(client(fake.address), PAUSES));
+    assert_eq!(
+        stream.next().await,
+        Some(Event::SupervisorLogged(LogFact::Opened))
+    );
+    assert_eq!(kernel_timers(fake.address.port()), ["02"]);
+    assert!(stream.next().now_or_never().is_none());
+    assert_eq!(fake.seen().len(), 1);
+}

@@ -1,8 +1,8 @@
 //! Each cause: reported while it lasts, and gone when it ended.
 
 use super::*;
-use crate::lifecycle::Event;
 use crate::lifecycle::progress::fact::LogFact;
+use crate::lifecycle::{Effect, Event};
 
 #[test]
 fn a_failed_pull_is_reported_while_it_lasts() {
@@ -274,4 +274,48 @@ fn a_way_back_that_is_held_up_says_why() {
     );
     world.settle();
     assert_eq!(world.machine.agent_state(), AgentState::Idle);
+}
+
+/// The first heartbeat from here on whose status has this reason.
+fn reported_after(world: &mut World, kind: BlockerKind) -> Duration {
+    let begun = world.now().boot;
+    let sent = world.effects.len();
+    loop {
+        let statuses = world.effects[sent..].iter().filter_map(|effect| match effect {
+            Effect::Heartbeat { heartbeat, .. } => heartbeat.status.as_ref(),
+            _ => None,
+        });
+        let mut blockers = statuses.flat_map(|status| &status.update.blocked_by);
+        if blockers.any(|blocker| blocker.kind == kind) {
+            return world.now().boot.since(begun);
+        }
+        while let Some(port) = world.pending.keys().next().copied() {
+            world.act(good(port));
+        }
+        assert!(world.act(Action::Elapse));
+    }
+}
+
+#[test]
+fn each_cause_leaves_for_cloudly_within_ten_seconds() {
+    use Line::{Away, DiskFull, Locked, PullBegan, Starting, Stopping};
+    for (lines, kind) in [
+        (&[PullBegan, Away][..], BlockerKind::PullFailing),
+        (&[PullBegan, DiskFull], BlockerKind::DiskFull),
+        (&[Locked], BlockerKind::LocalLock),
+        (&[Stopping, Starting, Starting], BlockerKind::StartFailing),
+    ] {
+        let mut world = applying();
+        // Whenever it comes: right after a heartbeat too.
+        while !world.pending.contains_key(&Port::Cloudly) {
+            world.act(Action::Elapse);
+        }
+        world.act(good(Port::Cloudly));
+        for line in lines {
+            world.act(Action::Log(*line));
+        }
+        assert_eq!(blockers(&world), [kind], "on the device at once");
+        let after = reported_after(&mut world, kind);
+        assert!(after <= Duration::from_secs(10), "{kind:?}: {after:?}");
+    }
 }

@@ -5,7 +5,7 @@ mod missing_image;
 mod never_bad;
 
 use super::states::{blockers, good, handed_over, left, play, proven, wire};
-use super::world::{Action, Line, LocalRequest, PolicyKind, View, World, commit};
+use super::world::{Action, Line, LocalRequest, PolicyKind, View, World, commit, desired_app};
 use crate::lifecycle::effect::Port;
 use crate::lifecycle::report::status::update_status;
 use crate::lifecycle::report::summary::summary;

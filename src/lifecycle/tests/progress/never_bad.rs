@@ -94,6 +94,70 @@ fn a_release_whose_service_cannot_be_started_is_bad_in_the_end() {
     assert!(known_bad(&world));
 }
 
+/// The Supervisor tries to start Onebox once more, as long as the update is being applied.
+fn tries_to_start(world: &mut World, pause: u64) {
+    if world.machine.agent_state() == AgentState::Applying {
+        play(
+            world,
+            &[Action::Log(Line::Starting), Action::Observe(View::Working)],
+        );
+    }
+    pass(world, pause);
+}
+
+#[test]
+fn a_start_that_fails_for_minutes_ends_the_attempt_long_before_the_apply_timeout() {
+    let mut world = proven(2);
+    let mut app = desired_app(4, PolicyKind::Plain);
+    app.policy.apply_timeout_seconds = 3600;
+    world.act(Action::Log(Line::Opened));
+    world.desire_app(Some(app));
+    while world.machine.agent_state() != AgentState::Applying {
+        while let Some(port) = world.pending.keys().next().copied() {
+            world.act(good(port));
+        }
+        world.act(Action::Elapse);
+    }
+    while world.act(good(Port::Supervisor)) {}
+    let begun = world.now().boot;
+    play(&mut world, &[Action::Log(Line::Stopping)]);
+    for pause in [1, 2, 4, 8, 16, 32, 64, 128] {
+        tries_to_start(&mut world, pause);
+        let status = update(&world);
+        assert_eq!((status.state, status.attempt), (UpdateState::Applying, Some(1)));
+    }
+    for _ in 0..60 {
+        tries_to_start(&mut world, 60);
+    }
+    assert!(known_bad(&world), "{:?}", update(&world));
+    assert_eq!(world.target_commit(), Some(commit(2)), "it was gone back from");
+    let error = update(&world).error.unwrap();
+    assert_eq!(error.code, "startFailed");
+    assert!(
+        error
+            .message
+            .contains("the container of onebox cannot be started"),
+        "{error:?}"
+    );
+    assert!(world.now().boot.since(begun) < Duration::from_secs(2 * 3600));
+}
+
+#[test]
+fn a_start_that_succeeds_in_the_end_ends_no_attempt() {
+    let mut world = applying();
+    play(&mut world, &[Action::Log(Line::Stopping)]);
+    for _ in 0..2 {
+        for _ in 0..7 {
+            tries_to_start(&mut world, 40);
+        }
+        assert_eq!(blockers(&world), [BlockerKind::StartFailing]);
+        world.act(Action::Log(Line::Started));
+    }
+    assert_eq!(update(&world).attempt, Some(1));
+    world.settle();
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+}
+
 fn held_up() -> impl Strategy<Value = Action> {
     prop_oneof![
         4 => proptest::sample::select(vec![Line::PullBegan, Line::Away, Line::DiskFull, Line::Locked, Line::Missing, Line::Lost, Line::Opened])

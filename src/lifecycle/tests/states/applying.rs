@@ -36,6 +36,15 @@ fn a_release_whose_containers_were_not_replaced_fails_where_nobody_goes_back() {
         (UpdateState::Failed, "imageNotReplaced".to_owned())
     );
     assert_eq!(left(&world, "ApplyTarget"), 2);
+    let summary = report::summary::summary(world.machine.shared(), world.machine.state());
+    assert!(
+        summary.contains("does not run, although the Supervisor calls it applied"),
+        "{summary}"
+    );
+    let status = report::status::node_status(world.machine.shared(), world.machine.state());
+    let release = status.release.unwrap();
+    assert_eq!(release.version, None, "the version is not what runs");
+    assert_eq!(release.services["onebox"].image, None);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod cloudly;
 mod device;
 mod process;
 mod program;
+pub(crate) mod registry;
 
 pub(crate) use api::{assert_refused, ok, problem, send_refused};
 pub(crate) use cloudly::{Cloudly, start_time};
