@@ -100,7 +100,8 @@ impl Plan {
 
     fn release(&mut self) -> Release {
         Release {
-            commit: format!("{:08x}{:08x}", self.number, self.rng.u32(..)),
+            // At least one of the letters a to f, as the rules want it.
+            commit: format!("c{:07x}{:08x}", self.number, self.rng.u32(..)),
             is_bad: self.rng.u8(..4) == 0,
         }
     }
