@@ -2,7 +2,7 @@
 
 use crate::failpoint;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown, lchown};
 use std::path::Path;
 
@@ -26,6 +26,32 @@ pub fn replace(dir: &Path, name: &'static str, bytes: &[u8]) -> io::Result<()> {
     }
     failpoint::hit_with("file.after_rename", name);
     File::open(dir)?.sync_all()
+}
+
+/// Far more than any of these files has; a larger one is damaged and is not read into memory.
+const MAX_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The content of such a file.
+///
+/// # Errors
+/// `InvalidData` for what is no file, as a FIFO, which would hold up its reader until somebody writes to it, and for one
+/// that is far too large; else the step that failed.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let damaged = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nonblocking.cast_signed())
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(damaged("it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_BYTES {
+        return Err(damaged("it is far too large"));
+    }
+    Ok(bytes)
 }
 
 /// What root writes stays the directory's owner's and group's: an agent of another release, and the guard, may run as

@@ -15,7 +15,7 @@ pub(super) enum Look {
     /// Nobody looked.
     Not,
     /// It did not answer.
-    Silent(String),
+    Silent,
     /// It asks for a key: a backend gives it its target.
     Managed,
     /// Its containers.
@@ -45,13 +45,12 @@ pub(super) enum Next {
 /// Takes up what an earlier guard has written. A new agent's time begins anew with each boot of the device.
 pub(super) fn begin(mut report: Report, version: String, boot_id: String, now: Stamp) -> Report {
     let rebooted = report.boot_id != boot_id;
-    if let Some(watched) = report
-        .watched
-        .as_mut()
-        .filter(|watched| rebooted && watched.replaced_since.is_some())
-    {
-        watched.boots += 1;
-        watched.replaced_since = Some(now.boot);
+    if let Some(watched) = report.watched.as_mut().filter(|_| rebooted) {
+        watched.silent_since = None;
+        if watched.replaced_since.is_some() {
+            watched.boots += 1;
+            watched.replaced_since = Some(now.boot);
+        }
     }
     Report {
         version,
@@ -83,30 +82,43 @@ pub(super) fn take_orders(report: &mut Report, orders: Orders) {
     report.watched = ordered.map(|trial| Watched {
         trial,
         replaced_since: None,
+        silent_since: None,
         boots: 0,
     });
 }
 
 /// Takes in a look at the Supervisor and the time. The new agent's time runs while no container of the old agent is
-/// left; during the pull the old one still runs.
+/// left; during the pull the old one still runs. While the Supervisor does not answer, the time stands still and nothing
+/// is decided: an agent cannot prove itself without it.
 pub(super) fn see(report: &mut Report, look: &Look, now: Stamp) {
-    match look {
-        Look::Not | Look::Silent(_) => {}
-        Look::Managed => report.managed = true,
-        Look::Seen(rows) => {
-            report.managed = false;
+    let rows = match look {
+        Look::Not => return,
+        Look::Silent => {
             if let Some(watched) = &mut report.watched {
-                if is_replaced(watched, rows) {
-                    watched.replaced_since.get_or_insert(now.boot);
-                } else {
-                    watched.replaced_since = None;
-                    watched.boots = 0;
-                }
+                watched.silent_since.get_or_insert(now.boot);
             }
+            return;
+        }
+        Look::Managed => {
+            report.managed = true;
+            return;
+        }
+        Look::Seen(rows) => rows,
+    };
+    report.managed = false;
+    if let Some(watched) = &mut report.watched {
+        let silence = watched.silent_since.take().map(|since| now.boot.since(since));
+        if is_replaced(watched, rows) {
+            let since = watched
+                .replaced_since
+                .map(|since| since + silence.unwrap_or_default());
+            watched.replaced_since = Some(since.unwrap_or(now.boot));
+        } else {
+            watched.replaced_since = None;
+            watched.boots = 0;
         }
     }
     if let (Some(watched), Some(held)) = (&report.watched, &report.held)
-        && !report.managed
         && !is_restoring(report)
         && let Some(why) = overdue(watched, now.boot)
     {
@@ -114,7 +126,7 @@ pub(super) fn see(report: &mut Report, look: &Look, now: Stamp) {
             number: watched.trial.number,
             commit: watched.trial.commit.clone(),
             to: held.commit.clone(),
-            evidence: std::iter::once(why).chain(evidence(watched, look)).collect(),
+            evidence: std::iter::once(why).chain(evidence(watched, rows)).collect(),
             at: now.wall,
             accepted: false,
         });
@@ -175,21 +187,15 @@ fn overdue(watched: &Watched, now: Millis) -> Option<String> {
     })
 }
 
-fn evidence(watched: &Watched, look: &Look) -> Vec<String> {
+fn evidence(watched: &Watched, rows: &[Row]) -> Vec<String> {
     let agent = &watched.trial.agent_service;
-    match look {
-        Look::Seen(rows) if !rows.iter().any(|row| row.service == *agent) => {
-            vec![format!("{agent}: no container")]
-        }
-        Look::Seen(rows) => rows
-            .iter()
-            .filter(|row| row.service == *agent)
-            .take(EVIDENCE)
-            .map(|row| format!("{agent}: {}", row.status))
-            .collect(),
-        Look::Silent(error) => vec![format!("the Supervisor does not answer: {error}")],
-        Look::Not | Look::Managed => Vec::new(),
+    let mut own = rows.iter().filter(|row| row.service == *agent).peekable();
+    if own.peek().is_none() {
+        return vec![format!("{agent}: no container")];
     }
+    own.take(EVIDENCE)
+        .map(|row| format!("{agent}: {}", row.status))
+        .collect()
 }
 
 #[cfg(test)]

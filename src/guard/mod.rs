@@ -52,6 +52,7 @@ pub async fn run(settings: GuardSettings, clock: impl FnMut() -> Stamp) -> io::R
         clock,
         report: Report::default(),
         saved: None,
+        save_failed: false,
         refusals: 0,
     };
     guard.begin(settings.version, settings.boot_id);
@@ -80,7 +81,9 @@ struct Guard<C> {
     report: Report,
     /// The report that is on disk.
     saved: Option<Report>,
-    /// Posts in a row that the Supervisor did not take.
+    /// The last attempt to write it failed, and was logged.
+    save_failed: bool,
+    /// Posts in a row that the Supervisor did not take, or was not seen to have kept.
     refusals: u32,
 }
 
@@ -130,13 +133,19 @@ impl<C: FnMut() -> Stamp> Guard<C> {
             return TICK;
         };
         failpoint::hit("guard.before_post");
-        let posted = match self.supervisor.has_target(&held.commit).await {
-            Ok(true) => Ok(()),
+        let (seen, posted) = match self.supervisor.has_target(&held.commit).await {
+            Ok(true) => (true, Ok(())),
+            // The next turn sees whether the Supervisor has kept it.
+            Ok(false) => (false, self.supervisor.post(&held.target).await),
             // One that cannot say what it has may take a target all the same.
-            Ok(false) | Err(_) => self.supervisor.post(&held.target).await,
+            Err(_) => (true, self.supervisor.post(&held.target).await),
         };
         failpoint::hit("guard.after_post");
         match posted {
+            Ok(()) if !seen => {
+                self.refusals = self.refusals.saturating_add(1);
+                self.pause()
+            }
             Ok(()) => {
                 tracing::warn!(release = held.commit, "the guard has put the proven release back");
                 decide::accepted(&mut self.report);
@@ -147,9 +156,14 @@ impl<C: FnMut() -> Stamp> Guard<C> {
             Err(error) => {
                 tracing::warn!(release = held.commit, %error, "the proven release is not put back yet");
                 self.refusals = self.refusals.saturating_add(1);
-                TICK.saturating_mul(1 << self.refusals.min(4)).min(LONGEST_PAUSE)
+                self.pause()
             }
         }
+    }
+
+    fn pause(&self) -> Duration {
+        TICK.saturating_mul(1 << self.refusals.saturating_sub(1).min(4))
+            .min(LONGEST_PAUSE)
     }
 
     /// A report that cannot be written does not keep the guard from its work; the next turn tries again.
@@ -159,8 +173,15 @@ impl<C: FnMut() -> Stamp> Guard<C> {
         }
         failpoint::hit("guard.before_report");
         match self.dir.write_report(&self.report) {
-            Ok(()) => self.saved = Some(self.report.clone()),
-            Err(error) => tracing::error!(%error, "the guard's report cannot be written"),
+            Ok(()) => {
+                self.saved = Some(self.report.clone());
+                self.save_failed = false;
+            }
+            Err(error) if !self.save_failed => {
+                tracing::error!(%error, "the guard's report cannot be written");
+                self.save_failed = true;
+            }
+            Err(_) => {}
         }
         failpoint::hit("guard.after_report");
     }

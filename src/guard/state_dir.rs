@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 /// Which version of a file was read: it is replaced by another one with each write.
-type Version = (u64, i64, i64, u64);
+type Version = (u64, i64, i64, i64, i64, u64);
 
 pub(super) struct StateDir {
     dir: PathBuf,
@@ -28,7 +28,7 @@ impl StateDir {
         if self.read == Some(version) {
             return None;
         }
-        let orders = std::fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
+        let orders = durable_file::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
         match orders {
             Ok(orders) => {
                 self.read = Some(version);
@@ -46,7 +46,7 @@ impl StateDir {
     /// What an earlier guard has written.
     pub(super) fn report(&self) -> Option<Report> {
         let path = self.dir.join(REPORT);
-        match std::fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?)) {
+        match durable_file::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?)) {
             Ok(report) => Some(report),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => {
@@ -62,5 +62,13 @@ impl StateDir {
 }
 
 fn version(found: &Metadata) -> Version {
-    (found.ino(), found.mtime(), found.mtime_nsec(), found.len())
+    (
+        found.ino(),
+        found.mtime(),
+        found.mtime_nsec(),
+        // A change of owner or mode may make it readable.
+        found.ctime(),
+        found.ctime_nsec(),
+        found.len(),
+    )
 }

@@ -97,7 +97,10 @@ impl Supervisor {
     pub(super) async fn look(&self) -> Look {
         match self.try_look().await {
             Ok(look) => look,
-            Err(error) => Look::Silent(error.to_string()),
+            Err(error) => {
+                tracing::debug!(%error, "the Supervisor does not answer");
+                Look::Silent
+            }
         }
     }
 

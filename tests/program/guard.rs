@@ -6,6 +6,7 @@ use crate::wrapper_script::WrapperScript;
 use baseos_interfaces::desired::Policy;
 use baseos_interfaces::rules::GUARD_SERVICE;
 use baseos_interfaces::states::UpdateState;
+use baseos_simulator::device::{Fault, FaultKind};
 use baseos_simulator::harness::{Error, Result, TestRelease, TestbedOptions, ensure, run_cases, wait_until};
 use baseos_simulator::supervisor::{Behaviour, Image};
 use std::time::Duration;
@@ -222,17 +223,26 @@ async fn an_update_that_leaves_the_agent_alone_begins_no_trial() {
 }
 
 #[tokio::test]
-async fn a_supervisor_that_is_away_is_asked_again_until_it_takes_the_proven_release() {
+async fn the_supervisor_is_asked_again_until_it_is_seen_to_have_the_proven_release() {
     let (options, _script) = with_new_agent(options(), "exit 1");
     let fixture = Fixture::start(options).await.unwrap();
     desire_new(&fixture).await.unwrap();
     wait_replaced(&fixture).await.unwrap();
     fixture.device.set_port_closed(true);
-    let decided = wait_until("the guard has decided", LIMIT, async || {
+    let noticed = wait_until("the guard has noticed", LIMIT, async || {
         let report = fixture.guard_report();
-        ensure(report["restored"]["accepted"] == false, || report.to_string())
+        ensure(
+            report["watched"]["silentSince"].is_u64() || !report["restored"].is_null(),
+            || report.to_string(),
+        )
     });
-    decided.await.unwrap();
+    noticed.await.unwrap();
+    // Refused twice, then accepted and forgotten.
+    for (code, times) in [(503, 2), (200, 1)] {
+        let mut fault = Fault::on("/v2/local/target-state", FaultKind::Status { code }).times(times);
+        fault.method = Some("POST".to_owned());
+        fixture.device.add_fault(fault);
+    }
     fixture.device.set_port_closed(false);
     check_restored(&fixture).await.unwrap();
 }

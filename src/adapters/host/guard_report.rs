@@ -1,5 +1,6 @@
 //! What the guard of the agent's own update reports in its file.
 
+use crate::durable_file;
 use crate::lifecycle::facts::GuardFacts;
 use crate::lifecycle::guard::files::{REPORT, Report};
 use std::io::ErrorKind;
@@ -8,7 +9,7 @@ use std::path::Path;
 /// `None`: there is no report, or none that can be read.
 pub fn guard_report(state_dir: &Path) -> Option<GuardFacts> {
     let path = state_dir.join(REPORT);
-    let bytes = match std::fs::read(&path) {
+    let bytes = match durable_file::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
         Err(error) => {
@@ -44,6 +45,19 @@ mod tests {
         assert_eq!(facts.holds.as_deref(), Some("a1a1a1a1"));
         assert!(!format!("{facts:?}").contains("secret"));
         std::fs::write(dir.path().join(REPORT), "{").unwrap();
+        assert_eq!(guard_report(dir.path()), None);
+    }
+
+    #[test]
+    fn a_pipe_or_a_huge_file_in_its_place_is_no_report_and_holds_nothing_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(REPORT);
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
+        assert_eq!(guard_report(dir.path()), None);
+        std::fs::remove_file(&path).unwrap();
+        let huge = std::fs::File::create(&path).unwrap();
+        huge.set_len(1 << 40).unwrap();
         assert_eq!(guard_report(dir.path()), None);
     }
 }

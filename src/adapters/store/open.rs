@@ -3,20 +3,18 @@
 use super::disk::{CURRENT, Disk, PREVIOUS};
 use super::document::{self, DecodeError, Document};
 use super::state_file::{Inner, StateFile};
-use crate::durable_file::leave_to_owner_of;
+use crate::durable_file::{self, leave_to_owner_of};
 use baseos_interfaces::token::TokenError;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use secrecy::zeroize::Zeroizing;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 const LOCK: &str = "lock";
 const MISSING: &str = "missing";
-/// Far more than an agent writes; a larger file is damaged and is not read into memory.
-const MAX_BYTES: u64 = 8 * 1024 * 1024;
 
 #[derive(Debug)]
 pub struct Opened {
@@ -176,32 +174,16 @@ fn read(path: &Path) -> Result<Found, OpenError> {
         path: path.to_owned(),
         source,
     };
-    // A FIFO would hold up the start until somebody writes to it.
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits();
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(nonblocking.cast_signed())
-        .open(path);
-    let file = match opened {
-        Ok(file) => file,
+    let bytes = match durable_file::read(path) {
+        Ok(bytes) => Zeroizing::new(bytes),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Missing),
-        Err(error) => return Err(io(error)),
-    };
-    if !file.metadata().map_err(io)?.is_file() {
-        return Ok(Found::Damaged("it is not a file".to_owned()));
-    }
-    let mut bytes = Zeroizing::new(Vec::new());
-    match file.take(MAX_BYTES + 1).read_to_end(&mut bytes) {
-        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::InvalidData => return Ok(Found::Damaged(error.to_string())),
         // A read error of the medium counts as damage.
         Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
             return Ok(Found::Damaged("the medium has a read error".to_owned()));
         }
         Err(error) => return Err(io(error)),
-    }
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_BYTES {
-        return Ok(Found::Damaged("it is far too large".to_owned()));
-    }
+    };
     match document::decode(&bytes) {
         Ok((document, generation)) => Ok(Found::Document(Box::new(document), generation)),
         Err(DecodeError::Corrupt(damage)) => Ok(Found::Damaged(damage)),

@@ -114,14 +114,27 @@ fn a_container_that_was_only_renamed_is_the_old_agent() {
 fn a_new_agent_that_cannot_be_created_counts_as_replaced() {
     let mut report = on_trial();
     see(&mut report, &Look::Seen(Vec::new()), at(10));
-    see(
-        &mut report,
-        &Look::Silent("no connection".into()),
-        at(10 + BUDGET),
-    );
+    see(&mut report, &Look::Seen(Vec::new()), at(10 + BUDGET));
     assert_eq!(next(&report), Next::Post);
     let evidence = report.restored.unwrap().evidence;
-    assert_eq!(evidence[1], "the Supervisor does not answer: no connection");
+    assert_eq!(evidence[1], "baserunner: no container");
+}
+
+#[test]
+fn a_silent_supervisor_takes_none_of_the_new_agents_time() {
+    let mut report = on_trial();
+    see(&mut report, &new(), at(10));
+    see(&mut report, &Look::Silent, at(20));
+    see(&mut report, &Look::Silent, at(20 + 10 * BUDGET));
+    assert_eq!(next(&report), Next::Look, "nothing is decided without a look");
+    let back = 30 + 10 * BUDGET;
+    see(&mut report, &new(), at(back));
+    assert_eq!(next(&report), Next::Look);
+    // Ten seconds of it had passed.
+    see(&mut report, &new(), at(back + BUDGET - 11));
+    assert_eq!(next(&report), Next::Look);
+    see(&mut report, &new(), at(back + BUDGET - 10));
+    assert_eq!(next(&report), Next::Post);
 }
 
 #[test]
@@ -240,6 +253,7 @@ proptest! {
         let mut report = begin(Report::default(), "0.1.0".into(), "boot-0".into(), at(0));
         let (mut now, mut boots, mut number) = (0, 0u32, 0);
         let (mut gone_since, mut boots_gone): (Option<u64>, u32) = (None, 0);
+        let mut silent_since: Option<u64> = None;
         let mut open = false;
         for (step, seconds) in steps {
             now += seconds;
@@ -247,7 +261,7 @@ proptest! {
                 0 => {
                     if !open && next(&report) != Next::Post {
                         number += 1;
-                        (open, gone_since, boots_gone) = (true, None, 0);
+                        (open, gone_since, boots_gone, silent_since) = (true, None, 0, None);
                         take_orders(&mut report, orders(Some(trial(number))));
                     }
                 }
@@ -259,16 +273,21 @@ proptest! {
                 }
                 2 => {
                     see(&mut report, &old(), at(now));
-                    (gone_since, boots_gone) = (None, 0);
+                    (gone_since, boots_gone, silent_since) = (None, 0, None);
                 }
                 3 => {
-                    if open { gone_since.get_or_insert(now); }
+                    let silence = silent_since.take().map_or(0, |since| now - since);
+                    if open { gone_since = Some(gone_since.map_or(now, |since| since + silence)); }
                     see(&mut report, &new(), at(now));
                 }
-                4 => see(&mut report, &Look::Silent(String::new()), at(now)),
+                4 => {
+                    if open { silent_since.get_or_insert(now); }
+                    see(&mut report, &Look::Silent, at(now));
+                }
                 _ => {
                     boots += 1;
                     now = 0;
+                    silent_since = None;
                     if gone_since.is_some() { (gone_since, boots_gone) = (Some(0), boots_gone + 1); }
                     report = begin(report, "0.1.0".into(), format!("boot-{boots}"), at(now));
                 }

@@ -84,6 +84,9 @@ pub struct Watched {
     pub trial: Trial,
     /// Since when the old agent's container is gone, boot-time clock of the report's boot; `None`: it still runs.
     pub replaced_since: Option<Millis>,
+    /// Since when the Supervisor has not answered, on the same clock: that time is not the new agent's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_since: Option<Millis>,
     /// Boots of the device since then.
     pub boots: u32,
 }

@@ -63,7 +63,8 @@ pub(super) struct SetArgs {
     /// Hold the update back where it could not be undone
     #[arg(long)]
     require_rollback: bool,
-    /// Go ahead despite windows, deferrals and locks, for this reason; it is audited
+    /// Go ahead despite windows, deferrals, approval, locks, retry pauses and a missing way back, for this reason; it is
+    /// audited
     #[arg(long, value_name = "REASON")]
     force: Option<String>,
     /// Who forces it
