@@ -29,6 +29,9 @@ pub const REGISTER_PATH: &str = "/baseos/v1/nodes/register";
 /// The path of the heartbeat endpoint.
 pub const HEARTBEAT_PATH: &str = "/baseos/v1/nodes/heartbeat";
 
+/// Platforms of one image.
+pub const PLATFORMS_MAX: usize = 32;
+
 /// The largest number: JavaScript cannot count further.
 pub const NUMBER_MAX: u64 = (1 << 53) - 1;
 

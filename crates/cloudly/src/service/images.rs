@@ -6,13 +6,10 @@ use crate::storage::releases;
 use baseos_interfaces::admin::CreateRelease;
 use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::desired::{PlatformImage, Release};
-use baseos_interfaces::limits::NUMBER_MAX;
+use baseos_interfaces::limits::{NUMBER_MAX, PLATFORMS_MAX};
 use baseos_interfaces::problem::pointer;
-use baseos_interfaces::rules::{ImageReference, check_images, is_digest};
+use baseos_interfaces::rules::{ImageReference, check_images, is_digest, is_platform};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Platforms of one image.
-const PLATFORMS_MAX: usize = 32;
 
 /// Refuses what is no platform, digest or size.
 pub(super) fn check_platforms(release: &CreateRelease) -> Result<()> {
@@ -54,17 +51,6 @@ fn platforms(service: &str, platforms: &BTreeMap<String, PlatformImage>) -> Resu
         }
     }
     Ok(())
-}
-
-fn is_platform(text: &str) -> bool {
-    let parts: Vec<_> = text.split('/').collect();
-    let is_part = |part: &&str| {
-        (1..=32).contains(&part.len())
-            && part
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte))
-    };
-    (2..=3).contains(&parts.len()) && parts.iter().all(is_part)
 }
 
 /// Refuses an image that a device could take for one of another release.

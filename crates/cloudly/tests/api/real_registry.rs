@@ -73,6 +73,29 @@ async fn digests_and_sizes_come_from_a_real_registry_for_an_image_and_for_an_ind
 }
 
 #[tokio::test]
+async fn an_image_with_an_impossible_platform_is_warned_of_and_the_release_is_created() {
+    let registry = Registry::start(false).await;
+    let escape = json!({ "os": "linux\u{1b}[2J", "architecture": "amd64" });
+    registry.push("a/baserunner", Some("1"), escape, b"agent").await;
+    registry.push("a/onebox", Some("1"), amd64(), b"onebox").await;
+    let program = Program::start().await;
+    let output = program.run(&create(&services(&registry), &[])).await;
+    let warned = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{warned}");
+    let expected = format!(
+        "{0}/a/baserunner:1: {0} sends a platform that is not",
+        registry.host
+    );
+    assert!(
+        warned.contains(&expected) && !warned.contains('\u{1b}'),
+        "{warned}"
+    );
+    let record: ReleaseRecord = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(record.release.services["baserunner"].platforms.is_empty());
+    assert_eq!(record.release.services["onebox"].platforms.len(), 1);
+}
+
+#[tokio::test]
 async fn credentials_from_a_file_open_a_registry_and_the_release_gains_what_it_says() {
     let registry = Registry::start(true).await;
     let pushed = push_images(&registry).await;

@@ -24,6 +24,7 @@ mod json;
 mod mounts;
 mod names;
 mod parts;
+mod platform;
 mod release;
 mod state_mount;
 mod violation;
@@ -38,6 +39,7 @@ pub use image::{IMAGE_MAX_LEN, ImageReference, ImageUse, ImageVersion, check_ima
 pub use json::{DEPTH_MAX, is_shallow};
 pub use names::NAME_MAX_LEN;
 pub use parts::{ReleaseParts, ServiceParts};
+pub use platform::is_platform;
 pub use release::{VERSION_MAX_LEN, check_release};
 pub use state_mount::{AGENT_STATE_DIR, AGENT_STATE_DIR_VARIABLE, StatePlace, state_place, state_place_in};
 pub use violation::{LISTED_MAX, Violation, Violations};

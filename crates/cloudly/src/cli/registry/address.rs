@@ -61,6 +61,33 @@ impl Address {
         }
     }
 
+    /// An address that the registry names: over TLS, unless the operator does without.
+    pub(super) fn allowed(&self, url: Option<Url>) -> Result<Url, RegistryError> {
+        let without_tls = self.base.scheme() == "http";
+        let allowed = url.filter(|url| match url.scheme() {
+            "https" => true,
+            "http" => without_tls,
+            _ => false,
+        });
+        let mut url = allowed.ok_or_else(|| self.sends("an address that is not https"))?;
+        // Credentials in it would be sent as such.
+        let _ = url.set_username("").and_then(|()| url.set_password(None));
+        Ok(url)
+    }
+
+    /// Where a token for this repository is asked for. What the token is good for is never the registry's choice.
+    pub(super) fn token_url(&self, realm: &str, service: Option<&str>) -> Result<Url, RegistryError> {
+        let realm = self.allowed(Url::parse(realm).ok())?;
+        let kept = realm.query_pairs().filter(|(name, _)| name != "scope");
+        let mut url = realm.clone();
+        url.query_pairs_mut()
+            .clear()
+            .extend_pairs(kept)
+            .extend_pairs(service.map(|service| ("service", service)))
+            .append_pair("scope", &format!("repository:{}:pull", self.name));
+        Ok(url)
+    }
+
     /// The URL of something in the repository: `manifests` or `blobs`, by tag or digest.
     pub(super) fn url(&self, kind: &str, version: &str) -> Result<Url, RegistryError> {
         let path = format!("v2/{}/{kind}/{version}", self.name);
@@ -99,6 +126,24 @@ mod tests {
             manifest(&format!("localhost/onebox:1@{digest}"), true),
             format!("http://localhost/v2/onebox/manifests/{digest}")
         );
+    }
+
+    #[test]
+    fn a_token_is_asked_for_over_tls_and_for_pulling_this_repository_alone() {
+        let token_url = |realm: &str, insecure| {
+            let address = Address::of("registry.example/a/onebox:1", insecure).unwrap();
+            let url = address.token_url(realm, Some("s"));
+            url.map(|url| url.to_string()).map_err(|error| error.to_string())
+        };
+        let expected = "https://auth.example/token?account=b&service=s&scope=repository%3Aa%2Fonebox%3Apull";
+        let realm = "https://user:secret@auth.example/token?account=b&scope=repository:x:push&%73cope=y";
+        assert_eq!(token_url(realm, false).as_deref(), Ok(expected));
+        let plain = "http://auth.example/token";
+        assert!(token_url(plain, true).is_ok());
+        for refused in [plain, "ftp://auth.example/", "token", ""] {
+            let error = token_url(refused, false).unwrap_err();
+            assert!(error.contains("not https"), "{refused}: {error}");
+        }
     }
 
     #[test]

@@ -6,12 +6,11 @@ use std::collections::BTreeMap;
 pub(super) enum Challenge {
     /// Name and password.
     Basic,
-    /// A token that another server gives.
+    /// A token that another server gives. The scope is left out: the client knows what it needs.
     Bearer {
         /// The URL of that server.
         realm: String,
         service: Option<String>,
-        scope: Option<String>,
     },
 }
 
@@ -32,7 +31,6 @@ impl Challenge {
         Some(Self::Bearer {
             realm: parameters.remove("realm")?,
             service: parameters.remove("service"),
-            scope: parameters.remove("scope"),
         })
     }
 }
@@ -86,14 +84,12 @@ mod tests {
         let expected = Challenge::Bearer {
             realm: "https://auth.example/token".to_owned(),
             service: Some("registry.example".to_owned()),
-            scope: Some("repository:a/b:pull,push".to_owned()),
         };
         assert_eq!(Challenge::parse(bearer), Some(expected));
         let loose = Challenge::parse(r#"bearer  Realm = "a\"b" , service=c"#);
         let expected = Challenge::Bearer {
             realm: "a\"b".to_owned(),
             service: Some("c".to_owned()),
-            scope: None,
         };
         assert_eq!(loose, Some(expected));
     }

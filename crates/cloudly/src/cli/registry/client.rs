@@ -4,8 +4,8 @@ use super::address::Address;
 use super::challenge::Challenge;
 use super::credentials::Credentials;
 use super::error::RegistryError;
-use super::manifest::{Descriptor, Document, MEDIA_TYPES, Platform, Platforms};
-use baseos_interfaces::desired::PlatformImage;
+use super::manifest::{Document, MEDIA_TYPES, Platform, Platforms};
+use baseos_interfaces::limits::PLATFORMS_MAX;
 use baseos_interfaces::rules::is_digest;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode, Url};
@@ -16,8 +16,6 @@ use std::time::Duration;
 
 /// For a manifest (the specification's limit), a configuration or a token.
 const ANSWER_MAX_BYTES: usize = 4 * 1024 * 1024;
-/// Platforms of one image.
-const PLATFORMS_MAX: usize = 32;
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const REQUEST_MAX: Duration = Duration::from_secs(20);
 
@@ -66,47 +64,32 @@ impl RegistryClient {
         };
         let document = access.manifest(&address.version).await?;
         let Some(manifests) = &document.manifests else {
-            let config = config(&document, &address)?;
-            let platform: Platform = access.json("blobs", &config.digest).await?;
-            let name = platform
-                .name()
-                .ok_or_else(|| address.sends("an image without a platform"))?;
-            return Ok(Platforms::from([(name, image(&document, config))]));
+            let image = document.image().map_err(|what| address.sends(what))?;
+            let config = image.config_digest.as_deref().unwrap_or_default();
+            let platform: Platform = access.json("blobs", config).await?;
+            let name = platform.name().map_err(|what| address.sends(what))?;
+            let name = name.ok_or_else(|| address.sends("an image without a platform"))?;
+            return Ok(Platforms::from([(name, image)]));
         };
         let mut platforms = Platforms::new();
         for manifest in manifests {
-            let Some(platform) = manifest.platform.as_ref().and_then(Platform::name) else {
+            let name = manifest.platform.as_ref().map_or(Ok(None), Platform::name);
+            let name = name.map_err(|what| address.sends(what))?;
+            // Each request is for a platform that is not known yet, so their number is bounded too.
+            let Some(name) = name.filter(|name| !platforms.contains_key(name)) else {
                 continue;
             };
             if platforms.len() >= PLATFORMS_MAX {
                 return Err(address.sends("an image of too many platforms"));
             }
             let document = access.manifest(&manifest.digest).await?;
-            let config = config(&document, &address)?;
-            platforms
-                .entry(platform)
-                .or_insert_with(|| image(&document, config));
+            let image = document.image().map_err(|what| address.sends(what))?;
+            platforms.insert(name, image);
         }
         if platforms.is_empty() {
             return Err(address.sends("an index without platforms"));
         }
         Ok(platforms)
-    }
-}
-
-/// The configuration of a manifest.
-fn config<'a>(document: &'a Document, address: &Address) -> Result<&'a Descriptor, RegistryError> {
-    let config = document
-        .config
-        .as_ref()
-        .filter(|config| is_digest(&config.digest));
-    config.ok_or_else(|| address.sends("what is no manifest of an image"))
-}
-
-fn image(document: &Document, config: &Descriptor) -> PlatformImage {
-    PlatformImage {
-        config_digest: Some(config.digest.clone()),
-        size_bytes: Some(document.size()),
     }
 }
 
@@ -163,23 +146,14 @@ impl Access<'_> {
     async fn authorize(&self, refused: &Response) -> Result<HeaderValue, RegistryError> {
         let challenge = refused.headers().get(WWW_AUTHENTICATE);
         let challenge = challenge.and_then(|header| Challenge::parse(header.to_str().ok()?));
-        let credentials = &self.client.credentials;
+        // The token goes to the registry, which names the token's server itself: an entry of any other host would let it
+        // act in that host's name.
+        let own = self.client.credentials.for_host(&self.address.host).cloned();
         match challenge.ok_or_else(|| RegistryError::Refused(self.host()))? {
-            Challenge::Basic => {
-                let own = credentials.for_host(&self.address.host).cloned();
-                own.ok_or_else(|| RegistryError::Refused(self.host()))
-            }
-            Challenge::Bearer {
-                realm,
-                service,
-                scope,
-            } => {
-                let url = self.realm(&realm, service, scope)?;
-                // The registry names the token's server; it gets only the credentials that are meant for it.
-                let host = host_and_port(&url);
-                let is_registry = host == host_and_port(&self.address.base);
-                let name = if is_registry { &self.address.host } else { &host };
-                let response = self.get(url, credentials.for_host(name).cloned()).await?;
+            Challenge::Basic => own.ok_or_else(|| RegistryError::Refused(self.host())),
+            Challenge::Bearer { realm, service } => {
+                let url = self.address.token_url(&realm, service.as_deref())?;
+                let response = self.get(url, own).await?;
                 if response.status() != StatusCode::OK {
                     return Err(RegistryError::Refused(self.host()));
                 }
@@ -194,39 +168,10 @@ impl Access<'_> {
         }
     }
 
-    fn realm(
-        &self,
-        realm: &str,
-        service: Option<String>,
-        scope: Option<String>,
-    ) -> Result<Url, RegistryError> {
-        let mut url = self.allowed(Url::parse(realm).ok())?;
-        let scope = scope.unwrap_or_else(|| format!("repository:{}:pull", self.address.name));
-        let mut query = url.query_pairs_mut();
-        if let Some(service) = service {
-            query.append_pair("service", &service);
-        }
-        query.append_pair("scope", &scope);
-        drop(query);
-        Ok(url)
-    }
-
     fn redirected(&self, from: &Url, response: &Response) -> Result<Url, RegistryError> {
         let to = response.headers().get(LOCATION);
-        self.allowed(to.and_then(|to| from.join(to.to_str().ok()?).ok()))
-    }
-
-    /// An address that the registry names: over TLS, unless the operator does without.
-    fn allowed(&self, url: Option<Url>) -> Result<Url, RegistryError> {
-        let allowed = url.filter(|url| match url.scheme() {
-            "https" => true,
-            "http" => self.client.insecure,
-            _ => false,
-        });
-        let mut url = allowed.ok_or_else(|| self.address.sends("an address that is not https"))?;
-        // Credentials in it would be sent as such.
-        let _ = url.set_username("").and_then(|()| url.set_password(None));
-        Ok(url)
+        self.address
+            .allowed(to.and_then(|to| from.join(to.to_str().ok()?).ok()))
     }
 
     async fn get(&self, url: Url, authorization: Option<HeaderValue>) -> Result<Response, RegistryError> {
@@ -258,14 +203,6 @@ impl Access<'_> {
             host: self.host(),
             source: error.without_url(),
         }
-    }
-}
-
-fn host_and_port(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    match url.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The documents of a registry, as far as they are needed. Members that are not known are ignored.
 
 use baseos_interfaces::desired::PlatformImage;
+use baseos_interfaces::limits::NUMBER_MAX;
+use baseos_interfaces::rules::{is_digest, is_platform};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -45,25 +47,45 @@ pub(super) struct Platform {
 impl Platform {
     /// `os/architecture/variant`, without a variant that says nothing. `None`: no platform, such as the attestations that
     /// build tools add to an index.
-    pub(super) fn name(&self) -> Option<String> {
+    ///
+    /// # Errors
+    /// What it is, when it is no name that a release may have.
+    pub(super) fn name(&self) -> Result<Option<String>, &'static str> {
         if self.os == "unknown" || self.architecture == "unknown" {
-            return None;
+            return Ok(None);
         }
         let variant = self.variant.as_deref().filter(|variant| !variant.is_empty());
         let variant = variant.filter(|variant| !(self.architecture == "arm64" && *variant == "v8"));
         let platform = format!("{}/{}", self.os, self.architecture);
-        Some(match variant {
+        let name = match variant {
             Some(variant) => format!("{platform}/{variant}"),
             None => platform,
-        })
+        };
+        let name = is_platform(&name).then_some(name);
+        name.map(Some)
+            .ok_or("a platform that is not os/architecture[/variant]")
     }
 }
 
 impl Document {
-    /// What there is to download of a manifest.
-    pub(super) fn size(&self) -> u64 {
-        let parts = self.config.iter().chain(&self.layers);
-        parts.fold(0, |sum, part| sum.saturating_add(part.size))
+    /// The image of a manifest, with what there is to download. Always has a digest.
+    ///
+    /// # Errors
+    /// What it is, when it is no image that a release may have.
+    pub(super) fn image(&self) -> Result<PlatformImage, &'static str> {
+        let config = self.config.as_ref().filter(|config| is_digest(&config.digest));
+        let config = config.ok_or("what is no manifest of an image")?;
+        let size = self
+            .layers
+            .iter()
+            .fold(config.size, |sum, layer| sum.saturating_add(layer.size));
+        if size > NUMBER_MAX {
+            return Err("an image of 2^53 bytes or more");
+        }
+        Ok(PlatformImage {
+            config_digest: Some(config.digest.clone()),
+            size_bytes: Some(size),
+        })
     }
 }
 
@@ -81,9 +103,14 @@ mod tests {
             };
             platform.name()
         };
-        assert_eq!(name("linux", "amd64", None).as_deref(), Some("linux/amd64"));
-        assert_eq!(name("linux", "arm64", Some("v8")).as_deref(), Some("linux/arm64"));
-        assert_eq!(name("linux", "arm", Some("v7")).as_deref(), Some("linux/arm/v7"));
-        assert_eq!(name("unknown", "unknown", None), None);
+        let is = |name: &str| Ok(Some(name.to_owned()));
+        assert_eq!(name("linux", "amd64", None), is("linux/amd64"));
+        assert_eq!(name("linux", "amd64", Some("")), is("linux/amd64"));
+        assert_eq!(name("linux", "arm64", Some("v8")), is("linux/arm64"));
+        assert_eq!(name("linux", "arm", Some("v7")), is("linux/arm/v7"));
+        assert_eq!(name("unknown", "unknown", None), Ok(None));
+        for bad in ["", "Linux", "lin ux", "linux\u{1b}[2J", "a/b/c"] {
+            assert!(name(bad, "amd64", None).is_err(), "{bad:?}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Asks registries which image a reference leads to, with the OCI distribution API: for each platform the digest of its
 //! configuration, which is the engine's id of the image, and what there is to download.
 //!
-//! A registry is asked without credentials first. They go to the host they are for and to no other one, never along a
-//! redirect, and never into a message.
+//! A registry is asked without credentials first. Those of a registry go to it and to the token server it names, never
+//! along a redirect, and never into a message; no registry has anything done with those of another one.
 
 mod address;
 mod challenge;
@@ -36,7 +36,7 @@ pub(super) struct RegistryArgs {
     /// Ask the registries over HTTP, without TLS; for tests
     #[arg(long)]
     registry_insecure: bool,
-    /// Credentials for registries by host, in the form of docker's config.json; each is sent to its host alone
+    /// Credentials for registries by host, in the form of docker's config.json; each is used for its registry alone
     #[arg(long, env = "CLOUDLY_REGISTRY_CREDENTIALS_FILE", value_parser = super::arguments::path())]
     registry_credentials: Option<PathBuf>,
 }

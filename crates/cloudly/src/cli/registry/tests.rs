@@ -253,20 +253,44 @@ async fn a_token_is_fetched_from_the_server_that_the_registry_names() {
     );
 }
 
-#[tokio::test]
-async fn credentials_never_go_to_another_host_than_theirs() {
-    let thief = Fake::start(|_, _, _| r#"{"token": "t0ken"}"#.into_response()).await;
-    let realm = format!(r#"Bearer realm="http://user:secret@{}/token""#, thief.host);
-    let fake = guarded("Bearer t0ken", move |_| realm.clone()).await;
-    let (host, other) = (fake.host.clone(), thief.host.clone());
-    assert!(resolve(&fake, ":1", &[&host]).await.is_ok());
-    assert_eq!(
-        thief.seen()[0].1,
-        None,
-        "not the registry's, and none from the realm"
+/// A registry that names a token server on another host and asks for the right to push elsewhere.
+async fn with_token_server() -> (Fake, Fake) {
+    let server = Fake::start(|_, _, _| r#"{"token": "t0ken"}"#.into_response()).await;
+    let header = format!(
+        r#"Bearer realm="http://user:secret@{}/token?scope=repository:b:push",service="s",scope="repository:c:push""#,
+        server.host
     );
-    assert!(resolve(&fake, ":1", &[&host, &other]).await.is_ok());
-    assert!(thief.has_seen_credentials(), "its own");
+    let registry = guarded("Bearer t0ken", move |_| header.clone()).await;
+    (registry, server)
+}
+
+#[tokio::test]
+async fn a_token_server_gets_the_credentials_of_the_registry_that_names_it() {
+    let (registry, server) = with_token_server().await;
+    let host = registry.host.clone();
+    assert!(resolve(&registry, ":1", &[&host]).await.is_ok());
+    assert_eq!(server.seen()[0].1.as_deref(), Some(BASIC));
+}
+
+#[tokio::test]
+async fn a_registry_cannot_use_the_credentials_of_the_token_server_it_names() {
+    let (registry, victim) = with_token_server().await;
+    let other = victim.host.clone();
+    assert!(resolve(&registry, ":1", &[&other]).await.is_ok());
+    assert_eq!(victim.seen().len(), 1);
+    assert_eq!(
+        victim.seen()[0].1,
+        None,
+        "neither its entry nor what the realm holds"
+    );
+}
+
+#[tokio::test]
+async fn a_token_is_for_pulling_the_image_whatever_the_registry_asks_for() {
+    let (registry, server) = with_token_server().await;
+    assert!(resolve(&registry, ":1", &[]).await.is_ok());
+    let paths: Vec<_> = server.seen().into_iter().map(|(path, _)| path).collect();
+    assert_eq!(paths, ["/token?service=s&scope=repository%3Aa%2Fonebox%3Apull"]);
 }
 
 #[tokio::test]
@@ -351,6 +375,76 @@ async fn what_is_no_answer_of_a_registry_is_never_taken_for_one() {
         let error = resolve(&fake, ":1", &[]).await;
         assert!(error.is_err(), "{name}: {error:?}");
     }
+}
+
+#[tokio::test]
+async fn what_no_release_may_hold_is_refused_as_an_answer_of_the_registry() {
+    const LARGEST: u64 = (1 << 53) - 1;
+    let sized = |layer: u64, platform: &str| {
+        let mut documents = BTreeMap::new();
+        let config = put(&mut documents, "blobs", format!("{{{platform}}}"));
+        let manifest = format!(
+            r#"{{"config": {{"digest": "{config}", "size": 1}}, "layers": [{{"digest": "x", "size": {layer}}}]}}"#
+        );
+        let manifest = put(&mut documents, "manifests", manifest);
+        tag(&mut documents, "1", &manifest);
+        let index = format!(
+            r#"{{"manifests": [{{"digest": "{manifest}", "size": 1, "platform": {{{platform}}}}}]}}"#
+        );
+        let index = put(&mut documents, "manifests", index);
+        tag(&mut documents, "2", &index);
+        documents
+    };
+    let fake = Fake::with(sized(LARGEST - 1, AMD64)).await;
+    let largest = resolve(&fake, ":2", &[]).await.unwrap();
+    assert_eq!(largest["linux/amd64"].size_bytes, Some(LARGEST));
+
+    let escape = r#""os": "linux\u001b[2J", "architecture": "amd64""#;
+    let four_parts = r#""os": "linux", "architecture": "arm/v7", "variant": "x""#;
+    let no_os = r#""os": "", "architecture": "amd64""#;
+    for (documents, text) in [
+        (sized(LARGEST, AMD64), "2^53"),
+        (sized(u64::MAX, AMD64), "2^53"),
+        (sized(1, escape), "os/architecture"),
+        (sized(1, four_parts), "os/architecture"),
+        (sized(1, no_os), "os/architecture"),
+    ] {
+        let fake = Fake::with(documents).await;
+        for version in [":1", ":2"] {
+            let error = resolve(&fake, version, &[]).await.unwrap_err();
+            let named = format!("{0}/a/onebox{version}: {0} sends", fake.host);
+            assert!(error.starts_with(&named) && error.contains(text), "{error}");
+            assert!(!error.contains(char::is_control), "{error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_index_costs_a_request_for_each_platform_however_long_it_is() {
+    let mut documents = BTreeMap::new();
+    let (manifest, config) = put_image(&mut documents, AMD64);
+    let entry = |architecture: &str| {
+        format!(
+            r#"{{"digest": "{manifest}", "size": 1, "platform": {{"os": "linux", "architecture": "{architecture}"}}}}"#
+        )
+    };
+    let repeated = vec![entry("amd64"); 20_000].join(",");
+    let different: Vec<_> = (0..20_000).map(|number| entry(&format!("a{number}"))).collect();
+    for (name, entries) in [("3", repeated), ("4", different.join(","))] {
+        let index = put(
+            &mut documents,
+            "manifests",
+            format!(r#"{{"manifests": [{entries}]}}"#),
+        );
+        tag(&mut documents, name, &index);
+    }
+    let fake = Fake::with(documents).await;
+    let one = Platforms::from([("linux/amd64".to_owned(), image(&config))]);
+    assert_eq!(resolve(&fake, ":3", &[]).await.unwrap(), one);
+    assert_eq!(fake.seen().len(), 2);
+    let error = resolve(&fake, ":4", &[]).await.unwrap_err();
+    assert!(error.contains("too many platforms"), "{error}");
+    assert_eq!(fake.seen().len(), 2 + 1 + 32);
 }
 
 #[tokio::test]
