@@ -36,7 +36,11 @@ impl Fixture {
     }
 
     pub(crate) async fn assert_consistent(&self) {
-        if let Err(error) = self.check_consistency().await {
+        // The Supervisor may just be at work, with its own lock files.
+        let consistent = wait_until("everything agrees", LIMIT, async || {
+            self.check_consistency().await.map_err(|error| error.to_string())
+        });
+        if let Err(error) = consistent.await {
             panic!("{error}\n{}", self.diagnostics());
         }
     }

@@ -4,6 +4,7 @@ use super::plan::{DisturbanceKind, Episode};
 use crate::fixture::{Fixture, policy};
 use crate::state_disk::{Mount, fill};
 use crate::wrapper_script::WrapperScript;
+use baseos_interfaces::desired::Policy;
 use baseos_simulator::clock::{Clock, sleep};
 use baseos_simulator::device::Fault;
 use baseos_simulator::harness::{APP_ID, Error, Result};
@@ -74,7 +75,12 @@ impl Soak {
 
     async fn desire(&mut self, commit: &str) -> Result<()> {
         self.start_cloudly().await?;
-        self.fixture.set_desired(Some(commit), policy()).await.map(drop)
+        // Longer than the agent's looks are apart: a bad release ends in between.
+        let policy = Policy {
+            health_seconds: 3,
+            ..policy()
+        };
+        self.fixture.set_desired(Some(commit), policy).await.map(drop)
     }
 
     async fn begin(&mut self, kind: &DisturbanceKind) {
