@@ -95,9 +95,9 @@ pub(crate) fn all() -> Vec<Breakage> {
         breakage("/services/baserunner/composition/contract", C::ReservedKey, |r| compose(r, "contract", json!({}))),
         breakage("/services/baserunner/composition/logging", C::UnsupportedKey, |r| compose(r, "logging", json!({}))),
         breakage("/services/baserunner/composition/privileged", C::InvalidValue, |r| compose(r, "privileged", json!("yes"))),
-        breakage("/services/baserunner/composition/networks", C::UndeclaredNetwork, |r| compose(r, "networks", json!(["x"]))),
+        breakage("/services/baserunner/composition/networks", C::UndeclaredNetwork, |r| compose(r, "networks", json!(["undeclared-network"]))),
         breakage("/services/baserunner/composition/depends_on", C::UnknownService, |r| {
-            compose(r, "depends_on", json!(["x"]));
+            compose(r, "depends_on", json!(["unknown-service"]));
         }),
         breakage("/services/baserunner/composition/restart", C::AgentNotKept, |r| compose(r, "restart", json!("no"))),
         breakage("/services/baserunner/composition/network_mode", C::AgentNotKept, |r| {
