@@ -133,7 +133,7 @@ pub(super) fn see(report: &mut Report, look: &Look, now: Stamp) {
     }
 }
 
-/// The Supervisor has taken the proven target.
+/// The Supervisor has the proven target.
 pub(super) fn accepted(report: &mut Report) {
     if let Some(restored) = &mut report.restored {
         restored.accepted = true;

@@ -1,8 +1,8 @@
 //! `baserunner guard`: the guard of the agent's own update, a program beside the agent (architecture §4).
 //!
 //! It reads the agent's orders from the state directory. While a release is on trial it looks at the Supervisor; when the
-//! new agent does not prove itself in time, it writes that down and posts the proven target until the Supervisor takes
-//! it. Otherwise it does nothing. [`decide`] is pure; this file reads, writes, calls and sleeps.
+//! new agent does not prove itself in time, it writes that down and posts the proven target until the Supervisor is seen
+//! to have it. Otherwise it does nothing. [`decide`] is pure; this file reads, writes, calls and sleeps.
 
 mod decide;
 mod state_dir;
@@ -133,16 +133,16 @@ impl<C: FnMut() -> Stamp> Guard<C> {
             return TICK;
         };
         failpoint::hit("guard.before_post");
-        let (seen, posted) = match self.supervisor.has_target(&held.commit).await {
+        let (settles, posted) = match self.supervisor.has_target(&held.commit).await {
             Ok(true) => (true, Ok(())),
             // The next turn sees whether the Supervisor has kept it.
             Ok(false) => (false, self.supervisor.post(&held.target).await),
-            // One that cannot say what it has may take a target all the same.
+            // One that cannot say what it has may take a target all the same: its 200 is all there is to see.
             Err(_) => (true, self.supervisor.post(&held.target).await),
         };
         failpoint::hit("guard.after_post");
         match posted {
-            Ok(()) if !seen => {
+            Ok(()) if !settles => {
                 self.refusals = self.refusals.saturating_add(1);
                 self.pause()
             }

@@ -26,8 +26,8 @@ pub(crate) struct Filled {
     pub(crate) left_over: bool,
 }
 
-/// Leaves out of a status that is too large what there can be much of: lines of evidence, then images that are no longer needed, then
-/// services.
+/// Leaves out of a status that is too large what there can be much of: lines of evidence, then images that are no longer
+/// needed, then services.
 pub(crate) fn cut_status(mut status: NodeStatus) -> NodeStatus {
     for keep in [32, 8, 0] {
         if length(&status) <= STATUS_MAX {
