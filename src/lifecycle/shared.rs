@@ -107,14 +107,7 @@ impl Shared {
     }
 
     /// What a verification is to be told now.
-    pub(crate) fn watch(&mut self, clock: Clock, now: Stamp) -> Watch<'_> {
-        let containers = self.view().map(|view| view.containers.as_slice());
-        let mut containers: Vec<_> = containers
-            .unwrap_or_default()
-            .iter()
-            .map(|container| container.container_id.clone())
-            .collect();
-        containers.sort_unstable();
+    pub(crate) fn watch(&mut self, containers: Vec<String>, clock: Clock, now: Stamp) -> Watch<'_> {
         Watch {
             clock,
             health: self.durable.policy().health(),

@@ -18,7 +18,7 @@ pub enum Timer {
     Recheck,
     /// Applying, Verifying, RollbackNeeded: the phase has taken too long.
     Deadline,
-    /// Verifying, RollbackNeeded: it has been healthy for long enough.
+    /// Verifying, RollbackNeeded: it has been healthy for long enough, if a last look says so.
     Health,
     /// Enrolled: a release that was superseded after its hand-over is to be judged again.
     Watch,
@@ -52,7 +52,7 @@ impl Timer {
             Self::Retry => "retryDue",
             Self::Recheck => "recheckDue",
             Self::Deadline => "deadlinePassed",
-            Self::Health => "stayedHealthy",
+            Self::Health => "healthDue",
             Self::Watch => "watchDue",
             Self::Heal => "healDue",
             Self::Goodbye => "goodbyeOverdue",

@@ -7,6 +7,7 @@ use super::idle::Idle;
 use super::staging::Staging;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
+use crate::lifecycle::facts::SupervisorView;
 use crate::lifecycle::guard::record::GuardRestored;
 use crate::lifecycle::progress::hindrance::{hindrances, is_not_the_releases_fault};
 use crate::lifecycle::shared::Shared;
@@ -15,10 +16,13 @@ use crate::lifecycle::timer::Timer;
 use crate::lifecycle::update::decide::{Decision, decide};
 use crate::lifecycle::update::handover::{Handover, Progress};
 use crate::lifecycle::update::judgement::judge;
+use crate::lifecycle::update::last_look::{LOOK_AGAIN, LastLook};
 use crate::lifecycle::update::record::{Blocker, Update, UpdateError, short};
 use crate::lifecycle::update::rollback::way_back;
 use crate::lifecycle::update::target::Release;
-use crate::lifecycle::update::verification::{FOREGROUND, Outlook, Verification, extend_deadline};
+use crate::lifecycle::update::verification::{
+    FOREGROUND, Outlook, Verification, containers, extend_deadline,
+};
 use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::states::UpdateState;
 use serde::{Deserialize, Serialize};
@@ -52,6 +56,19 @@ struct Restore {
     release: Release,
     handover: Handover,
     verification: Verification,
+    #[serde(skip)]
+    last_look: LastLook,
+}
+
+impl Restore {
+    /// Takes in what a look shows; without one, what was seen last.
+    fn see(&mut self, look: Option<&SupervisorView>, l: &mut Shared, cx: &Context) -> Outlook {
+        let images = l.durable.target.images(&self.release.commit);
+        let view = look.or(l.view());
+        let judgement = view.map(|view| judge(view, &self.release, images, None));
+        let watch = l.watch(containers(view), FOREGROUND, cx.now);
+        self.verification.see(judgement.as_ref(), watch)
+    }
 }
 
 impl RollbackNeeded {
@@ -98,6 +115,7 @@ impl RollbackNeeded {
                 release: release.clone(),
                 handover: Handover::new(),
                 verification: Verification::default(),
+                last_look: LastLook::default(),
             })
         });
         Self {
@@ -134,6 +152,7 @@ impl RollbackNeeded {
     pub(super) fn exit(&mut self, l: &mut Shared) {
         if let Some(restore) = &mut self.restore {
             restore.handover.abandon(l);
+            restore.last_look.abandon(l);
         }
     }
 
@@ -160,7 +179,7 @@ impl RollbackNeeded {
             },
             Event::SupervisorLogged(_) if self.is_restoring() => self.observe(l, cx),
             Event::ServiceExited { service } => self.exited(service, l, cx),
-            Event::Elapsed(Timer::Health) => self.restored(l, cx),
+            Event::Elapsed(Timer::Health) => self.time_is_over(l, cx),
             Event::Elapsed(Timer::Deadline) => self.overdue(l, cx),
             Event::Elapsed(Timer::Retry) => {
                 l.timers.disarm(Timer::Retry);
@@ -205,6 +224,11 @@ impl RollbackNeeded {
         let Some(restore) = &mut self.restore else {
             return Outcome::Super;
         };
+        match restore.last_look.take(event) {
+            Some(Some(view)) => return self.looked_at_the_end(view, l, cx),
+            Some(None) => return Outcome::Handled,
+            None => {}
+        }
         match restore.handover.handle(&restore.release, l, event, cx) {
             Progress::NotMine => Outcome::Super,
             // Displaced: the way back is handed over whatever is there, so it looks again and does so.
@@ -237,11 +261,37 @@ impl RollbackNeeded {
         if self.update.set_blocked(blocked) {
             l.heartbeats.urge();
         }
-        let images = l.durable.target.images(&restore.release.commit);
-        let judgement = l.view().map(|view| judge(view, &restore.release, images, None));
-        let outlook = restore
+        let outlook = restore.see(None, l, cx);
+        self.proceed(outlook, l, cx)
+    }
+
+    fn time_is_over(&mut self, l: &mut Shared, cx: &mut Context) -> Outcome<State> {
+        if let Some(restore) = &mut self.restore {
+            restore.last_look.begin(Timer::Health, l, cx);
+        }
+        Outcome::Handled
+    }
+
+    /// The previous release counts as healthy only if this look says so too.
+    fn looked_at_the_end(&mut self, view: &SupervisorView, l: &mut Shared, cx: &Context) -> Outcome<State> {
+        let Some(restore) = &mut self.restore else {
+            return Outcome::Handled;
+        };
+        let outlook = restore.see(Some(view), l, cx);
+        if restore
             .verification
-            .see(judgement.as_ref(), l.watch(FOREGROUND, cx.now));
+            .is_over(l.durable.policy().health(), cx.now.boot)
+        {
+            return self.restored(l, cx);
+        }
+        // The poller may have missed what this look shows, and then tells nothing new.
+        if l.timers
+            .get(Timer::Health)
+            .or(l.timers.get(Timer::Retry))
+            .is_none()
+        {
+            l.timers.arm(Timer::Retry, cx.now.boot + LOOK_AGAIN);
+        }
         self.proceed(outlook, l, cx)
     }
 
@@ -254,7 +304,8 @@ impl RollbackNeeded {
         else {
             return Outcome::Super;
         };
-        let outlook = restore.verification.exited(service, l.watch(FOREGROUND, cx.now));
+        let watch = l.watch(Vec::new(), FOREGROUND, cx.now);
+        let outlook = restore.verification.exited(service, watch);
         self.proceed(outlook, l, cx)
     }
 

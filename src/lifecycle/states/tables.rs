@@ -103,12 +103,12 @@ impl blocking::State<Shared> for State {
         match self {
             Self::Staging(state) => state.exit(l),
             Self::Applying(state) => state.handover.abandon(l),
+            Self::Verifying(state) => state.exit(l),
             Self::RollbackNeeded(state) => state.exit(l),
             Self::Unenrolled(_)
             | Self::Registering(_)
             | Self::Idle(_)
             | Self::Waiting(_)
-            | Self::Verifying(_)
             | Self::Failed(_) => {}
         }
     }

@@ -13,10 +13,11 @@ use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::update::decide::{Decision, decide, wanted};
 use crate::lifecycle::update::judgement::{Judgement, judge};
+use crate::lifecycle::update::last_look::LOOK_AGAIN;
 use crate::lifecycle::update::record::{Update, UpdateError};
 use crate::lifecycle::update::rollback::way_back;
 use crate::lifecycle::update::superseded::{Course, Superseded};
-use crate::lifecycle::update::verification::BACKGROUND;
+use crate::lifecycle::update::verification::{BACKGROUND, containers};
 use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::states::UpdateState;
 use statig::Outcome;
@@ -121,33 +122,45 @@ pub(super) fn runs(update: &Update, l: &Shared) -> bool {
 }
 
 /// Watches the release that was superseded after its hand-over, while nothing else has been handed over.
-pub(super) fn watch_superseded(l: &mut Shared, event: &Event, cx: &Context) -> Outcome<State> {
+pub(super) fn watch_superseded(l: &mut Shared, event: &Event, cx: &mut Context) -> Outcome<State> {
     let Some(mut watched) = l.durable.superseded.clone() else {
         return Outcome::Super;
     };
-    let commit = watched.update.commit();
+    let last_look = watched.last_look.take(event);
     let concerned = match event {
         Event::SupervisorObserved(_) | Event::Elapsed(Timer::Watch) => true,
         Event::ServiceExited { service } => watched.update.release.minds_exit(service),
-        _ => false,
+        _ => last_look.is_some(),
     };
     if !concerned || !was_handed_over(&watched.update, l) {
         return Outcome::Super;
     }
-    let images = l.durable.target.images(commit);
+    let last_look = last_look.flatten();
+    let images = l.durable.target.images(watched.update.commit());
     let before = Some(&watched.update.predecessors);
-    let judgement = l
-        .view()
-        .map(|view| judge(view, &watched.update.release, images, before));
+    let view = last_look.or(l.view());
+    let judgement = view.map(|view| judge(view, &watched.update.release, images, before));
+    let containers = containers(view);
     l.timers.disarm(Timer::Watch);
-    match watched.see(event, judgement.as_ref(), l.watch(BACKGROUND, cx.now)) {
-        Course::Open => l.durable.superseded = Some(watched),
+    match watched.see(event, judgement.as_ref(), l.watch(containers, BACKGROUND, cx.now)) {
+        Course::Open => {
+            // The poller may have missed what the last look shows, and then tells nothing new.
+            if last_look.is_some() && l.timers.get(Timer::Watch).is_none() {
+                l.timers.arm(Timer::Watch, cx.now.boot + LOOK_AGAIN);
+            }
+            l.durable.superseded = Some(watched);
+        }
         // Its agent is on trial still; that decides first.
-        Course::Proven if trial::budget(l, watched.update.commit()).is_some() => {
+        Course::Healthy if trial::budget(l, watched.update.commit()).is_some() => {
             l.timers.arm(Timer::Watch, cx.now.boot + TRIAL);
             l.durable.superseded = Some(watched);
         }
-        Course::Proven => {
+        Course::Healthy if last_look.is_none() => {
+            watched.last_look.begin(Timer::Watch, l, cx);
+            l.durable.superseded = Some(watched);
+        }
+        // It is the release to go back to from now on.
+        Course::Healthy => {
             forget_superseded(l);
             l.durable.prove(&watched.update.release);
         }
@@ -169,8 +182,10 @@ pub(super) fn watch_superseded(l: &mut Shared, event: &Event, cx: &Context) -> O
 /// Something else has been handed over.
 pub(super) fn forget_superseded(l: &mut Shared) {
     l.timers.disarm(Timer::Watch);
-    if l.durable.superseded.is_some() {
-        l.durable.superseded = None;
+    if l.durable.superseded.is_some()
+        && let Some(mut forgotten) = l.durable.superseded.take()
+    {
+        forgotten.last_look.abandon(l);
     }
 }
 

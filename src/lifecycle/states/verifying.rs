@@ -6,14 +6,18 @@ use super::idle::Idle;
 use super::rollback_needed::RollbackNeeded;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
+use crate::lifecycle::facts::SupervisorView;
 use crate::lifecycle::guard::trial;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::unsaved::Unsaved;
 use crate::lifecycle::update::judgement::{Judgement, judge};
+use crate::lifecycle::update::last_look::{LOOK_AGAIN, LastLook};
 use crate::lifecycle::update::record::{Update, UpdateError};
-use crate::lifecycle::update::verification::{FOREGROUND, Outlook, Verification, extend_deadline};
+use crate::lifecycle::update::verification::{
+    FOREGROUND, Outlook, Verification, containers, extend_deadline,
+};
 use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::states::UpdateState;
 use serde::{Deserialize, Serialize};
@@ -33,6 +37,14 @@ pub(crate) struct Verifying {
     /// Whether this process saw the release in place; a resumed one has to see it first.
     #[serde(skip)]
     seen: Unsaved<bool>,
+    #[serde(skip)]
+    last_look: LastLook,
+}
+
+/// What one look at the Supervisor shows.
+struct Seen {
+    judgement: Option<Judgement>,
+    containers: Vec<String>,
 }
 
 impl Verifying {
@@ -41,6 +53,7 @@ impl Verifying {
             update: update.next_phase(cx.now.into()),
             verification: Verification::default(),
             seen: Unsaved(true),
+            last_look: LastLook::default(),
         }
     }
 
@@ -54,31 +67,54 @@ impl Verifying {
         }
     }
 
+    pub(super) fn exit(&mut self, l: &mut Shared) {
+        self.last_look.abandon(l);
+    }
+
     pub(super) fn handle(&mut self, l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outcome<State> {
         match input {
             Input::Event(Event::SupervisorObserved(_)) | Input::Signal(Signal::Entered) => {
                 self.observe(l, cx)
             }
             Input::Event(Event::ServiceExited { service }) if self.update.release.minds_exit(service) => {
-                let outlook = self.verification.exited(service, l.watch(FOREGROUND, cx.now));
+                let watch = l.watch(Vec::new(), FOREGROUND, cx.now);
+                let outlook = self.verification.exited(service, watch);
                 self.proceed(outlook, l, cx)
             }
             Input::Event(Event::Elapsed(Timer::Retry)) => {
                 l.timers.disarm(Timer::Retry);
                 self.observe(l, cx)
             }
-            Input::Event(Event::Elapsed(Timer::Health)) => self.succeeded(l, cx),
+            Input::Event(Event::Elapsed(Timer::Health)) => self.time_is_over(l, cx),
             Input::Event(Event::Elapsed(Timer::Deadline)) => self.overdue(l, cx),
-            _ => Outcome::Super,
+            Input::Event(event) => match self.last_look.take(event) {
+                Some(Some(view)) => self.looked_at_the_end(view, l, cx),
+                Some(None) => Outcome::Handled,
+                None => Outcome::Super,
+            },
+            Input::Signal(_) => Outcome::Super,
+        }
+    }
+
+    fn see(&self, view: Option<&SupervisorView>, l: &Shared) -> Seen {
+        let images = l.durable.target.images(self.update.commit());
+        let before = Some(&self.update.predecessors);
+        Seen {
+            judgement: view.map(|view| judge(view, &self.update.release, images, before)),
+            containers: containers(view),
         }
     }
 
     fn observe(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
-        let images = l.durable.target.images(self.update.commit());
-        let before = Some(&self.update.predecessors);
-        let judgement = l
-            .view()
-            .map(|view| judge(view, &self.update.release, images, before));
+        let seen = self.see(l.view(), l);
+        self.judge(seen, l, cx)
+    }
+
+    fn judge(&mut self, seen: Seen, l: &mut Shared, cx: &Context) -> Outcome<State> {
+        let Seen {
+            judgement,
+            containers,
+        } = seen;
         if let Some(Judgement::WrongImage(seen)) = judgement {
             let error = UpdateError::wrong_image(seen, cx.now);
             return Outcome::Transition(RollbackNeeded::not_applied(l, &self.update, error, cx));
@@ -94,7 +130,7 @@ impl Verifying {
         *self.seen |= judgement.is_some();
         let outlook = self
             .verification
-            .see(judgement.as_ref(), l.watch(FOREGROUND, cx.now));
+            .see(judgement.as_ref(), l.watch(containers, FOREGROUND, cx.now));
         self.proceed(outlook, l, cx)
     }
 
@@ -118,10 +154,39 @@ impl Verifying {
         self.failed(l, "it did not become healthy in time", cx)
     }
 
-    fn succeeded(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
+    fn time_is_over(&mut self, l: &mut Shared, cx: &mut Context) -> Outcome<State> {
         if let Some(budget) = trial::budget(l, self.update.commit()) {
             return self.await_proof(budget, l, cx);
         }
+        self.last_look.begin(Timer::Health, l, cx);
+        Outcome::Handled
+    }
+
+    /// It counts as healthy only if this look says so too.
+    fn looked_at_the_end(&mut self, view: &SupervisorView, l: &mut Shared, cx: &Context) -> Outcome<State> {
+        let seen = self.see(Some(view), l);
+        let outcome = self.judge(seen, l, cx);
+        if !matches!(outcome, Outcome::Super) {
+            return outcome;
+        }
+        if self
+            .verification
+            .is_over(l.durable.policy().health(), cx.now.boot)
+        {
+            return self.succeeded(l, cx);
+        }
+        // The poller may have missed what this look shows, and then tells nothing new.
+        if l.timers
+            .get(Timer::Health)
+            .or(l.timers.get(Timer::Retry))
+            .is_none()
+        {
+            l.timers.arm(Timer::Retry, cx.now.boot + LOOK_AGAIN);
+        }
+        Outcome::Handled
+    }
+
+    fn succeeded(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
         l.durable.prove(&self.update.release);
         let finished = self.update.finished(UpdateState::Succeeded, None, cx.now.wall);
         l.record_outcome(&finished, cx.now);

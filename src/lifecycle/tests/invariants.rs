@@ -40,6 +40,9 @@ fn action() -> impl Strategy<Value = Action> {
         5 => Just(View::Actual), 2 => Just(View::Working), 2 => Just(View::Unhealthy), 1 => Just(View::Silent), 1 => Just(View::Foreign),
         1 => Just(View::Unreplaced), 1 => Just(View::Stuck), 1 => (0u8..=100).prop_map(View::Fetching), 1 => Just(View::Absent)
     ];
+    let turn = prop_oneof![
+        2 => Just(View::Actual), 1 => Just(View::Working), 1 => Just(View::Unhealthy), 1 => Just(View::Foreign), 1 => Just(View::Unreplaced)
+    ];
     let rule = prop_oneof![
         5 => Just(PolicyKind::Plain), 1 => Just(PolicyKind::ReportOnly), 1 => Just(PolicyKind::NeedsApproval), 1 => Just(PolicyKind::NoSlot), 2 => Just(PolicyKind::Forced)
     ];
@@ -65,6 +68,7 @@ fn action() -> impl Strategy<Value = Action> {
         6 => view.prop_map(Action::Observe),
         1 => Just(Action::Exit),
         1 => Just(Action::LoseTarget),
+        1 => turn.prop_map(Action::Turn),
         1 => (1u8..=4).prop_map(Action::Post),
         2 => line().prop_map(Action::Log),
         3 => (0u8..=5, rule).prop_map(|(number, rule)| Action::Desire(number, rule)),
@@ -187,6 +191,7 @@ proptest! {
                 Action::Desire(0 | 3 | 5, _)
                     | Action::Desire(_, PolicyKind::NeedsApproval | PolicyKind::NoSlot)
                     | Action::Observe(View::Unhealthy | View::Absent | View::Foreign | View::Unreplaced)
+                    | Action::Turn(_)
                     | Action::Post(_)
                     | Action::LoseTarget
                     | Action::Answer(Port::Supervisor, Reply::Refused)
@@ -257,7 +262,7 @@ proptest! {
         let mut world = World::enrolled();
         world.act(Action::Desire(2, PolicyKind::Plain));
         world.settle();
-        for action in noise.iter().filter(|a| !matches!(a, Action::Desire(..) | Action::Offer { .. } | Action::Post(_) | Action::LoseTarget | Action::Observe(View::Foreign))) {
+        for action in noise.iter().filter(|a| !matches!(a, Action::Desire(..) | Action::Offer { .. } | Action::Post(_) | Action::Turn(_) | Action::LoseTarget | Action::Observe(View::Foreign))) {
             world.act(*action);
         }
         world.settle();

@@ -7,8 +7,8 @@
 
 use super::world::{World, commit};
 use crate::lifecycle::effect::{LocalAnswer, SupervisorCall};
-use crate::lifecycle::event::LocalCall;
-use crate::lifecycle::facts::{Container, HostFacts};
+use crate::lifecycle::event::{LocalCall, SupervisorAnswer};
+use crate::lifecycle::facts::{Container, HostFacts, SupervisorView};
 use crate::lifecycle::time::Millis;
 use crate::lifecycle::{Effect, Event, Step};
 use baseos_interfaces::desired::DesiredApp;
@@ -138,25 +138,32 @@ impl Model {
             Event::StateWritten { problem } => self.state_problem = problem.is_some(),
             Event::SupervisorObserved(view) => {
                 self.running = (**view).as_ref().ok().and_then(|view| view.release.clone());
-                let ill = (**view).as_ref().is_ok_and(|view| {
-                    view.containers.len() < 2
-                        || view
-                            .containers
-                            .iter()
-                            .any(|container| !container.is_running() || is_kept(container))
-                        || self.running != self.desired_commit()
-                });
-                if ill {
+                if (**view).as_ref().is_ok_and(|view| self.is_ill(view)) {
                     self.accuse();
                 }
             }
-            Event::SupervisorAnswered { answer, .. } if answer.is_err() => self.accuse(),
+            Event::SupervisorAnswered { answer, .. } => match &**answer {
+                Ok(SupervisorAnswer::Inspected(inspection)) if self.is_ill(&inspection.view) => self.accuse(),
+                Ok(_) => {}
+                Err(_) => self.accuse(),
+            },
             Event::ServiceExited { .. } | Event::Elapsed(crate::lifecycle::timer::Timer::Deadline) => {
                 self.accuse();
             }
             Event::LocalRequested { call, .. } => self.hear(now, call, step, disk_works),
             _ => {}
         }
+    }
+
+    /// Whether what the Supervisor shows speaks against what is desired: only once it has been handed over.
+    fn is_ill(&self, view: &SupervisorView) -> bool {
+        if self.handed_over.is_none() || self.handed_over != self.desired_commit() {
+            return false;
+        }
+        let is_bad = |container: &Container| !container.is_running() || is_kept(container);
+        view.containers.len() < 2
+            || view.containers.iter().any(is_bad)
+            || view.release != self.desired_commit()
     }
 
     /// The Supervisor has lost its target: what is desired is to be put in place again, perhaps through the gate.

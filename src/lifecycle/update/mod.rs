@@ -6,6 +6,7 @@ pub(crate) mod gate;
 pub(crate) mod handover;
 pub(crate) mod image;
 pub(crate) mod judgement;
+pub(crate) mod last_look;
 pub(crate) mod platform;
 pub(crate) mod predecessors;
 pub(crate) mod record;

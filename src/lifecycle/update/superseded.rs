@@ -3,6 +3,7 @@
 
 use crate::lifecycle::event::Event;
 use crate::lifecycle::update::judgement::Judgement;
+use crate::lifecycle::update::last_look::LastLook;
 use crate::lifecycle::update::record::Update;
 use crate::lifecycle::update::verification::{Outlook, Verification, Watch};
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Superseded {
     pub(crate) update: Box<Update>,
     verification: Verification,
+    #[serde(skip)]
+    pub(crate) last_look: LastLook,
 }
 
 /// What became of it.
@@ -18,8 +21,8 @@ pub(crate) struct Superseded {
 pub(crate) enum Course {
     /// It is to be watched on.
     Open,
-    /// It stayed healthy: it is the release to go back to from now on.
-    Proven,
+    /// It has been healthy for long enough.
+    Healthy,
     Bad,
 }
 
@@ -28,6 +31,7 @@ impl Superseded {
         Self {
             update: Box::new(update.clone()),
             verification: Verification::default(),
+            last_look: LastLook::default(),
         }
     }
 
@@ -38,10 +42,9 @@ impl Superseded {
             Event::ServiceExited { service } => self.verification.exited(service, watch),
             _ => self.verification.see(judgement, watch),
         };
-        let healthy_since = self.verification.healthy_since();
         match outlook {
             Outlook::Bad => Course::Bad,
-            Outlook::Open if healthy_since.is_some_and(|since| now.since(since) >= health) => Course::Proven,
+            Outlook::Open if self.verification.is_over(health, now) => Course::Healthy,
             Outlook::Open => Course::Open,
         }
     }

@@ -1,5 +1,6 @@
 //! Verification: a release that has been put in place must stay healthy for a while before it counts.
 
+use crate::lifecycle::facts::SupervisorView;
 use crate::lifecycle::time::Millis;
 use crate::lifecycle::timer::{Timer, Timers};
 use crate::lifecycle::unsaved::Unsaved;
@@ -60,10 +61,18 @@ pub(crate) struct Watch<'a> {
     pub(crate) clock: Clock,
     /// How long the release must stay healthy.
     pub(crate) health: Duration,
-    /// The ids of all containers, sorted: another set means that one was replaced.
+    /// Those seen, see [`containers`]: another set means that one was replaced.
     pub(crate) containers: Vec<String>,
     pub(crate) now: Millis,
     pub(crate) timers: &'a mut Timers,
+}
+
+/// The ids of all containers, sorted.
+pub(crate) fn containers(view: Option<&SupervisorView>) -> Vec<String> {
+    let seen = view.into_iter().flat_map(|view| &view.containers);
+    let mut ids: Vec<_> = seen.map(|container| container.container_id.clone()).collect();
+    ids.sort_unstable();
+    ids
 }
 
 /// What to make of it.
@@ -92,9 +101,9 @@ impl Verification {
         }
     }
 
-    /// Since when it has been healthy without a break.
-    pub(crate) fn healthy_since(&self) -> Option<Millis> {
-        *self.healthy_since
+    /// Whether it has been healthy for this time without a break.
+    pub(crate) fn is_over(&self, health: Duration, now: Millis) -> bool {
+        self.healthy_since.is_some_and(|since| now.since(since) >= health)
     }
 
     /// Takes in one judgement, or `None` when nothing can be seen at present.

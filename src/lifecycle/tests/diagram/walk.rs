@@ -182,9 +182,17 @@ fn seeds() -> Vec<Vec<Action>> {
         good(Port::Supervisor),
         Action::Observe(View::Actual),
         Action::Elapse,
+        good(Port::Supervisor),
     ];
     let first = [&begin[..], &update(2, PolicyKind::Plain)].concat();
-    let proven = [&first[..], &[Action::Elapse, Action::Elapse, good(Port::Cloudly)]].concat();
+    // The last look is taken when the time of health is over, which is the second deadline.
+    let last_look = [
+        Action::Elapse,
+        Action::Elapse,
+        good(Port::Cloudly),
+        good(Port::Supervisor),
+    ];
+    let proven = [&first[..], &last_look].concat();
     // The next heartbeat waits for Cloudly's minimum, and another deadline may come first.
     let heard = [
         Action::Elapse,
@@ -234,7 +242,9 @@ fn seeds() -> Vec<Vec<Action>> {
             &bad[..],
             &[Action::Desire(2, PolicyKind::Plain)],
             &heard,
+            &heard,
             &[Action::Desire(4, PolicyKind::Plain)],
+            &heard,
             &heard,
         ]
         .concat(),
@@ -258,6 +268,18 @@ fn seeds() -> Vec<Vec<Action>> {
         [working, &[Action::Observe(View::Unreplaced)], &back].concat(),
         first.clone(),
         bad.clone(),
+        // What the last look shows is not what was seen last.
+        [&first[..], &[Action::Turn(View::Unhealthy)], &last_look].concat(),
+        [&first[..], &[Action::Turn(View::Unreplaced)], &last_look].concat(),
+        [&first[..], &[Action::Turn(View::Foreign)], &last_look].concat(),
+        [
+            &proven[..],
+            &update(4, PolicyKind::Plain),
+            &unhealthy[..4],
+            &[Action::Turn(View::Unhealthy)],
+            &last_look,
+        ]
+        .concat(),
         [&reported[..], &[Action::Desire(0, PolicyKind::Plain)], &heard].concat(),
         [
             &reported[..],

@@ -50,11 +50,27 @@ fn becomes_the_release_to_go_back_to_when_it_stays_healthy() {
     world.act(Action::Observe(View::Actual));
     for _ in 0..10 {
         world.act(good(Port::Cloudly));
+        world.act(good(Port::Supervisor));
         world.act(Action::Elapse);
     }
     assert!(world.machine.shared().durable.is_proven(&commit(4)));
     assert_eq!(world.machine.agent_state(), AgentState::Waiting);
     assert_eq!(outcomes(&world, 4), ["superseded"]);
+}
+
+#[test]
+fn is_no_release_to_go_back_to_when_a_last_look_shows_it_broken() {
+    let mut world = superseded();
+    play(
+        &mut world,
+        &[Action::Observe(View::Actual), Action::Turn(View::Unhealthy)],
+    );
+    for _ in 0..10 {
+        world.act(good(Port::Cloudly));
+        world.act(good(Port::Supervisor));
+        world.act(Action::Elapse);
+    }
+    assert!(!world.machine.shared().durable.is_proven(&commit(4)));
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::lifecycle::timer::Timer;
 
 #[test]
 fn it_must_stay_healthy_and_interruptions_begin_the_time_anew() {
@@ -86,4 +87,82 @@ fn a_superseded_release_is_verified_again_when_desired_again() {
     assert_eq!(good_release.map(|good| good.commit), Some(commit(2)));
     world.settle();
     assert_eq!(wire(&world), UpdateState::Succeeded);
+}
+
+/// Up to the moment at which the time of health is over, with no look since the first one.
+fn watched(number: u8) -> World {
+    let mut world = proven(2);
+    handed_over(&mut world, number, PolicyKind::Plain);
+    play(&mut world, &[Action::Observe(View::Actual)]);
+    let health = |world: &World| world.machine.next_timer().map(|(timer, _)| timer) == Some(Timer::Health);
+    for _ in 0..100 {
+        if health(&world) {
+            break;
+        }
+        world.act(good(Port::Cloudly));
+        world.act(Action::Elapse);
+    }
+    assert!(health(&world), "{:?}", world.machine.next_timer());
+    world
+}
+
+#[test]
+fn success_is_told_only_after_a_look_when_the_time_is_over() {
+    let mut world = watched(4);
+    world.act(Action::Elapse);
+    assert_eq!(world.machine.agent_state(), AgentState::Verifying);
+    play(&mut world, &[good(Port::Supervisor)]);
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+}
+
+#[test]
+fn a_release_that_broke_since_the_last_look_is_not_good() {
+    let mut world = watched(4);
+    play(
+        &mut world,
+        &[
+            Action::Turn(View::Unhealthy),
+            Action::Elapse,
+            good(Port::Supervisor),
+        ],
+    );
+    assert_eq!(world.machine.agent_state(), AgentState::Verifying);
+    let verifying = serde_json::to_string(world.machine.state()).unwrap();
+    assert!(verifying.contains("onebox: exited"), "{verifying}");
+    world.settle();
+    assert_eq!(wire(&world), UpdateState::Succeeded, "one break is forgiven");
+}
+
+#[test]
+fn a_last_look_that_fails_is_taken_again() {
+    let mut world = watched(4);
+    let fails = Action::Answer(Port::Supervisor, Reply::Unavailable);
+    for _ in 0..3 {
+        for _ in 0..100 {
+            if world.pending.contains_key(&Port::Supervisor) {
+                break;
+            }
+            world.act(good(Port::Cloudly));
+            world.act(Action::Elapse);
+        }
+        play(&mut world, &[fails]);
+        assert_eq!(world.machine.agent_state(), AgentState::Verifying);
+    }
+    world.settle();
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+}
+
+#[test]
+fn another_target_at_the_last_look_ends_the_update() {
+    let mut world = watched(4);
+    play(
+        &mut world,
+        &[
+            Action::Turn(View::Foreign),
+            Action::Elapse,
+            good(Port::Supervisor),
+        ],
+    );
+    assert_ne!(world.machine.agent_state(), AgentState::Verifying);
+    assert!(!known_bad(&world, 4), "somebody else's doing is no verdict on it");
 }

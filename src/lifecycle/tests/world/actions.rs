@@ -15,6 +15,8 @@ pub(crate) enum Action {
     Observe(View),
     /// Somebody else hands the Supervisor this release.
     Post(u8),
+    /// From now on an inspection shows this (never `Silent`), and no look before it does.
+    Turn(View),
     /// The Supervisor loses its database, and with it its target.
     LoseTarget,
     /// The Supervisor's log says that the application's service ended.

@@ -82,6 +82,8 @@ pub(crate) struct World {
     /// What its target reads as, when it is looked at.
     pub(crate) definition: Option<Result<PresentRelease, String>>,
     images: BTreeMap<String, u64>,
+    /// What an inspection shows, whatever was observed last.
+    pub(crate) inspected: View,
     /// References of the images on the engine.
     pub(crate) present_images: Vec<String>,
     /// The image ids of the target before, whose containers run until the new one has been fetched.
@@ -167,6 +169,7 @@ impl World {
             images_before: images.clone(),
             definition: None,
             images,
+            inspected: View::Actual,
             present_images: Vec::new(),
             requests: 0,
         };
@@ -215,6 +218,7 @@ impl World {
                 let view = self.view(view);
                 self.feed(Event::SupervisorObserved(Box::new(view)));
             }
+            Action::Turn(view) => self.inspected = view,
             Action::LoseTarget => self.lose_target(),
             Action::Post(number) => self.post(number),
             Action::Exit => self.feed(Event::ServiceExited {
@@ -261,6 +265,7 @@ impl World {
     /// Everything goes well from here on: answers come, the Supervisor does what it is told, time passes.
     pub(crate) fn settle(&mut self) {
         self.disk_works = true;
+        self.inspected = View::Actual;
         self.act(Action::Disk { works: true });
         self.act(Action::Host {
             locked: false,

@@ -102,7 +102,7 @@ impl World {
             definition: self.definition.clone(),
         };
         Inspection {
-            view: self.view(View::Actual).unwrap(),
+            view: self.view(self.inspected).unwrap(),
             apps: if self.target_lost {
                 BTreeMap::new()
             } else {

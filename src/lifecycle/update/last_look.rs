@@ -1,0 +1,48 @@
+//! The look that a release's time of health ends with. What was seen last may be as old as the pause between looks, and
+//! nobody would say that a service has ended since.
+
+use crate::lifecycle::context::Context;
+use crate::lifecycle::effect::{OpId, SupervisorCall};
+use crate::lifecycle::event::{Event, SupervisorAnswer};
+use crate::lifecycle::facts::SupervisorView;
+use crate::lifecycle::shared::Shared;
+use crate::lifecycle::timer::Timer;
+use crate::lifecycle::unsaved::Unsaved;
+use std::time::Duration;
+
+/// How long after a last look that did not show a healthy release it is judged again.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Under way, or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LastLook(Unsaved<Option<OpId>>);
+
+impl LastLook {
+    /// Looks, unless it does already. `timer` comes again after a while, for an answer that shows nothing.
+    pub(crate) fn begin(&mut self, timer: Timer, l: &mut Shared, cx: &mut Context) {
+        if self.0.is_none() {
+            *self.0 = Some(l.in_flight.ask_supervisor(SupervisorCall::Inspect, cx));
+        }
+        l.timers.arm(timer, cx.now.boot + LOOK_AGAIN);
+    }
+
+    /// What it shows, if the Supervisor answered; `None`: the event is about something else.
+    pub(crate) fn take<'e>(&mut self, event: &'e Event) -> Option<Option<&'e SupervisorView>> {
+        let Event::SupervisorAnswered { op, answer } = event else {
+            return None;
+        };
+        self.0.take_if(|look| look == op)?;
+        Some(match &**answer {
+            Ok(SupervisorAnswer::Inspected(inspection)) => Some(&inspection.view),
+            // The poller says that it is silent, and what of.
+            Ok(_) | Err(_) => None,
+        })
+    }
+
+    /// Forgets a look that has not left yet.
+    pub(crate) fn abandon(&mut self, l: &mut Shared) {
+        if let Some(look) = self.0.take() {
+            l.in_flight.forget(look);
+        }
+    }
+}
