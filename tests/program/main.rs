@@ -29,4 +29,5 @@ mod soak;
 mod state_disk;
 mod target_posts;
 mod updates;
+mod users;
 mod wrapper_script;

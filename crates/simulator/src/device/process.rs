@@ -5,7 +5,8 @@ use crate::device::shared::{Process, ProcessCommand, Shared};
 use crate::supervisor::StartProcess;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,17 +62,30 @@ pub(crate) fn start(shared: &Arc<Shared>, start: StartProcess, exited: impl FnOn
 
 fn spawn(shared: &Shared, start: &StartProcess) -> std::io::Result<Child> {
     let environment = environment(shared, start);
-    for name in ["BASEOS_STATE_DIR", "BASEOS_RUN_DIR", "BASEOS_LOCK_DIR"] {
+    let user = start.user.as_deref().and_then(User::parse);
+    for name in ["BASEOS_STATE_DIR", "BASEOS_RUN_DIR"] {
         if let Some(dir) = environment.get(name) {
-            std::fs::create_dir_all(dir)?;
+            make_dir(Path::new(dir), user)?;
         }
+    }
+    // The engine makes it, for root alone.
+    if let Some(dir) = environment.get("BASEOS_LOCK_DIR") {
+        std::fs::create_dir_all(dir)?;
     }
     let program = shared
         .programs_by_image
         .get(&start.image)
         .or(shared.program.as_ref());
     let program = program.ok_or_else(|| std::io::Error::other("no program is configured for this image"))?;
-    Command::new(program)
+    let mut command = match user {
+        Some(user) => {
+            let mut command = Command::new(program_for_everybody(shared, program)?);
+            command.uid(user.uid).gid(user.gid);
+            command
+        }
+        None => Command::new(program),
+    };
+    command
         .args(&start.command)
         .env_clear()
         .envs(&environment)
@@ -81,6 +95,48 @@ fn spawn(shared: &Shared, start: &StartProcess) -> std::io::Result<Child> {
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
+}
+
+/// The user of a container's process. Only a simulator that runs as root can give it.
+#[derive(Clone, Copy)]
+struct User {
+    uid: u32,
+    gid: u32,
+}
+
+impl User {
+    /// From the form of a compose file, with numbers.
+    fn parse(user: &str) -> Option<Self> {
+        let (uid, gid) = user.split_once(':').unwrap_or((user, "0"));
+        Some(Self {
+            uid: uid.parse().ok()?,
+            gid: gid.parse().ok()?,
+        })
+    }
+}
+
+/// A new volume belongs to the user that the image's directory belongs to, and the images made here give it to their own.
+fn make_dir(dir: &Path, user: Option<User>) -> std::io::Result<()> {
+    let is_new = std::fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
+    std::fs::create_dir_all(dir)?;
+    match user {
+        Some(user) if is_new => std::os::unix::fs::chown(dir, Some(user.uid), Some(user.gid)),
+        _ => Ok(()),
+    }
+}
+
+/// A copy that another user can reach, wherever the program lies.
+fn program_for_everybody(shared: &Shared, program: &Path) -> std::io::Result<PathBuf> {
+    let everybody = std::fs::Permissions::from_mode(0o755);
+    let dir = shared.dir.join("programs");
+    std::fs::create_dir_all(&dir)?;
+    std::fs::set_permissions(&shared.dir, everybody.clone())?;
+    let copy = dir.join(program.to_string_lossy().replace('/', "_"));
+    if !copy.exists() {
+        std::fs::copy(program, &copy)?;
+        std::fs::set_permissions(&copy, everybody)?;
+    }
+    Ok(copy)
 }
 
 /// The container's environment, then the device's own. Paths are those of this machine, because there is no container

@@ -16,6 +16,8 @@ pub struct TestRelease {
     pub commit: String,
     pub version: String,
     pub agent_image: String,
+    /// The user of the agent's container; `None`: the image's own.
+    pub agent_user: Option<String>,
     pub onebox_image: String,
     pub onebox_composition: Map<String, Value>,
     /// What Cloudly knows of Onebox's image from its registry.
@@ -31,6 +33,7 @@ impl TestRelease {
             commit: commit.to_owned(),
             version: version.to_owned(),
             agent_image: "baserunner:1".to_owned(),
+            agent_user: None,
             onebox_image: onebox_image.to_owned(),
             onebox_composition: Map::new(),
             onebox_platforms: BTreeMap::new(),
@@ -43,6 +46,15 @@ impl TestRelease {
     pub fn with_agent_image(self, image: &str) -> Self {
         Self {
             agent_image: image.to_owned(),
+            ..self
+        }
+    }
+
+    /// With another user of the agent's container: the release replaces the agent.
+    #[must_use]
+    pub fn with_agent_user(self, user: &str) -> Self {
+        Self {
+            agent_user: Some(user.to_owned()),
             ..self
         }
     }
@@ -63,10 +75,14 @@ impl TestRelease {
 
     /// For `POST /baseos/v1/admin/releases`.
     pub fn create_request(&self) -> CreateRelease {
+        let mut agent_composition = Map::from_iter([("volumes".to_owned(), json!(["baseos:/data/baseos"]))]);
+        if let Some(user) = &self.agent_user {
+            agent_composition.insert("user".to_owned(), json!(user));
+        }
         let agent = Service {
             environment: self.agent_environment.clone(),
             labels: BTreeMap::from([("io.balena.features.supervisor-api".to_owned(), "1".to_owned())]),
-            composition: Map::from_iter([("volumes".to_owned(), json!(["baseos:/data/baseos"]))]),
+            composition: agent_composition,
             ..Service::of_image(&self.agent_image)
         };
         let onebox = Service {

@@ -14,6 +14,7 @@ use baseos_interfaces::desired::Policy;
 use baseos_interfaces::local::LocalStatus;
 use baseos_interfaces::rules::GUARD_SERVICE;
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -119,7 +120,12 @@ impl Testbed {
     /// When a program does not start.
     pub async fn start(options: TestbedOptions) -> Result<Self> {
         let slot = slot_for_testbed().await;
-        let dir = tempfile::Builder::new().prefix("baseos-testbed-").tempdir()?;
+        // Containers may have users of their own.
+        let passable = std::fs::Permissions::from_mode(0o711);
+        let dir = tempfile::Builder::new()
+            .prefix("baseos-testbed-")
+            .permissions(passable)
+            .tempdir()?;
         let mut cloudly = CloudlyConfig::new(&options.programs.cloudly, &dir.path().join("cloudly"));
         cloudly.environment.extend(options.cloudly_environment);
         let cloudly = Cloudly::start(cloudly).await?;

@@ -38,6 +38,8 @@ pub struct StartProcess {
     pub image: String,
     /// In place of the image's own: the program's arguments.
     pub command: Vec<String>,
+    /// As in the compose file: `uid` or `uid:gid`; `None`: the image's own.
+    pub user: Option<String>,
     /// As in the compose file: `name:/path`.
     pub volumes: Vec<String>,
     pub environment: Vec<(String, String)>,

@@ -91,6 +91,11 @@ impl Supervisor {
                     service: container.service.clone(),
                     image: container.image.reference.clone(),
                     command: container.config.command(),
+                    user: container
+                        .config
+                        .compose("user")
+                        .and_then(Json::as_str)
+                        .map(str::to_owned),
                     volumes: volumes
                         .iter()
                         .filter_map(Json::as_str)

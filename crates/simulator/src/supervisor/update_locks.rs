@@ -3,11 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The names of a lock file.
 pub const LOCK_NAMES: [&str; 2] = ["updates.lock", "resin-updates.lock"];
+
+/// The mode of a lock directory after the Supervisor took its locks there. The engine makes the directory for root alone
+/// when a container starts without one, as after a reboot (observed: S10r).
+const OPENED: u32 = 0o1777;
 
 /// The owner of the Supervisor's own locks (observed).
 const SUPERVISOR_UID: u32 = 65534;
@@ -58,7 +62,10 @@ impl UpdateLocks for LockFiles {
 
     fn take(&mut self, app: u64, service: &str) {
         for file in self.files(app, service) {
-            let _ = file.parent().map(fs::create_dir_all);
+            if let Some(dir) = file.parent() {
+                let _ = fs::create_dir_all(dir);
+                let _ = fs::set_permissions(dir, fs::Permissions::from_mode(OPENED));
+            }
             let made = fs::OpenOptions::new()
                 .write(true)
                 .create_new(true)
