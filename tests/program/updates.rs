@@ -1,11 +1,14 @@
 //! Enrolment and updates without failures of neighbours.
 
 use crate::fixture::{
-    BAD, Fixture, LIMIT, V1, V2, V3, is_blocked_by, lock_request, options, release, with_slow_v2,
+    BAD, Fixture, LIMIT, V1, V2, V3, is_blocked_by, lock_request, options, policy, release, with_slow_v2,
 };
+use baseos_interfaces::desired::{Force, Policy};
 use baseos_interfaces::local::LockScope;
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::BlockerKind;
+use baseos_simulator::harness::{ensure, wait_until};
+use std::os::unix::fs::MetadataExt as _;
 
 #[tokio::test]
 async fn a_restart_does_not_enrol_again() {
@@ -194,4 +197,40 @@ async fn a_lock_taken_while_images_are_fetched_holds_back_the_change_of_containe
     fixture.wait_update_succeeded(V2).await.unwrap();
     assert_eq!(fixture.count_posts(V2), 1);
     fixture.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn a_forced_update_deletes_the_lock_files_of_a_lease_and_they_are_made_again() {
+    let fixture = Fixture::start(with_slow_v2(options())).await.unwrap();
+    fixture.lock(LockScope::App, 600).await.unwrap();
+    // An inode may be used again, but not with the same time.
+    let files = || -> Vec<(u64, i64, i64)> {
+        let identity =
+            |path| std::fs::metadata(path).map(|found| (found.ino(), found.ctime(), found.ctime_nsec()));
+        fixture.lock_files().iter().flat_map(identity).collect()
+    };
+    let before = files();
+    assert_eq!(before.len(), 2);
+    let forced = Policy {
+        force: Some(Force {
+            by: "operator".into(),
+            reason: "cannot wait for the backup".into(),
+        }),
+        ..policy()
+    };
+    fixture.set_desired(Some(V2), forced).await.unwrap();
+    fixture.wait_update_succeeded(V2).await.unwrap();
+    let made_again = wait_until("the lock files are there again", LIMIT, async || {
+        let now = files();
+        ensure(
+            now.len() == 2 && now.iter().all(|file| !before.contains(file)),
+            || format!("{before:?}, now {now:?}"),
+        )
+    });
+    made_again.await.unwrap();
+    assert_eq!(
+        fixture.agent.locks().await.unwrap().locks.len(),
+        1,
+        "the lease lives on"
+    );
 }
