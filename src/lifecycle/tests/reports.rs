@@ -12,10 +12,10 @@ const EVENTS: usize = 60;
 
 /// A node that starts with more events than fit into one heartbeat.
 fn with_many_events() -> World {
-    with_events(World::enrolled())
+    with_events(&World::enrolled())
 }
 
-fn with_events(enrolled: World) -> World {
+fn with_events(enrolled: &World) -> World {
     let mut checkpoint = enrolled.disk.clone();
     let now = enrolled.now();
     for number in 0..EVENTS {
@@ -53,7 +53,7 @@ fn no_heartbeat_is_larger_than_cloudly_said_at_the_registration() {
     let mut world = World::new(true);
     world.limits.max_body_bytes = 20_000;
     play(&mut world, &[good(Port::Cloudly), Action::Observe(View::Actual)]);
-    let mut world = with_events(world);
+    let mut world = with_events(&world);
     let mut arrived = 0;
     while arrived < EVENTS {
         let heartbeat = next_heartbeat(&mut world);
