@@ -90,10 +90,11 @@ impl Server {
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let file = app.settings.admin_token_path();
+        let file = std::path::absolute(&file).unwrap_or(file);
         tracing::info!(
             admin_token_id = admin.id().as_str(),
-            "commands such as `cloudly token create` need the admin token: run them where they can read {}, or name it with \
-             --token-file",
+            "the admin token is in {}: commands such as `cloudly token create` find it in the server's directory, or \
+             take the file with --token-file",
             file.display()
         );
         if let Some(url) = &app.settings.public_url {
