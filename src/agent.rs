@@ -13,7 +13,7 @@ use crate::config::{ApiAddress, Settings, check_environment};
 use crate::lifecycle::checkpoint::VERSION;
 use crate::lifecycle::effect::PollRate;
 use crate::lifecycle::facts::{GuardSettings, JoinOffer, Run};
-use crate::lifecycle::recovery::{Loaded, recover};
+use crate::lifecycle::recovery::{Loaded, Stored, recover};
 use crate::lifecycle::{Checkpoint, Effect, Event, Machine};
 use crate::proxy::{HostProxy, ProxyChoice};
 use crate::random;
@@ -92,7 +92,7 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
         now,
     };
     tracing::info!(
-        version = env!("CARGO_PKG_VERSION"), run = run.run_id, node = checkpoint.node_id(),
+        version = env!("CARGO_PKG_VERSION"), run = run.run_id, node = checkpoint.node_in_words(),
         state = %checkpoint.agent_state(), "baserunner starts"
     );
     let (machine, first) = Machine::resume_with(checkpoint, run, now, check_environment);
@@ -178,7 +178,7 @@ fn open_store(settings: &Settings) -> Result<Arc<StateFile>, AgentError> {
         recovered,
     } = StateFile::open(&settings.state_dir)?;
     if let Some(damage) = recovered {
-        tracing::error!(%damage, "the newest state file is damaged; the previous one is used");
+        tracing::error!(%damage, "the newest state file cannot be used; the previous one is");
     }
     if fresh {
         tracing::info!(dir = %settings.state_dir.display(), "no stored state: this node is new");
@@ -187,10 +187,18 @@ fn open_store(settings: &Settings) -> Result<Arc<StateFile>, AgentError> {
 }
 
 fn load_checkpoint(store: &StateFile, dir: &Path) -> Loaded {
-    let (newest, earlier) = (store.checkpoint(), store.earlier_checkpoint());
-    let version = newest.as_ref().and_then(|stored| stored["version"].as_u64());
+    let stored = Stored {
+        newest: store.checkpoint(),
+        earlier: store.earlier_checkpoint(),
+        has_credentials: store.has_credentials(),
+        newer_file: store.newer_version(),
+    };
+    let version = stored
+        .newest
+        .as_ref()
+        .and_then(|stored| stored["version"].as_u64());
     let guard = host::guard_report(dir);
-    let loaded = recover(newest, earlier, store.has_credentials(), guard.as_ref());
+    let loaded = recover(stored, guard.as_ref());
     match &loaded.problem {
         Some(problem) => {
             tracing::error!(%problem, dir = %dir.display(), "the stored checkpoint cannot be used");

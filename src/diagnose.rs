@@ -65,16 +65,18 @@ impl OfflineDiagnosis<'_> {
             Ok(opened) => opened.file,
             Err(error) => return (check("state", Err(error.to_string()), FIX), None),
         };
-        let state =
-            match opened.checkpoint() {
-                Some(value) => migrate(value)
-                    .map_err(|error| error.to_string())
-                    .map(|checkpoint| match checkpoint.node_id() {
-                        Some(node) => format!("enrolled as {node}, {}", checkpoint.agent_state()),
-                        None => format!("not enrolled, {}", checkpoint.agent_state()),
-                    }),
-                None => Ok("empty: this node was never enrolled".to_owned()),
-            };
+        let state = match (opened.newer_version(), opened.checkpoint()) {
+            (Some(version), _) => Err(format!(
+                "a newer baserunner wrote it (version {version}): of it, this one uses the node's identity and tokens"
+            )),
+            (None, Some(value)) => migrate(value)
+                .map_err(|error| error.to_string())
+                .map(|checkpoint| {
+                    let node = checkpoint.identity_in_words();
+                    format!("{node}, {}", checkpoint.agent_state())
+                }),
+            (None, None) => Ok("empty: this node was never enrolled".to_owned()),
+        };
         (check("state", state, FIX), Some(opened))
     }
 

@@ -32,12 +32,15 @@ pub(super) fn status(status: &LocalStatus, style: Style) -> String {
     row(
         &mut out,
         "node",
-        &printable(status.node_id.as_deref().unwrap_or("not enrolled")),
+        &printable(status.node_id.as_deref().unwrap_or(match status.state {
+            AgentState::Unenrolled | AgentState::Registering => "not enrolled",
+            _ => "enrolled; its id is not known",
+        })),
     );
     row(
         &mut out,
         "running",
-        &printable(status.running.as_deref().unwrap_or("unknown")),
+        &printable(status.running.as_deref().unwrap_or("not known at the moment")),
     );
     row(&mut out, "update", &update(&status.update));
     for blocker in &status.update.blocked_by {

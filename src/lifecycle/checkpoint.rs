@@ -1,5 +1,6 @@
 //! The checkpoint: the versioned record that survives a restart.
 
+use crate::lifecycle::cloudly::identity::Node;
 use crate::lifecycle::durable::Durable;
 use crate::lifecycle::guard::files::Orders;
 use crate::lifecycle::guard::orders::orders;
@@ -47,9 +48,23 @@ impl Checkpoint {
         self.state.update().is_some() || self.durable.guard.trial().is_some()
     }
 
-    /// `node_…`, once enrolled.
+    /// Whether it is enrolled, and as what, as people are told it.
+    pub fn identity_in_words(&self) -> String {
+        let node = self.durable.node.as_ref();
+        node.map_or_else(|| "not enrolled".to_owned(), Node::in_words)
+    }
+
+    /// The node's id, or why there is none.
+    pub fn node_in_words(&self) -> &str {
+        match &self.durable.node {
+            Some(node) => node.id.as_deref().unwrap_or("not known"),
+            None => "not enrolled",
+        }
+    }
+
+    /// `node_…`, once enrolled and as far as it is known.
     pub fn node_id(&self) -> Option<&str> {
-        self.durable.node.as_ref().map(|node| node.id.as_str())
+        self.durable.node.as_ref()?.id.as_deref()
     }
 }
 

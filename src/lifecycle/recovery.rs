@@ -19,25 +19,40 @@ pub struct Loaded {
     pub problem: Option<String>,
 }
 
-/// Chooses among what is stored: `newest`, else `earlier`, which an agent of an earlier version wrote before the one of
-/// `newest` proved itself, else a new one for the identity that the credentials are of.
-pub fn recover(
-    newest: Option<Value>,
-    earlier: Option<Value>,
-    has_credentials: bool,
-    guard: Option<&GuardFacts>,
-) -> Loaded {
-    let Some(newest) = newest else {
-        return Loaded::default();
-    };
-    let error = match migrate(newest.clone()) {
-        Ok(checkpoint) => {
-            return Loaded {
-                checkpoint,
-                problem: None,
-            };
+/// What the state file holds.
+#[derive(Debug, Default)]
+pub struct Stored {
+    pub newest: Option<Value>,
+    /// What an agent of an earlier version wrote before the one of `newest` proved itself.
+    pub earlier: Option<Value>,
+    pub has_credentials: bool,
+    /// The version of the file, where a newer agent wrote it.
+    pub newer_file: Option<u32>,
+}
+
+/// Chooses among what is stored: `newest`, else `earlier`, else a new one for the identity that the credentials are of.
+pub fn recover(stored: Stored, guard: Option<&GuardFacts>) -> Loaded {
+    let Stored {
+        newest,
+        earlier,
+        has_credentials,
+        newer_file,
+    } = stored;
+    let (newest, error) = match (newest, newer_file) {
+        (newest, Some(version)) => {
+            let error = format!("a newer agent wrote the state file (version {version})");
+            (newest.unwrap_or_default(), error)
         }
-        Err(error) => error,
+        (None, None) => return Loaded::default(),
+        (Some(newest), None) => match migrate(newest.clone()) {
+            Ok(checkpoint) => {
+                return Loaded {
+                    checkpoint,
+                    problem: None,
+                };
+            }
+            Err(error) => (newest, error.to_string()),
+        },
     };
     if let Some(Ok(checkpoint)) = earlier.map(migrate) {
         return Loaded {
@@ -87,7 +102,8 @@ mod tests {
     use super::*;
     use crate::lifecycle::checkpoint::VERSION;
     use crate::lifecycle::guard::files::Restored;
-    use crate::lifecycle::tests::world::World;
+    use crate::lifecycle::tests::states::last_answer;
+    use crate::lifecycle::tests::world::{Action, LocalRequest, World};
     use baseos_interfaces::states::AgentState;
     use serde_json::json;
 
@@ -107,12 +123,50 @@ mod tests {
         checkpoint
     }
 
+    fn with_credentials(newest: Value, earlier: Option<Value>) -> Loaded {
+        let stored = Stored {
+            newest: Some(newest),
+            earlier,
+            has_credentials: true,
+            newer_file: None,
+        };
+        recover(stored, None)
+    }
+
+    /// Members of a newer file may have another meaning, even where they read.
+    #[test]
+    fn of_a_newer_agents_state_file_only_the_identity_is_used() {
+        let newer = |newest, earlier| {
+            let stored = Stored {
+                newest,
+                earlier,
+                has_credentials: true,
+                newer_file: Some(2),
+            };
+            recover(stored, None)
+        };
+        let loaded = newer(Some(stored()), None);
+        let problem = loaded.problem.unwrap();
+        assert!(
+            problem.starts_with("a newer agent wrote the state file (version 2)"),
+            "{problem}"
+        );
+        assert_eq!(
+            loaded.checkpoint.durable.node,
+            migrate(stored()).unwrap().durable.node
+        );
+        assert_eq!(loaded.checkpoint.agent_state(), AgentState::Idle);
+        assert_eq!(newer(None, None).checkpoint.agent_state(), AgentState::Idle);
+        let earlier = newer(Some(json!({ "n": 3 })), Some(stored()));
+        assert_eq!(earlier.checkpoint, migrate(stored()).unwrap());
+    }
+
     #[test]
     fn a_checkpoint_that_reads_is_used_as_it_is() {
-        let loaded = recover(Some(stored()), Some(json!({})), true, None);
+        let loaded = with_credentials(stored(), Some(json!({})));
         assert_eq!(loaded.problem, None);
         assert_eq!(loaded.checkpoint, migrate(stored()).unwrap());
-        let new = recover(None, None, false, None);
+        let new = recover(Stored::default(), None);
         assert_eq!((new.checkpoint, new.problem), (Checkpoint::default(), None));
     }
 
@@ -124,7 +178,7 @@ mod tests {
             with("/durable/desired", json!("a text")),
             with("/state", json!({ "aStateOfANewerAgent": {} })),
         ] {
-            let loaded = recover(Some(unusable), None, true, None);
+            let loaded = with_credentials(unusable, None);
             let checkpoint = loaded.checkpoint;
             assert_eq!(checkpoint.agent_state(), AgentState::Idle);
             assert_eq!(checkpoint.durable.node, node);
@@ -141,14 +195,30 @@ mod tests {
     fn an_identity_that_does_not_read_is_the_one_of_the_token() {
         let of_id = with("/durable/node", json!({ "id": "node_1" }));
         for (unusable, id) in [
-            (of_id, "node_1"),
-            (with("/durable/node", json!(7)), "node_unknown"),
-            (json!([]), "node_unknown"),
+            (of_id, Some("node_1")),
+            (with("/durable/node", json!(7)), None),
+            (json!([]), None),
         ] {
-            let loaded = recover(Some(unusable), None, true, None);
-            assert_eq!(loaded.checkpoint.node_id(), Some(id));
+            let loaded = with_credentials(unusable, None);
+            assert_eq!(loaded.checkpoint.node_id(), id);
+            assert!(loaded.checkpoint.durable.node.is_some());
         }
-        let without = recover(Some(json!([])), None, false, None).checkpoint;
+        let loaded = with_credentials(json!([]), None);
+        assert_eq!(loaded.checkpoint.node_in_words(), "not known");
+        let mut world = World::resumed(loaded.checkpoint, 1);
+        for (request, told) in [
+            (LocalRequest::Status, "node_id: None"),
+            (LocalRequest::Doctor, "enrolled; its id is not known"),
+        ] {
+            world.act(Action::Request(request));
+            let answer = format!("{:?}", last_answer(&world));
+            assert!(answer.contains(told), "{answer}");
+        }
+        let without = Stored {
+            newest: Some(json!([])),
+            ..Stored::default()
+        };
+        let without = recover(without, None).checkpoint;
         assert_eq!(without.agent_state(), AgentState::Unenrolled);
     }
 
@@ -166,10 +236,12 @@ mod tests {
             }),
             ..GuardFacts::default()
         };
-        let mut guard = recover(Some(json!([])), None, true, Some(&guard))
-            .checkpoint
-            .durable
-            .guard;
+        let lost = Stored {
+            newest: Some(json!([])),
+            has_credentials: true,
+            ..Stored::default()
+        };
+        let mut guard = recover(lost, Some(&guard)).checkpoint.durable.guard;
         assert!(!guard.note_restored(6));
         assert!(guard.note_restored(7) && !guard.note_restored(7));
         assert!(guard.note_restored(8), "the trial that was under way");
@@ -178,11 +250,11 @@ mod tests {
     #[test]
     fn an_agent_that_came_back_uses_what_it_wrote_before_a_newer_one_ran() {
         let newer = of_version(VERSION + 1, stored());
-        let loaded = recover(Some(newer.clone()), Some(stored()), true, None);
+        let loaded = with_credentials(newer.clone(), Some(stored()));
         assert_eq!(loaded.checkpoint, migrate(stored()).unwrap());
         assert!(loaded.problem.unwrap().contains("before the update"));
         let unusable = of_version(VERSION + 1, stored());
-        let loaded = recover(Some(newer), Some(unusable), true, None);
+        let loaded = with_credentials(newer, Some(unusable));
         assert_eq!(loaded.checkpoint.durable.desired, None);
     }
 }

@@ -71,7 +71,7 @@ impl Shared {
     pub(crate) fn new(durable: Durable, run: Run, now: Stamp) -> Self {
         let mut heartbeats = Heartbeats::default();
         if let Some(node) = &durable.node {
-            heartbeats.configure(node.min_heartbeat_seconds, node.heartbeat_seconds);
+            heartbeats.configure(node);
         }
         Self {
             in_flight: InFlight::new(durable.epoch),

@@ -34,7 +34,7 @@ async fn uses_the_previous_state_when_the_newest_is_damaged() {
         assert_eq!(status.node_id.as_deref(), Some(node.id.as_str()), "{damage}");
         let log = fixture.device.log_tail("baserunner", 100);
         assert!(
-            log.contains("the newest state file is damaged"),
+            log.contains("the newest state file cannot be used"),
             "{damage}: {log}"
         );
         // The next damage needs an undamaged previous state: a new revision is stored.

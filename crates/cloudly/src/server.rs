@@ -90,7 +90,13 @@ impl Server {
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let file = app.settings.admin_token_path();
-        tracing::info!(admin_token_file = %file.display(), admin_token_id = admin.id().as_str(), "the admin token's file");
+        let file = std::path::absolute(&file).unwrap_or(file);
+        tracing::info!(
+            admin_token_id = admin.id().as_str(),
+            "the admin token is in {}: commands such as `cloudly token create` find it in the server's directory, or \
+             take the file with --token-file",
+            file.display()
+        );
         if let Some(url) = &app.settings.public_url {
             tracing::info!(url, "reached from outside as");
         }

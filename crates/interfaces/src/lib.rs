@@ -25,6 +25,7 @@ pub mod redact;
 pub mod register;
 pub mod registration;
 pub mod rules;
+pub mod running;
 pub mod states;
 pub mod status;
 pub mod suggest;

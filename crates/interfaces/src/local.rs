@@ -14,7 +14,7 @@ pub struct Handshake {
     pub runtime: String,
     /// The agent's version.
     pub agent_version: String,
-    /// `node_…`; `null`: not enrolled.
+    /// `node_…`; `null`: not enrolled, or enrolled with an id that is not known.
     pub node_id: Option<String>,
     /// What this agent's local API can do.
     pub capabilities: Vec<Capability>,
@@ -28,7 +28,7 @@ pub struct LocalStatus {
     pub summary: String,
     /// What the agent is doing.
     pub state: AgentState,
-    /// `node_…`; `null`: not enrolled.
+    /// `node_…`; `null`: not enrolled, or enrolled with an id that is not known.
     pub node_id: Option<String>,
     /// What the local Supervisor answers.
     #[serde(default)]

@@ -15,6 +15,8 @@ pub(super) const PREVIOUS: &str = "state.json.previous";
 pub(super) const TEMP: &str = "state.json.new";
 /// A second name of the newest document, before it becomes the previous one.
 pub(super) const TEMP_PREVIOUS: &str = "state.json.previous.new";
+/// A second name of a document that a newer agent wrote, until Cloudly has accepted a token that was read from it.
+pub(super) const NEWER: &str = "state.json.newer";
 /// A file that is deleted to make space when the disk is full.
 pub(super) const RESERVE: &str = "reserve";
 /// Its size, bytes.
@@ -79,6 +81,23 @@ impl Disk {
     #[cfg(test)]
     fn step(&mut self, step: Step) -> io::Result<()> {
         self.fault.as_mut().map_or(Ok(()), |fault| fault(step))
+    }
+
+    /// Keeps the newest document, which a newer agent wrote, beside those that replace it.
+    pub(super) fn keep_newer(&self) {
+        let kept = self.at(NEWER);
+        remove(&kept);
+        if let Err(error) = fs::hard_link(self.current(), &kept) {
+            tracing::warn!(%error, path = %kept.display(), "the newer agent's state file is not kept");
+        }
+    }
+
+    pub(super) fn has_newer(&self) -> bool {
+        self.at(NEWER).exists()
+    }
+
+    pub(super) fn forget_newer(&self) {
+        remove(&self.at(NEWER));
     }
 
     /// Removes the temporary files of an interrupted write.

@@ -8,7 +8,8 @@
 //! "version":1,"generation":7,"credentials":{"nodeToken":"szn_…"},"endpoint":{"url":"…"},"checkpoint":{}}
 //! ```
 //!
-//! Every later version keeps the first line's format, so that an older agent can tell a newer file from a damaged one.
+//! Every later version keeps the first line's format, so that an older agent can tell a newer file from a damaged one; and
+//! `version`, `generation`, `credentials` and `earlierCheckpoint`, so that an older one that comes back keeps its identity.
 
 use crate::vault::Endpoint;
 use baseos_interfaces::token::{Token, TokenError, TokenKind, WireSecret};
@@ -42,6 +43,8 @@ pub(super) struct Document {
     pub(super) checkpoint: Option<Value>,
     /// What an agent of an earlier version wrote, until the present one has proved itself.
     pub(super) earlier: Option<Value>,
+    /// The version of the file, where a newer agent wrote it: what is here beside the credentials may mean something else.
+    pub(super) newer: Option<u32>,
 }
 
 /// Why bytes are not a document of this version.
@@ -49,7 +52,7 @@ pub(super) struct Document {
 pub(super) enum DecodeError {
     /// Damaged, or not written by an agent.
     Corrupt(String),
-    /// Written by a newer agent.
+    /// Written by a newer agent, without credentials that this one can read.
     Newer(u32),
     /// Undamaged, but the value of this member is not a token.
     Token(&'static str, TokenError),
@@ -74,6 +77,19 @@ struct Body {
         rename = "earlierCheckpoint",
         skip_serializing_if = "Option::is_none"
     )]
+    earlier: Option<Value>,
+}
+
+/// A file of a later version, as far as every version has it.
+#[derive(Deserialize)]
+struct NewerBody {
+    generation: u64,
+    credentials: Tokens,
+    #[serde(default)]
+    endpoint: Option<Value>,
+    #[serde(default)]
+    checkpoint: Option<Value>,
+    #[serde(default, rename = "earlierCheckpoint")]
     earlier: Option<Value>,
 }
 
@@ -144,31 +160,48 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Document, u64), DecodeError> {
     };
     let Version { version } = serde_json::from_slice(&json).map_err(at_location)?;
     if version > VERSION {
-        return Err(DecodeError::Newer(version));
+        return decode_newer(&json, version).ok_or(DecodeError::Newer(version));
     }
     let body: Body = serde_json::from_slice(&json).map_err(at_location)?;
-    let token = |member: &'static str, kind: TokenKind, text: Option<WireSecret>| {
-        text.map(|text| Token::parse(kind, text.expose()))
-            .transpose()
-            .map_err(|error| DecodeError::Token(member, error))
-    };
-    let Tokens {
-        node_token,
-        next_token,
-        join_token,
-    } = body.credentials;
-    let credentials = Credentials {
-        node: token("nodeToken", TokenKind::Node, node_token)?,
-        next: token("nextToken", TokenKind::Node, next_token)?,
-        join: token("joinToken", TokenKind::Join, join_token)?,
-    };
     let document = Document {
-        credentials,
+        credentials: credentials(&body.credentials)?,
         endpoint: body.endpoint,
         checkpoint: body.checkpoint,
         earlier: body.earlier,
+        newer: None,
     };
     Ok((document, body.generation))
+}
+
+/// What an agent that came back may take from a newer one's file; `None`: not even the node's identity is to be read.
+fn decode_newer(json: &[u8], version: u32) -> Option<(Document, u64)> {
+    let body: NewerBody = serde_json::from_slice(json).ok()?;
+    let credentials = credentials(&body.credentials).ok()?;
+    credentials.node.as_ref().or(credentials.next.as_ref())?;
+    let document = Document {
+        credentials,
+        endpoint: body
+            .endpoint
+            .and_then(|endpoint| serde_json::from_value(endpoint).ok()),
+        checkpoint: body.checkpoint,
+        earlier: body.earlier,
+        newer: Some(version),
+    };
+    Some((document, body.generation))
+}
+
+fn credentials(tokens: &Tokens) -> Result<Credentials, DecodeError> {
+    let token = |member: &'static str, kind: TokenKind, text: &Option<WireSecret>| {
+        text.as_ref()
+            .map(|text| Token::parse(kind, text.expose()))
+            .transpose()
+            .map_err(|error| DecodeError::Token(member, error))
+    };
+    Ok(Credentials {
+        node: token("nodeToken", TokenKind::Node, &tokens.node_token)?,
+        next: token("nextToken", TokenKind::Node, &tokens.next_token)?,
+        join: token("joinToken", TokenKind::Join, &tokens.join_token)?,
+    })
 }
 
 /// SHA-256 over the parts, as hex.

@@ -45,7 +45,7 @@ pub enum OpenError {
         previous: PathBuf,
         previous_damage: String,
     },
-    /// Written by a newer agent.
+    /// Written by a newer agent, and neither file has credentials that this one can read.
     #[error(
         "{} has version {version}, this baserunner understands up to {}: start the newer baserunner again",
         .path.display(), document::VERSION
@@ -68,6 +68,8 @@ enum Found {
     Missing,
     Document(Box<Document>, u64),
     Damaged(String),
+    /// Without credentials that this agent can read.
+    Newer(u32),
 }
 
 impl StateFile {
@@ -91,54 +93,91 @@ impl StateFile {
         }
         let lock = lock(dir)?;
         let (current, previous) = (dir.join(CURRENT), dir.join(PREVIOUS));
-        let damage = match read(&current)? {
+        let unusable = match read(&current)? {
             Found::Document(document, generation) => {
                 return Ok(Opened {
-                    file: start(dir, lock, *document, generation, true),
+                    file: start(dir, lock, *document, generation, Current::Used),
                     fresh: false,
                     recovered: None,
                 });
             }
-            Found::Missing => None,
-            Found::Damaged(damage) => Some(damage),
+            unusable => unusable,
         };
         // The previous file is read only when it is needed, so its damage matters only then.
-        let (document, generation, recovered) = match (read(&previous)?, damage) {
-            (Found::Missing, None) => (Document::default(), 0, None),
-            (Found::Document(document, generation), damage) => {
-                let damage = damage.map_or_else(|| MISSING.to_owned(), |damage| format!("damaged: {damage}"));
-                let problem = format!("{}: {damage}; the previous generation is used", current.display());
-                tracing::warn!(problem, generation, "the state was recovered");
-                (*document, generation, Some(problem))
+        let (document, generation) = match (read(&previous)?, &unusable) {
+            (Found::Missing, Found::Missing) => {
+                return Ok(Opened {
+                    file: start(dir, lock, Document::default(), 0, Current::Unusable),
+                    fresh: true,
+                    recovered: None,
+                });
             }
-            (found, damage) => {
+            (Found::Document(document, generation), _) => (*document, generation),
+            (_, Found::Newer(version)) => {
+                let (path, version) = (current, *version);
+                return Err(OpenError::Newer { path, version });
+            }
+            (Found::Newer(version), _) => {
+                let path = previous;
+                return Err(OpenError::Newer { path, version });
+            }
+            (found, unusable) => {
                 return Err(OpenError::Damaged {
                     current,
-                    current_damage: damage.unwrap_or_else(|| MISSING.to_owned()),
+                    current_damage: unusable.in_words(),
                     previous,
-                    previous_damage: if let Found::Damaged(damage) = found {
-                        damage
-                    } else {
-                        MISSING.to_owned()
-                    },
+                    previous_damage: found.in_words(),
                 });
             }
         };
-        let fresh = recovered.is_none();
+        let damage = match &unusable {
+            Found::Damaged(damage) => format!("damaged: {damage}"),
+            unusable => unusable.in_words(),
+        };
+        let problem = format!("{}: {damage}; the previous generation is used", current.display());
+        tracing::warn!(problem, generation, "the state was recovered");
+        let current = match unusable {
+            Found::Newer(_) => Current::Newer,
+            _ => Current::Unusable,
+        };
         Ok(Opened {
-            file: start(dir, lock, document, generation, false),
-            fresh,
-            recovered,
+            file: start(dir, lock, document, generation, current),
+            fresh: false,
+            recovered: Some(problem),
         })
     }
 }
 
-fn start(dir: &Path, lock: File, document: Document, generation: u64, current_is_valid: bool) -> StateFile {
-    let mut disk = Disk::new(dir.to_owned(), current_is_valid);
+impl Found {
+    /// What is wrong with a file that is not used.
+    fn in_words(&self) -> String {
+        match self {
+            Self::Damaged(damage) => damage.clone(),
+            Self::Newer(version) => format!("a newer agent wrote it (version {version})"),
+            Self::Missing | Self::Document(..) => MISSING.to_owned(),
+        }
+    }
+}
+
+/// What the newest file is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Current {
+    Used,
+    /// A newer agent's, and this one reads the previous file.
+    Newer,
+    Unusable,
+}
+
+fn start(dir: &Path, lock: File, document: Document, generation: u64, current: Current) -> StateFile {
+    let is_used = current == Current::Used;
+    let mut disk = Disk::new(dir.to_owned(), is_used);
     disk.remove_leftovers();
+    if document.newer.is_some() || current == Current::Newer {
+        disk.keep_newer();
+    }
     disk.fill_reserve();
     // Without a valid newest file, the next save must write the document even if it is unchanged.
-    StateFile::new(lock, Inner::new(disk, document, generation, !current_is_valid))
+    StateFile::new(lock, Inner::new(disk, document, generation, !is_used))
 }
 
 /// Locks the directory. The kernel releases the lock when the process ends, however it ends.
@@ -187,10 +226,7 @@ fn read(path: &Path) -> Result<Found, OpenError> {
     match document::decode(&bytes) {
         Ok((document, generation)) => Ok(Found::Document(Box::new(document), generation)),
         Err(DecodeError::Corrupt(damage)) => Ok(Found::Damaged(damage)),
-        Err(DecodeError::Newer(version)) => Err(OpenError::Newer {
-            path: path.to_owned(),
-            version,
-        }),
+        Err(DecodeError::Newer(version)) => Ok(Found::Newer(version)),
         Err(DecodeError::Token(member, source)) => Err(OpenError::Token {
             path: path.to_owned(),
             member,

@@ -29,6 +29,8 @@ pub(super) struct Inner {
     generation: u64,
     /// Whether the disk may hold something other than `document`.
     pub(super) dirty: bool,
+    /// Whether a newer agent's file is kept beside.
+    keeps_newer: bool,
     /// The Cloudly that is used in this run.
     endpoint_in_use: Option<Endpoint>,
     /// Node tokens that Cloudly refused in this run.
@@ -84,6 +86,11 @@ impl StateFile {
     /// The checkpoint that was kept when an agent of a later version began.
     pub fn earlier_checkpoint(&self) -> Option<Value> {
         self.inner().document.earlier.clone()
+    }
+
+    /// The version of the file that was opened, where a newer agent wrote it.
+    pub fn newer_version(&self) -> Option<u32> {
+        self.inner().document.newer
     }
 
     /// Keeps the present checkpoint beside those that are saved from now on, so that the agent that wrote it can go on
@@ -167,6 +174,7 @@ impl fmt::Debug for StateFile {
 impl Inner {
     pub(super) fn new(disk: Disk, document: Document, generation: u64, dirty: bool) -> Self {
         Self {
+            keeps_newer: disk.has_newer(),
             disk,
             document,
             generation,
@@ -174,6 +182,13 @@ impl Inner {
             endpoint_in_use: None,
             refused: BTreeSet::new(),
             unsaved_join_tokens: Vec::new(),
+        }
+    }
+
+    /// Cloudly has accepted a token, and it is saved: this agent goes on from its own file.
+    pub(super) fn forget_newer(&mut self) {
+        if std::mem::take(&mut self.keeps_newer) {
+            self.disk.forget_newer();
         }
     }
 

@@ -58,7 +58,9 @@ impl Vault for StateFile {
             inner.dirty = true;
         }
         inner.set_endpoint_in_use();
-        inner.save().map_err(vault_error)
+        inner.save().map_err(vault_error)?;
+        inner.forget_newer();
+        Ok(())
     }
 
     fn token_refused(&self, id: &TokenId) {

@@ -55,6 +55,20 @@ fn waiting() -> LocalStatus {
 }
 
 #[test]
+fn a_node_without_a_known_id_is_not_called_unenrolled() {
+    let shown = |state| {
+        let nameless = LocalStatus {
+            node_id: None,
+            state,
+            ..waiting()
+        };
+        status(&nameless, PLAIN)
+    };
+    assert!(shown(AgentState::Idle).contains("enrolled; its id is not known"));
+    assert!(shown(AgentState::Unenrolled).contains("not enrolled"));
+}
+
+#[test]
 fn status_prints_the_summary_and_then_one_row_per_fact() {
     let expected = "\
 An update to 1.13.0 waits for onebox: backup running.
@@ -74,6 +88,7 @@ An update to 1.13.0 waits for onebox: backup running.
 #[test]
 fn status_of_an_unenrolled_node_and_of_a_failed_update() {
     let mut facts = waiting();
+    facts.state = AgentState::Unenrolled;
     facts.node_id = None;
     facts.running = None;
     facts.cloudly = CloudlyStatus::default();
@@ -92,7 +107,7 @@ fn status_of_an_unenrolled_node_and_of_a_failed_update() {
     let text = status(&facts, PLAIN);
     for line in [
         "  node        not enrolled",
-        "  running     unknown",
+        "  running     not known at the moment",
         "  cloudly     not connected, no contact yet",
         "  supervisor  not available: no connection",
         "  error       onebox did not stay up (healthCheckFailed, 2026-11-22 22:00:00 UTC)",

@@ -106,7 +106,8 @@ impl Commands {
             if self.was_executed(&command.id) || command.id.len() > ID_MAX {
                 continue;
             }
-            if circumstances.containers.is_none() && service_of(&command.action).is_some() {
+            let plan = plan(&command.action, circumstances);
+            if plan == Plan::Later {
                 // Cloudly repeats it until the Supervisor has been looked at.
                 continue;
             }
@@ -121,7 +122,7 @@ impl Commands {
             if command.expires_at.is_some_and(|at| at < instructions.server_time) {
                 self.finish(command.id.clone(), CommandState::Expired, None, cx.now);
             } else {
-                self.execute(command, circumstances, in_flight, cx);
+                self.execute(command, plan, circumstances.own_service, in_flight, cx);
             }
         }
         self.results.len() > before
@@ -130,53 +131,25 @@ impl Commands {
     fn execute(
         &mut self,
         command: &Command,
-        circumstances: Circumstances<'_>,
+        plan: Plan,
+        own_service: &str,
         in_flight: &mut InFlight,
         cx: &mut Context,
     ) {
-        let call = match &command.action {
-            CommandAction::CheckNow {} => {
+        let call = match plan {
+            Plan::Call(call) => call,
+            Plan::CheckNow => {
                 cx.raise(Signal::DesiredChanged);
                 return self.succeed(command, cx.now);
             }
-            CommandAction::RotateToken {} if circumstances.token_rotated => {
-                return self.succeed(command, cx.now);
-            }
-            CommandAction::RotateToken {} => {
-                let why = "the answer brought no new token, or it could not be stored";
-                return self.fail(command, why.to_owned(), cx.now);
-            }
-            CommandAction::RestartService { service }
-            | CommandAction::StopService { service }
-            | CommandAction::StartService { service } => {
-                match service_call(&command.action, service, circumstances) {
-                    Ok(call) => call,
-                    Err(why) => return self.fail(command, why, cx.now),
-                }
-            }
-            CommandAction::Reboot {} => match circumstances.reboot_lease {
-                None => SupervisorCall::Reboot,
-                Some(lease) => {
-                    let why = format!(
-                        "{} holds the lock `{}`: {}",
-                        lease.owner, lease.name, lease.reason
-                    );
-                    return self.fail(command, why, cx.now);
-                }
-            },
-            CommandAction::CollectLogs { lines } => SupervisorCall::CollectLogs {
-                lines: (*lines).min(LOG_LINES),
-            },
-            CommandAction::Unknown(_) => {
-                let name: String = command.action.name().chars().take(NAME_SHOWN).collect();
-                let why = format!("this agent does not know the command `{name}`");
-                return self.fail(command, why, cx.now);
-            }
+            Plan::Done => return self.succeed(command, cx.now),
+            Plan::Refuse(why) => return self.fail(command, why, cx.now),
+            Plan::Later => return,
         };
         let reboot = matches!(call, SupervisorCall::Reboot);
         let own_restart = matches!(
             &call,
-            SupervisorCall::RestartService { service, .. } if service == circumstances.own_service
+            SupervisorCall::RestartService { service, .. } if service == own_service
         );
         self.pending.push(Pending {
             id: command.id.clone(),
@@ -251,45 +224,73 @@ impl Commands {
     }
 }
 
-/// The service a command acts on.
-fn service_of(action: &CommandAction) -> Option<&str> {
+/// What a command comes to under these circumstances.
+#[derive(Clone, Debug, PartialEq)]
+enum Plan {
+    /// Not yet known: it is not taken up.
+    Later,
+    CheckNow,
+    /// It is done already.
+    Done,
+    Call(SupervisorCall),
+    Refuse(String),
+}
+
+fn plan(action: &CommandAction, circumstances: Circumstances<'_>) -> Plan {
     match action {
-        CommandAction::RestartService { service }
-        | CommandAction::StopService { service }
-        | CommandAction::StartService { service } => Some(service),
-        CommandAction::CheckNow {}
-        | CommandAction::Reboot {}
-        | CommandAction::CollectLogs { .. }
-        | CommandAction::RotateToken {}
-        | CommandAction::Unknown(_) => None,
+        CommandAction::CheckNow {} => Plan::CheckNow,
+        CommandAction::RotateToken {} if circumstances.token_rotated => Plan::Done,
+        CommandAction::RotateToken {} => {
+            Plan::Refuse("the answer brought no new token, or it could not be stored".to_owned())
+        }
+        CommandAction::StopService { service } if service == circumstances.own_service => {
+            Plan::Refuse("the agent does not stop itself".to_owned())
+        }
+        CommandAction::StopService { service } => on_service(service, circumstances, |app_id, service| {
+            SupervisorCall::StopService { app_id, service }
+        }),
+        CommandAction::StartService { service } => on_service(service, circumstances, |app_id, service| {
+            SupervisorCall::StartService { app_id, service }
+        }),
+        CommandAction::RestartService { service } => on_service(service, circumstances, |app_id, service| {
+            SupervisorCall::RestartService { app_id, service }
+        }),
+        CommandAction::Reboot {} => match circumstances.reboot_lease {
+            None => Plan::Call(SupervisorCall::Reboot),
+            Some(lease) => Plan::Refuse(format!(
+                "{} holds the lock `{}`: {}",
+                lease.owner, lease.name, lease.reason
+            )),
+        },
+        CommandAction::CollectLogs { lines } => Plan::Call(SupervisorCall::CollectLogs {
+            lines: (*lines).min(LOG_LINES),
+        }),
+        CommandAction::Unknown(_) => {
+            let name: String = action.name().chars().take(NAME_SHOWN).collect();
+            Plan::Refuse(format!("this agent does not know the command `{name}`"))
+        }
     }
 }
 
-/// The call for a command that acts on a service. With one container in the app, the Supervisor takes any name for that
-/// one (observed), so a service without a container is refused.
-fn service_call(
-    action: &CommandAction,
+/// A call that acts on a service. With one container in the app, the Supervisor takes any name for that one (observed), so
+/// a service without a container is refused.
+fn on_service(
     service: &str,
     circumstances: Circumstances<'_>,
-) -> Result<SupervisorCall, String> {
-    let app_id = circumstances
-        .app_id
-        .ok_or("the Supervisor has not been looked at yet")?;
-    let containers = circumstances.containers.unwrap_or_default();
-    if !containers.iter().any(|container| container.service == service) {
-        return Err(format!(
-            "the service {service} has no container, and the Supervisor would act on another one"
-        ));
+    call: impl FnOnce(u64, String) -> SupervisorCall,
+) -> Plan {
+    let Some(containers) = circumstances.containers else {
+        return Plan::Later;
+    };
+    let Some(app_id) = circumstances.app_id else {
+        return Plan::Refuse("the Supervisor has not been looked at yet".to_owned());
+    };
+    if containers.iter().any(|container| container.service == service) {
+        return Plan::Call(call(app_id, service.to_owned()));
     }
-    let service = service.to_owned();
-    match action {
-        CommandAction::StopService { .. } if service == circumstances.own_service => {
-            Err("the agent does not stop itself".to_owned())
-        }
-        CommandAction::StopService { .. } => Ok(SupervisorCall::StopService { app_id, service }),
-        CommandAction::StartService { .. } => Ok(SupervisorCall::StartService { app_id, service }),
-        _ => Ok(SupervisorCall::RestartService { app_id, service }),
-    }
+    Plan::Refuse(format!(
+        "the service {service} has no container, and the Supervisor would act on another one"
+    ))
 }
 
 impl From<&CommandResult> for wire::CommandResult {

@@ -1,8 +1,9 @@
 //! Heartbeats: when the next one is due, what it must carry, and what became of the last (contract §4).
 
 use crate::lifecycle::backoff::{self, jittered};
+use crate::lifecycle::cloudly::identity::Node;
 use crate::lifecycle::facts::{CallFailure, CallFailureKind};
-use crate::lifecycle::report::size_limit::Filled;
+use crate::lifecycle::report::size_limit::{Filled, SizeLimit};
 use crate::lifecycle::time::{Millis, Moment, Stamp};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::heartbeat::Instructions;
@@ -21,6 +22,7 @@ pub(crate) struct Heartbeats {
     sequence: u64,
     interval: Duration,
     minimum: Duration,
+    size_limit: SizeLimit,
     sent_at: Option<Millis>,
     urgent: bool,
     /// The hash of the status Cloudly has.
@@ -53,6 +55,7 @@ impl Default for Heartbeats {
             sequence: 0,
             interval: Duration::from_secs(60),
             minimum: Duration::from_secs(MIN_HEARTBEAT_SECONDS.into()),
+            size_limit: SizeLimit::default(),
             sent_at: None,
             urgent: false,
             known_hash: None,
@@ -69,10 +72,16 @@ impl Default for Heartbeats {
 }
 
 impl Heartbeats {
-    /// Takes over what Cloudly told this node at its registration, seconds.
-    pub(crate) fn configure(&mut self, minimum: u32, interval: u32) {
-        self.minimum = Duration::from_secs(minimum.clamp(1, 3600).into());
-        self.set_interval(interval);
+    /// Takes over what Cloudly told this node at its registration.
+    pub(crate) fn configure(&mut self, node: &Node) {
+        self.minimum = Duration::from_secs(node.min_heartbeat_seconds.clamp(1, 3600).into());
+        self.set_interval(node.heartbeat_seconds);
+        self.size_limit = SizeLimit::new(node.max_body_bytes);
+    }
+
+    /// How large a heartbeat may be.
+    pub(crate) fn size_limit(&self) -> SizeLimit {
+        self.size_limit
     }
 
     fn set_interval(&mut self, seconds: u32) {
@@ -125,7 +134,12 @@ impl Heartbeats {
     }
 
     /// Cloudly accepted; returns when the next regular heartbeat is due.
-    pub(crate) fn accepted(&mut self, instructions: &Instructions, node_id: &str, now: Stamp) -> Millis {
+    pub(crate) fn accepted(
+        &mut self,
+        instructions: &Instructions,
+        node_id: Option<&str>,
+        now: Stamp,
+    ) -> Millis {
         self.failures = 0;
         self.last_failure = None;
         self.last_contact = Some(now.into());
@@ -144,10 +158,11 @@ impl Heartbeats {
         }
         // Once per run a node moves to its own place in the interval, so nodes that started together part.
         self.phased = true;
-        let place = node_id
-            .bytes()
-            .fold(0u64, |sum, b| sum.wrapping_mul(31).wrapping_add(b.into()))
-            % 1000;
+        let number = |id: &str| {
+            id.bytes()
+                .fold(0u64, |sum, b| sum.wrapping_mul(31).wrapping_add(b.into()))
+        };
+        let place = node_id.map_or(now.entropy, number) % 1000;
         let share = self.interval.as_millis() as u64 * place / 1000;
         now.boot + Duration::from_millis(share).max(self.minimum)
     }

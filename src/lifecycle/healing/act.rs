@@ -81,6 +81,9 @@ pub(crate) fn follow(l: &mut Shared, at_rest: bool, cx: &mut Context) {
     let found: Vec<_> = findings(l)
         .map(|(name, finding)| (name.to_owned(), finding))
         .collect();
+    if found.is_empty() && l.durable.healing.refused.is_some() {
+        *l.durable.healing.refused = None;
+    }
     let healing = &l.durable.healing;
     let quiet = healing.crash_loops(now).map(|(_, quiet)| quiet).min();
     if found.is_empty() && healing.stopped_since.is_empty() && *healing.phase == Phase::Resting {
@@ -103,7 +106,9 @@ pub(crate) fn follow(l: &mut Shared, at_rest: bool, cx: &mut Context) {
         if may_act(l, now) {
             post_again(l, &found, cx);
         }
-        return;
+        if *l.durable.healing.phase != Phase::Resting {
+            return;
+        }
     }
     let policy = l.durable.policy();
     let managed = l.view().is_some_and(|view| view.managed);
@@ -166,16 +171,26 @@ fn post_again(l: &mut Shared, found: &[(String, Finding)], cx: &mut Context) {
     let Some(release) = l.durable.proven.clone().filter(|_| !found.is_empty()) else {
         return;
     };
+    let Some(view) = l.view().cloned() else {
+        return;
+    };
     let own_service = l.run.own_service.clone();
-    tell(l, &found, "post", cx);
-    if let Ok(target) = builder::plan(&mut l.durable.target, &release, History::Proven, &own_service) {
-        let Some(view) = l.view().cloned() else {
-            return;
-        };
-        let target = Box::new(trial::hand_over(l, &release, target, &view));
-        let call = SupervisorCall::ApplyTarget { target, force: false };
-        let op = l.in_flight.ask_supervisor(call, cx);
-        *l.durable.healing.phase = Phase::Acting(op);
+    match builder::plan(&mut l.durable.target, &release, History::Proven, &own_service) {
+        Ok(target) => {
+            *l.durable.healing.refused = None;
+            tell(l, &found, "post", cx);
+            let target = Box::new(trial::hand_over(l, &release, target, &view));
+            let call = SupervisorCall::ApplyTarget { target, force: false };
+            let op = l.in_flight.ask_supervisor(call, cx);
+            *l.durable.healing.phase = Phase::Acting(op);
+        }
+        Err(refusal) => {
+            let services = found.iter().map(|(name, _)| name.as_str());
+            l.durable
+                .healing
+                .refuse(services, refusal.to_string(), cx.now.boot);
+            l.heartbeats.urge();
+        }
     }
 }
 
@@ -249,6 +264,7 @@ fn stand_back(l: &mut Shared) {
     l.timers.disarm(Timer::Heal);
     let healing = &mut l.durable.healing;
     *healing.phase = Phase::Resting;
+    *healing.refused = None;
     healing.stopped_since.clear();
     healing.forget_exits();
 }

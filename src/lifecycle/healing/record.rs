@@ -15,6 +15,8 @@ const SETTLE: Duration = Duration::from_secs(10);
 const TRIES: u32 = 5;
 /// After so long without a try the next one counts as the first.
 const RESET: Duration = Duration::from_secs(6 * 3600);
+/// From a target that could not be built to the next look: what is in the way is removed by hand.
+const REFUSED: Duration = Duration::from_secs(300);
 /// Exits within [`WINDOW`] that make a crash loop.
 const EXITS: usize = 4;
 const WINDOW: Duration = Duration::from_secs(600);
@@ -32,6 +34,9 @@ pub(crate) struct Healing {
     /// The last exits of a service.
     #[serde(skip)]
     exits: Unsaved<BTreeMap<String, VecDeque<Millis>>>,
+    /// Why the target cannot be handed over again.
+    #[serde(skip)]
+    pub(super) refused: Unsaved<Option<String>>,
     #[serde(skip)]
     pub(super) phase: Unsaved<Phase>,
 }
@@ -97,6 +102,19 @@ impl Healing {
         tries.last = now;
         tries.not_before = now + pause;
         tries.count
+    }
+
+    /// Nothing was tried for these services, because the target that would bring them back cannot be built.
+    pub(super) fn refuse<'a>(&mut self, services: impl Iterator<Item = &'a str>, why: String, now: Millis) {
+        for service in services {
+            self.tries.entry(service.to_owned()).or_default().not_before = now + REFUSED;
+        }
+        *self.refused = Some(why);
+    }
+
+    /// Why services without a container are not brought back.
+    pub(crate) fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
     }
 
     /// A try for every service that has stopped came to nothing.

@@ -47,7 +47,7 @@ fn check(name: &str, ok: bool, fact: impl Into<String>, fix: &str) -> Check {
 
 fn identity(l: &Shared, state: &State) -> Check {
     match (&l.durable.node, l.durable.join.refused()) {
-        (Some(node), _) => check("identity", true, format!("enrolled as {}", node.id), ""),
+        (Some(node), _) => check("identity", true, node.in_words(), ""),
         (None, Some(refused)) => check(
             "identity",
             false,

@@ -62,6 +62,10 @@ pub(crate) fn examine(l: &Shared, at_rest: bool, now: Stamp) -> Found {
     found
 }
 
+fn cannot_be(why: &str) -> String {
+    format!("cannot be brought back: {why}")
+}
+
 /// Services of the release that runs which do not, and what is done about them. The Supervisor goes on saying `applied`
 /// (observed).
 fn services(l: &Shared, found: &mut Found, now: Stamp) {
@@ -69,10 +73,15 @@ fn services(l: &Shared, found: &mut Found, now: Stamp) {
     let mut stopped = Vec::new();
     for (name, finding) in findings(l) {
         if finding == Finding::TargetLost {
-            found.insert(IssueCode::TargetLost, None);
+            found.insert(IssueCode::TargetLost, healing.refused().map(cannot_be));
             break;
         }
         let tries = healing.tries(name, now.boot);
+        let refused = healing.refused().filter(|_| finding == Finding::Absent);
+        if let Some(why) = refused {
+            stopped.push(format!("{name}: {finding}, {}", cannot_be(why)));
+            continue;
+        }
         stopped.push(match tries {
             0 => format!("{name}: {finding}"),
             _ if healing.is_given_up(name, now.boot) => {

@@ -38,7 +38,8 @@ pub(crate) fn send_if_due(l: &mut Shared, state: &State, cx: &mut Context) {
 }
 
 fn write(l: &mut Shared, state: &State, kind: HeartbeatKind, cx: &Context) -> Heartbeat {
-    let status = cut_status(node_status(l, state));
+    let limit = l.heartbeats.size_limit();
+    let status = cut_status(node_status(l, state), limit);
     let status_hash = status_hash(&status);
     let goodbye = kind == HeartbeatKind::Goodbye;
     let status = (!l.heartbeats.knows(&status_hash)).then_some(status);
@@ -57,6 +58,7 @@ fn write(l: &mut Shared, state: &State, kind: HeartbeatKind, cx: &Context) -> He
     };
     let carried = fill(
         &mut heartbeat,
+        limit,
         l.durable.commands.results(),
         l.durable.outbox.pending(),
     );

@@ -39,7 +39,7 @@ fn handshake(l: &Shared) -> Handshake {
     Handshake {
         runtime: "baseos".to_owned(),
         agent_version: l.run.node.agent_version.clone(),
-        node_id: l.durable.node.as_ref().map(|node| node.id.clone()),
+        node_id: l.durable.node.as_ref().and_then(|node| node.id.clone()),
         capabilities: CAPABILITIES.to_vec(),
     }
 }
@@ -48,7 +48,7 @@ fn local_status(l: &Shared, state: &State) -> LocalStatus {
     LocalStatus {
         summary: summary(l, state),
         state: state.name(),
-        node_id: l.durable.node.as_ref().map(|node| node.id.clone()),
+        node_id: l.durable.node.as_ref().and_then(|node| node.id.clone()),
         supervisor: supervisor_status(l),
         cloudly: cloudly_status(l),
         running: l.running().map(str::to_owned),

@@ -5,18 +5,42 @@
 use baseos_interfaces::command::CommandResult;
 use baseos_interfaces::heartbeat::{Heartbeat, NodeEvent};
 use baseos_interfaces::limits::HEARTBEAT_MAX_BYTES;
+use baseos_interfaces::rules::{DEPTH_MAX, is_shallow};
 use baseos_interfaces::status::NodeStatus;
 use serde::Serialize;
 use serde_json::Value;
 
-/// The largest status, bytes: half of a heartbeat, so that there is always room for results and events.
-const STATUS_MAX: usize = HEARTBEAT_MAX_BYTES / 2;
+/// The smallest limit of Cloudly's that is believed, bytes: a status does not get much shorter.
+const LIMIT_MIN: usize = 16 * 1024;
 /// The largest `data` of an event, bytes.
 const EVENT_DATA_MAX: usize = 4096;
 /// The lengths that the message of a command is cut to in turn, bytes of text.
 const MESSAGE_STEPS: [usize; 4] = [16 * 1024, 4096, 1024, 0];
 /// The members' names, brackets and commas around results and events.
 const FRAME: usize = 64;
+
+/// The largest heartbeat, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SizeLimit(usize);
+
+impl SizeLimit {
+    /// As Cloudly says it, within what both sides agree on.
+    pub(crate) fn new(max_body_bytes: u64) -> Self {
+        let bytes = usize::try_from(max_body_bytes).unwrap_or(usize::MAX);
+        Self(bytes.clamp(LIMIT_MIN, HEARTBEAT_MAX_BYTES))
+    }
+
+    /// The largest status: half of a heartbeat, so that there is always room for results and events.
+    fn status(self) -> usize {
+        self.0 / 2
+    }
+}
+
+impl Default for SizeLimit {
+    fn default() -> Self {
+        Self(HEARTBEAT_MAX_BYTES)
+    }
+}
 
 /// What went into a heartbeat, and whether something was left over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,9 +52,10 @@ pub(crate) struct Filled {
 
 /// Leaves out of a status that is too large what there can be much of: lines of evidence, then images that are no longer
 /// needed, then services.
-pub(crate) fn cut_status(mut status: NodeStatus) -> NodeStatus {
+pub(crate) fn cut_status(mut status: NodeStatus, limit: SizeLimit) -> NodeStatus {
+    let most = limit.status();
     for keep in [32, 8, 0] {
-        if length(&status) <= STATUS_MAX {
+        if length(&status) <= most {
             return status;
         }
         if let Some(error) = &mut status.update.error {
@@ -48,17 +73,17 @@ pub(crate) fn cut_status(mut status: NodeStatus) -> NodeStatus {
                 .for_each(|reason| keep_start(reason, 512));
         }
     }
-    if length(&status) > STATUS_MAX
+    if length(&status) > most
         && let Some(release) = &mut status.release
     {
         release.unused_images.clear();
     }
-    if length(&status) > STATUS_MAX
+    if length(&status) > most
         && let Some(release) = &mut status.release
     {
         release.services.clear();
     }
-    if length(&status) > STATUS_MAX {
+    if length(&status) > most {
         status.update.blocked_by.truncate(8);
         status.network.ip_addresses.truncate(8);
         status.network.mac_addresses.truncate(8);
@@ -66,8 +91,12 @@ pub(crate) fn cut_status(mut status: NodeStatus) -> NodeStatus {
     status
 }
 
-/// Cuts long texts and lists in the data of an event that is too large.
+/// Cuts what Cloudly would not take in the data of an event: what is nested too deep, and long texts and lists where it is
+/// too large.
 pub(crate) fn cut_event_data(mut data: Value) -> Value {
+    if !is_shallow(&data, DEPTH_MAX) {
+        flatten(&mut data, DEPTH_MAX);
+    }
     for (items, bytes) in [(32, 1024), (8, 256), (2, 64)] {
         if length(&data) <= EVENT_DATA_MAX {
             return data;
@@ -78,6 +107,19 @@ pub(crate) fn cut_event_data(mut data: Value) -> Value {
         data
     } else {
         Value::Null
+    }
+}
+
+/// Replaces what is nested deeper than `depth`.
+fn flatten(value: &mut Value, depth: usize) {
+    if depth == 0 && (value.is_array() || value.is_object()) {
+        *value = "…".into();
+        return;
+    }
+    match value {
+        Value::Array(list) => list.iter_mut().for_each(|item| flatten(item, depth - 1)),
+        Value::Object(members) => members.values_mut().for_each(|member| flatten(member, depth - 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
@@ -98,6 +140,7 @@ fn shorten(value: &mut Value, items: usize, bytes: usize) {
 /// Adds results and events, each as far as there is room, oldest first.
 pub(crate) fn fill(
     heartbeat: &mut Heartbeat,
+    limit: SizeLimit,
     results: impl Iterator<Item = CommandResult>,
     events: Vec<NodeEvent>,
 ) -> Filled {
@@ -106,7 +149,7 @@ pub(crate) fn fill(
     if results.peek().is_none() && events.is_empty() {
         return filled;
     }
-    let mut room = HEARTBEAT_MAX_BYTES.saturating_sub(length(heartbeat) + FRAME);
+    let mut room = limit.0.saturating_sub(length(heartbeat) + FRAME);
     // At least half of it is for events, if there are any.
     let mut room_for_results = if events.is_empty() { room } else { room / 2 };
     for mut result in results {

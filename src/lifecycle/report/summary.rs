@@ -123,9 +123,14 @@ fn idle_sentence(l: &Shared, idle: &Idle) -> String {
     match &l.supervisor {
         Some(Err(error)) => format!("Idle; the Supervisor is not available: {}.", error.message),
         None => "Idle: the Supervisor has not been looked at yet.".to_owned(),
-        Some(Ok(_)) if l.issues.has(&IssueCode::TargetLost) => {
-            "Idle: the Supervisor has lost its target; it is handed the release again.".to_owned()
-        }
+        Some(Ok(_)) if l.issues.has(&IssueCode::TargetLost) => match l.durable.healing.refused() {
+            Some(why) => {
+                format!(
+                    "Idle: the Supervisor has lost its target, and cannot be handed the release again: {why}."
+                )
+            }
+            None => "Idle: the Supervisor has lost its target; it is handed the release again.".to_owned(),
+        },
         Some(Ok(view)) => match &view.release {
             Some(running) if !services(l).is_empty() => {
                 format!(
@@ -137,6 +142,9 @@ fn idle_sentence(l: &Shared, idle: &Idle) -> String {
             Some(running) => format!("Idle: release {} runs, nothing to do.", short(running)),
             None if view.app_state != AppState::Applied => {
                 "Idle: the Supervisor is at work; which release runs is not known yet.".to_owned()
+            }
+            None if !view.containers.is_empty() => {
+                "Idle: which release runs is not known at the moment.".to_owned()
             }
             None => "Idle: no release runs.".to_owned(),
         },

@@ -57,12 +57,10 @@ pub(super) fn handle(l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outc
 
 fn answered(l: &mut Shared, instructions: &Instructions, credentials_stored: bool, cx: &mut Context) {
     let said_goodbye = tick_off(l);
-    let node_id = l.durable.node.as_ref().map(|node| node.id.clone());
+    let node_id = l.durable.node.as_ref().and_then(|node| node.id.as_deref());
     let clock_is_new = l.heartbeats.server_now(cx.now.boot).is_none();
     let clone_suspected = l.heartbeats.clone_suspected();
-    let next = l
-        .heartbeats
-        .accepted(instructions, node_id.as_deref().unwrap_or_default(), cx.now);
+    let next = l.heartbeats.accepted(instructions, node_id, cx.now);
     l.hear_clock(instructions.server_time, cx.now);
     l.timers.arm(Timer::Heartbeat, next);
     confirm(l, instructions, cx);

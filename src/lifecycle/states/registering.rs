@@ -188,11 +188,11 @@ fn enrol(l: &mut Shared, registration: &Registration, now: Stamp) {
         .durable
         .node
         .as_ref()
-        .filter(|known| known.id == registration.node_id);
+        .filter(|known| known.id.as_ref() == Some(&registration.node_id));
     let is_new = known.is_none();
     let enrolled_epoch = known.map_or(l.durable.epoch, |known| known.enrolled_epoch);
     let node = Node {
-        id: registration.node_id.clone(),
+        id: Some(registration.node_id.clone()),
         approval: registration.approval,
         approval_reason: registration.approval_reason.clone(),
         fleet: registration.fleet.as_ref().map(|fleet| Fleet {
@@ -202,11 +202,11 @@ fn enrol(l: &mut Shared, registration: &Registration, now: Stamp) {
         confirmed: false,
         enrolled_epoch,
         min_heartbeat_seconds: registration.limits.min_heartbeat_seconds,
+        max_body_bytes: registration.limits.max_body_bytes,
         heartbeat_seconds: registration.next_heartbeat_seconds,
     };
     l.heartbeats = Heartbeats::default();
-    l.heartbeats
-        .configure(node.min_heartbeat_seconds, node.heartbeat_seconds);
+    l.heartbeats.configure(&node);
     l.hear_clock(registration.server_time, now);
     l.durable.node = Some(node);
     l.durable.join.registered();

@@ -226,7 +226,7 @@ fn expire_leases(l: &mut Shared, cx: &mut Context) {
 fn offer_join_token(l: &mut Shared, request: RequestId, offer: &JoinOffer, cx: &mut Context) {
     let keeps_identity = !offer.replace && !l.heartbeats.is_disowned();
     if let Some(node) = l.durable.node.as_ref().filter(|_| keeps_identity) {
-        let title = format!("this node is enrolled as {}", node.id);
+        let title = format!("this node is {}", node.in_words());
         let problem = Problem::new(409, ProblemCode::Conflict, title)
             .detail("give it another identity with `replace`: true (`baserunner join --replace`)");
         return turn_down(l, request, offer, problem, cx);

@@ -106,6 +106,26 @@ fn somebody_elses_target_is_not_replaced_to_heal() {
 }
 
 #[test]
+fn a_target_that_cannot_be_built_is_told_and_not_counted_as_a_post() {
+    let mut world = resting();
+    world.act(Action::Observe(View::Absent));
+    world.other_app = true;
+    pass(&mut world, MINUTE);
+    play(&mut world, &[good(Port::Supervisor)]);
+    let detail = issue(&world, &IssueCode::ServiceStopped).unwrap();
+    let begins = "onebox: no container, cannot be brought back: the Supervisor also runs app 8";
+    assert!(detail.starts_with(begins), "{detail}");
+    pass(&mut world, MINUTE);
+    assert_eq!((left(&world, "ApplyTarget"), events(&world)), (1, 0));
+    world.other_app = false;
+    pass(&mut world, 5 * MINUTE);
+    play(&mut world, &[good(Port::Supervisor)]);
+    let detail = issue(&world, &IssueCode::ServiceStopped).unwrap();
+    assert_eq!(detail, "onebox: no container, try 1 to bring it back");
+    assert_eq!(left(&world, "ApplyTarget"), 2);
+}
+
+#[test]
 fn a_supervisor_that_lost_its_target_gets_it_from_the_agents_own_record() {
     for desired in [2, 0] {
         let mut world = resting();

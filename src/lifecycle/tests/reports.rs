@@ -12,8 +12,12 @@ const EVENTS: usize = 60;
 
 /// A node that starts with more events than fit into one heartbeat.
 fn with_many_events() -> World {
-    let mut checkpoint = World::enrolled().disk;
-    let now = World::enrolled().now();
+    with_events(&World::enrolled())
+}
+
+fn with_events(enrolled: &World) -> World {
+    let mut checkpoint = enrolled.disk.clone();
+    let now = enrolled.now();
     for number in 0..EVENTS {
         let data = serde_json::json!({ "number": number, "text": "x".repeat(3000) });
         checkpoint
@@ -42,6 +46,22 @@ fn next_heartbeat(world: &mut World) -> Heartbeat {
 fn numbers(heartbeat: &Heartbeat) -> Vec<u64> {
     let numbers = heartbeat.events.iter().map(|event| event.data["number"].as_u64());
     numbers.flatten().collect()
+}
+
+#[test]
+fn no_heartbeat_is_larger_than_cloudly_said_at_the_registration() {
+    let mut world = World::new(true);
+    world.limits.max_body_bytes = 20_000;
+    play(&mut world, &[good(Port::Cloudly), Action::Observe(View::Actual)]);
+    let mut world = with_events(&world);
+    let mut arrived = 0;
+    while arrived < EVENTS {
+        let heartbeat = next_heartbeat(&mut world);
+        let bytes = serde_json::to_vec(&heartbeat).unwrap().len();
+        assert!(bytes <= 20_000, "{bytes}");
+        arrived += numbers(&heartbeat).len();
+        play(&mut world, &[good(Port::Cloudly)]);
+    }
 }
 
 #[test]

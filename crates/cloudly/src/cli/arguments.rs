@@ -6,7 +6,14 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::error::Error;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+
+/// The longest file with a release or a policy; Cloudly takes a quarter of it.
+const FILE_MAX_BYTES: u64 = 1024 * 1024;
+/// Where help lists them, apart from a command's own options.
+const HEADING: &str = "Global options";
 
 #[derive(Debug, Args)]
 pub(super) struct Global {
@@ -15,22 +22,24 @@ pub(super) struct Global {
         long,
         env = "CLOUDLY_URL",
         default_value = "http://127.0.0.1:8080",
-        global = true
+        global = true,
+        help_heading = HEADING
     )]
     pub(super) url: String,
     /// The file with the admin token [default: `admin-token` beside the database]
-    #[arg(long, env = "CLOUDLY_ADMIN_TOKEN_FILE", global = true, value_parser = path())]
+    #[arg(long, env = "CLOUDLY_ADMIN_TOKEN_FILE", global = true, value_parser = path(), help_heading = HEADING)]
     token_file: Option<PathBuf>,
     /// The database, `sqlite:<file>`
     #[arg(
         long,
         env = "CLOUDLY_DATABASE_URL",
         default_value = "sqlite:cloudly.db",
-        global = true
+        global = true,
+        help_heading = HEADING
     )]
     database_url: String,
     /// Print JSON instead of a table
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = HEADING)]
     pub(super) json: bool,
 }
 
@@ -104,7 +113,18 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
 
 /// A JSON file that an operator wrote; members that it may not have are refused.
 pub(super) fn read_json(file: &Path, shape: Shape) -> Result<Value, Box<dyn Error>> {
-    let text = std::fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let mut text = Vec::new();
+    File::open(file)
+        .and_then(|opened| opened.take(FILE_MAX_BYTES + 1).read_to_end(&mut text))
+        .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    if text.len() as u64 > FILE_MAX_BYTES {
+        let limit = FILE_MAX_BYTES / 1024;
+        return Err(format!(
+            "{} has more than {limit} KiB, which no release or policy needs",
+            file.display()
+        )
+        .into());
+    }
     let value: Value =
         serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     shape
@@ -121,6 +141,19 @@ pub(super) fn from_json<T: DeserializeOwned>(file: &Path, value: Value) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use baseos_interfaces::members;
+
+    #[test]
+    fn a_file_without_an_end_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = dir.path().join("long.json");
+        std::fs::write(&long, format!("{{}}{}", " ".repeat(1 << 20))).unwrap();
+        for file in [&long, Path::new("/dev/zero")] {
+            let error = read_json(file, members::POLICY).unwrap_err().to_string();
+            let refused = format!("{} has more than 1024 KiB", file.display());
+            assert!(error.starts_with(&refused), "{error}");
+        }
+    }
 
     #[test]
     fn durations_have_units() {

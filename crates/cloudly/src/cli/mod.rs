@@ -16,7 +16,7 @@ mod serve;
 mod targets;
 
 use arguments::Global;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use client::Client;
 use output::Outcome;
 use std::error::Error;
@@ -53,6 +53,29 @@ enum Command {
     Audit(audit::AuditCommand),
 }
 
+impl Cli {
+    /// As given to this process; ends it where they are wrong, or help is asked for.
+    pub(crate) fn from_arguments() -> Self {
+        let mut command = command_line();
+        let matches = command.get_matches_mut();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+}
+
+/// The command line; `serve` is no client, so its help does not have what clients need.
+fn command_line() -> clap::Command {
+    let mut command = Cli::command();
+    // Gives each command the global options.
+    command.build();
+    if let Some(serve) = command.find_subcommand_mut("serve") {
+        *serve = std::mem::take(serve).mut_args(|arg| match arg.get_id().as_str() {
+            "url" | "json" => arg.hide(true),
+            _ => arg,
+        });
+    }
+    command
+}
+
 pub(crate) async fn run(cli: Cli) -> Outcome {
     let Cli { global, command } = cli;
     let client = || Client::new(&global);
@@ -87,11 +110,57 @@ pub(crate) fn failed(error: &dyn Error) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use super::Cli;
-    use clap::CommandFactory as _;
+    use super::*;
+    use baseos_interfaces::desired::{Heal, OnFailure, Policy};
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// The help of a command, its own options and the global ones.
+    fn help(path: &[&str]) -> (String, String) {
+        let mut command = &mut command_line();
+        for name in path {
+            command = command.find_subcommand_mut(name).unwrap();
+        }
+        let help = command.render_help().to_string();
+        let (own, global) = help.split_once("Global options:").unwrap();
+        (own.to_owned(), global.to_owned())
+    }
+
+    #[test]
+    fn global_options_stand_apart_and_the_server_has_none_of_a_client() {
+        let (own, global) = help(&["desired", "set"]);
+        for option in ["--url", "--token-file", "--database-url", "--json"] {
+            assert!(
+                !own.contains(option) && global.contains(option),
+                "{option}: {own}"
+            );
+        }
+        let (own, global) = help(&["serve"]);
+        assert!(!(own + &global).contains("--json"));
+        assert!(global.contains("--database-url") && !global.contains("--url <"));
+    }
+
+    #[test]
+    fn the_help_of_a_policy_says_its_defaults() {
+        let (own, _) = help(&["desired", "set"]);
+        let default = Policy::default();
+        assert_eq!(
+            (default.on_failure, default.heal),
+            (OnFailure::Rollback, Heal::Restart)
+        );
+        let attempts = format!("from 1 [default: {}]", default.max_attempts);
+        let health = format!("[default: {}m]", default.health_seconds / 60);
+        for says in [
+            &attempts,
+            &health,
+            "[default: at any time]",
+            "[default: rollback]",
+            "[default: restart]",
+        ] {
+            assert!(own.contains(says), "{says}: {own}");
+        }
     }
 }

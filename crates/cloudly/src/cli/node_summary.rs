@@ -4,6 +4,7 @@ use super::output::{plain, short, time, time_or_dash};
 use baseos_interfaces::admin::{NodeRecord, PresenceState};
 use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::register::Approval;
+use baseos_interfaces::running::Running;
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::{Blocker, BlockerKind, NodeStatus, UpdateStatus};
 
@@ -46,7 +47,7 @@ pub(super) fn sentence(node: &NodeRecord) -> String {
 
 fn activity(node: &NodeRecord, status: &NodeStatus) -> String {
     let update = &status.update;
-    let running = status.running();
+    let running = Running::from(status);
     let target = short(update.target.as_deref());
     let reason = update
         .error
@@ -73,11 +74,11 @@ fn activity(node: &NodeRecord, status: &NodeStatus) -> String {
         {
             format!(
                 "cannot fetch release {target}{reason}; it runs {}",
-                commit_or_none(running)
+                in_words(running)
             )
         }
         UpdateState::Failed
-            if running == update.target.as_deref()
+            if update.target.as_deref().map(Running::Release) == Some(running)
                 && update
                     .error
                     .as_ref()
@@ -87,26 +88,26 @@ fn activity(node: &NodeRecord, status: &NodeStatus) -> String {
         }
         UpdateState::Failed => format!(
             "gave up on release {target}{reason}; it runs {}",
-            commit_or_none(running)
+            in_words(running)
         ),
         UpdateState::RollbackNeeded => {
             format!("found release {target} bad{reason}; it goes back or waits for you")
         }
         UpdateState::RolledBack => format!(
-            "went back from release {target} to {}{reason}",
-            commit_or_none(running)
+            "went back from release {target}{reason}; it runs {}",
+            in_words(running)
         ),
         _ => match (node.desired_commit.as_deref(), running) {
-            (None, None) => "runs no release and is not asked to".to_owned(),
-            (None, Some(_)) => format!("runs release {}; nothing else is asked of it", short(running)),
-            (Some(wanted), _) if Some(wanted) == running => {
-                format!("runs release {}, as desired; nothing to do", short(running))
+            (None, Running::Nothing) => "runs no release and is not asked to".to_owned(),
+            (None, _) => format!("runs {}; nothing else is asked of it", in_words(running)),
+            (Some(wanted), Running::Release(runs)) if wanted == runs => {
+                format!("runs release {}, as desired; nothing to do", short(Some(runs)))
             }
             (Some(wanted), _) => {
                 format!(
                     "has not taken up release {} yet; it runs {}",
                     short(Some(wanted)),
-                    commit_or_none(running)
+                    in_words(running)
                 )
             }
         },
@@ -126,8 +127,12 @@ fn blockers(update: &UpdateStatus) -> Option<String> {
     (!reasons.is_empty()).then(|| reasons.join(", and for "))
 }
 
-fn commit_or_none(commit: Option<&str>) -> String {
-    commit.map_or_else(|| "no known release".to_owned(), |commit| short(Some(commit)))
+fn in_words(running: Running<'_>) -> String {
+    match running {
+        Running::Release(commit) => format!("release {}", short(Some(commit))),
+        Running::Nothing => "no release".to_owned(),
+        Running::NotKnown => "a release that is not known at the moment".to_owned(),
+    }
 }
 
 fn blocker(blocker: &Blocker) -> String {
@@ -171,7 +176,8 @@ fn blocker(blocker: &Blocker) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::blocked;
+    use super::{blocked, in_words};
+    use baseos_interfaces::running::Running;
     use baseos_interfaces::status::UpdateStatus;
     use serde_json::json;
 
@@ -181,6 +187,16 @@ mod tests {
             "blockedBy": [{ "kind": "supervisorUnavailable", "since": "2026-01-01T00:00:00Z" }],
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_called_nothing() {
+        assert_eq!(in_words(Running::Release("c0ffee1")), "release c0ffee1");
+        assert_eq!(in_words(Running::Nothing), "no release");
+        assert_eq!(
+            in_words(Running::NotKnown),
+            "a release that is not known at the moment"
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::output::{self, Outcome, dash, plain, short, time, time_or_dash};
 use super::{events, node_summary};
 use baseos_interfaces::admin::NodeRecord;
 use baseos_interfaces::register::Approval;
+use baseos_interfaces::running::Running;
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::{Blocker, NodeStatus, UnusedImage, UpdateStatus};
 use clap::Subcommand;
@@ -189,7 +190,12 @@ fn push_status(rows: &mut Vec<(&'static str, String)>, status: &NodeStatus) {
         .and_then(|release| release.version.as_deref())
         .map(|v| format!(" ({v})"))
         .unwrap_or_default();
-    rows.push(("runs", format!("{}{version}", short(status.running()))));
+    let running = match Running::from(status) {
+        Running::Release(commit) => short(Some(commit)),
+        Running::Nothing => dash(),
+        Running::NotKnown => "not known at the moment".to_owned(),
+    };
+    rows.push(("runs", format!("{running}{version}")));
     rows.push(("last update", outcome(status)));
     let blockers = status.update.blocked_by.iter();
     rows.extend(blockers.map(|blocker| ("blocked by", blocked_by(blocker))));

@@ -33,41 +33,43 @@ pub(super) enum DesiredCommand {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).args(["commit", "none"]))]
 pub(super) struct SetArgs {
-    /// The commit of a release
+    /// The commit of a release that was created: 7 to 64 hex digits, in full
     #[arg(long)]
     commit: Option<String>,
-    /// Nothing
+    /// No release: what runs goes on, and nothing else is asked
     #[arg(long)]
     none: bool,
-    /// For this node (id or name) instead of all
+    /// For this node (id or name) instead of all nodes
     #[arg(long)]
     node: Option<String>,
-    /// The policy as a JSON file; the options below win over it
-    #[arg(long)]
+    /// The policy as a JSON file, e.g. {"maxAttempts": 5}; the options below win over it
+    #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// A maintenance window, `days start length zone`, e.g. "sat,sun 01:00 3h Europe/Berlin" or "daily 02:30 90m UTC"
+    /// A maintenance window, `days start length zone`, e.g. "sat,sun 01:00 3h Europe/Berlin" or "daily 02:30 90m UTC"; may
+    /// be repeated [default: at any time]
     #[arg(long, value_parser = window)]
     window: Vec<Window>,
-    /// How often a node tries
-    #[arg(long)]
+    /// How often a node tries, a number from 1 [default: 3]
+    #[arg(long, value_name = "NUMBER")]
     max_attempts: Option<u32>,
-    /// How long the release must stay healthy
-    #[arg(long, value_parser = seconds)]
+    /// How long the release must stay healthy, a number with s, m, h or d, e.g. 90s or 5m [default: 2m]
+    #[arg(long, value_name = "DURATION", value_parser = seconds)]
     health: Option<u32>,
-    /// What a node does with a bad release
+    /// What a node does with a bad release: goes back to the one before, or waits for you [default: rollback]
     #[arg(long)]
     on_failure: Option<Failure>,
-    /// What a node does about a service of the running release that has stopped
+    /// What a node does about a service of the running release that has stopped: starts it, only makes a container that
+    /// is gone again, or nothing [default: restart]
     #[arg(long)]
     heal: Option<Healing>,
-    /// Hold the update back where it could not be undone
+    /// Hold the update back where it could not be undone [default: apply it]
     #[arg(long)]
     require_rollback: bool,
     /// Go ahead despite windows, deferrals, approval, locks, retry pauses and a missing way back, for this reason; it is
     /// audited
     #[arg(long, value_name = "REASON")]
     force: Option<String>,
-    /// Who forces it
+    /// Who forces it, for the audit
     #[arg(long, env = "USER", default_value = "operator", hide_env = true)]
     by: String,
 }

@@ -3,15 +3,55 @@
 
 use baseos_simulator::device::{Device, DeviceConfig};
 use baseos_simulator::json::Json;
-use baseos_simulator::supervisor::{Config, Image, Registry, Timing};
+use baseos_simulator::supervisor::{Config, Image, Registry, Reply, Timing};
 use clap::{Parser, ValueEnum};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// A Supervisor that behaves as the recorded one (balena-supervisor 19.0.5), and a device around it.
+/// A target, as the Supervisor's local API takes it.
+const EXAMPLE: &str = r#"{"local": {"name": "edge", "config": {}, "apps": {"1": {
+  "name": "baseos", "commit": "a1a1a1a", "releaseId": 1, "volumes": {}, "networks": {},
+  "services": {"1": {"serviceName": "baserunner", "imageId": 1, "image": "agent:1",
+    "environment": {}, "labels": {"io.balena.features.supervisor-api": "1"}}}}}}}"#;
+
+fn after_help() -> String {
+    format!(
+        "It runs until Ctrl-C or SIGTERM.
+
+The Supervisor's API (--listen), as the real one has it:
+  GET  /v2/state/status              what runs, and what is being done
+  GET  /v2/local/target-state        the target
+  POST /v2/local/target-state        replaces the target
+  GET  /v2/local/logs                the log, line by line
+  POST /v2/applications/<app>/restart-service, stop-service, start-service
+  POST /v1/update, /v1/reboot        and GET /v1/device, /v1/healthy, /ping
+
+The control API (--control):
+  GET  /sim/state                    target, containers, step, boots
+  POST /sim/faults                   sets a fault; DELETE clears all
+  POST /sim/down, /sim/up            closes and opens the Supervisor's port
+  POST /sim/restart, /sim/crash, /sim/power-cycle, /sim/lose-database
+  POST /sim/container/<service>/stop, start, delete
+  POST /sim/lock/<app>/<service>     takes an update lock; DELETE releases it
+  GET  /sim/requests                 what was asked of the Supervisor
+
+A target (--target target.json), one app, whose key is its id as a decimal number:
+{EXAMPLE}
+
+With it and a program for its image:
+  baseos-supervisor-sim --program agent:1=target/debug/baserunner --target target.json &
+  curl -s http://127.0.0.1:48484/v2/state/status
+  curl -s -H 'content-type: application/json' -d @target.json \\
+      http://127.0.0.1:48484/v2/local/target-state"
+    )
+}
+
+/// A Supervisor that behaves as the recorded one (balena-supervisor 19.0.5), and a device around it, by hand.
+///
+/// Programs of this machine stand for the containers.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(name = "baseos-supervisor-sim", version, after_help = after_help())]
 struct Options {
     /// Where the Supervisor listens.
     #[arg(long, default_value = "127.0.0.1:48484")]
@@ -31,7 +71,7 @@ struct Options {
     /// The device's directory; a temporary one unless given.
     #[arg(long)]
     state_dir: Option<PathBuf>,
-    /// A local target (JSON) to post at the start.
+    /// A target (JSON, see below) to post at the start.
     #[arg(long)]
     target: Option<PathBuf>,
     /// How long things take.
@@ -58,6 +98,44 @@ fn image_and_path(text: &str) -> Result<(String, PathBuf), String> {
     Ok((image.to_owned(), path))
 }
 
+/// The target in a file.
+///
+/// The Supervisor takes a body without apps for a target without apps, and ends at an app's key that is no number: a
+/// mistake of that kind is told instead.
+fn read_target(file: &Path) -> Result<Json, String> {
+    let wrong = |what: &str| format!("{}: {what}. A target looks like this:\n{EXAMPLE}", file.display());
+    let bytes = std::fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let target = Json::parse(&bytes).map_err(|error| wrong(&format!("this is no JSON ({error})")))?;
+    let apps = target.get("local").and_then(|local| local.get("apps"));
+    let Some(apps @ Json::Object(_)) = apps else {
+        return Err(wrong("it has no object `local.apps`"));
+    };
+    let is_id = |key: &str| key.parse::<u64>().is_ok_and(|id| id.to_string() == key);
+    if let Some((key, _)) = apps.members().iter().find(|(key, _)| !is_id(key)) {
+        return Err(wrong(&format!(
+            "the app `{key}` has to have its id, a decimal number, as its key"
+        )));
+    }
+    Ok(target)
+}
+
+fn post(device: &Device, file: &Path, target: &Json) -> Result<(), String> {
+    match device.post_target(target) {
+        Reply::Answer(answer) if answer.status == 200 => {
+            println!("posted {}", file.display());
+            Ok(())
+        }
+        Reply::Answer(answer) => Err(format!(
+            "the Supervisor refuses {} ({}): {}",
+            file.display(),
+            answer.status,
+            answer.body
+        )),
+        Reply::Dropped => Err(format!("the Supervisor ends at {}", file.display())),
+        Reply::Later(_) | Reply::Log => Err(format!("no answer to {}", file.display())),
+    }
+}
+
 fn main() -> std::process::ExitCode {
     let options = Options::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -80,6 +158,11 @@ async fn stopped(mut terminate: Signal) -> std::io::Result<()> {
 }
 
 async fn run(options: Options) -> std::io::Result<()> {
+    let target = options
+        .target
+        .map(|file| read_target(&file).map(|target| (file, target)))
+        .transpose()
+        .map_err(std::io::Error::other)?;
     let terminate = signal(SignalKind::terminate())?;
     let timing = match options.timing {
         Speed::Recorded => Timing::recorded(),
@@ -107,12 +190,63 @@ async fn run(options: Options) -> std::io::Result<()> {
         ..DeviceConfig::default()
     })
     .await?;
-    if let Some(file) = options.target {
-        let target = Json::parse(&std::fs::read(&file)?).map_err(std::io::Error::other)?;
-        println!("posted {}: {:?}", file.display(), device.post_target(&target));
+    if let Some((file, target)) = target {
+        post(&device, &file, &target).map_err(std::io::Error::other)?;
     }
     println!("supervisor {}", device.supervisor_url());
     println!("control    {}/sim/state", device.control_url());
     println!("directory  {}", device.dir().display());
     stopped(terminate).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Json, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("target.json");
+        std::fs::write(&file, text).unwrap();
+        read_target(&file)
+    }
+
+    #[test]
+    fn a_bad_target_is_refused_with_what_would_be_right() {
+        for (text, says) in [
+            ("", "this is no JSON"),
+            ("{\"local\":", "this is no JSON"),
+            ("{}", "it has no object `local.apps`"),
+            (r#"{"apps": {"1": {}}}"#, "it has no object `local.apps`"),
+            (r#"{"local": {"apps": []}}"#, "it has no object `local.apps`"),
+            (
+                r#"{"local": {"apps": {"baseos": {}}}}"#,
+                "the app `baseos` has to have its id",
+            ),
+            (
+                r#"{"local": {"apps": {"01": {}}}}"#,
+                "the app `01` has to have its id",
+            ),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(
+                error.contains(says) && error.ends_with(EXAMPLE),
+                "{text}: {error}"
+            );
+        }
+        let error = read_target(Path::new("/nowhere.json")).unwrap_err();
+        assert!(error.starts_with("cannot read /nowhere.json"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_example_of_the_help_is_taken_and_a_service_without_an_image_is_not() {
+        let device = Device::start(DeviceConfig::default()).await.unwrap();
+        let file = Path::new("target.json");
+        post(&device, file, &read(EXAMPLE).unwrap()).unwrap();
+        let without = EXAMPLE.replace(r#""image": "agent:1","#, "");
+        let error = post(&device, file, &read(&without).unwrap()).unwrap_err();
+        assert!(
+            error.starts_with("the Supervisor refuses target.json (400)"),
+            "{error}"
+        );
+    }
 }

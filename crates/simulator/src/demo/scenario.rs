@@ -4,8 +4,9 @@ use crate::screen::Screen;
 use baseos_interfaces::admin::NodeRecord;
 use baseos_interfaces::local::{LockRequest, LockScope};
 use baseos_interfaces::rules::GUARD_SERVICE;
+use baseos_interfaces::running::Running;
 use baseos_interfaces::states::UpdateState;
-use baseos_interfaces::status::BlockerKind;
+use baseos_interfaces::status::{BlockerKind, NodeStatus};
 use baseos_simulator::clock::{Clock, sleep};
 use baseos_simulator::device::OnLine;
 use baseos_simulator::harness::{Error, Programs, Result, TestRelease, Testbed, TestbedOptions};
@@ -207,23 +208,31 @@ fn describe(node: &NodeRecord) -> String {
     } else {
         format!(", blocked by {}", blocked.join(", "))
     };
-    let running = status.running().map_or("nothing yet", short);
+    let running = running_in_words(status);
     let update = update.target.as_deref().map_or_else(
         || "no update yet".to_owned(),
         |target| format!("update to {} {}", short(target), update.state),
     );
     format!(
-        "agent {}, runs {running}, {update}{percent}{blocked}",
+        "agent {}, {running}, {update}{percent}{blocked}",
         status.agent.state
     )
+}
+
+fn running_in_words(status: &NodeStatus) -> String {
+    match Running::from(status) {
+        Running::Release(commit) => format!("runs {}", short(commit)),
+        Running::Nothing => "runs nothing yet".to_owned(),
+        Running::NotKnown => "what runs is not known at the moment".to_owned(),
+    }
 }
 
 async fn summary(testbed: &Testbed, screen: &Screen) -> Result<()> {
     screen.step("Result");
     let node = testbed.node().await?;
     let Some(status) = &node.status else { return Ok(()) };
-    let running = status.running().map_or("nothing", short);
-    screen.detail("node", &format!("{} ({}) runs {running}", node.name, node.id));
+    let running = running_in_words(status);
+    screen.detail("node", &format!("{} ({}): {running}", node.name, node.id));
     for (name, service) in status.release.iter().flat_map(|release| &release.services) {
         screen.detail("service", &format!("{name}: {}", service.status));
     }

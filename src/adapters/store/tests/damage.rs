@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::adapters::store::OpenError;
-use crate::adapters::store::disk::{CURRENT, PREVIOUS};
+use crate::adapters::store::disk::{CURRENT, NEWER, PREVIOUS};
 use crate::vault::Vault;
+use baseos_interfaces::token::Token;
 
 /// Opens a directory whose newest file is damaged and expects the previous document.
 fn assert_recovered(dir: &Path, what: &str) {
@@ -127,10 +128,50 @@ fn a_damaged_file_does_not_replace_the_valid_generation() {
     assert!(StateFile::open(dir.path()).unwrap().recovered.is_none());
 }
 
+/// A file of version 2 with this node token and further members of its own.
+fn of_a_newer_agent(token: Option<&Token>) -> String {
+    let credentials = match token {
+        Some(token) => json!({ "nodeToken": token.expose(), "addedLater": 1 }),
+        None => json!(["in a form of its own"]),
+    };
+    let rest = json!({
+        "version": 2, "generation": 9, "credentials": credentials, "endpoint": ["in a form of its own"],
+        "checkpoint": { "n": 3 }, "earlierCheckpoint": { "n": 2 }, "addedLater": [],
+    });
+    format!("{}\n", rest.to_string().strip_prefix('{').unwrap())
+}
+
 #[test]
-fn the_file_of_a_newer_agent_is_refused() {
+fn the_file_of_a_newer_agent_leaves_the_node_its_identity() {
     let dir = two_generations();
-    write_with_checksum(dir.path(), "\"version\":2,\"whatever\":[]}\n");
+    let newer = token(TokenKind::Node, 9);
+    write_with_checksum(dir.path(), &of_a_newer_agent(Some(&newer)));
+    let written = fs::read(dir.path().join(CURRENT)).unwrap();
+    let file = open(dir.path());
+    assert_eq!(file.newer_version(), Some(2));
+    assert_eq!(file.node_token().unwrap().expose(), newer.expose());
+    assert_eq!(file.earlier_checkpoint(), Some(json!({"n": 2})));
+    // What the newer agent wrote stays until Cloudly has accepted a token of it.
+    file.save_checkpoint(&json!({"n": 4})).unwrap();
+    file.save_checkpoint(&json!({"n": 5})).unwrap();
+    assert_eq!(fs::read(dir.path().join(NEWER)).unwrap(), written);
+    drop(file);
+    let file = open(dir.path());
+    assert_eq!(
+        (file.newer_version(), checkpoint(&file)),
+        (None, Some(json!({"n": 5})))
+    );
+    file.token_accepted(newer.id()).unwrap();
+    assert!(!dir.path().join(NEWER).exists());
+}
+
+#[test]
+fn where_a_newer_file_has_no_readable_credentials_the_previous_one_is_used() {
+    let dir = two_generations();
+    write_with_checksum(dir.path(), &of_a_newer_agent(None));
+    assert_recovered(dir.path(), "a newer file without readable credentials");
+    assert!(dir.path().join(NEWER).exists());
+    fs::remove_file(dir.path().join(PREVIOUS)).unwrap();
     let error = StateFile::open(dir.path()).unwrap_err();
     assert!(matches!(error, OpenError::Newer { version: 2, .. }));
     assert!(error.to_string().contains("version 2"), "{error}");

@@ -23,7 +23,7 @@ fn instructions(now: Stamp, interval: u32) -> Instructions {
 
 fn heartbeats() -> Heartbeats {
     let mut heartbeats = Heartbeats::default();
-    heartbeats.configure(10, 60);
+    heartbeats.configure(&Node::unknown(None));
     heartbeats
 }
 
@@ -48,10 +48,10 @@ fn failure(retry_after_seconds: Option<u32>) -> CallFailure {
 #[test]
 fn spreads_cloudlys_interval_by_a_fifth() {
     let mut heartbeats = heartbeats();
-    heartbeats.accepted(&instructions(at(0), 100), "node_1", at(0));
+    heartbeats.accepted(&instructions(at(0), 100), Some("node_1"), at(0));
     for second in 1..50 {
         let due = heartbeats
-            .accepted(&instructions(at(second), 100), "node_1", at(second))
+            .accepted(&instructions(at(second), 100), Some("node_1"), at(second))
             .since(at(second).boot);
         assert!((80..=120).contains(&due.as_secs()), "{due:?}");
     }
@@ -60,12 +60,12 @@ fn spreads_cloudlys_interval_by_a_fifth() {
 #[test]
 fn a_regular_heartbeat_keeps_to_the_minimum_unless_cloudly_asks_for_more() {
     let mut heartbeats = heartbeats();
-    heartbeats.accepted(&instructions(at(0), 60), "node_1", at(0));
+    heartbeats.accepted(&instructions(at(0), 60), Some("node_1"), at(0));
     for (interval, least) in [(10, 10), (11, 10), (5, 5)] {
         for entropy in 0..5000 {
             let now = Stamp { entropy, ..at(1) };
             let due = heartbeats
-                .accepted(&instructions(now, interval), "node_1", now)
+                .accepted(&instructions(now, interval), Some("node_1"), now)
                 .since(now.boot);
             assert!(due >= Duration::from_secs(least), "{due:?} of {interval} s");
         }
@@ -75,13 +75,13 @@ fn a_regular_heartbeat_keeps_to_the_minimum_unless_cloudly_asks_for_more() {
 #[test]
 fn an_absurd_interval_is_clamped() {
     let mut heartbeats = heartbeats();
-    heartbeats.accepted(&instructions(at(0), 0), "node_1", at(0));
+    heartbeats.accepted(&instructions(at(0), 0), Some("node_1"), at(0));
     let hurried = heartbeats
-        .accepted(&instructions(at(1), 0), "node_1", at(1))
+        .accepted(&instructions(at(1), 0), Some("node_1"), at(1))
         .since(at(1).boot);
     assert!(hurried >= Duration::from_secs(1));
     let lazy = heartbeats
-        .accepted(&instructions(at(2), u32::MAX), "node_1", at(2))
+        .accepted(&instructions(at(2), u32::MAX), Some("node_1"), at(2))
         .since(at(2).boot);
     assert!(lazy <= Duration::from_secs(86_400 * 6 / 5));
 }
@@ -97,7 +97,7 @@ fn retry_after_wins_over_the_back_off_and_an_accepted_call_resets_it() {
         assert!(heartbeats.failed(&failure(None), at(0)).since(at(0).boot) <= Duration::from_secs(900));
     }
     assert_eq!(heartbeats.failures(), 31);
-    heartbeats.accepted(&instructions(at(9), 60), "node_1", at(9));
+    heartbeats.accepted(&instructions(at(9), 60), Some("node_1"), at(9));
     assert_eq!((heartbeats.failures(), heartbeats.last_failure()), (0, None));
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::lifecycle::time::Millis;
+use baseos_interfaces::rules::{DEPTH_MAX, is_shallow};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -27,6 +28,24 @@ fn an_id_never_comes_again_when_the_disk_was_lost() {
         assert!(ids(&outbox).into_iter().all(|id| seen.insert(id)), "{seen:?}");
     }
     assert!(seen.contains("e_8c1f0a2b_1"));
+}
+
+/// Cloudly refuses a heartbeat with an event that is nested deeper, and so would never get the ones behind it.
+#[test]
+fn no_event_is_nested_deeper_than_cloudly_takes() {
+    for depth in [DEPTH_MAX - 1, DEPTH_MAX, 100] {
+        let nested = (0..depth).fold(json!("innermost"), |inner, _| json!({ "in": [inner] }));
+        let mut outbox = Outbox::default();
+        let data = json!({ "target": "77c2a9e1", "nested": nested });
+        outbox.push("r_1", now(), EventKind::Transition, data);
+        let sent = outbox.pending().remove(0).data;
+        assert!(is_shallow(&sent, DEPTH_MAX), "{sent}");
+        assert_eq!(sent["target"], "77c2a9e1");
+    }
+    let taken = (0..DEPTH_MAX).fold(json!("innermost"), |inner, _| json!([inner]));
+    let mut outbox = Outbox::default();
+    outbox.push("r_1", now(), EventKind::Transition, taken.clone());
+    assert_eq!(outbox.pending()[0].data, taken);
 }
 
 #[test]

@@ -70,13 +70,13 @@ fn a_status_with_much_evidence_keeps_the_first_lines_and_its_services() {
         .get_or_insert_default()
         .services
         .insert("onebox".to_owned(), service);
-    let cut = cut_status(status);
+    let cut = cut_status(status, SizeLimit::default());
     let error = cut.update.error.as_ref().unwrap();
     assert_eq!(
         (error.evidence.len(), cut.release.as_ref().unwrap().services.len()),
         (32, 1)
     );
-    assert!(length(&cut) <= STATUS_MAX);
+    assert!(length(&cut) <= HEARTBEAT_MAX_BYTES / 2);
 }
 
 #[test]
@@ -93,15 +93,15 @@ fn a_status_with_thousands_of_services_says_the_rest() {
             .services
             .insert(format!("s{number}"), service);
     }
-    let cut = cut_status(status);
-    assert!(length(&cut) <= STATUS_MAX && cut.update.error.is_some());
+    let cut = cut_status(status, SizeLimit::default());
+    assert!(length(&cut) <= HEARTBEAT_MAX_BYTES / 2 && cut.update.error.is_some());
 }
 
 #[test]
 fn events_that_do_not_fit_stay_and_none_between_is_left_out() {
     let mut large = heartbeat();
     let events = (0..200).map(|number| event(number, "x".repeat(1000))).collect();
-    let filled = fill(&mut large, std::iter::empty(), events);
+    let filled = fill(&mut large, SizeLimit::default(), std::iter::empty(), events);
     assert!(length(&large) <= HEARTBEAT_MAX_BYTES && filled.left_over);
     let ids: Vec<_> = large.events.iter().map(|event| event.id.clone()).collect();
     let first: Vec<_> = (0..ids.len()).map(|number| format!("e_{number}")).collect();
@@ -117,6 +117,7 @@ fn an_event_with_endless_data_is_cut_and_does_not_block_the_ones_behind_it() {
     let mut large = heartbeat();
     let filled = fill(
         &mut large,
+        SizeLimit::default(),
         std::iter::empty(),
         vec![event(1, data), event(2, Value::Null)],
     );
@@ -132,7 +133,12 @@ fn an_event_with_endless_data_is_cut_and_does_not_block_the_ones_behind_it() {
 fn of_a_log_that_does_not_fit_the_end_is_sent() {
     let mut large = heartbeat();
     let log = format!("{}the end", "\u{1}".repeat(100_000));
-    let filled = fill(&mut large, [result(1, log)].into_iter(), Vec::new());
+    let filled = fill(
+        &mut large,
+        SizeLimit::default(),
+        [result(1, log)].into_iter(),
+        Vec::new(),
+    );
     assert_eq!(filled.results, ["cmd_1"]);
     assert!(
         large.command_results[0]
@@ -148,7 +154,9 @@ proptest! {
     #[test]
     fn everything_gets_through_in_heartbeats_that_fit(
         events in vec(0usize..9_000, 0..64), results in vec(0usize..70_000, 0..8), with_status: bool,
+        limit in 0u64..100_000,
     ) {
+        let limit = SizeLimit::new(limit);
         let mut events: Vec<_> = events.iter().enumerate().map(|(n, size)| event(n, "\"ä".repeat(size / 3))).collect();
         let mut results: Vec<_> = results.iter().enumerate().map(|(n, size)| result(n, "\n".repeat(*size))).collect();
         let mut seen = (Vec::new(), Vec::new());
@@ -158,9 +166,9 @@ proptest! {
         );
         for _ in 0..40 {
             let mut next = heartbeat();
-            next.status = with_status.then(|| cut_status(large_status()));
-            let filled = fill(&mut next, results.iter().cloned(), events.clone());
-            prop_assert!(length(&next) <= HEARTBEAT_MAX_BYTES, "{}", length(&next));
+            next.status = with_status.then(|| cut_status(large_status(), limit));
+            let filled = fill(&mut next, limit, results.iter().cloned(), events.clone());
+            prop_assert!(length(&next) <= limit.0, "{}", length(&next));
             prop_assert_eq!(filled.last_event.as_ref(), next.events.last().map(|event| &event.id));
             seen.0.extend(next.events.iter().map(|event| event.id.clone()));
             seen.1.extend(next.command_results.iter().map(|result| result.id.clone()));

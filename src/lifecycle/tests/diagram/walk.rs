@@ -1,5 +1,6 @@
 //! Walks the machine breadth first over situations, and notes what it does in each.
 
+use super::scenarios::scenarios;
 use crate::lifecycle::effect::Port;
 use crate::lifecycle::states::State;
 use crate::lifecycle::tests::world::{
@@ -124,7 +125,8 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    fn note(&mut self, event: &Event, step: &Step) {
+    /// A resumed machine's first step has no event.
+    fn note(&mut self, event: Option<&Event>, step: &Step) {
         for moved in &step.transitions {
             let key = (moved.by.clone(), moved.from.as_str(), moved.to.as_str());
             self.edges.entry(key).or_default().insert(moved.cause.clone());
@@ -134,7 +136,10 @@ impl Walk {
                 .or_default();
             reaction.0.insert(moved.to.as_str().to_owned());
         }
-        if !step.ignored && !step.handler.is_empty() {
+        if let Some(event) = event
+            && !step.ignored
+            && !step.handler.is_empty()
+        {
             let key = (step.handler.to_owned(), event.name().to_owned());
             self.reactions
                 .entry(key)
@@ -353,6 +358,11 @@ pub(super) fn walk() -> Walk {
         });
         world
     };
+    for world in scenarios() {
+        for (event, step) in &world.steps {
+            walk.note(event.as_ref(), step);
+        }
+    }
     let mut queue: VecDeque<_> = seeds().into_iter().map(played).collect();
     while let Some(mut from) = queue.pop_front() {
         // What led here has been noted; only what follows is new.
@@ -365,10 +375,7 @@ pub(super) fn walk() -> Walk {
                 continue;
             }
             for (event, step) in &world.steps {
-                // A resumed machine's first step has no event of its own.
-                if let Some(event) = event {
-                    walk.note(event, step);
-                }
+                walk.note(event.as_ref(), step);
             }
             walk.leaves.insert(world.machine.agent_state().as_str());
             let from_here = per_leaf.entry(world.machine.agent_state().as_str()).or_insert(0);

@@ -88,7 +88,7 @@ pub(super) fn left(world: &World, name: &str) -> usize {
         .count()
 }
 
-pub(super) fn last_answer(world: &World) -> LocalAnswer {
+pub(crate) fn last_answer(world: &World) -> LocalAnswer {
     let replies = world.effects.iter().rev().find_map(|effect| match effect {
         Effect::Reply { answer, .. } => Some((**answer).clone()),
         _ => None,

@@ -8,7 +8,7 @@ use crate::lifecycle::event::Registration;
 use baseos_interfaces::command::{Command, CommandAction};
 use baseos_interfaces::desired::{Desired, DesiredApp};
 use baseos_interfaces::heartbeat::{Heartbeat, Instructions};
-use baseos_interfaces::register::{Approval, ServerLimits};
+use baseos_interfaces::register::Approval;
 use baseos_interfaces::token::TokenId;
 
 impl World {
@@ -65,7 +65,7 @@ impl World {
                     approval_reason: None,
                     fleet: None,
                     next_heartbeat_seconds: 15,
-                    limits: ServerLimits::default(),
+                    limits: self.limits,
                     server_time: self.server_time(),
                 });
                 Event::Registered { op, node }

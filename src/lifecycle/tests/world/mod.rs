@@ -23,7 +23,7 @@ use crate::lifecycle::{Checkpoint, Effect, Event, Machine, Step};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::command::Command;
 use baseos_interfaces::desired::{Desired, Release};
-use baseos_interfaces::register::NodeFacts;
+use baseos_interfaces::register::{NodeFacts, ServerLimits};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -70,6 +70,8 @@ pub(crate) struct World {
     // Cloudly
     /// Whether it suspects a clone.
     pub(crate) clone_suspected: bool,
+    /// What it tells a node that registers.
+    pub(crate) limits: ServerLimits,
     revision: u64,
     desired: Option<Desired>,
     /// The release that Cloudly sends as the one that runs (0: none).
@@ -81,6 +83,8 @@ pub(crate) struct World {
     target_lost: bool,
     /// What its target reads as, when it is looked at.
     pub(crate) definition: Option<Result<PresentRelease, String>>,
+    /// Whether its target has an app of somebody else beside ours.
+    pub(crate) other_app: bool,
     images: BTreeMap<String, u64>,
     /// What an inspection shows, whatever was observed last.
     pub(crate) inspected: View,
@@ -159,6 +163,7 @@ impl World {
             unsaved: None,
             host: HostFacts::default(),
             clone_suspected: false,
+            limits: ServerLimits::default(),
             revision,
             desired: None,
             fallback: 0,
@@ -168,6 +173,7 @@ impl World {
             target_lost: false,
             images_before: images.clone(),
             definition: None,
+            other_app: false,
             images,
             inspected: View::Actual,
             present_images: Vec::new(),

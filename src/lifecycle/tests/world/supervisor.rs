@@ -101,13 +101,16 @@ impl World {
             volumes: BTreeMap::new(),
             definition: self.definition.clone(),
         };
+        let mut apps = BTreeMap::new();
+        if self.other_app {
+            apps.insert(APP + 1, app.clone());
+        }
+        if !self.target_lost {
+            apps.insert(APP, app);
+        }
         Inspection {
             view: self.view(self.inspected).unwrap(),
-            apps: if self.target_lost {
-                BTreeMap::new()
-            } else {
-                BTreeMap::from([(APP, app)])
-            },
+            apps,
             config: BTreeMap::new(),
             name: None,
         }
