@@ -49,7 +49,12 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Err(code) => return code,
     };
     if matches!(command, Command::Run) {
-        return runtime.block_on(run_agent(settings));
+        // As a task of its own: whatever wakes the future that the runtime was started with is told over a file descriptor.
+        let agent = runtime.spawn(run_agent(settings));
+        return runtime.block_on(agent).unwrap_or_else(|error| {
+            tracing::error!(%error, "the agent's task ended");
+            ExitCode::Internal
+        });
     }
     let mut console = Console::standard(&mut out, &mut err);
     let offline = OfflineDiagnosis { settings: &settings };
