@@ -49,7 +49,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Err(code) => return code,
     };
     if matches!(command, Command::Run) {
-        // As a task of its own: whatever wakes the future that the runtime was started with is told over a file descriptor.
+        // As a task: the runtime polls its sockets once more each time the future that it was started with is woken.
         let agent = runtime.spawn(run_agent(settings));
         return runtime.block_on(agent).unwrap_or_else(|error| {
             tracing::error!(%error, "the agent's task ended");
