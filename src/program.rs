@@ -49,7 +49,12 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Err(code) => return code,
     };
     if matches!(command, Command::Run) {
-        return runtime.block_on(run_agent(settings));
+        // As a task: the runtime polls its sockets once more each time the future that it was started with is woken.
+        let agent = runtime.spawn(run_agent(settings));
+        return runtime.block_on(agent).unwrap_or_else(|error| {
+            tracing::error!(%error, "the agent's task ended");
+            ExitCode::Internal
+        });
     }
     let mut console = Console::standard(&mut out, &mut err);
     let offline = OfflineDiagnosis { settings: &settings };

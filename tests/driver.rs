@@ -176,6 +176,7 @@ struct Running {
     requests: mpsc::Sender<Event>,
     /// What the local API's port is handed.
     replies: mpsc::Receiver<Effect>,
+    metrics: Arc<Metrics>,
     /// Nobody answers through these, but their mailboxes must stay open.
     _silent: [mpsc::Receiver<Effect>; 2],
 }
@@ -207,9 +208,10 @@ impl Running {
             .with("cloudly", ReceiverStream::new(answers))
             .with("local API", ReceiverStream::new(requested));
         let metrics = Arc::new(Metrics::new("test"));
-        let drive = Drive::new(machine, clock, disk.clone(), journal, dispatch, metrics);
+        let drive = Drive::new(machine, clock, disk.clone(), journal, dispatch, metrics.clone());
         let stop = CancellationToken::new();
         Self {
+            metrics,
             ended: tokio::spawn(drive.run(first, bus, stop.clone())),
             disk,
             stop,
@@ -244,8 +246,17 @@ async fn sends_a_heartbeat_a_minute_and_a_goodbye_and_its_journal_replays() {
         (9..=14).contains(&heartbeats),
         "{heartbeats} heartbeats in ten minutes"
     );
+    let metrics = running.metrics.clone();
     running.stop().await;
     assert_eq!(log.count("Heartbeat(goodbye)"), 1);
+    let metrics = metrics.render();
+    let current = metrics
+        .lines()
+        .filter(|line| line.starts_with("baserunner_state{") && line.ends_with(" 1"));
+    assert_eq!(
+        current.collect::<Vec<_>>(),
+        ["baserunner_state{state=\"idle\"} 1"]
+    );
 
     let journal = std::fs::read(dir.path().join(Journal::FILE)).unwrap();
     let mut lines = Vec::new();
@@ -258,6 +269,21 @@ async fn sends_a_heartbeat_a_minute_and_a_goodbye_and_its_journal_replays() {
     assert_eq!(machine.agent_state().as_str(), "idle");
     let replayed = lines.iter().filter(|line| line.contains(" Heartbeat#")).count();
     assert_eq!(replayed, heartbeats, "{lines:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn heartbeats_that_change_nothing_save_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(dir.path(), JOURNAL_BYTES, Disk::default());
+    let log = running.disk.log.clone();
+    pass(120).await;
+    let before = log.lines();
+    let saved = |lines: &[String]| lines.iter().filter(|line| line.starts_with("saved")).count();
+    pass(3600).await;
+    let after = log.lines();
+    assert!(log.count("Heartbeat") > 45, "{after:?}");
+    assert_eq!(saved(&after), saved(&before), "{after:?}");
+    running.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -337,6 +363,7 @@ async fn a_heartbeat_leaves_when_it_is_due_while_the_local_api_is_flooded() {
         requests,
         mut replies,
         _silent,
+        ..
     } = Running::start(dir.path(), JOURNAL_BYTES, Disk::default());
     pass(5).await;
     tokio::spawn(async move { while replies.recv().await.is_some() {} });

@@ -88,6 +88,8 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
     /// When a source has ended; the process should exit and be restarted.
     pub async fn run(mut self, first: Step, mut bus: Bus, stop: CancellationToken) -> Result<(), DeadSource> {
         let now = self.clock.stamp();
+        // From here on the transitions tell the state.
+        self.metrics.state(self.machine.agent_state());
         if self.carry_out(first, now) {
             return Ok(());
         }
@@ -171,7 +173,6 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
                 "{} -> {} ({})", transition.from, transition.to, transition.cause
             );
         }
-        self.metrics.state(self.machine.agent_state());
         self.contact_log.update(&self.machine);
         if step.checkpoint.is_some() {
             self.unsaved = step.checkpoint;

@@ -10,7 +10,7 @@ use crate::lifecycle::facts::{CallFailure, CallFailureKind};
 use crate::proxy::ProxyChoice;
 use crate::vault::Endpoint;
 use baseos_interfaces::Timestamp;
-use baseos_interfaces::limits::ANSWER_MAX_BYTES;
+use baseos_interfaces::limits::{ANSWER_MAX_BYTES, HEARTBEAT_PATH, REGISTER_PATH};
 use baseos_interfaces::redact::redact;
 use baseos_interfaces::token::Token;
 use reqwest::header::{
@@ -29,9 +29,17 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 const USER_AGENT_VALUE: HeaderValue =
     HeaderValue::from_static(concat!("baserunner/", env!("CARGO_PKG_VERSION")));
 
+/// The endpoints that are called.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Call {
+    Register,
+    Heartbeat,
+}
+
 pub(super) struct Client {
     http: reqwest::Client,
-    base: Url,
+    register: Url,
+    heartbeat: Url,
     proxy: ProxyChoice,
     certificate_times: Arc<CertificateTimes>,
 }
@@ -66,7 +74,8 @@ impl Client {
             .map_err(|error| ConfigError::Client(error.without_url().to_string()))?;
         Ok(Self {
             http,
-            base,
+            register: at(&base, REGISTER_PATH),
+            heartbeat: at(&base, HEARTBEAT_PATH),
             proxy,
             certificate_times,
         })
@@ -83,25 +92,24 @@ impl Client {
     /// See [`call_failure`].
     pub(super) async fn post(
         &self,
-        path: &str,
+        call: Call,
         token: Option<&Token>,
         body: Vec<u8>,
     ) -> Result<Answer, CallFailure> {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        let url = match call {
+            Call::Register => &self.register,
+            Call::Heartbeat => &self.heartbeat,
+        };
         let mut request = self
             .http
-            .post(url)
+            .post(url.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .body(body);
         request = match token {
             Some(token) => request.header(AUTHORIZATION, bearer(token)?),
             None => request.header(USER_AGENT, USER_AGENT_VALUE),
         };
-        let proxy = self
-            .proxy
-            .current()
-            .filter(|proxy| proxy.for_call(&self.base).is_some());
+        let proxy = self.proxy.current().filter(|proxy| proxy.for_call(url).is_some());
         let response = request.send().await.map_err(|error| {
             self.proxy.note_unreachable();
             call_failure::unreachable(error, proxy.as_ref())
@@ -168,6 +176,12 @@ fn base(url: &str, allow_http: bool) -> Result<Url, ConfigError> {
         return Err(ConfigError::Extra);
     }
     Ok(url)
+}
+
+fn at(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
+    url
 }
 
 fn bearer(token: &Token) -> Result<HeaderValue, CallFailure> {

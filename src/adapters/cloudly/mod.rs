@@ -25,7 +25,7 @@ use crate::vault::{Endpoint, Vault};
 use answer::Answer;
 use baseos_interfaces::codes::Capability;
 use baseos_interfaces::heartbeat::{Credentials, Heartbeat, HeartbeatAnswer};
-use baseos_interfaces::limits::{HEARTBEAT_PATH, PROTOCOL_VERSION, REGISTER_PATH};
+use baseos_interfaces::limits::PROTOCOL_VERSION;
 use baseos_interfaces::register::{NodeFacts, RegisterAnswer, RegisterRequest};
 use baseos_interfaces::registration::RegistrationId;
 use baseos_interfaces::token::{Token, TokenId, TokenKind, WireSecret};
@@ -89,7 +89,7 @@ impl CloudlyPort {
     /// When Cloudly is not reached.
     pub async fn reach(&self) -> Result<(), CallFailure> {
         let client = self.client()?;
-        let answer = client.post(HEARTBEAT_PATH, None, b"{}".to_vec()).await;
+        let answer = client.post(http::Call::Heartbeat, None, b"{}".to_vec()).await;
         match answer.and_then(|answer| http::from_json::<serde_json::Value>(&answer)) {
             Err(failure)
                 if !matches!(
@@ -173,7 +173,7 @@ impl CloudlyPort {
             capabilities: CAPABILITIES.to_vec(),
         };
         let body = http::to_json(&request)?;
-        let answer = client.post(REGISTER_PATH, None, body).await?;
+        let answer = client.post(http::Call::Register, None, body).await?;
         let answer: RegisterAnswer = http::from_json(&answer)?;
         let node_token = Token::parse(TokenKind::Node, answer.node_token.expose()).map_err(|error| {
             call_failure::garbage(format!("Cloudly's answer has no valid node token: {error}"))
@@ -213,7 +213,7 @@ impl CloudlyPort {
             return Err(no_credentials("there is no node token in the store".to_owned()));
         };
         let body = http::to_json(heartbeat)?;
-        let answer = client.post(HEARTBEAT_PATH, Some(&token), body).await;
+        let answer = client.post(http::Call::Heartbeat, Some(&token), body).await;
         let answer = answer.and_then(|answer| read_heartbeat_answer(&answer));
         match &answer {
             Ok(_) => {

@@ -8,6 +8,7 @@ use crate::lifecycle::time::{Millis, Moment, Stamp};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::heartbeat::Instructions;
 use baseos_interfaces::limits::{BACKOFF_CAP_SECONDS, CLOCK_SKEW_SECONDS, MIN_HEARTBEAT_SECONDS};
+use baseos_interfaces::status::NodeStatus;
 use std::time::Duration;
 
 /// How long a clean stop waits for Cloudly to hear the goodbye.
@@ -27,6 +28,8 @@ pub(crate) struct Heartbeats {
     urgent: bool,
     /// The hash of the status Cloudly has.
     known_hash: Option<String>,
+    /// The last status that was hashed, and its hash: most heartbeats find the same one again.
+    hashed: Option<(Box<NodeStatus>, String)>,
     /// The heartbeat under way.
     sent: Option<Sent>,
     failures: u32,
@@ -59,6 +62,7 @@ impl Default for Heartbeats {
             sent_at: None,
             urgent: false,
             known_hash: None,
+            hashed: None,
             sent: None,
             failures: 0,
             last_failure: None,
@@ -77,6 +81,8 @@ impl Heartbeats {
         self.minimum = Duration::from_secs(node.min_heartbeat_seconds.clamp(1, 3600).into());
         self.set_interval(node.heartbeat_seconds);
         self.size_limit = SizeLimit::new(node.max_body_bytes);
+        // What a status is cut to depends on it.
+        self.hashed = None;
     }
 
     /// How large a heartbeat may be.
@@ -126,6 +132,17 @@ impl Heartbeats {
     /// What the heartbeat under way carries.
     pub(crate) fn sent(&self) -> Option<&Sent> {
         self.sent.as_ref()
+    }
+
+    /// The hash of this status, if it is the last one that was hashed.
+    pub(crate) fn hash_of(&self, status: &NodeStatus) -> Option<&str> {
+        let (hashed, hash) = self.hashed.as_ref()?;
+        (**hashed == *status).then_some(hash)
+    }
+
+    /// Remembers the hash of a status.
+    pub(crate) fn note_hash(&mut self, status: NodeStatus, hash: String) {
+        self.hashed = Some((Box::new(status), hash));
     }
 
     /// Whether Cloudly has a status with this hash.

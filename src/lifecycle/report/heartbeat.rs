@@ -3,7 +3,7 @@
 use crate::lifecycle::cloudly::heartbeat::Sent;
 use crate::lifecycle::context::{Context, HeartbeatKind};
 use crate::lifecycle::effect::Effect;
-use crate::lifecycle::report::size_limit::{cut_status, fill};
+use crate::lifecycle::report::size_limit::{SizeLimit, cut_status, fill};
 use crate::lifecycle::report::status::node_status;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::states::State;
@@ -11,6 +11,7 @@ use crate::lifecycle::timer::Timer;
 use baseos_interfaces::hash::status_hash;
 use baseos_interfaces::heartbeat::Heartbeat;
 use baseos_interfaces::limits::PROTOCOL_VERSION;
+use baseos_interfaces::status::NodeStatus;
 
 /// Sends the heartbeat that was asked for, or one that is urgent; arms the timer for one that is urgent but not yet
 /// allowed.
@@ -39,10 +40,8 @@ pub(crate) fn send_if_due(l: &mut Shared, state: &State, cx: &mut Context) {
 
 fn write(l: &mut Shared, state: &State, kind: HeartbeatKind, cx: &Context) -> Heartbeat {
     let limit = l.heartbeats.size_limit();
-    let status = cut_status(node_status(l, state), limit);
-    let status_hash = status_hash(&status);
+    let (status_hash, status) = status_to_send(l, state, limit);
     let goodbye = kind == HeartbeatKind::Goodbye;
-    let status = (!l.heartbeats.knows(&status_hash)).then_some(status);
     let mut heartbeat = Heartbeat {
         protocol_version: PROTOCOL_VERSION,
         run_id: l.run.run_id.clone(),
@@ -69,4 +68,20 @@ fn write(l: &mut Shared, state: &State, kind: HeartbeatKind, cx: &Context) -> He
     };
     l.heartbeats.begin(sent, cx.now.boot);
     heartbeat
+}
+
+/// The hash of the status, and the status itself unless Cloudly has it.
+fn status_to_send(l: &mut Shared, state: &State, limit: SizeLimit) -> (String, Option<NodeStatus>) {
+    let whole = node_status(l, state);
+    // Measuring and hashing it was a quarter of the agent's work for a heartbeat, and most find nothing new.
+    if let Some(hash) = l.heartbeats.hash_of(&whole)
+        && l.heartbeats.knows(hash)
+    {
+        return (hash.to_owned(), None);
+    }
+    let cut = cut_status(whole.clone(), limit);
+    let hash = status_hash(&cut);
+    l.heartbeats.note_hash(whole, hash.clone());
+    let status = (!l.heartbeats.knows(&hash)).then_some(cut);
+    (hash, status)
 }

@@ -1,4 +1,8 @@
 use super::*;
+use baseos_interfaces::states::AgentState;
+use baseos_interfaces::status::{
+    AgentStatus, HealthStatus, NetworkStatus, OsStatus, SupervisorStatus, UpdateStatus,
+};
 
 fn at(seconds: u64) -> Stamp {
     let wall = Timestamp::from_second(1_800_000_000 + i64::try_from(seconds).unwrap()).unwrap();
@@ -136,4 +140,34 @@ fn reports_skew_from_five_minutes_on_and_keeps_cloudlys_clock() {
     );
     assert_eq!(heartbeats.skew_seconds(at(299)), None);
     assert_eq!(heartbeats.server_now(at(60).boot), Some(at(60).wall));
+}
+
+#[test]
+fn a_status_is_hashed_again_only_when_it_differs_from_the_last_one() {
+    let status = |ip: &str| NodeStatus {
+        supervisor: SupervisorStatus::default(),
+        os: OsStatus::default(),
+        agent: AgentStatus {
+            version: "0.1.0".into(),
+            started_at: at(0).wall,
+            restart_count: 0,
+            state: AgentState::Idle,
+            guard: None,
+        },
+        release: None,
+        update: UpdateStatus::default(),
+        rollout: None,
+        network: NetworkStatus {
+            ip_addresses: vec![ip.to_owned()],
+            mac_addresses: Vec::new(),
+        },
+        health: HealthStatus::default(),
+    };
+    let mut heartbeats = heartbeats();
+    assert_eq!(heartbeats.hash_of(&status("10.0.4.17")), None);
+    heartbeats.note_hash(status("10.0.4.17"), "9f2c".into());
+    assert_eq!(heartbeats.hash_of(&status("10.0.4.17")), Some("9f2c"));
+    assert_eq!(heartbeats.hash_of(&status("10.0.4.18")), None);
+    heartbeats.failed(&failure(None), at(1));
+    assert_eq!(heartbeats.hash_of(&status("10.0.4.17")), Some("9f2c"));
 }

@@ -18,11 +18,15 @@ use super::model::Model;
 use crate::lifecycle::effect::{LocalAnswer, OpId, Port, RequestId};
 use crate::lifecycle::event::LocalCall;
 use crate::lifecycle::facts::{HostFacts, JoinOffer, PresentRelease, Run};
+use crate::lifecycle::report::size_limit::cut_status;
+use crate::lifecycle::report::status::node_status;
 use crate::lifecycle::time::{Millis, Stamp};
 use crate::lifecycle::{Checkpoint, Effect, Event, Machine, Step};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::command::Command;
 use baseos_interfaces::desired::{Desired, Release};
+use baseos_interfaces::hash::status_hash;
+use baseos_interfaces::heartbeat::Heartbeat;
 use baseos_interfaces::register::{NodeFacts, ServerLimits};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -396,6 +400,11 @@ impl World {
             }
             self.leave(effect);
         }
+        for effect in &step.effects {
+            if let Effect::Heartbeat { heartbeat, .. } = effect {
+                self.check_status(heartbeat);
+            }
+        }
         self.check();
         let now = self.clock.boot;
         self.faults
@@ -410,6 +419,16 @@ impl World {
         let mut leases = self.machine.shared().durable.leases.iter();
         let held = leases.find(|lease| refused.contains(&lease.name));
         assert_eq!(held, None, "a lock that was refused holds nothing");
+    }
+
+    /// The hash, which may be a remembered one, is that of the present status, and a status that is sent has it too.
+    fn check_status(&self, heartbeat: &Heartbeat) {
+        let l = self.machine.shared();
+        let status = cut_status(node_status(l, self.machine.state()), l.heartbeats.size_limit());
+        assert_eq!(heartbeat.status_hash, status_hash(&status));
+        if let Some(sent) = &heartbeat.status {
+            assert_eq!(*sent, status);
+        }
     }
 
     fn answer(&mut self, port: Port, reply: Reply) -> bool {
