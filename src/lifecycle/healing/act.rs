@@ -172,7 +172,7 @@ fn post_again(l: &mut Shared, found: &[(String, Finding)], cx: &mut Context) {
         let Some(view) = l.view().cloned() else {
             return;
         };
-        let target = Box::new(trial::hand_over(l, &release, target, &view));
+        let target = Box::new(trial::hand_over(l, &release, target, &view, cx.now.boot));
         let call = SupervisorCall::ApplyTarget { target, force: false };
         let op = l.in_flight.ask_supervisor(call, cx);
         *l.durable.healing.phase = Phase::Acting(op);
