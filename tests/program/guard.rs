@@ -247,8 +247,11 @@ async fn the_supervisor_is_asked_again_until_it_is_seen_to_have_the_proven_relea
     check_restored(&fixture).await.unwrap();
 }
 
+/// How a release is lost, and what does that.
+type Loss = (&'static str, fn(&Fixture));
+
 /// What may take the proven release away again before its agent is back.
-const LOSSES: &[(&str, fn(&Fixture))] = &[
+const LOSSES: &[Loss] = &[
     ("the Supervisor loses its database", |fixture| {
         fixture.device.lose_database();
     }),
