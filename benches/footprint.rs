@@ -289,6 +289,8 @@ async fn guard_resident(testbed: &Testbed) -> Result<f64> {
         async || ensure(held(), || "it does not".to_owned()),
     )
     .await?;
+    // A few of its looks at the orders.
+    sleep(Duration::from_secs(5)).await;
     let pid = testbed
         .device
         .pid(GUARD_SERVICE)

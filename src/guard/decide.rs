@@ -40,6 +40,8 @@ pub(super) enum Next {
     Look,
     /// Post the proven target.
     Post,
+    /// Post the proven target if the Supervisor has lost it again: nobody else would.
+    Keep,
 }
 
 /// Takes up what an earlier guard has written. A new agent's time begins anew with each boot of the device.
@@ -59,11 +61,15 @@ pub(super) fn begin(mut report: Report, version: String, boot_id: String, now: S
     }
 }
 
-/// Follows the agent's orders. A trial goes on until they say that it is over, and what is held does not change
-/// meanwhile; a decision to put a release back is final.
-pub(super) fn take_orders(report: &mut Report, orders: Orders) {
-    if is_restoring(report) {
-        return;
+/// Follows the agent's orders. False: they do not count yet, and are to be looked at again. A trial goes on until they say
+/// that it is over, and what is held does not change meanwhile. A decision to put a release back is final, and nothing
+/// counts until the agent that came back has taken note of it.
+pub(super) fn take_orders(report: &mut Report, orders: Orders) -> bool {
+    if let Some(restored) = report.restored.as_mut().filter(|restored| !restored.noted) {
+        restored.noted = restored.accepted && is_noted(restored.number, &orders);
+        if !restored.noted {
+            return false;
+        }
     }
     let ordered = orders.trial.filter(|trial| {
         let restored = report.restored.as_ref();
@@ -75,7 +81,7 @@ pub(super) fn take_orders(report: &mut Report, orders: Orders) {
                 || (over.number, &over.commit) == (watched.trial.number, &watched.trial.commit)
         });
         if !over {
-            return;
+            return false;
         }
     }
     report.held = orders.proven;
@@ -85,6 +91,16 @@ pub(super) fn take_orders(report: &mut Report, orders: Orders) {
         silent_since: None,
         boots: 0,
     });
+    true
+}
+
+/// Whether the agent has done with a trial: it has taken note of the guard's report, has given the release up without one
+/// (the report may be lost), or is at a later trial. That the release has proved itself comes too late.
+fn is_noted(number: u64, orders: &Orders) -> bool {
+    let over = orders.over.as_ref();
+    orders.noted >= number
+        || over.is_some_and(|over| over.number > number || (over.number == number && !over.proved))
+        || orders.trial.as_ref().is_some_and(|trial| trial.number > number)
 }
 
 /// Takes in a look at the Supervisor and the time. The new agent's time runs while no container of the old agent is
@@ -129,6 +145,7 @@ pub(super) fn see(report: &mut Report, look: &Look, now: Stamp) {
             evidence: std::iter::once(why).chain(evidence(watched, rows)).collect(),
             at: now.wall,
             accepted: false,
+            noted: false,
         });
     }
 }
@@ -145,11 +162,13 @@ pub(super) fn next(report: &Report) -> Next {
     if report.held.is_none() {
         return Next::Rest;
     }
-    match (is_restoring(report), &report.watched) {
-        (true, _) if report.managed => Next::Look,
-        (true, _) => Next::Post,
-        (false, Some(_)) => Next::Look,
-        (false, None) => Next::Rest,
+    let restored = report.restored.as_ref().filter(|restored| !restored.noted);
+    match (restored, &report.watched) {
+        (Some(_), _) if report.managed => Next::Look,
+        (Some(restored), _) if restored.accepted => Next::Keep,
+        (Some(_), _) => Next::Post,
+        (None, Some(_)) => Next::Look,
+        (None, None) => Next::Rest,
     }
 }
 

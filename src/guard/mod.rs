@@ -2,7 +2,8 @@
 //!
 //! It reads the agent's orders from the state directory. While a release is on trial it looks at the Supervisor; when the
 //! new agent does not prove itself in time, it writes that down and posts the proven target until the Supervisor is seen
-//! to have it. Otherwise it does nothing. [`decide`] is pure; this file reads, writes, calls and sleeps.
+//! to have it, and again whenever the Supervisor has lost it before the agent has taken note. Otherwise it does nothing.
+//! [`decide`] is pure; this file reads, writes, calls and sleeps.
 
 mod decide;
 mod state_dir;
@@ -16,8 +17,8 @@ use state_dir::StateDir;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
-use supervisor::Supervisor;
 pub use supervisor::SupervisorAddress;
+use supervisor::{CallError, Supervisor};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// From one look at the orders to the next.
@@ -105,24 +106,32 @@ impl<C: FnMut() -> Stamp> Guard<C> {
             .map_or("nothing", |held| held.commit.as_str())
     }
 
-    async fn turn(&mut self) {
-        if let Some(orders) = self.dir.changed_orders() {
-            let before = self.held().to_owned();
-            decide::take_orders(&mut self.report, orders);
-            if self.held() != before {
-                tracing::info!(holds = self.held(), "the guard has new orders");
-            }
+    fn follow_orders(&mut self) {
+        let Some(orders) = self.dir.changed_orders() else {
+            return;
+        };
+        let before = self.held().to_owned();
+        if !decide::take_orders(&mut self.report, orders) {
+            self.dir.give_orders_again();
         }
+        if self.held() != before {
+            tracing::info!(holds = self.held(), "the guard has new orders");
+        }
+    }
+
+    async fn turn(&mut self) {
+        self.follow_orders();
         let look = match decide::next(&self.report) {
             Next::Rest => Look::Not,
-            Next::Look | Next::Post => self.supervisor.look().await,
+            Next::Look | Next::Post | Next::Keep => self.supervisor.look().await,
         };
         let now = (self.clock)();
         decide::see(&mut self.report, &look, now);
         self.save();
         let pause = match decide::next(&self.report) {
             Next::Post if !matches!(look, Look::Not) => self.post().await,
-            Next::Rest | Next::Look | Next::Post => TICK,
+            Next::Keep if matches!(look, Look::Seen(_)) => self.keep().await,
+            Next::Rest | Next::Look | Next::Post | Next::Keep => TICK,
         };
         rest(pause).await;
     }
@@ -141,24 +150,46 @@ impl<C: FnMut() -> Stamp> Guard<C> {
             Err(_) => (true, self.supervisor.post(&held.target).await),
         };
         failpoint::hit("guard.after_post");
-        match posted {
-            Ok(()) if !settles => {
-                self.refusals = self.refusals.saturating_add(1);
-                self.pause()
-            }
-            Ok(()) => {
-                tracing::warn!(release = held.commit, "the guard has put the proven release back");
-                decide::accepted(&mut self.report);
-                self.refusals = 0;
-                self.save();
-                TICK
-            }
-            Err(error) => {
-                tracing::warn!(release = held.commit, %error, "the proven release is not put back yet");
-                self.refusals = self.refusals.saturating_add(1);
-                self.pause()
-            }
+        if settles && posted.is_ok() {
+            tracing::warn!(release = held.commit, "the guard has put the proven release back");
+            decide::accepted(&mut self.report);
+            self.refusals = 0;
+            self.save();
+            return TICK;
         }
+        self.pause_after(posted)
+    }
+
+    /// Posts the proven target again if the Supervisor says that it has another one, or none, by now.
+    async fn keep(&mut self) -> Duration {
+        let Some(held) = &self.report.held else {
+            return TICK;
+        };
+        if !matches!(self.supervisor.has_target(&held.commit).await, Ok(false)) {
+            self.refusals = 0;
+            return TICK;
+        }
+        // The agent may have come back meanwhile: then the other target may be its own.
+        self.follow_orders();
+        let held = self.report.held.as_ref();
+        let Some(held) = held.filter(|_| decide::next(&self.report) == Next::Keep) else {
+            return TICK;
+        };
+        tracing::warn!(
+            release = held.commit,
+            "the proven release is no longer the target and is posted again"
+        );
+        let posted = self.supervisor.post(&held.target).await;
+        self.pause_after(posted)
+    }
+
+    /// After a post that may not have settled it, ever longer.
+    fn pause_after(&mut self, posted: Result<(), CallError>) -> Duration {
+        if let Err(error) = posted {
+            tracing::warn!(release = self.held(), %error, "the proven release is not put back yet");
+        }
+        self.refusals = self.refusals.saturating_add(1);
+        self.pause()
     }
 
     fn pause(&self) -> Duration {

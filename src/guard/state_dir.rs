@@ -12,35 +12,49 @@ type Version = (u64, i64, i64, i64, i64, u64);
 
 pub(super) struct StateDir {
     dir: PathBuf,
+    /// The orders that were read last.
     read: Option<Version>,
+    /// The orders that did not read, which was logged.
+    unread: Option<Version>,
 }
 
 impl StateDir {
     pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir, read: None }
+        Self {
+            dir,
+            read: None,
+            unread: None,
+        }
     }
 
     /// The agent's orders, if they are others than at the last call. Orders that do not read are none: what was ordered
-    /// before still counts.
+    /// before still counts. Damaged ones are not read again, but those that a failing disk did not give are.
     pub(super) fn changed_orders(&mut self) -> Option<Orders> {
         let path = self.dir.join(ORDERS);
         let version = version(&std::fs::metadata(&path).ok()?);
         if self.read == Some(version) {
             return None;
         }
-        let orders = durable_file::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
-        match orders {
+        match durable_file::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?)) {
             Ok(orders) => {
                 self.read = Some(version);
                 Some(orders)
             }
             Err(error) => {
-                if self.read.replace(version) != Some(version) {
+                if self.unread.replace(version) != Some(version) {
                     tracing::warn!(path = %path.display(), %error, "the agent's orders do not read and are not followed");
+                }
+                if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) {
+                    self.read = Some(version);
                 }
                 None
             }
         }
+    }
+
+    /// The orders that the last call gave could not be followed yet: the next one gives them again.
+    pub(super) fn give_orders_again(&mut self) {
+        self.read = None;
     }
 
     /// What an earlier guard has written.
@@ -71,4 +85,41 @@ fn version(found: &Metadata) -> Version {
         found.ctime_nsec(),
         found.len(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(dir: &StateDir, noted: u64) {
+        let orders = Orders {
+            noted,
+            ..Orders::default()
+        };
+        durable_file::replace(&dir.dir, ORDERS, &serde_json::to_vec(&orders).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn orders_come_once_unless_they_are_asked_for_again_or_written_anew() {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut dir = StateDir::new(temporary.path().to_owned());
+        assert_eq!(dir.changed_orders(), None);
+        write(&dir, 1);
+        assert_eq!(dir.changed_orders().unwrap().noted, 1);
+        assert_eq!(dir.changed_orders(), None);
+        dir.give_orders_again();
+        assert_eq!(dir.changed_orders().unwrap().noted, 1);
+        write(&dir, 2);
+        assert_eq!(dir.changed_orders().unwrap().noted, 2);
+    }
+
+    #[test]
+    fn damaged_orders_are_none_until_they_are_written_anew() {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut dir = StateDir::new(temporary.path().to_owned());
+        std::fs::write(temporary.path().join(ORDERS), "{").unwrap();
+        assert_eq!(dir.changed_orders(), None);
+        write(&dir, 3);
+        assert_eq!(dir.changed_orders().unwrap().noted, 3);
+    }
 }

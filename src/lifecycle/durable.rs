@@ -118,6 +118,7 @@ impl Durable {
             let reboot = Reboot { saved, now };
             self.consent.carry_over(reboot);
             self.healing.carry_over(reboot);
+            self.guard.carry_over(reboot);
             if let Some(heard) = &mut self.heard_time {
                 heard.carry_over(reboot);
             }

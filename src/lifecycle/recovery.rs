@@ -233,6 +233,7 @@ mod tests {
                 evidence: Vec::new(),
                 at: World::new(false).now().wall,
                 accepted: true,
+                noted: false,
             }),
             ..GuardFacts::default()
         };

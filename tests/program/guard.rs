@@ -247,6 +247,62 @@ async fn the_supervisor_is_asked_again_until_it_is_seen_to_have_the_proven_relea
     check_restored(&fixture).await.unwrap();
 }
 
+/// How a release is lost, and what does that.
+type Loss = (&'static str, fn(&Fixture));
+
+/// What may take the proven release away again before its agent is back.
+const LOSSES: &[Loss] = &[
+    ("the Supervisor loses its database", |fixture| {
+        fixture.device.lose_database();
+    }),
+    ("somebody posts the bad release again", |fixture| {
+        let requests = fixture.device.requests();
+        let bad = requests
+            .iter()
+            .find(|request| crate::target_posts::posted_commit(request).is_some_and(|commit| commit == NEW));
+        let body = baseos_simulator::json::Json::parse(bad.unwrap().body.as_bytes()).unwrap();
+        fixture.device.post_target(&body);
+    }),
+];
+
+#[tokio::test]
+async fn a_proven_release_that_is_lost_again_before_its_agent_is_back_is_put_back_again() {
+    let cases = LOSSES.iter().map(|(name, lose)| (name, lost_again(*lose)));
+    run_cases(cases).await.unwrap();
+}
+
+async fn lost_again(lose: fn(&Fixture)) -> Result<()> {
+    let old = WrapperScript::new();
+    let (options, _bad) = with_new_agent(old.options(), "exit 1");
+    let fixture = Fixture::start(options).await?;
+    let posts = fixture.count_posts(V1);
+    old.at_next_start("while [ ! -e $BASEOS_RUN_DIR/go ]; do sleep 0.1; done");
+    desire_new(&fixture).await?;
+    let put_back = wait_until("the proven release is put back", LIMIT, async || {
+        let report = fixture.guard_report();
+        ensure(
+            report["restored"]["accepted"] == true && fixture.device.runs(V1),
+            || report.to_string(),
+        )
+    });
+    put_back.await?;
+    lose(&fixture);
+    let again = wait_until("it is put back again", LIMIT, async || {
+        let times = fixture.count_posts(V1) - posts;
+        ensure(times == 2 && fixture.device.runs(V1), || {
+            format!("posted {times} times\n{}", fixture.diagnostics())
+        })
+    });
+    again.await?;
+    std::fs::write(fixture.device.run_dir().join("go"), "")?;
+    check_restored(&fixture).await?;
+    let noted = wait_until("the guard rests", LIMIT, async || {
+        let report = fixture.guard_report();
+        ensure(report["restored"]["noted"] == true, || report.to_string())
+    });
+    noted.await
+}
+
 /// Waits until the guard has seen that the old agent is gone.
 async fn wait_replaced(fixture: &Fixture) -> Result<()> {
     wait_until("the agent is replaced", LIMIT, async || {

@@ -32,6 +32,16 @@ fn orders(trial: Option<Trial>) -> Orders {
         }),
         trial,
         over: None,
+        noted: 0,
+    }
+}
+
+/// What the agent orders that came back and has taken note of the end of that trial.
+fn noted(number: u64) -> Orders {
+    Orders {
+        over: over(number, false),
+        noted: number,
+        ..orders(None)
     }
 }
 
@@ -172,28 +182,87 @@ fn what_is_held_does_not_change_during_a_trial() {
     assert_eq!(report.held.unwrap().commit, "a1a1a1a1");
 }
 
-#[test]
-fn posts_until_it_was_accepted_and_then_leaves_that_trial_alone() {
+/// The new agent had its time, and the proven release is put back.
+fn restoring() -> Report {
     let mut report = on_trial();
     see(&mut report, &new(), at(10));
     see(&mut report, &new(), at(10 + BUDGET));
-    // Too late: the decision is on disk.
-    take_orders(
-        &mut report,
+    assert_eq!(next(&report), Next::Post);
+    report
+}
+
+#[test]
+fn a_decision_to_go_back_is_final() {
+    let mut report = restoring();
+    let late = Orders {
+        over: over(1, true),
+        ..orders(None)
+    };
+    take_orders(&mut report, late);
+    assert_eq!(next(&report), Next::Post);
+    let report = begin(report, "0.2.0".into(), "boot-2".into(), at(1));
+    assert_eq!(next(&report), Next::Post);
+}
+
+#[test]
+fn a_target_that_was_put_back_is_kept_until_the_agent_has_taken_note() {
+    let mut report = restoring();
+    accepted(&mut report);
+    assert_eq!(next(&report), Next::Keep);
+    // The agent on trial may still write orders; so may one that was started again before it was replaced.
+    for late in [
+        orders(Some(trial(1))),
         Orders {
             over: over(1, true),
             ..orders(None)
         },
-    );
-    assert_eq!(next(&report), Next::Post);
-    let report_after_restart = begin(report.clone(), "0.2.0".into(), "boot-2".into(), at(1));
-    assert_eq!(next(&report_after_restart), Next::Post);
-    accepted(&mut report);
+        Orders::default(),
+    ] {
+        assert!(!take_orders(&mut report, late), "they do not count yet");
+        assert_eq!(next(&report), Next::Keep);
+        assert_eq!(report.held.as_ref().unwrap().commit, "a1a1a1a1");
+    }
+    report = begin(report, "0.1.0".into(), "boot-2".into(), at(1));
+    assert_eq!(next(&report), Next::Keep);
+    see(&mut report, &Look::Managed, at(2));
+    assert_eq!(next(&report), Next::Look, "its backend decides");
+    see(&mut report, &new(), at(3));
+    assert!(take_orders(&mut report, noted(1)));
     assert_eq!(next(&report), Next::Rest);
     take_orders(&mut report, orders(Some(trial(1))));
     assert_eq!(next(&report), Next::Rest, "that trial is over");
     take_orders(&mut report, orders(Some(trial(2))));
     assert_eq!(next(&report), Next::Look);
+}
+
+#[test]
+fn an_agent_that_went_on_without_the_report_has_taken_note_too() {
+    let given_up = Orders { noted: 0, ..noted(1) };
+    for orders in [given_up, orders(Some(trial(2)))] {
+        let mut report = restoring();
+        accepted(&mut report);
+        assert!(take_orders(&mut report, orders));
+        assert_ne!(next(&report), Next::Keep);
+    }
+}
+
+#[test]
+fn orders_that_come_while_it_puts_a_release_back_count_afterwards() {
+    let mut report = restoring();
+    let next_trial = Orders {
+        trial: Some(trial(2)),
+        ..noted(1)
+    };
+    assert!(!take_orders(&mut report, next_trial.clone()));
+    accepted(&mut report);
+    assert!(take_orders(&mut report, next_trial));
+    assert_eq!(report.watched.unwrap().trial.number, 2);
+}
+
+#[test]
+fn orders_without_an_end_of_the_trial_do_not_count_yet() {
+    let mut report = on_trial();
+    assert!(!take_orders(&mut report, orders(None)));
 }
 
 #[test]
@@ -296,6 +365,8 @@ proptest! {
                 let had_its_time = gone_since.is_some_and(|since| now - since >= BUDGET) || boots_gone >= 3;
                 prop_assert!(open && had_its_time);
                 accepted(&mut report);
+                prop_assert_eq!(next(&report), Next::Keep);
+                prop_assert!(take_orders(&mut report, noted(number)));
                 open = false;
             }
         }

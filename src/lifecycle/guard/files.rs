@@ -21,6 +21,8 @@ pub struct Orders {
     pub trial: Option<Trial>,
     /// The last trial that the agent ended.
     pub over: Option<Over>,
+    /// The last trial whose end by the guard the agent has taken note of.
+    pub noted: u64,
 }
 
 /// The target of the release that has proved itself last.
@@ -107,4 +109,7 @@ pub struct Restored {
     pub at: Timestamp,
     /// Whether the Supervisor has taken the target.
     pub accepted: bool,
+    /// Whether the agent has taken note of it. Until then the guard keeps the target in place.
+    #[serde(default)]
+    pub noted: bool,
 }

@@ -1,9 +1,11 @@
 //! What the agent remembers of its guard; part of the checkpoint.
 
 use crate::lifecycle::guard::files::{Over, Trial};
+use crate::lifecycle::time::{Millis, Reboot};
 use crate::lifecycle::update::record::UpdateError;
 use crate::lifecycle::update::target::Service;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -12,6 +14,8 @@ pub(crate) struct GuardRecord {
     pub(crate) service: Option<Service>,
     /// The trial under way.
     trial: Option<Trial>,
+    /// Its budget, from its begin on: the guard ends it no sooner, unless the device is booted too often.
+    due: Millis,
     /// Cloudly did not answer when it began: then the new agent may prove itself without it.
     cloudly_away: bool,
     over: Option<Over>,
@@ -51,6 +55,11 @@ impl GuardRecord {
         self.over.as_ref()
     }
 
+    /// The last trial whose end by the guard this agent has taken note of.
+    pub(crate) fn noted(&self) -> u64 {
+        self.noted
+    }
+
     pub(crate) fn cloudly_was_away(&self) -> bool {
         self.cloudly_away
     }
@@ -61,9 +70,21 @@ impl GuardRecord {
         proved.is_some_and(|over| over.commit == commit)
     }
 
-    pub(crate) fn begin(&mut self, trial: Trial, cloudly_away: bool) {
+    /// Whether the trial under way has had its time.
+    pub(crate) fn trial_has_had_its_time(&self, now: Millis) -> bool {
+        self.trial.is_some() && now >= self.due
+    }
+
+    pub(crate) fn carry_over(&mut self, reboot: Reboot) {
+        if self.trial.is_some() {
+            self.due = reboot.carry(self.due);
+        }
+    }
+
+    pub(crate) fn begin(&mut self, trial: Trial, cloudly_away: bool, now: Millis) {
         self.trials += 1;
         let number = self.trials;
+        self.due = now + Duration::from_secs(trial.budget_seconds.into());
         self.trial = Some(Trial { number, ..trial });
         self.cloudly_away = cloudly_away;
     }
@@ -79,12 +100,26 @@ impl GuardRecord {
         }
     }
 
+    /// Another release was found in the place of the one on trial, whoever has put it there. What the guard reports of
+    /// that trial later is known.
+    pub(crate) fn displaced(&mut self) {
+        if let Some(trial) = &self.trial {
+            self.noted = self.noted.max(trial.number);
+        }
+        self.end(false);
+    }
+
     /// The guard has ended a trial. False: that is known already, or it was none of this agent's.
     pub(crate) fn note_restored(&mut self, number: u64) -> bool {
-        if number <= self.noted || number > self.trials {
+        if number <= self.noted {
             return false;
         }
         self.noted = number;
+        if number > self.trials {
+            // Of an agent before this one, whose record is gone. Numbers never come twice.
+            self.trials = number;
+            return false;
+        }
         if self.trial.as_ref().is_some_and(|trial| trial.number == number) {
             self.end(false);
         }

@@ -5,6 +5,7 @@ use crate::lifecycle::guard::files::Trial;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::supervisor_target::LocalTarget;
 use crate::lifecycle::supervisor_target::builder::guard::guard_service;
+use crate::lifecycle::time::Millis;
 use crate::lifecycle::update::target::Release;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ pub(crate) fn hand_over(
     release: &Release,
     target: LocalTarget,
     view: &SupervisorView,
+    now: Millis,
 ) -> LocalTarget {
     let Some(settings) = l.run.guard.clone() else {
         return target;
@@ -61,7 +63,7 @@ pub(crate) fn hand_over(
                     ..Trial::default()
                 };
                 let heard = l.heartbeats.last_contact().is_some() && l.heartbeats.last_failure().is_none();
-                l.durable.guard.begin(trial, !heard);
+                l.durable.guard.begin(trial, !heard, now);
             }
         }
         _ => durable.guard.end(false),
@@ -95,6 +97,18 @@ pub(crate) fn follow(l: &mut Shared) {
     if (heard || well) && l.view().is_some_and(|view| is_replaced(trial, &view.containers)) {
         l.durable.guard.end(true);
     }
+}
+
+/// Whether an agent of another release runs in a container that was made since the trial began.
+pub(super) fn has_gone_back(trial: &Trial, containers: &[Container]) -> bool {
+    let mut own = containers
+        .iter()
+        .filter(|container| container.service == trial.agent_service)
+        .peekable();
+    let is_new = |container: &Container| {
+        container.image_id != trial.image_id && trial.old_container.as_ref() != Some(&container.container_id)
+    };
+    own.peek().is_some() && own.all(|container| is_new(container) && container.is_running())
 }
 
 /// Whether the new agent's container has taken the place of the old one's and runs. The old agent never sees that: it is

@@ -179,7 +179,7 @@ fn post_again(l: &mut Shared, found: &[(String, Finding)], cx: &mut Context) {
         Ok(target) => {
             *l.durable.healing.refused = None;
             tell(l, &found, "post", cx);
-            let target = Box::new(trial::hand_over(l, &release, target, &view));
+            let target = Box::new(trial::hand_over(l, &release, target, &view, cx.now.boot));
             let call = SupervisorCall::ApplyTarget { target, force: false };
             let op = l.in_flight.ask_supervisor(call, cx);
             *l.durable.healing.phase = Phase::Acting(op);

@@ -34,6 +34,8 @@ pub(super) fn displaced(
     cx: &Context,
 ) -> Outcome<State> {
     let mut update = update.next_phase(cx.now.into());
+    // The next attempt is a trial of its own.
+    l.durable.guard.displaced();
     let name = other.map_or_else(
         || "no release".to_owned(),
         |other| format!("release {}", short(other)),

@@ -133,6 +133,10 @@ impl RollbackNeeded {
         Self { reported, ..self }
     }
 
+    pub(super) fn is_reported(&self) -> bool {
+        self.reported
+    }
+
     /// Whether the agent is going back by itself.
     pub(crate) fn is_restoring(&self) -> bool {
         self.restore.is_some()
@@ -161,12 +165,8 @@ impl RollbackNeeded {
             Input::Event(event) => event,
             Input::Signal(Signal::DesiredChanged) => return self.desired_changed(l, cx),
             Input::Signal(Signal::GuardRestored(restored)) if restored.commit == self.update.commit() => {
-                return Outcome::Transition(State::RollbackNeeded(Self::by_guard(
-                    l,
-                    &self.update,
-                    restored,
-                    cx,
-                )));
+                let bad = Self::by_guard(l, &self.update, restored, cx).reported(self.reported);
+                return Outcome::Transition(State::RollbackNeeded(bad));
             }
             Input::Signal(Signal::Entered) if self.is_restoring() => return self.observe(l, cx),
             Input::Signal(_) => return Outcome::Super,

@@ -1,8 +1,10 @@
 //! The tables statig needs, written by hand: every match is exhaustive, so a new state or event that is not wired
 //! does not compile.
 
+use super::rollback_needed::RollbackNeeded;
 use super::{State, Superstate, enrolled, root, updating};
 use crate::lifecycle::context::Context;
+use crate::lifecycle::guard::restored;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::step_end::end_step;
@@ -67,11 +69,21 @@ impl blocking::State<Shared> for State {
                 end_step(l, self, cx);
                 return Outcome::Handled;
             }
-            Input::Event(event) if !root::absorb(l, event, cx) => {
-                cx.ignored = true;
-                return Outcome::Handled;
+            Input::Event(event) => {
+                if !root::absorb(l, event, cx) {
+                    cx.ignored = true;
+                    return Outcome::Handled;
+                }
+                // Comes first: a state that does not know it would hand the release over again.
+                if let Some(restored) = restored::infer(l, event, cx.now)
+                    && let Some(update) = self.update().filter(|update| update.commit() == restored.commit)
+                {
+                    let reported = matches!(&*self, Self::RollbackNeeded(bad) if bad.is_reported());
+                    let bad = RollbackNeeded::by_guard(l, update, &restored, cx).reported(reported);
+                    return Outcome::Transition(Self::RollbackNeeded(bad));
+                }
             }
-            Input::Event(_) | Input::Signal(_) => {}
+            Input::Signal(_) => {}
         }
         match self {
             Self::Unenrolled(state) => state.handle(l, input),

@@ -5,10 +5,12 @@ use super::world::{Action, LocalRequest, PolicyKind, Reply, View, World, commit}
 use crate::lifecycle::Effect;
 use crate::lifecycle::effect::{Port, SupervisorCall};
 use crate::lifecycle::guard::files::Orders;
+use crate::lifecycle::guard::record::GuardRecord;
 use baseos_interfaces::codes::{EventKind, IssueCode};
 use baseos_interfaces::rules::GUARD_SERVICE;
 use baseos_interfaces::states::{AgentState, UpdateState};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The targets that were handed over: the commit, and the images of the agent and of its guard.
 fn posts(world: &World) -> Vec<(String, String, Option<String>)> {
@@ -49,6 +51,20 @@ fn post(number: u8, guard: u8) -> (String, String, Option<String>) {
 
 fn orders(world: &World) -> Orders {
     world.disk.guard_orders().unwrap()
+}
+
+/// How the update to release 2 ended, as Cloudly was told.
+fn ends(world: &World) -> Vec<String> {
+    let events = world.effects.iter().filter_map(|effect| match effect {
+        Effect::Heartbeat { heartbeat, .. } => Some(&heartbeat.events),
+        _ => None,
+    });
+    let ends: BTreeMap<_, _> = events
+        .flatten()
+        .filter(|event| event.kind == EventKind::UpdateFinished && event.data["target"] == commit(2))
+        .map(|event| (event.id.clone(), event.data["state"].as_str().unwrap().to_owned()))
+        .collect();
+    ends.into_values().collect()
 }
 
 /// Release 1 is proven and has its guard.
@@ -198,16 +214,7 @@ fn the_restored_agent_posts_nothing_again_and_reports_the_outcome_once() {
     world.act(Action::Restart { reboot: false });
     assert!(world.machine.shared().durable.epoch > epoch);
     world.settle();
-    let events = world.effects.iter().filter_map(|effect| match effect {
-        Effect::Heartbeat { heartbeat, .. } => Some(&heartbeat.events),
-        _ => None,
-    });
-    let ends: BTreeSet<_> = events
-        .flatten()
-        .filter(|event| event.kind == EventKind::UpdateFinished && event.data["target"] == commit(2))
-        .map(|event| (event.id.clone(), event.data["state"].to_string()))
-        .collect();
-    assert_eq!(ends.len(), 1, "{ends:?}");
+    assert_eq!(ends(&world), ["rolled-back"]);
     assert_eq!(posts(&world), [post(1, 1), post(2, 1)]);
 }
 
@@ -240,4 +247,108 @@ fn a_target_that_the_supervisor_refuses_begins_no_trial() {
     play(&mut world, &[Action::Answer(Port::Supervisor, Reply::Refused)]);
     assert_eq!(world.machine.agent_state(), AgentState::Failed);
     assert!(world.machine.shared().durable.guard.trial().is_none());
+}
+
+/// More than the trial's budget.
+const ITS_TIME: Duration = Duration::from_secs(700);
+
+#[test]
+fn what_the_guard_could_not_report_is_inferred_when_the_trial_has_had_its_time() {
+    for answered in [true, false] {
+        let mut world = armed();
+        if answered {
+            handed_over(&mut world, 2, PolicyKind::ReportOnly);
+        } else {
+            heard(&mut world, 2, PolicyKind::ReportOnly);
+            play(&mut world, &[good(Port::Supervisor), good(Port::Supervisor)]);
+        }
+        world.guard_restores_unreported(ITS_TIME);
+        world.settle();
+        assert_eq!(
+            posts(&world),
+            [post(1, 1), post(2, 1)],
+            "it is not handed over again"
+        );
+        assert_eq!(world.target_commit(), Some(commit(1)));
+        let durable = &world.machine.shared().durable;
+        let bad = durable.memory.known_bad(&commit(2)).unwrap();
+        assert_eq!(bad.code.as_str(), "agentNotProven");
+        assert!(bad.message.contains("report of that is missing"), "{bad:?}");
+        assert!(!world.machine.shared().issues.has(&IssueCode::ForeignTarget));
+        let orders = orders(&world);
+        assert_eq!((orders.trial, orders.noted), (None, 1));
+        // The guard could write its report in the end.
+        world.guard_reports(1);
+        world.act(Action::Restart { reboot: false });
+        world.settle();
+        assert_eq!(ends(&world), ["rolled-back"]);
+        assert_eq!(world.machine.agent_state(), AgentState::Idle);
+    }
+}
+
+#[test]
+fn what_the_guard_could_not_report_is_inferred_of_a_superseded_release_too() {
+    let mut world = armed();
+    handed_over(&mut world, 2, PolicyKind::Plain);
+    heard(&mut world, 4, PolicyKind::NoSlot);
+    world.guard_restores_unreported(ITS_TIME);
+    world.settle();
+    let durable = &world.machine.shared().durable;
+    let bad = durable.memory.known_bad(&commit(2)).unwrap();
+    assert_eq!(bad.code.as_str(), "agentNotProven");
+    assert!(durable.guard.trial().is_none());
+    assert_eq!(ends(&world), ["superseded"]);
+}
+
+#[test]
+fn a_release_that_is_displaced_before_its_time_is_tried_again_in_a_trial_of_its_own() {
+    let mut world = armed();
+    handed_over(&mut world, 2, PolicyKind::Plain);
+    world.guard_restores_unreported(Duration::from_secs(10));
+    play(
+        &mut world,
+        &[good(Port::Supervisor), Action::Observe(View::Actual)],
+    );
+    assert_eq!(world.machine.agent_state(), AgentState::Waiting);
+    let durable = &world.machine.shared().durable;
+    assert!(durable.memory.known_bad(&commit(2)).is_none());
+    let ended = orders(&world);
+    assert_eq!((ended.trial, ended.noted), (None, 1));
+    assert_eq!(
+        ended.over.map(|over| (over.number, over.proved)),
+        Some((1, false))
+    );
+    play(&mut world, &[good(Port::Cloudly)]);
+    play(&mut world, &[good(Port::Supervisor), good(Port::Supervisor)]);
+    assert_eq!(posts(&world), [post(1, 1), post(2, 1), post(2, 1)]);
+    assert_eq!(orders(&world).trial.unwrap().number, 2);
+}
+
+#[test]
+fn a_restart_of_the_agent_that_began_the_trial_is_no_sign_of_the_guard() {
+    let mut world = armed();
+    handed_over(&mut world, 2, PolicyKind::Plain);
+    world.stay_away(ITS_TIME);
+    world.act(Action::Observe(View::Working));
+    assert!(orders(&world).trial.is_some());
+    assert!(
+        world
+            .machine
+            .shared()
+            .durable
+            .memory
+            .known_bad(&commit(2))
+            .is_none()
+    );
+}
+
+#[test]
+fn a_lost_record_takes_note_of_the_guards_report_and_orders_it_to_rest() {
+    let mut world = armed();
+    handed_over(&mut world, 2, PolicyKind::Plain);
+    world.guard_reports(1);
+    world.disk.durable.guard = GuardRecord::after_loss(Some(1));
+    world.act(Action::Restart { reboot: false });
+    let orders = orders(&world);
+    assert_eq!((orders.noted, orders.proven), (1, None));
 }

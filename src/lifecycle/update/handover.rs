@@ -241,7 +241,13 @@ impl Handover {
                     let services = release.services.values();
                     let images: Vec<_> = services.map(|service| service.image.as_str()).collect();
                     l.progress.begin_target(&images, cx.now);
-                    let target = Box::new(trial::hand_over(l, release, target, &inspection.view));
+                    let target = Box::new(trial::hand_over(
+                        l,
+                        release,
+                        target,
+                        &inspection.view,
+                        cx.now.boot,
+                    ));
                     SupervisorCall::ApplyTarget { target, force }
                 }
                 Err(refusal) => {

@@ -96,6 +96,8 @@ pub(crate) struct World {
     pub(crate) present_images: Vec<String>,
     /// The image ids of the target before, whose containers run until the new one has been fetched.
     images_before: BTreeMap<String, u64>,
+    /// How often the guard had all containers made anew.
+    remade: u32,
     requests: u64,
 }
 
@@ -181,6 +183,7 @@ impl World {
             images,
             inspected: View::Actual,
             present_images: Vec::new(),
+            remade: 0,
             requests: 0,
         };
         world.take_in(None, step);

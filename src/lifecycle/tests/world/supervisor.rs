@@ -149,6 +149,7 @@ impl World {
                 image_id: *image_id,
                 container_id: match self.images_before.get(service) {
                     Some(before) if view == View::Unreplaced => format!("c-{service}-{before}"),
+                    _ if self.remade > 0 => format!("c-{service}-{image_id}-{}", self.remade),
                     _ => format!("c-{service}-{image_id}"),
                 },
                 created_at: String::new(),
