@@ -67,8 +67,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) containers: Option<&'a [Container]>,
     /// The service that is this agent.
     pub(crate) own_service: &'a str,
-    /// A lease that holds back reboots.
-    pub(crate) reboot_lease: Option<&'a Lease>,
+    /// The lease that lives longest.
+    pub(crate) lease: Option<&'a Lease>,
     /// Whether the answer brought a new node token, and it is stored.
     pub(crate) token_rotated: bool,
 }
@@ -236,7 +236,24 @@ enum Plan {
     Refuse(String),
 }
 
+/// A command that ends a program fails while a lease lives. The Supervisor would refuse it for the lock files, but those may
+/// be missing (observed: S10r).
+fn held_back(action: &CommandAction, lease: Option<&Lease>) -> Option<Plan> {
+    let ends_a_program = matches!(
+        action,
+        CommandAction::StopService { .. } | CommandAction::RestartService { .. } | CommandAction::Reboot {}
+    );
+    let lease = lease.filter(|_| ends_a_program)?;
+    Some(Plan::Refuse(format!(
+        "{} holds the lock `{}`: {}",
+        lease.owner, lease.name, lease.reason
+    )))
+}
+
 fn plan(action: &CommandAction, circumstances: Circumstances<'_>) -> Plan {
+    if let Some(refused) = held_back(action, circumstances.lease) {
+        return refused;
+    }
     match action {
         CommandAction::CheckNow {} => Plan::CheckNow,
         CommandAction::RotateToken {} if circumstances.token_rotated => Plan::Done,
@@ -255,13 +272,7 @@ fn plan(action: &CommandAction, circumstances: Circumstances<'_>) -> Plan {
         CommandAction::RestartService { service } => on_service(service, circumstances, |app_id, service| {
             SupervisorCall::RestartService { app_id, service }
         }),
-        CommandAction::Reboot {} => match circumstances.reboot_lease {
-            None => Plan::Call(SupervisorCall::Reboot),
-            Some(lease) => Plan::Refuse(format!(
-                "{} holds the lock `{}`: {}",
-                lease.owner, lease.name, lease.reason
-            )),
-        },
+        CommandAction::Reboot {} => Plan::Call(SupervisorCall::Reboot),
         CommandAction::CollectLogs { lines } => Plan::Call(SupervisorCall::CollectLogs {
             lines: (*lines).min(LOG_LINES),
         }),

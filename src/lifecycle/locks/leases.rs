@@ -171,11 +171,11 @@ impl Leases {
         self.held.values().map(|lease| lease.until).min()
     }
 
-    /// The lease of a scope that holds longest.
-    pub(crate) fn holder(&self, scope: LockScope, now: Millis) -> Option<&Lease> {
+    /// The lease that lives longest.
+    pub(crate) fn longest(&self, now: Millis) -> Option<&Lease> {
         self.held
             .values()
-            .filter(|lease| lease.scope == scope && lease.until > now)
+            .filter(|lease| lease.until > now)
             .max_by_key(|lease| lease.until)
     }
 

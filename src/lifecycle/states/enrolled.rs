@@ -14,7 +14,7 @@ use crate::lifecycle::timer::Timer;
 use crate::lifecycle::update::consent::nothing_offered;
 use crate::lifecycle::update::target::{Desired, Release};
 use baseos_interfaces::heartbeat::Instructions;
-use baseos_interfaces::local::{DeferRequest, LockScope};
+use baseos_interfaces::local::DeferRequest;
 use baseos_interfaces::register::Approval;
 use statig::Outcome;
 
@@ -189,7 +189,7 @@ fn take_commands(l: &mut Shared, instructions: &Instructions, token_rotated: boo
             .as_ref()
             .map(|seen| seen.as_ref().map_or(&[][..], |view| &view.containers)),
         app_id: durable.target.app_id().or(l.run.app_id),
-        reboot_lease: durable.leases.holder(LockScope::Reboot, cx.now.boot),
+        lease: durable.leases.longest(cx.now.boot),
         token_rotated,
     };
     if durable

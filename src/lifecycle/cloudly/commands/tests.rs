@@ -36,7 +36,7 @@ fn take_up(commands: &mut Commands, new: Vec<Command>) {
         app_id: Some(1),
         containers: Some(&[]),
         own_service: "baserunner",
-        reboot_lease: None,
+        lease: None,
         token_rotated: false,
     };
     let mut cx = Context::new(now(), "test", Grants::Freely);

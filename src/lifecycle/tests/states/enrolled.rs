@@ -1,4 +1,5 @@
 use super::*;
+use baseos_interfaces::command::{self as wire, CommandState};
 use baseos_interfaces::desired::Desired;
 use baseos_interfaces::heartbeat::Heartbeat;
 
@@ -147,53 +148,64 @@ fn a_lower_revision_is_ignored_and_the_same_one_changes_nothing() {
     assert_eq!(world.machine.agent_state(), AgentState::Idle);
 }
 
-#[test]
-fn a_command_is_executed_once_and_a_reboot_is_refused_while_a_lock_of_its_scope_is_held() {
-    let mut world = World::enrolled();
-    world.feed(Event::LocalRequested {
-        request: RequestId(1),
-        call: LocalCall::Lock {
-            name: "migration".into(),
-            owner: "onebox".into(),
-            request: LockRequest {
-                reason: "migrating".into(),
-                ttl_seconds: 3600,
-                scope: LockScope::Reboot,
-            },
-        },
-    });
-    play(
-        &mut world,
-        &[
-            Action::Command(CommandKind::Reboot),
-            Action::Elapse,
-            good(Port::Cloudly),
-        ],
-    );
-    let results: Vec<_> = world.machine.shared().durable.commands.results().collect();
-    assert!(
-        results[0].message.as_ref().unwrap().contains("migrating"),
-        "{results:?}"
-    );
-    assert_eq!(left(&world, "Reboot"), 0);
-    while !world.pending.contains_key(&Port::Cloudly) {
+/// The result of an operator's command.
+fn result_of(world: &mut World, command: CommandKind) -> Option<wire::CommandResult> {
+    play(world, &[Action::Command(command)]);
+    for _ in 0..20 {
         world.act(Action::Elapse);
+        world.act(good(Port::Supervisor));
+        let result = world.machine.shared().durable.commands.results().next();
+        if result.is_some() {
+            return result;
+        }
+        world.act(good(Port::Cloudly));
     }
-    play(&mut world, &[good(Port::Cloudly)]);
-    play(
-        &mut world,
-        &[
-            Action::Command(CommandKind::RestartService),
-            Action::Elapse,
-            good(Port::Cloudly),
-        ],
-    );
+    None
+}
+
+#[test]
+fn a_command_is_executed_once() {
+    let mut world = World::enrolled();
+    let result = result_of(&mut world, CommandKind::RestartService).unwrap();
+    assert_eq!(result.state, CommandState::Succeeded);
     world.settle();
     assert_eq!(left(&world, "RestartService"), 1);
-    assert!(
-        world.machine.shared().durable.commands.results().next().is_none(),
-        "its result was delivered"
-    );
+    let open = world.machine.shared().durable.commands.results().next();
+    assert!(open.is_none(), "its result was delivered");
+}
+
+#[test]
+fn no_command_ends_a_program_while_a_lease_of_any_scope_lives() {
+    for scope in [LockScope::App, LockScope::HostOs, LockScope::Reboot] {
+        for (command, call) in [
+            (CommandKind::StopService, "StopService"),
+            (CommandKind::RestartService, "RestartService"),
+            (CommandKind::Reboot, "Reboot"),
+        ] {
+            let mut world = World::enrolled();
+            world.feed(Event::LocalRequested {
+                request: RequestId(1),
+                call: LocalCall::Lock {
+                    name: "migration".into(),
+                    owner: "onebox".into(),
+                    request: LockRequest {
+                        reason: "migrating".into(),
+                        ttl_seconds: 3600,
+                        scope,
+                    },
+                },
+            });
+            // Whether the lock files could be made makes no difference.
+            world.act(Action::Answer(Port::LockFiles, Reply::Refused));
+            let result = result_of(&mut world, command).unwrap();
+            assert_eq!(result.state, CommandState::Failed);
+            assert!(
+                result.message.as_deref().unwrap().contains("migrating"),
+                "{result:?}"
+            );
+            assert_eq!(left(&world, call), 0);
+        }
+    }
 }
 
 #[test]
