@@ -64,7 +64,7 @@ impl Restore {
     /// Takes in what a look shows; without one, what was seen last.
     fn see(&mut self, look: Option<&SupervisorView>, l: &mut Shared, cx: &Context) -> Outlook {
         let images = l.durable.target.images(&self.release.commit);
-        let view = look.or(l.view());
+        let view = look.or_else(|| l.view());
         let judgement = view.map(|view| judge(view, &self.release, images, None));
         let watch = l.watch(containers(view), FOREGROUND, cx.now);
         self.verification.see(judgement.as_ref(), watch)
@@ -287,7 +287,7 @@ impl RollbackNeeded {
         // The poller may have missed what this look shows, and then tells nothing new.
         if l.timers
             .get(Timer::Health)
-            .or(l.timers.get(Timer::Retry))
+            .or_else(|| l.timers.get(Timer::Retry))
             .is_none()
         {
             l.timers.arm(Timer::Retry, cx.now.boot + LOOK_AGAIN);

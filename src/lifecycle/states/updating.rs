@@ -138,7 +138,7 @@ pub(super) fn watch_superseded(l: &mut Shared, event: &Event, cx: &mut Context) 
     let last_look = last_look.flatten();
     let images = l.durable.target.images(watched.update.commit());
     let before = Some(&watched.update.predecessors);
-    let view = last_look.or(l.view());
+    let view = last_look.or_else(|| l.view());
     let judgement = view.map(|view| judge(view, &watched.update.release, images, before));
     let containers = containers(view);
     l.timers.disarm(Timer::Watch);

@@ -178,7 +178,7 @@ impl Verifying {
         // The poller may have missed what this look shows, and then tells nothing new.
         if l.timers
             .get(Timer::Health)
-            .or(l.timers.get(Timer::Retry))
+            .or_else(|| l.timers.get(Timer::Retry))
             .is_none()
         {
             l.timers.arm(Timer::Retry, cx.now.boot + LOOK_AGAIN);
