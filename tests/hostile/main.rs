@@ -16,6 +16,7 @@ mod cloudly_orders;
 mod descriptors;
 mod local_api;
 mod locks;
+mod memory;
 mod proxies;
 mod replay;
 mod secrets;
