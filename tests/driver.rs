@@ -16,6 +16,7 @@ use baseos_interfaces::token::{Token, TokenId};
 use baserunner::lifecycle::effect::RequestId;
 use baserunner::lifecycle::event::{LocalCall, Registration};
 use baserunner::lifecycle::facts::{JoinOffer, Run};
+use baserunner::lifecycle::timer::Timer;
 use baserunner::lifecycle::{Checkpoint, Effect, Event, Machine};
 use baserunner::runtime::bus::{Bus, DeadSource};
 use baserunner::runtime::clock::{Clock as _, PausedClock};
@@ -364,7 +365,7 @@ async fn a_heartbeat_leaves_when_it_is_due_while_the_local_api_is_flooded() {
         mut replies,
         _silent,
         ..
-    } = Running::start(dir.path(), JOURNAL_BYTES, Disk::default());
+    } = Running::start(dir.path(), 1 << 26, Disk::default());
     pass(5).await;
     tokio::spawn(async move { while replies.recv().await.is_some() {} });
     tokio::spawn(async move {
@@ -389,4 +390,22 @@ async fn a_heartbeat_leaves_when_it_is_due_while_the_local_api_is_flooded() {
     }
     stop.cancel();
     ended.await.unwrap().unwrap();
+
+    // Of the flood at most the event that was waited for came between the moment that it was due and its turn.
+    let journal = std::fs::read_to_string(dir.path().join(Journal::FILE)).unwrap();
+    let entries: Vec<serde_json::Value> = journal
+        .lines()
+        .skip(1)
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let due = serde_json::to_value(Event::Elapsed(Timer::Heartbeat)).unwrap();
+    let beats: Vec<_> = entries.iter().filter(|entry| entry["event"] == due).collect();
+    assert!(beats.len() >= 5);
+    for beat in beats {
+        let at_once = entries
+            .iter()
+            .filter(|entry| entry["now"]["boot"] == beat["now"]["boot"]);
+        let before = at_once.take_while(|entry| entry["seq"] != beat["seq"]);
+        assert!(before.count() <= 1, "{beat}");
+    }
 }
