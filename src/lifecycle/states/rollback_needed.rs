@@ -156,7 +156,7 @@ impl RollbackNeeded {
     pub(super) fn exit(&mut self, l: &mut Shared) {
         if let Some(restore) = &mut self.restore {
             restore.handover.abandon(l);
-            restore.last_look.abandon(l);
+            restore.last_look.abandon(&mut l.in_flight);
         }
     }
 
@@ -267,7 +267,9 @@ impl RollbackNeeded {
 
     fn time_is_over(&mut self, l: &mut Shared, cx: &mut Context) -> Outcome<State> {
         if let Some(restore) = &mut self.restore {
-            restore.last_look.begin(Timer::Health, l, cx);
+            restore
+                .last_look
+                .begin(Timer::Health, &mut l.in_flight, &mut l.timers, cx);
         }
         Outcome::Handled
     }

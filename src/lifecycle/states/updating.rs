@@ -156,7 +156,9 @@ pub(super) fn watch_superseded(l: &mut Shared, event: &Event, cx: &mut Context) 
             l.durable.superseded = Some(watched);
         }
         Course::Healthy if last_look.is_none() => {
-            watched.last_look.begin(Timer::Watch, l, cx);
+            watched
+                .last_look
+                .begin(Timer::Watch, &mut l.in_flight, &mut l.timers, cx);
             l.durable.superseded = Some(watched);
         }
         // It is the release to go back to from now on.
@@ -185,7 +187,7 @@ pub(super) fn forget_superseded(l: &mut Shared) {
     if l.durable.superseded.is_some()
         && let Some(mut forgotten) = l.durable.superseded.take()
     {
-        forgotten.last_look.abandon(l);
+        forgotten.last_look.abandon(&mut l.in_flight);
     }
 }
 

@@ -68,7 +68,7 @@ impl Verifying {
     }
 
     pub(super) fn exit(&mut self, l: &mut Shared) {
-        self.last_look.abandon(l);
+        self.last_look.abandon(&mut l.in_flight);
     }
 
     pub(super) fn handle(&mut self, l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outcome<State> {
@@ -158,7 +158,8 @@ impl Verifying {
         if let Some(budget) = trial::budget(l, self.update.commit()) {
             return self.await_proof(budget, l, cx);
         }
-        self.last_look.begin(Timer::Health, l, cx);
+        self.last_look
+            .begin(Timer::Health, &mut l.in_flight, &mut l.timers, cx);
         Outcome::Handled
     }
 

@@ -5,8 +5,8 @@ use crate::lifecycle::context::Context;
 use crate::lifecycle::effect::{OpId, SupervisorCall};
 use crate::lifecycle::event::{Event, SupervisorAnswer};
 use crate::lifecycle::facts::SupervisorView;
-use crate::lifecycle::shared::Shared;
-use crate::lifecycle::timer::Timer;
+use crate::lifecycle::in_flight::InFlight;
+use crate::lifecycle::timer::{Timer, Timers};
 use crate::lifecycle::unsaved::Unsaved;
 use std::time::Duration;
 
@@ -19,11 +19,17 @@ pub(crate) struct LastLook(Unsaved<Option<OpId>>);
 
 impl LastLook {
     /// Looks, unless it does already. `timer` comes again after a while, for an answer that shows nothing.
-    pub(crate) fn begin(&mut self, timer: Timer, l: &mut Shared, cx: &mut Context) {
+    pub(crate) fn begin(
+        &mut self,
+        timer: Timer,
+        in_flight: &mut InFlight,
+        timers: &mut Timers,
+        cx: &mut Context,
+    ) {
         if self.0.is_none() {
-            *self.0 = Some(l.in_flight.ask_supervisor(SupervisorCall::Inspect, cx));
+            *self.0 = Some(in_flight.ask_supervisor(SupervisorCall::Inspect, cx));
         }
-        l.timers.arm(timer, cx.now.boot + LOOK_AGAIN);
+        timers.arm(timer, cx.now.boot + LOOK_AGAIN);
     }
 
     /// What it shows, if the Supervisor answered; `None`: the event is about something else.
@@ -40,9 +46,9 @@ impl LastLook {
     }
 
     /// Forgets a look that has not left yet.
-    pub(crate) fn abandon(&mut self, l: &mut Shared) {
+    pub(crate) fn abandon(&mut self, in_flight: &mut InFlight) {
         if let Some(look) = self.0.take() {
-            l.in_flight.forget(look);
+            in_flight.forget(look);
         }
     }
 }
