@@ -16,7 +16,7 @@ use crate::lifecycle::timer::Timer;
 use crate::lifecycle::update::decide::{Decision, decide};
 use crate::lifecycle::update::handover::{Handover, Progress};
 use crate::lifecycle::update::judgement::judge;
-use crate::lifecycle::update::last_look::{LOOK_AGAIN, LastLook};
+use crate::lifecycle::update::last_look::{LastLook, judge_again};
 use crate::lifecycle::update::record::{Blocker, Update, UpdateError, short};
 use crate::lifecycle::update::rollback::way_back;
 use crate::lifecycle::update::target::Release;
@@ -286,14 +286,12 @@ impl RollbackNeeded {
         {
             return self.restored(l, cx);
         }
-        // The poller may have missed what this look shows, and then tells nothing new.
-        if l.timers
-            .get(Timer::Health)
-            .or_else(|| l.timers.get(Timer::Retry))
-            .is_none()
-        {
-            l.timers.arm(Timer::Retry, cx.now.boot + LOOK_AGAIN);
-        }
+        judge_again(
+            Timer::Retry,
+            &[Timer::Health, Timer::Retry],
+            &mut l.timers,
+            cx.now.boot,
+        );
         self.proceed(outlook, l, cx)
     }
 

@@ -13,7 +13,7 @@ use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::update::decide::{Decision, decide, wanted};
 use crate::lifecycle::update::judgement::{Judgement, judge};
-use crate::lifecycle::update::last_look::LOOK_AGAIN;
+use crate::lifecycle::update::last_look::judge_again;
 use crate::lifecycle::update::record::{Update, UpdateError};
 use crate::lifecycle::update::rollback::way_back;
 use crate::lifecycle::update::superseded::{Course, Superseded};
@@ -144,9 +144,8 @@ pub(super) fn watch_superseded(l: &mut Shared, event: &Event, cx: &mut Context) 
     l.timers.disarm(Timer::Watch);
     match watched.see(event, judgement.as_ref(), l.watch(containers, BACKGROUND, cx.now)) {
         Course::Open => {
-            // The poller may have missed what the last look shows, and then tells nothing new.
-            if last_look.is_some() && l.timers.get(Timer::Watch).is_none() {
-                l.timers.arm(Timer::Watch, cx.now.boot + LOOK_AGAIN);
+            if last_look.is_some() {
+                judge_again(Timer::Watch, &[Timer::Watch], &mut l.timers, cx.now.boot);
             }
             l.durable.superseded = Some(watched);
         }

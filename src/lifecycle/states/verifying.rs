@@ -13,7 +13,7 @@ use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::unsaved::Unsaved;
 use crate::lifecycle::update::judgement::{Judgement, judge};
-use crate::lifecycle::update::last_look::{LOOK_AGAIN, LastLook};
+use crate::lifecycle::update::last_look::{LastLook, judge_again};
 use crate::lifecycle::update::record::{Update, UpdateError};
 use crate::lifecycle::update::verification::{
     FOREGROUND, Outlook, Verification, containers, extend_deadline,
@@ -176,14 +176,12 @@ impl Verifying {
         {
             return self.succeeded(l, cx);
         }
-        // The poller may have missed what this look shows, and then tells nothing new.
-        if l.timers
-            .get(Timer::Health)
-            .or_else(|| l.timers.get(Timer::Retry))
-            .is_none()
-        {
-            l.timers.arm(Timer::Retry, cx.now.boot + LOOK_AGAIN);
-        }
+        judge_again(
+            Timer::Retry,
+            &[Timer::Health, Timer::Retry],
+            &mut l.timers,
+            cx.now.boot,
+        );
         Outcome::Handled
     }
 

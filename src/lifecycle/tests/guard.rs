@@ -1,6 +1,6 @@
 //! The guard of the agent's own update, on the agent's side.
 
-use super::states::{good, handed_over, heard, play};
+use super::states::{good, handed_over, heard, known_bad, play};
 use super::world::{Action, LocalRequest, PolicyKind, Reply, View, World, commit};
 use crate::lifecycle::Effect;
 use crate::lifecycle::effect::{Port, SupervisorCall};
@@ -225,15 +225,7 @@ fn a_superseded_release_whose_agent_failed_is_remembered_as_bad_too() {
     heard(&mut world, 4, PolicyKind::NoSlot);
     assert_ne!(world.machine.agent_state(), AgentState::Applying);
     world.guard_restores();
-    assert!(
-        world
-            .machine
-            .shared()
-            .durable
-            .memory
-            .known_bad(&commit(2))
-            .is_some()
-    );
+    assert!(known_bad(&world, 2));
     assert!(world.machine.shared().durable.guard.trial().is_none());
     world.settle();
     assert_eq!(world.machine.agent_state(), AgentState::Waiting);
@@ -331,15 +323,7 @@ fn a_restart_of_the_agent_that_began_the_trial_is_no_sign_of_the_guard() {
     world.stay_away(ITS_TIME);
     world.act(Action::Observe(View::Working));
     assert!(orders(&world).trial.is_some());
-    assert!(
-        world
-            .machine
-            .shared()
-            .durable
-            .memory
-            .known_bad(&commit(2))
-            .is_none()
-    );
+    assert!(!known_bad(&world, 2));
 }
 
 #[test]

@@ -6,12 +6,21 @@ use crate::lifecycle::effect::{OpId, SupervisorCall};
 use crate::lifecycle::event::{Event, SupervisorAnswer};
 use crate::lifecycle::facts::SupervisorView;
 use crate::lifecycle::in_flight::InFlight;
+use crate::lifecycle::time::Millis;
 use crate::lifecycle::timer::{Timer, Timers};
 use crate::lifecycle::unsaved::Unsaved;
 use std::time::Duration;
 
 /// How long after a last look that did not show a healthy release it is judged again.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// The last look did not show a healthy release. The poller may have missed that, and then tells nothing new; so `timer`
+/// comes again, unless one of these is due anyway.
+pub(crate) fn judge_again(timer: Timer, unless: &[Timer], timers: &mut Timers, now: Millis) {
+    if unless.iter().all(|other| timers.get(*other).is_none()) {
+        timers.arm(timer, now + LOOK_AGAIN);
+    }
+}
 
 /// Under way, or not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
