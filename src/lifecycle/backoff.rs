@@ -43,13 +43,13 @@ impl Backoff {
     }
 }
 
-/// The delay before the next call to Cloudly: what it asked for, else the back-off. Zero asks for nothing: a server
-/// that is overloaded and says so would otherwise be called without a pause.
+/// The delay before the next call to Cloudly: what it asked for or the back-off, the longer of both. What it asked for is
+/// spread by up to a quarter more: it may have asked a whole fleet for the same.
 pub fn after(retry_after_seconds: Option<u32>, failures: u32, entropy: u64) -> Duration {
-    match retry_after_seconds {
-        None | Some(0) => CLOUDLY.delay(failures, entropy),
-        Some(seconds) => Duration::from_secs(seconds.into()),
-    }
+    let own = CLOUDLY.delay(failures, entropy);
+    let asked = Duration::from_secs(retry_after_seconds.unwrap_or(0).into());
+    let spread = entropy.rotate_left(32) % (millis(asked) / 4 + 1);
+    own.max(asked + Duration::from_millis(spread))
 }
 
 /// Spreads `interval` by ±20 %.
@@ -82,10 +82,21 @@ mod tests {
         #[test]
         fn a_retry_after_is_followed_and_never_makes_a_hot_loop(seconds: Option<u32>, failures: u32, entropy: u64) {
             let delay = after(seconds, failures, entropy);
-            prop_assert!(delay >= Duration::from_secs(1));
-            if let Some(seconds) = seconds.filter(|seconds| *seconds > 0) {
-                prop_assert_eq!(delay, Duration::from_secs(seconds.into()));
-            }
+            let asked = Duration::from_secs(seconds.unwrap_or(0).into());
+            prop_assert!(delay >= asked.max(CLOUDLY.base));
+            prop_assert!(delay <= (asked * 5 / 4).max(CLOUDLY.cap));
+        }
+
+        #[test]
+        fn after_many_failures_a_short_retry_after_does_not_shorten_the_back_off(entropy: u64) {
+            prop_assert_eq!(after(Some(1), 20, entropy), CLOUDLY.delay(20, entropy).max(after(Some(1), 0, entropy)));
+        }
+
+        #[test]
+        fn nodes_that_were_asked_for_the_same_do_not_come_together(entropy: u64) {
+            let others = (1..=20).map(|step: u64| after(Some(600), 0, entropy ^ (step << 32)));
+            let differ = others.filter(|delay| *delay != after(Some(600), 0, entropy)).count();
+            prop_assert!(differ >= 19);
         }
 
         #[test]

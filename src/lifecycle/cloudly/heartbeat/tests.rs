@@ -91,11 +91,12 @@ fn an_absurd_interval_is_clamped() {
 }
 
 #[test]
-fn retry_after_wins_over_the_back_off_and_an_accepted_call_resets_it() {
+fn a_retry_after_is_waited_for_and_an_accepted_call_resets_the_back_off() {
     let mut heartbeats = heartbeats();
-    assert_eq!(
-        heartbeats.failed(&failure(Some(77)), at(0)).since(at(0).boot),
-        Duration::from_secs(77)
+    let wait = heartbeats.failed(&failure(Some(77)), at(0)).since(at(0).boot);
+    assert!(
+        wait >= Duration::from_secs(77) && wait <= Duration::from_secs(97),
+        "{wait:?}"
     );
     for _ in 0..30 {
         assert!(heartbeats.failed(&failure(None), at(0)).since(at(0).boot) <= Duration::from_secs(900));
