@@ -315,3 +315,18 @@ pub struct HealthIssue {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unused_image_is_told_with_its_size_in_whole_mib_where_that_is_known() {
+        let image = |size_bytes| UnusedImage {
+            image: "onebox:1".to_owned(),
+            size_bytes,
+        };
+        assert_eq!(image(Some((3 << 20) + 1)).in_words(), "onebox:1 (4 MiB)");
+        assert_eq!(image(None).in_words(), "onebox:1");
+    }
+}

@@ -97,6 +97,8 @@ fn known_secrets_are_masked_however_they_are_quoted() {
 fn a_secret_shorter_than_a_word_is_not_learned_but_masked_when_asked() {
     let mut scanner = Scanner::new();
     assert_eq!(scanner.learn("short"), None);
+    assert_eq!(scanner.learn("7 bytes"), None);
+    assert_eq!(scanner.learn("8 bytes!"), Some(0));
     assert_eq!(scanner.redact("short of breath"), "short of breath");
     assert_eq!(redact("short of breath", &["short", "", " "]), "*** of breath");
 }
