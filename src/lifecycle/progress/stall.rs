@@ -51,10 +51,17 @@ pub(crate) fn judge_stall(l: &Shared, update: &Update, now: Stamp) -> Stall {
 
 /// The Supervisor has changed containers for the release and has tried for long to start one of them, with nothing else
 /// in its way: what it is made of (its command, its architecture, a mount, a port) does not let it start.
-pub(crate) fn start_failed(l: &Shared, update: &Update, now: Stamp) -> Option<UpdateError> {
+///
+/// `release` is the one that `update` puts in place, or goes back to.
+pub(crate) fn start_failed(
+    l: &Shared,
+    release: &Release,
+    update: &Update,
+    now: Stamp,
+) -> Option<UpdateError> {
     let (service, tries) = l.progress.hopeless_start(update.since.boot, now.boot)?;
-    let of_release = update.release.services.contains_key(service);
-    if !of_release || is_not_the_releases_fault(update.blocked()) || !is_begun(l, &update.release) {
+    let of_release = release.services.contains_key(service);
+    if !of_release || is_not_the_releases_fault(update.blocked()) || !is_begun(l, release) {
         return None;
     }
     let message = format!("the container of {service} cannot be started, in {tries} tries");

@@ -176,7 +176,7 @@ impl Applying {
         if let Some(failed) = self.missing_image(l, cx) {
             return Outcome::Transition(State::Failed(failed));
         }
-        if let Some(error) = start_failed(l, &self.update, cx.now) {
+        if let Some(error) = start_failed(l, &self.update.release, &self.update, cx.now) {
             return self.attempt_failed(l, error, cx);
         }
         let Some(judgement) = self.judge(l) else {

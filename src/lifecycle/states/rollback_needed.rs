@@ -10,6 +10,7 @@ use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::SupervisorView;
 use crate::lifecycle::guard::record::GuardRestored;
 use crate::lifecycle::progress::hindrance::{hindrances, is_not_the_releases_fault};
+use crate::lifecycle::progress::stall::start_failed;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
@@ -260,6 +261,15 @@ impl RollbackNeeded {
         let blocked = hindrances(l, &self.update, cx.now);
         if self.update.set_blocked(blocked) {
             l.heartbeats.urge();
+        }
+        // What gets on has the whole time again, however slow it is.
+        if l.progress.advanced() == cx.now.boot {
+            let policy = l.durable.policy();
+            let allowed = policy.apply_timeout() + policy.health();
+            l.timers.arm(Timer::Deadline, cx.now.boot + allowed);
+        }
+        if let Some(error) = start_failed(l, &restore.release, &self.update, cx.now) {
+            return self.not_restored(l, error.message, error.evidence, cx);
         }
         let outlook = restore.see(None, l, cx);
         self.proceed(outlook, l, cx)

@@ -190,3 +190,58 @@ proptest! {
         prop_assert_eq!(wire(&world), UpdateState::Succeeded, "{:#?}", world.machine.state());
     }
 }
+
+/// Release 4 was bad, and the Supervisor works on the way back to release 2.
+fn going_back() -> World {
+    let mut world = proven(2);
+    world.act(Action::Log(Line::Opened));
+    handed_over(&mut world, 4, PolicyKind::Plain);
+    for _ in 0..3 {
+        play(
+            &mut world,
+            &[Action::Observe(View::Actual), Action::Observe(View::Unhealthy)],
+        );
+    }
+    assert_eq!(world.machine.agent_state(), AgentState::RollbackNeeded);
+    while world.act(good(Port::Supervisor)) {}
+    assert_eq!(world.target_commit(), Some(commit(2)));
+    world
+}
+
+#[test]
+fn a_way_back_that_gets_on_may_take_its_time() {
+    let mut world = going_back();
+    let allowed = world.machine.shared().durable.policy().apply_timeout();
+    for percent in 1..=60 {
+        play(&mut world, &[Action::Observe(View::Fetching(percent))]);
+        pass(&mut world, allowed.as_secs() * 9 / 10);
+        assert_eq!(world.machine.agent_state(), AgentState::RollbackNeeded);
+    }
+    world.settle();
+    assert_eq!(update(&world).state, UpdateState::RolledBack);
+}
+
+#[test]
+fn a_way_back_that_cannot_be_started_is_told_long_before_its_time_is_over() {
+    let mut world = going_back();
+    let begun = world.now().boot;
+    play(&mut world, &[Action::Log(Line::Stopping)]);
+    for _ in 0..60 {
+        if world.machine.agent_state() == AgentState::RollbackNeeded {
+            play(
+                &mut world,
+                &[Action::Log(Line::Starting), Action::Observe(View::Working)],
+            );
+            pass(&mut world, 60);
+        }
+    }
+    let error = update(&world).error.unwrap();
+    assert_eq!(error.code, "rollbackFailed", "{error:?}");
+    assert!(
+        error
+            .message
+            .contains("the container of onebox cannot be started"),
+        "{error:?}"
+    );
+    assert!(world.now().boot.since(begun) < Duration::from_secs(30 * 60));
+}
