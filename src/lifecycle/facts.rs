@@ -122,6 +122,9 @@ pub struct SupervisorView {
     /// (`config.image` of `/v2/local/target-state`). A service is missing while there is no such image.
     #[serde(default)]
     pub images: BTreeMap<String, String>,
+    /// Why `images` could not be read; `None`: they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images_problem: Option<String>,
     /// References of the images on the engine that the Supervisor knows, in order.
     #[serde(default)]
     pub present_images: Vec<String>,

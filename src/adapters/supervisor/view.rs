@@ -66,6 +66,7 @@ pub(super) async fn read_view_with_images(
             }),
             Err(error) => {
                 debug!(%error, "which images the engine has is not known");
+                view.images_problem = Some(error.message);
                 None
             }
         },
@@ -153,6 +154,7 @@ fn view(device: &Device, status: Status, managed: bool, version: String) -> Supe
         download_percent: status.overall_download_progress.map(percent),
         containers: status.containers.into_iter().map(container).collect(),
         images: BTreeMap::new(),
+        images_problem: None,
         present_images: present(status.images),
         update_failed: device.update_failed.unwrap_or(false),
         update_downloaded: device.update_downloaded.unwrap_or(false),

@@ -4,15 +4,18 @@ use crate::lifecycle::progress::fact::PullFailure;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::time::Stamp;
 use crate::lifecycle::update::gate::{foreign_lock, leases};
+use crate::lifecycle::update::judgement::Judgement;
 use crate::lifecycle::update::record::{Blocker, Update};
 use baseos_interfaces::status::BlockerKind;
 
 /// All that holds the update back which the Supervisor has been handed. A reason that held before keeps its beginning.
-pub(crate) fn hindrances(l: &Shared, update: &Update, now: Stamp) -> Vec<Blocker> {
-    let mut found = Vec::new();
-    if let Some(Err(error)) = &l.supervisor {
-        found.push(Blocker::supervisor_unavailable(error, now));
-    }
+pub(crate) fn hindrances(
+    l: &Shared,
+    update: &Update,
+    judgement: Option<&Judgement>,
+    now: Stamp,
+) -> Vec<Blocker> {
+    let mut found: Vec<_> = supervisor(l, judgement, now).into_iter().collect();
     found.extend(pulls(l));
     found.extend(locks(l, now));
     found.extend(starts(l));
@@ -24,6 +27,21 @@ pub(crate) fn hindrances(l: &Shared, update: &Update, now: Stamp) -> Vec<Blocker
         .into_iter()
         .map(|blocker| blocker.continuing(update.blocked()))
         .collect()
+}
+
+/// The Supervisor does not say what has to be known of it.
+pub(crate) fn supervisor(l: &Shared, judgement: Option<&Judgement>, now: Stamp) -> Option<Blocker> {
+    match (&l.supervisor, judgement) {
+        (Some(Err(error)), _) => Some(Blocker::supervisor_unavailable(error, now)),
+        (Some(Ok(view)), Some(Judgement::Unknown(seen))) => {
+            let mut reason = seen.join(", ");
+            if let Some(problem) = &view.images_problem {
+                reason = format!("{reason}: {problem}");
+            }
+            Some(Blocker::new(BlockerKind::SupervisorUnavailable, now.wall).because(reason))
+        }
+        _ => None,
+    }
 }
 
 /// Whether something other than the release is in the way.

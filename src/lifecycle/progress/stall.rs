@@ -27,10 +27,13 @@ pub(crate) fn judge_stall(l: &Shared, update: &Update, now: Stamp) -> Stall {
     };
     let images = l.durable.target.images(update.commit());
     let judgement = judge(view, &update.release, images, Some(&update.predecessors));
-    // Somebody put another release there: that says nothing about this one.
-    let elsewhere = matches!(judgement, Judgement::Elsewhere(_));
+    // Somebody put another release there, or the Supervisor does not say which image runs: that says nothing about this one.
+    let says_nothing = matches!(judgement, Judgement::Elsewhere(_) | Judgement::Unknown(_));
     let mut evidence = match judgement {
-        Judgement::Pending(seen) | Judgement::Unhealthy(seen) | Judgement::WrongImage(seen) => seen,
+        Judgement::Pending(seen)
+        | Judgement::Unknown(seen)
+        | Judgement::Unhealthy(seen)
+        | Judgement::WrongImage(seen) => seen,
         Judgement::Healthy | Judgement::Elsewhere(_) => Vec::new(),
     };
     if let Some(percent) = *update.progress {
@@ -42,7 +45,7 @@ pub(crate) fn judge_stall(l: &Shared, update: &Update, now: Stamp) -> Stall {
     let message = format!("no progress for {timeout} s");
     let error = UpdateError::new(ErrorCode::ApplyTimeout, message, evidence, now);
     let held_up = is_not_the_releases_fault(update.blocked());
-    if held_up || elsewhere || !is_begun(l, &update.release) {
+    if held_up || says_nothing || !is_begun(l, &update.release) {
         Stall::HeldUp(error)
     } else {
         Stall::Release(error)

@@ -197,7 +197,7 @@ impl Applying {
             }
             // The Supervisor has not begun yet; its answer comes before its work.
             Judgement::Elsewhere(_) => Outcome::Super,
-            Judgement::Pending(_) => {
+            Judgement::Pending(_) | Judgement::Unknown(_) => {
                 *self.begun = true;
                 if let Some(percent) = l.view().and_then(|view| view.download_percent) {
                     *self.update.progress = Some(percent);
@@ -228,7 +228,7 @@ impl Applying {
         if !self.handover.is_handed_over() || l.supervisor.is_none() {
             return;
         }
-        let blocked = hindrances(l, &self.update, now);
+        let blocked = hindrances(l, &self.update, self.judge(l).as_ref(), now);
         if self.update.set_blocked(blocked) {
             l.heartbeats.urge();
         }

@@ -16,7 +16,7 @@ use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::update::decide::{Decision, decide};
 use crate::lifecycle::update::handover::{Handover, Progress};
-use crate::lifecycle::update::judgement::judge;
+use crate::lifecycle::update::judgement::{Judgement, judge};
 use crate::lifecycle::update::last_look::{LastLook, judge_again};
 use crate::lifecycle::update::record::{Blocker, Update, UpdateError, short};
 use crate::lifecycle::update::rollback::way_back;
@@ -62,11 +62,15 @@ struct Restore {
 }
 
 impl Restore {
+    fn judge(&self, view: Option<&SupervisorView>, l: &Shared) -> Option<Judgement> {
+        let images = l.durable.target.images(&self.release.commit);
+        view.map(|view| judge(view, &self.release, images, None))
+    }
+
     /// Takes in what a look shows; without one, what was seen last.
     fn see(&mut self, look: Option<&SupervisorView>, l: &mut Shared, cx: &Context) -> Outlook {
-        let images = l.durable.target.images(&self.release.commit);
         let view = look.or_else(|| l.view());
-        let judgement = view.map(|view| judge(view, &self.release, images, None));
+        let judgement = self.judge(view, l);
         let watch = l.watch(containers(view), FOREGROUND, cx.now);
         self.verification.see(judgement.as_ref(), watch)
     }
@@ -226,8 +230,14 @@ impl RollbackNeeded {
             return Outcome::Super;
         };
         match restore.last_look.take(event) {
-            Some(Some(view)) => return self.looked_at_the_end(view, l, cx),
-            Some(None) => return Outcome::Handled,
+            Some(Ok(view)) => return self.looked_at_the_end(view, l, cx),
+            Some(Err(error)) => {
+                let silent = Blocker::supervisor_unavailable(error, cx.now).continuing(self.update.blocked());
+                if self.update.set_blocked(vec![silent]) {
+                    l.heartbeats.urge();
+                }
+                return Outcome::Handled;
+            }
             None => {}
         }
         match restore.handover.handle(&restore.release, l, event, cx) {
@@ -258,7 +268,8 @@ impl RollbackNeeded {
         else {
             return Outcome::Super;
         };
-        let blocked = hindrances(l, &self.update, cx.now);
+        let judgement = restore.judge(l.view(), l);
+        let blocked = hindrances(l, &self.update, judgement.as_ref(), cx.now);
         if self.update.set_blocked(blocked) {
             l.heartbeats.urge();
         }

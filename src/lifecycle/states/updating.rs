@@ -135,7 +135,7 @@ pub(super) fn watch_superseded(l: &mut Shared, event: &Event, cx: &mut Context) 
     if !concerned || !was_handed_over(&watched.update, l) {
         return Outcome::Super;
     }
-    let last_look = last_look.flatten();
+    let last_look = last_look.and_then(Result::ok);
     let images = l.durable.target.images(watched.update.commit());
     let before = Some(&watched.update.predecessors);
     let view = last_look.or_else(|| l.view());

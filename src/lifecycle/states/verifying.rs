@@ -8,13 +8,14 @@ use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::SupervisorView;
 use crate::lifecycle::guard::trial;
+use crate::lifecycle::progress::hindrance::{self, is_not_the_releases_fault};
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::unsaved::Unsaved;
 use crate::lifecycle::update::judgement::{Judgement, judge};
 use crate::lifecycle::update::last_look::{LastLook, judge_again};
-use crate::lifecycle::update::record::{Update, UpdateError};
+use crate::lifecycle::update::record::{Blocker, Update, UpdateError};
 use crate::lifecycle::update::verification::{
     FOREGROUND, Outlook, Verification, containers, extend_deadline,
 };
@@ -88,8 +89,12 @@ impl Verifying {
             Input::Event(Event::Elapsed(Timer::Health)) => self.time_is_over(l, cx),
             Input::Event(Event::Elapsed(Timer::Deadline)) => self.overdue(l, cx),
             Input::Event(event) => match self.last_look.take(event) {
-                Some(Some(view)) => self.looked_at_the_end(view, l, cx),
-                Some(None) => Outcome::Handled,
+                Some(Ok(view)) => self.looked_at_the_end(view, l, cx),
+                Some(Err(error)) => {
+                    let silent = Blocker::supervisor_unavailable(error, cx.now);
+                    self.set_blocked(Some(silent), l);
+                    Outcome::Handled
+                }
                 None => Outcome::Super,
             },
             Input::Signal(_) => Outcome::Super,
@@ -110,11 +115,20 @@ impl Verifying {
         self.judge(seen, l, cx)
     }
 
+    /// Nothing holds a release back that is in place, but the Supervisor may not say how it is.
+    fn set_blocked(&mut self, blocker: Option<Blocker>, l: &mut Shared) {
+        let blocked = blocker.map(|blocker| blocker.continuing(self.update.blocked()));
+        if self.update.set_blocked(blocked.into_iter().collect()) {
+            l.heartbeats.urge();
+        }
+    }
+
     fn judge(&mut self, seen: Seen, l: &mut Shared, cx: &Context) -> Outcome<State> {
         let Seen {
             judgement,
             containers,
         } = seen;
+        self.set_blocked(hindrance::supervisor(l, judgement.as_ref(), cx.now), l);
         if let Some(Judgement::WrongImage(seen)) = judgement {
             let error = UpdateError::wrong_image(seen, cx.now);
             return Outcome::Transition(RollbackNeeded::not_applied(l, &self.update, error, cx));
@@ -142,8 +156,8 @@ impl Verifying {
     }
 
     fn overdue(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
-        if l.view().is_none() {
-            // A silent Supervisor proves nothing against the release.
+        if is_not_the_releases_fault(self.update.blocked()) {
+            // A Supervisor that does not say how it is proves nothing against the release.
             let longer = l.durable.policy().health().max(OUTAGE_EXTENSION);
             l.timers.arm(Timer::Deadline, cx.now.boot + longer);
             return Outcome::Handled;

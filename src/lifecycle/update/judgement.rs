@@ -14,6 +14,8 @@ pub(crate) enum Judgement {
     Unhealthy(Vec<String>),
     /// It is said to be applied, but a service runs another image than the release names: what was seen.
     WrongImage(Vec<String>),
+    /// It is applied and every service's container runs, but which image cannot be told at present: what was seen.
+    Unknown(Vec<String>),
     /// The Supervisor is still at it: what was seen.
     Pending(Vec<String>),
     /// Another release is applied, and the Supervisor has finished.
@@ -51,7 +53,7 @@ pub(crate) fn judge(
             } else if !seen.is_empty() {
                 Judgement::Unhealthy(seen)
             } else if !unknown.is_empty() {
-                Judgement::Pending(unknown)
+                Judgement::Unknown(unknown)
             } else {
                 Judgement::Healthy
             }
@@ -103,7 +105,7 @@ fn images_seen(
                 }
             }
             (None, _) if service.config_digests().next().is_some() => {
-                unknown.push(format!("{name}: which image it runs is not known yet"));
+                unknown.push(format!("{name}: which image it runs is not known"));
             }
             (_, Some(before)) => wrong.push(format!("{name}: still the container of {}", before.reference)),
             (_, None) => {}

@@ -4,7 +4,7 @@
 use crate::lifecycle::context::Context;
 use crate::lifecycle::effect::{OpId, SupervisorCall};
 use crate::lifecycle::event::{Event, SupervisorAnswer};
-use crate::lifecycle::facts::SupervisorView;
+use crate::lifecycle::facts::{SupervisorError, SupervisorView};
 use crate::lifecycle::in_flight::InFlight;
 use crate::lifecycle::time::Millis;
 use crate::lifecycle::timer::{Timer, Timers};
@@ -41,17 +41,20 @@ impl LastLook {
         timers.arm(timer, cx.now.boot + LOOK_AGAIN);
     }
 
-    /// What it shows, if the Supervisor answered; `None`: the event is about something else.
-    pub(crate) fn take<'e>(&mut self, event: &'e Event) -> Option<Option<&'e SupervisorView>> {
+    /// What it shows; `None`: the event is about something else.
+    pub(crate) fn take<'e>(
+        &mut self,
+        event: &'e Event,
+    ) -> Option<Result<&'e SupervisorView, &'e SupervisorError>> {
         let Event::SupervisorAnswered { op, answer } = event else {
             return None;
         };
         self.0.take_if(|look| look == op)?;
-        Some(match &**answer {
-            Ok(SupervisorAnswer::Inspected(inspection)) => Some(&inspection.view),
-            // The poller says that it is silent, and what of.
-            Ok(_) | Err(_) => None,
-        })
+        match &**answer {
+            Ok(SupervisorAnswer::Inspected(inspection)) => Some(Ok(&inspection.view)),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        }
     }
 
     /// Forgets a look that has not left yet.

@@ -140,7 +140,7 @@ impl Verification {
                 }
                 timers.arm(clock.unhealthy, since + health.max(START_GRACE));
             }
-            Some(Judgement::Pending(_) | Judgement::Elsewhere(_)) | None => {
+            Some(Judgement::Pending(_) | Judgement::Unknown(_) | Judgement::Elsewhere(_)) | None => {
                 // The Supervisor is at work (a reboot, say) or silent: no judgement, and no credit either.
                 *self.healthy_since = None;
                 *self.unhealthy_since = None;

@@ -41,6 +41,7 @@ fn inspection() -> Inspection {
             download_percent: None,
             containers: Vec::new(),
             images: BTreeMap::new(),
+            images_problem: None,
             present_images: Vec::new(),
             update_failed: false,
             update_downloaded: false,

@@ -127,3 +127,27 @@ fn the_way_back_that_is_ordered_does_not_wait_for_a_supervisor_stuck_at_the_bad_
     world.settle();
     assert_eq!(world.target_commit(), Some(commit(2)));
 }
+
+#[test]
+fn a_way_back_whose_last_look_fails_says_so_and_goes_on() {
+    let mut world = proven(2);
+    handed_over(&mut world, 4, PolicyKind::Plain);
+    for _ in 0..3 {
+        play(
+            &mut world,
+            &[Action::Observe(View::Actual), Action::Observe(View::Unhealthy)],
+        );
+    }
+    while world.act(good(Port::Supervisor)) {}
+    play(&mut world, &[Action::Observe(View::Actual)]);
+    for _ in 0..100 {
+        world.act(good(Port::Cloudly));
+        if world.act(Action::Answer(Port::Supervisor, Reply::Unavailable)) {
+            assert_eq!(blockers(&world), [BlockerKind::SupervisorUnavailable]);
+        }
+        assert_eq!(world.machine.agent_state(), AgentState::RollbackNeeded);
+        world.act(Action::Elapse);
+    }
+    world.settle();
+    assert_eq!(wire(&world), UpdateState::RolledBack);
+}

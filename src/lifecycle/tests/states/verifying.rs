@@ -1,5 +1,6 @@
 use super::*;
 use crate::lifecycle::timer::Timer;
+use baseos_interfaces::desired::{DesiredApp, PlatformImage};
 
 #[test]
 fn it_must_stay_healthy_and_interruptions_begin_the_time_anew() {
@@ -147,6 +148,7 @@ fn a_last_look_that_fails_is_taken_again() {
         }
         play(&mut world, &[fails]);
         assert_eq!(world.machine.agent_state(), AgentState::Verifying);
+        assert_eq!(blockers(&world), [BlockerKind::SupervisorUnavailable]);
     }
     world.settle();
     assert_eq!(wire(&world), UpdateState::Succeeded);
@@ -165,4 +167,54 @@ fn another_target_at_the_last_look_ends_the_update() {
     );
     assert_ne!(world.machine.agent_state(), AgentState::Verifying);
     assert!(!known_bad(&world, 4), "somebody else's doing is no verdict on it");
+}
+
+/// Release 4 with the image of Onebox that it means.
+fn with_digest() -> DesiredApp {
+    let mut app = desired_app(4, PolicyKind::Plain);
+    let onebox = app.release.services.get_mut("onebox").unwrap();
+    let image = PlatformImage {
+        config_digest: Some(MEANT.into()),
+        size_bytes: None,
+    };
+    onebox.platforms.insert("linux/amd64".into(), image);
+    app
+}
+
+const MEANT: &str = "sha256:4444444444444444444444444444444444444444444444444444444444444444";
+
+#[test]
+fn a_release_is_not_bad_because_the_supervisor_does_not_say_which_image_runs() {
+    let mut world = proven(2);
+    world.desire_app(Some(with_digest()));
+    world.engine_images = Some([("onebox".to_owned(), MEANT.to_owned())].into());
+    for _ in 0..20 {
+        world.act(good(Port::Cloudly));
+        world.act(good(Port::Supervisor));
+        if world.machine.agent_state() == AgentState::Applying {
+            world.act(Action::Observe(View::Actual));
+        }
+        if world.machine.agent_state() == AgentState::Verifying {
+            break;
+        }
+        world.act(Action::Elapse);
+    }
+    assert_eq!(world.machine.agent_state(), AgentState::Verifying);
+    world.engine_images = None;
+    play(&mut world, &[Action::Observe(View::Actual)]);
+    for _ in 0..100 {
+        assert_eq!(world.machine.agent_state(), AgentState::Verifying);
+        assert_eq!(blockers(&world), [BlockerKind::SupervisorUnavailable]);
+        world.act(good(Port::Cloudly));
+        world.act(good(Port::Supervisor));
+        world.act(Action::Elapse);
+    }
+    let update = report::status::update_status(world.machine.shared(), world.machine.state());
+    let reason = update.blocked_by[0].reason.as_deref().unwrap_or_default();
+    assert!(reason.contains("status 500"), "{reason}");
+    assert!(!known_bad(&world, 4));
+    world.engine_images = Some([("onebox".to_owned(), MEANT.to_owned())].into());
+    world.settle();
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+    assert!(blockers(&world).is_empty());
 }

@@ -90,6 +90,8 @@ pub(crate) struct World {
     /// Whether its target has an app of somebody else beside ours.
     pub(crate) other_app: bool,
     images: BTreeMap<String, u64>,
+    /// By service, as the Supervisor's target leads to them; `None`: they cannot be read.
+    pub(crate) engine_images: Option<BTreeMap<String, String>>,
     /// What an inspection shows, whatever was observed last.
     pub(crate) inspected: View,
     /// References of the images on the engine.
@@ -181,6 +183,7 @@ impl World {
             definition: None,
             other_app: false,
             images,
+            engine_images: Some(BTreeMap::new()),
             inspected: View::Actual,
             present_images: Vec::new(),
             remade: 0,

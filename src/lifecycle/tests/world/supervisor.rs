@@ -179,7 +179,11 @@ impl World {
             containers: containers.collect(),
             update_failed: view == View::Stuck,
             update_downloaded: false,
-            images: BTreeMap::new(),
+            images: self.engine_images.clone().unwrap_or_default(),
+            images_problem: match self.engine_images {
+                Some(_) => None,
+                None => Some("GET /v2/local/target-state: status 500".to_owned()),
+            },
             present_images: self.present_images.clone(),
             ip_addresses: Vec::new(),
             mac_addresses: Vec::new(),

@@ -36,6 +36,7 @@ fn view(app_state: AppState, running: Option<&str>, containers: &[(&str, u64)]) 
         release: running.map(str::to_owned),
         download_percent: None,
         images: BTreeMap::new(),
+        images_problem: None,
         present_images: Vec::new(),
         containers: containers.iter().map(container).collect(),
         update_failed: false,
@@ -152,7 +153,7 @@ fn another_image_than_the_release_names_is_wrong_whatever_else_is_seen() {
 #[test]
 fn it_is_not_healthy_before_its_image_is_known() {
     let judgement = judge_image(true, None, None);
-    assert!(matches!(judgement, Judgement::Pending(_)), "{judgement:?}");
+    assert!(matches!(judgement, Judgement::Unknown(_)), "{judgement:?}");
     assert_eq!(judge_image(false, None, None), Judgement::Healthy);
 }
 
