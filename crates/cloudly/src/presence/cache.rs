@@ -1,6 +1,7 @@
 //! The presence of all nodes, in memory. It changes with every heartbeat, so it is written to the database in batches.
 
-use super::judge::{Presence, Sequence};
+use super::judge::Presence;
+use super::runs::Sequence;
 use crate::clock::after;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::heartbeat::Heartbeat;
@@ -55,11 +56,10 @@ impl PresenceCache {
         }
     }
 
-    /// Forgets the earlier run, so that the node is not taken for a clone any more.
+    /// Forgets what spoke for a second agent, so that the node is not taken for a clone any more.
     pub(crate) fn forget_runs(&self, node: &str) {
         if let Some(entry) = self.lock().get_mut(node) {
-            entry.presence.previous_run_id = None;
-            entry.presence.run_returns = 0;
+            entry.presence.runs.forget();
             entry.dirty = true;
         }
     }

@@ -5,7 +5,7 @@ use super::error::{Error, Result};
 use super::heartbeat_interval::{self, Progress};
 use super::validate::{self, depth, text};
 use super::{audit, desired_state, node_tokens};
-use crate::presence::judge::Sequence;
+use crate::presence::runs::Sequence;
 use crate::storage::node_tokens::NodeSession;
 use crate::storage::{commands, events, node_status, nodes, targets};
 use baseos_interfaces::Timestamp;

@@ -25,7 +25,10 @@ const SQLITE_NOTADB: i32 = 26;
 const PROBE_BYTES: usize = 64 * 1024;
 
 /// In order; the index plus one is the schema's version.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_nodes.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/sqlite/0001_nodes.sql"),
+    include_str!("../../migrations/sqlite/0002_runs.sql"),
+];
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]

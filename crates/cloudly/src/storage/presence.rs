@@ -1,6 +1,6 @@
 //! Presence, as the cache in memory wrote it last.
 
-use super::columns::{signed, unsigned};
+use super::columns::{from_json, signed, to_json, unsigned};
 use super::database::{Connection, Result};
 use crate::clock::{millis, timestamp};
 use crate::presence::judge::Presence;
@@ -18,10 +18,7 @@ pub(crate) async fn load(c: &mut Connection) -> Result<Vec<(String, Presence)>> 
                 next_due_at: timestamp(row.try_get("next_due_at")?),
                 interval_seconds: u32::try_from(unsigned(row, "interval_seconds")?).unwrap_or(u32::MAX),
                 goodbye: row.try_get::<i64, _>("goodbye")? != 0,
-                run_id: row.try_get("run_id")?,
-                sequence: unsigned(row, "sequence")?,
-                previous_run_id: row.try_get("previous_run_id")?,
-                run_returns: u32::try_from(unsigned(row, "run_returns")?).unwrap_or(0),
+                runs: from_json(row.try_get("runs")?)?,
                 observed: unsigned(row, "observed")?,
                 skew_since: row.try_get::<Option<i64>, _>("skew_since")?.map(timestamp),
                 skew_seconds: row.try_get("skew_seconds")?,
@@ -34,19 +31,20 @@ pub(crate) async fn load(c: &mut Connection) -> Result<Vec<(String, Presence)>> 
 pub(crate) async fn save(c: &mut Connection, dirty: &[(String, Presence)]) -> Result<()> {
     for batch in dirty.chunks(BATCH) {
         let mut query = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO node_presence (node_id, last_seen_at, next_due_at, interval_seconds, goodbye, run_id,
-                 sequence, previous_run_id, run_returns, observed, skew_since, skew_seconds) ",
+            "INSERT INTO node_presence (node_id, last_seen_at, next_due_at, interval_seconds, goodbye, runs,
+                 observed, skew_since, skew_seconds) ",
         );
-        query.push_values(batch, |mut row, (node, presence)| {
+        let with_runs = batch
+            .iter()
+            .map(|(node, presence)| Ok((node, presence, to_json(&presence.runs)?)))
+            .collect::<Result<Vec<_>>>()?;
+        query.push_values(with_runs, |mut row, (node, presence, runs)| {
             row.push_bind(node)
                 .push_bind(millis(presence.last_seen_at))
                 .push_bind(millis(presence.next_due_at))
                 .push_bind(i64::from(presence.interval_seconds))
                 .push_bind(i64::from(presence.goodbye))
-                .push_bind(&presence.run_id)
-                .push_bind(signed(presence.sequence))
-                .push_bind(&presence.previous_run_id)
-                .push_bind(i64::from(presence.run_returns))
+                .push_bind(runs)
                 .push_bind(signed(presence.observed))
                 .push_bind(presence.skew_since.map(millis))
                 .push_bind(presence.skew_seconds);
@@ -54,8 +52,7 @@ pub(crate) async fn save(c: &mut Connection, dirty: &[(String, Presence)]) -> Re
         query.push(
             " ON CONFLICT (node_id) DO UPDATE SET last_seen_at = excluded.last_seen_at,
                  next_due_at = excluded.next_due_at, interval_seconds = excluded.interval_seconds,
-                 goodbye = excluded.goodbye, run_id = excluded.run_id, sequence = excluded.sequence,
-                 previous_run_id = excluded.previous_run_id, run_returns = excluded.run_returns,
+                 goodbye = excluded.goodbye, runs = excluded.runs,
                  observed = excluded.observed, skew_since = excluded.skew_since,
                  skew_seconds = excluded.skew_seconds",
         );
