@@ -77,15 +77,17 @@ impl PresenceCache {
         }
     }
 
-    /// What has changed since the last call.
+    /// What has changed since the last call, by the nodes' ids.
     pub(crate) fn take_dirty(&self) -> Vec<(String, Presence)> {
         let mut entries = self.lock();
         let dirty = entries
             .iter_mut()
             .filter_map(|(node, entry)| std::mem::take(&mut entry.dirty).then_some((node, &entry.presence)));
-        dirty
+        let mut dirty: Vec<_> = dirty
             .map(|(node, presence)| (node.clone(), presence.clone()))
-            .collect()
+            .collect();
+        dirty.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        dirty
     }
 
     /// Marks what could not be written, so that the next flush tries again.

@@ -5,6 +5,7 @@ use crate::random;
 use crate::storage::database::Connection;
 use crate::storage::join_token_uses;
 use crate::storage::join_tokens::JoinToken;
+use crate::storage::locks;
 use crate::storage::nodes::{self, Lifecycle, Node};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::register::{Approval, RegisterRequest};
@@ -33,7 +34,8 @@ impl Refusal {
     }
 }
 
-/// The node to enrol, and whether this registration is a repetition. Takes a use if one is needed.
+/// The node to enrol, and whether this registration is a repetition. Takes a use if one is needed. The join token is
+/// locked.
 pub(super) async fn admit(
     c: &mut Connection,
     token: &JoinToken,
@@ -52,6 +54,7 @@ pub(super) async fn admit(
         if earlier.released && !join_token_uses::take(c, &token.id, now, false).await? {
             return Ok(Err(refusal(token, now)));
         }
+        locks::node(c, &earlier.node_id).await?;
         let node = nodes::find(c, &earlier.node_id).await?;
         let Some(mut node) = node.filter(|node| node.lifecycle != Lifecycle::Removed) else {
             return Ok(Err(Refusal::NodeRemoved));
@@ -65,7 +68,7 @@ pub(super) async fn admit(
         return Ok(Err(refusal(token, now)));
     }
     let same_hardware = match &request.node.hardware_id {
-        Some(hardware) => nodes::live_with_hardware(c, hardware).await?,
+        Some(hardware) => live_with_hardware(c, hardware).await?,
         None => None,
     };
     let hardware_known = same_hardware.is_some();
@@ -81,6 +84,23 @@ pub(super) async fn admit(
         node.approval_reason = Some("possibleReplacement".to_owned());
     }
     Ok(Ok((described(node, token, request), false)))
+}
+
+/// The node that this one may replace, locked.
+async fn live_with_hardware(c: &mut Connection, hardware: &str) -> Result<Option<Node>> {
+    let mut locked = None;
+    loop {
+        let found = nodes::live_with_hardware(c, hardware).await?;
+        let id = found.as_ref().map(|node| node.id.clone());
+        // It may have changed until it was locked.
+        if id == locked {
+            return Ok(found);
+        }
+        if let Some(id) = &id {
+            locks::node(c, id).await?;
+        }
+        locked = id;
+    }
 }
 
 /// Why no use could be taken.

@@ -7,9 +7,9 @@ use super::{audit, nodes, validate};
 use crate::auth::operators::Operator;
 use crate::clock::after;
 use crate::random;
-use crate::storage::commands;
 use crate::storage::database::{self, Connection};
 use crate::storage::nodes::Lifecycle;
+use crate::storage::{commands, locks};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::{CommandRecord, CreateCommand, Page};
 use baseos_interfaces::codes::FieldCode;
@@ -32,6 +32,7 @@ pub(crate) async fn create(
     let ttl = validate::ttl(request.ttl_seconds)?;
     let now = app.clock.now();
     let mut tx = app.storage.write().await?;
+    locks::node(&mut tx, node_id).await?;
     let node = nodes::find(&mut tx, node_id).await?;
     if node.lifecycle == Lifecycle::Removed {
         return Err(Error::Conflict(format!("the node `{node_id}` was removed")));

@@ -7,7 +7,7 @@ use super::validate::{self, depth, text};
 use super::{audit, desired_state, node_tokens};
 use crate::presence::runs::Sequence;
 use crate::storage::node_tokens::NodeSession;
-use crate::storage::{commands, events, node_status, nodes, targets};
+use crate::storage::{commands, events, locks, node_status, nodes, targets};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::heartbeat::{Heartbeat, HeartbeatAnswer, Instructions};
@@ -149,6 +149,7 @@ async fn store_report(
     }
     let node = session.node_id.as_str();
     let mut tx = app.storage.write().await?;
+    locks::node(&mut tx, node).await?;
     if let Some(status) = &mut status {
         if let Some(rollout) = &mut status.rollout {
             rollout.state = RolloutState::from_update(status.update.state);

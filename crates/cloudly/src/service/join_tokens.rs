@@ -69,11 +69,10 @@ pub(crate) async fn create(
 }
 
 pub(crate) async fn list(app: &App, request: &PageRequest) -> Result<Page<JoinTokenRecord>> {
-    let mut tx = app.storage.write().await?;
     // So that the list shows what a registration would find.
-    join_token_uses::give_back(&mut tx, app.clock.now()).await?;
-    let rows = join_tokens::list(&mut tx, request.after(), request.limit()).await?;
-    tx.commit().await?;
+    give_back_uses(app).await?;
+    let mut connection = app.storage.read().await?;
+    let rows = join_tokens::list(&mut connection, request.after(), request.limit()).await?;
     let rows = rows.into_iter().map(JoinToken::into_record).collect();
     Ok(request.page(rows, |row| row.id.clone()))
 }
@@ -103,8 +102,12 @@ pub(crate) async fn revoke(app: &App, operator: &Operator, id: &str) -> Result<(
 
 /// Gives back uses that no heartbeat confirmed in time.
 pub(crate) async fn give_back_uses(app: &App) -> database::Result<()> {
+    let now = app.clock.now();
+    if !join_token_uses::are_overdue(&mut *app.storage.read().await?, now).await? {
+        return Ok(());
+    }
     let mut tx = app.storage.write().await?;
-    let given_back = join_token_uses::give_back(&mut tx, app.clock.now()).await?;
+    let given_back = join_token_uses::give_back(&mut tx, now).await?;
     if given_back > 0 {
         tracing::info!(given_back, "join-token uses were given back");
     }

@@ -6,7 +6,7 @@ use super::error::{Error, Result};
 use crate::auth::tokens;
 use crate::storage::node_tokens::{self, NewToken, NodeSession};
 use crate::storage::nodes::{self, Lifecycle};
-use crate::storage::{commands, database, join_token_uses};
+use crate::storage::{commands, database, join_token_uses, locks};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::command::{Command, CommandAction, CommandResult, CommandState};
 use baseos_interfaces::heartbeat::Credentials;
@@ -54,6 +54,8 @@ pub(super) async fn note_first_use(app: &App, session: &NodeSession, now: Timest
     }
     let node = session.node_id.as_str();
     let mut tx = app.storage.write().await?;
+    locks::join_tokens_of(&mut tx, node).await?;
+    locks::node(&mut tx, node).await?;
     if !node_tokens::note_use(&mut tx, session, now).await? {
         return Err(Error::NodeTokenInvalid);
     }
@@ -106,6 +108,7 @@ pub(super) async fn rotate(
     }
     let node = session.node_id.as_str();
     let mut tx = app.storage.write().await?;
+    locks::node(&mut tx, node).await?;
     if let Some(token) = app.pending_tokens.get(node, &command.id)
         && node_tokens::exists(&mut tx, token.id().as_str()).await?
     {
@@ -120,9 +123,10 @@ pub(super) async fn rotate(
     node_tokens::insert(&mut tx, node, new, now).await?;
     let data = json!({ "nodeToken": token.id(), "command": command.id });
     audit::record(app, &mut tx, "cloudly", "node.tokenIssued", Some(node), data).await?;
-    tx.commit().await?;
     let credentials = credentials(&token);
+    // Before the commit, which lets the next heartbeat look for it. A token that is not stored is not found.
     app.pending_tokens.set(node, &command.id, token);
+    tx.commit().await?;
     Ok(Some(credentials))
 }
 

@@ -8,7 +8,7 @@ use crate::auth::operators::Operator;
 use crate::presence::judge::judge;
 use crate::storage::database::{self, Connection};
 use crate::storage::nodes::{self, Lifecycle, Node};
-use crate::storage::targets;
+use crate::storage::{locks, targets};
 use baseos_interfaces::admin::{NodeRecord, Page, PresenceState};
 use baseos_interfaces::codes::IssueCode;
 use baseos_interfaces::status::{HealthIssue, HealthState};
@@ -55,6 +55,7 @@ pub(crate) async fn decide(
     use Decision::{Approve, ClearClone, Remove, Restore, Suspend};
     let now = app.clock.now();
     let mut tx = app.storage.write().await?;
+    locks::node(&mut tx, id).await?;
     let node = find(&mut tx, id).await?;
     let lifecycle = match decision {
         Suspend => Some(Lifecycle::Suspended),

@@ -2,13 +2,13 @@
 
 use super::admission::{self, Refusal};
 use super::app::App;
-use super::audit;
 use super::error::{Error, Result};
 use super::validate::{self, labels, text};
+use super::{audit, join_tokens::give_back_uses};
 use crate::auth::tokens;
 use crate::storage::node_tokens::{self, NewToken};
 use crate::storage::nodes::{self, Node};
-use crate::storage::{join_token_uses, join_tokens};
+use crate::storage::{join_token_uses, join_tokens, locks};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::{Capability, FieldCode};
 use baseos_interfaces::limits::HEARTBEAT_MAX_BYTES;
@@ -112,8 +112,9 @@ async fn enrol(app: &App, request: &RegisterRequest, now: Timestamp) -> Result<O
     }
     // A repetition takes no use, so it is limited like a node's requests.
     app.count_request(format!("{}/{}", presented.id(), request.registration_id))?;
+    give_back_uses(app).await?;
     let mut tx = app.storage.write().await?;
-    join_token_uses::give_back(&mut tx, now).await?;
+    locks::join_token(&mut tx, presented.id().as_str()).await?;
     let Some(token) = join_tokens::find(&mut tx, presented.id().as_str()).await? else {
         return Ok(Err((Refusal::Unknown, Some(presented))));
     };
@@ -146,7 +147,6 @@ async fn enrol(app: &App, request: &RegisterRequest, now: Timestamp) -> Result<O
         }
         Err(refusal) => Err((refusal, Some(presented))),
     };
-    // After a refusal too, so that the uses that were given back stay given back.
     tx.commit().await?;
     Ok(outcome)
 }

@@ -7,7 +7,7 @@ use super::images;
 use super::page::PageRequest;
 use crate::auth::operators::Operator;
 use crate::random;
-use crate::storage::releases;
+use crate::storage::{locks, releases};
 use baseos_interfaces::admin::{CreateRelease, Page, ReleaseRecord};
 use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::desired::Release;
@@ -43,6 +43,7 @@ pub(crate) async fn create(
     let release = &record.release;
     check_size(release)?;
     let mut tx = app.storage.write().await?;
+    locks::releases(&mut tx).await?;
     if releases::insert(&mut tx, &record, &operator.id).await? {
         images::check(&mut tx, release).await?;
         let data = json!({ "commit": release.commit, "version": release.version });

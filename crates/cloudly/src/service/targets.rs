@@ -6,8 +6,8 @@ use super::{audit, desired_state, nodes, policy_rules};
 use crate::auth::operators::Operator;
 use crate::storage::database::Connection;
 use crate::storage::nodes::set_desired_floor;
-use crate::storage::releases;
 use crate::storage::targets::{self, ALL, Target};
+use crate::storage::{locks, releases};
 use baseos_interfaces::admin::{DesiredRecord, DesiredSet, SetDesired};
 use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::rules::check_commit;
@@ -31,6 +31,7 @@ pub(crate) async fn set(
     let now = app.clock.now();
     let mut tx = app.storage.write().await?;
     if let Some(node) = node {
+        locks::node(&mut tx, node).await?;
         nodes::find(&mut tx, node).await?;
     }
     if let Some(commit) = &request.commit
@@ -59,6 +60,7 @@ pub(crate) async fn set(
 /// Removes a node's own target: the one of all applies to it again, under a higher revision.
 pub(crate) async fn unset(app: &App, operator: &Operator, node: &str) -> Result<DesiredSet> {
     let mut tx = app.storage.write().await?;
+    locks::node(&mut tx, node).await?;
     let floor = nodes::find(&mut tx, node).await?.desired_floor;
     if !targets::remove(&mut tx, node).await? {
         let target = targets::effective(&mut tx, node).await?;

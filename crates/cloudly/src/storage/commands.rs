@@ -1,13 +1,13 @@
 //! Commands for nodes, and their results.
 
-use super::columns::{from_json, to_json};
+use super::columns::{from_json, text, to_json};
 use super::database::{Connection, Result};
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::CommandRecord;
 use baseos_interfaces::command::{Command, CommandResult};
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 pub(crate) async fn insert(c: &mut Connection, node: &str, command: &CommandRecord, by: &str) -> Result<()> {
     sqlx::query(
@@ -84,7 +84,7 @@ pub(crate) async fn list(
         .collect()
 }
 
-fn command(row: &SqliteRow) -> Result<CommandRecord> {
+fn command(row: &AnyRow) -> Result<CommandRecord> {
     Ok(CommandRecord {
         id: row.try_get("id")?,
         action: from_json(row.try_get("action")?)?,
@@ -107,7 +107,7 @@ pub(crate) async fn set_result(
     sqlx::query(
         "UPDATE commands SET result = $3, result_at = $4 WHERE id = $1 AND node_id = $2 AND result IS NULL",
     )
-    .bind(&result.id)
+    .bind(text(&result.id))
     .bind(node)
     .bind(to_json(result)?)
     .bind(millis(now))

@@ -2,10 +2,12 @@
 //! is given back (contract §3.2).
 
 use super::database::{Connection, Result};
+use super::locks;
 use crate::clock::millis;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::registration::RegistrationId;
 use sqlx::Row as _;
+use std::collections::BTreeSet;
 
 /// How long a use waits for the node's first heartbeat before it is given back, seconds.
 const UNCONFIRMED_SECONDS: i64 = 15 * 60;
@@ -32,39 +34,76 @@ pub(crate) async fn take(c: &mut Connection, id: &str, now: Timestamp, late: boo
     Ok(done.rows_affected() == 1)
 }
 
-/// Gives back the uses whose nodes have not been heard from in time, marks those nodes abandoned, and returns how
-/// many uses there were.
-pub(crate) async fn give_back(c: &mut Connection, now: Timestamp) -> Result<u64> {
-    let before = millis(now).saturating_sub(UNCONFIRMED_SECONDS * 1000);
-    let unconfirmed = sqlx::query(
-        "SELECT token_id, registration_id, node_id FROM join_uses
-         WHERE confirmed_at IS NULL AND released_at IS NULL AND taken_at <= $1",
+/// Whether there are uses to give back.
+pub(crate) async fn are_overdue(c: &mut Connection, now: Timestamp) -> Result<bool> {
+    let row = sqlx::query(
+        "SELECT 1 FROM join_uses WHERE confirmed_at IS NULL AND released_at IS NULL AND taken_at <= $1 LIMIT 1",
     )
-    .bind(before)
+    .bind(overdue_at(now))
+    .fetch_optional(c)
+    .await?;
+    Ok(row.is_some())
+}
+
+/// Gives back the uses whose nodes have not been heard from in time, marks those nodes abandoned, and returns how
+/// many uses there were. Locks the join tokens.
+pub(crate) async fn give_back(c: &mut Connection, now: Timestamp) -> Result<u64> {
+    let overdue = sqlx::query(
+        "SELECT token_id, registration_id, node_id FROM join_uses
+         WHERE confirmed_at IS NULL AND released_at IS NULL AND taken_at <= $1 ORDER BY token_id",
+    )
+    .bind(overdue_at(now))
     .fetch_all(&mut *c)
     .await?;
-    for row in &unconfirmed {
-        let (token, registration): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        let node: String = row.try_get(2)?;
-        sqlx::query("UPDATE join_uses SET released_at = $3 WHERE token_id = $1 AND registration_id = $2")
-            .bind(&token)
-            .bind(&registration)
-            .bind(millis(now))
-            .execute(&mut *c)
-            .await?;
+    let mut locked = String::new();
+    for row in &overdue {
+        let token: &str = row.try_get(0)?;
+        if token != locked {
+            locks::join_token(c, token).await?;
+            token.clone_into(&mut locked);
+        }
+    }
+    let mut nodes = BTreeSet::new();
+    let mut given_back = 0;
+    for row in &overdue {
+        let (token, registration): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
+        // Unless it was confirmed or given back until its token was locked.
+        let done = sqlx::query(
+            "UPDATE join_uses SET released_at = $3
+             WHERE token_id = $1 AND registration_id = $2
+                 AND confirmed_at IS NULL AND released_at IS NULL AND taken_at <= $4",
+        )
+        .bind(token)
+        .bind(registration)
+        .bind(millis(now))
+        .bind(overdue_at(now))
+        .execute(&mut *c)
+        .await?;
+        if done.rows_affected() == 0 {
+            continue;
+        }
+        given_back += 1;
+        nodes.insert(row.try_get::<&str, _>(2)?);
         sqlx::query("UPDATE join_tokens SET uses = uses - 1 WHERE id = $1 AND uses > 0")
-            .bind(&token)
+            .bind(token)
             .execute(&mut *c)
             .await?;
+    }
+    for node in nodes {
         sqlx::query(
             "UPDATE nodes SET lifecycle = 'abandoned'
              WHERE id = $1 AND confirmed_at IS NULL AND lifecycle = 'active'",
         )
-        .bind(&node)
+        .bind(node)
         .execute(&mut *c)
         .await?;
     }
-    Ok(unconfirmed.len() as u64)
+    Ok(given_back)
+}
+
+/// A use that was taken then, or before, is given back now.
+fn overdue_at(now: Timestamp) -> i64 {
+    millis(now).saturating_sub(UNCONFIRMED_SECONDS * 1000)
 }
 
 pub(crate) async fn find(

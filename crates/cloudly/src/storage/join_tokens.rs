@@ -1,12 +1,12 @@
 //! Join tokens, of which only hashes are stored.
 
-use super::columns::{from_json, to_json};
+use super::columns::{from_json, text, to_json};
 use super::database::{Connection, Result};
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::JoinTokenRecord;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ pub(crate) async fn insert(c: &mut Connection, token: &JoinToken) -> Result<bool
 
 pub(crate) async fn find(c: &mut Connection, id: &str) -> Result<Option<JoinToken>> {
     let row = sqlx::query("SELECT * FROM join_tokens WHERE id = $1")
-        .bind(id)
+        .bind(text(id))
         .fetch_optional(c)
         .await?;
     row.as_ref().map(token).transpose()
@@ -77,14 +77,14 @@ pub(crate) async fn find(c: &mut Connection, id: &str) -> Result<Option<JoinToke
 /// By id, with ids above `after`.
 pub(crate) async fn list(c: &mut Connection, after: &str, limit: i64) -> Result<Vec<JoinToken>> {
     let rows = sqlx::query("SELECT * FROM join_tokens WHERE id > $1 ORDER BY id LIMIT $2")
-        .bind(after)
+        .bind(text(after))
         .bind(limit)
         .fetch_all(c)
         .await?;
     rows.iter().map(token).collect()
 }
 
-fn token(row: &SqliteRow) -> Result<JoinToken> {
+fn token(row: &AnyRow) -> Result<JoinToken> {
     let number = |column: &str| row.try_get::<i64, _>(column);
     Ok(JoinToken {
         id: row.try_get("id")?,
@@ -105,7 +105,7 @@ fn token(row: &SqliteRow) -> Result<JoinToken> {
 /// `false`: there is no such token, or it was revoked before.
 pub(crate) async fn revoke(c: &mut Connection, id: &str, now: Timestamp) -> Result<bool> {
     let done = sqlx::query("UPDATE join_tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
-        .bind(id)
+        .bind(text(id))
         .bind(millis(now))
         .execute(c)
         .await?;

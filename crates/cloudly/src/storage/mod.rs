@@ -1,16 +1,21 @@
-//! The database. Each file holds the statements of one noun, in SQL that PostgreSQL understands too; what is SQLite's
-//! alone stands in `database.rs` and in `migrations/sqlite`.
+//! The database: SQLite or PostgreSQL. Each file holds the statements of one noun, in SQL that both understand; what
+//! differs stands in `engine.rs`, `sqlite.rs`, `postgres.rs` and in `migrations`.
 
 pub(crate) mod audit;
 mod columns;
 pub(crate) mod commands;
 pub(crate) mod database;
+mod engine;
 pub(crate) mod events;
 pub(crate) mod join_token_uses;
 pub(crate) mod join_tokens;
+pub(crate) mod locks;
+mod migrate;
 pub(crate) mod node_status;
 pub(crate) mod node_tokens;
 pub(crate) mod nodes;
+mod postgres;
 pub(crate) mod presence;
 pub(crate) mod releases;
+mod sqlite;
 pub(crate) mod targets;

@@ -1,6 +1,6 @@
 //! Nodes: what they are and whether they may speak.
 
-use super::columns::{from_json, signed, to_json, unsigned};
+use super::columns::{from_json, signed, text, to_json, unsigned};
 use super::database::{Connection, Result};
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::Timestamp;
@@ -8,7 +8,7 @@ use baseos_interfaces::codes::Capability;
 use baseos_interfaces::register::{Approval, NodeFacts};
 use baseos_interfaces::status::NodeStatus;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub(crate) struct Node {
 
 const NODE: &str = "SELECT n.*, s.status FROM nodes n LEFT JOIN node_status s ON s.node_id = n.id WHERE ";
 
-fn node(row: &SqliteRow) -> Result<Node> {
+fn node(row: &AnyRow) -> Result<Node> {
     Ok(Node {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
@@ -99,14 +99,18 @@ fn node(row: &SqliteRow) -> Result<Node> {
 /// The node with this id, in whatever lifecycle.
 pub(crate) async fn find(c: &mut Connection, id: &str) -> Result<Option<Node>> {
     let sql = select("n.id = $1");
-    let row = sqlx::query(sql).bind(id).fetch_optional(c).await?;
+    let row = sqlx::query(sql).bind(text(id)).fetch_optional(c).await?;
     row.as_ref().map(node).transpose()
 }
 
 /// Nodes that are not abandoned, by id, with ids above `after`.
 pub(crate) async fn list(c: &mut Connection, after: &str, limit: i64) -> Result<Vec<Node>> {
     let sql = select("n.id > $1 AND n.lifecycle <> 'abandoned' ORDER BY n.id LIMIT $2");
-    let rows = sqlx::query(sql).bind(after).bind(limit).fetch_all(c).await?;
+    let rows = sqlx::query(sql)
+        .bind(text(after))
+        .bind(limit)
+        .fetch_all(c)
+        .await?;
     rows.iter().map(node).collect()
 }
 

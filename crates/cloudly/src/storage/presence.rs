@@ -4,10 +4,18 @@ use super::columns::{from_json, signed, to_json, unsigned};
 use super::database::{Connection, Result};
 use crate::clock::{millis, timestamp};
 use crate::presence::judge::Presence;
-use sqlx::{QueryBuilder, Row as _, Sqlite};
+use sqlx::Row as _;
 
 /// Rows in one statement; SQLite allows 32,766 parameters.
 const BATCH: usize = 1000;
+const COLUMNS: usize = 9;
+const INSERT: &str =
+    "INSERT INTO node_presence (node_id, last_seen_at, next_due_at, interval_seconds, goodbye, runs,
+         observed, skew_since, skew_seconds) VALUES ";
+const UPDATE: &str = " ON CONFLICT (node_id) DO UPDATE SET last_seen_at = excluded.last_seen_at,
+         next_due_at = excluded.next_due_at, interval_seconds = excluded.interval_seconds,
+         goodbye = excluded.goodbye, runs = excluded.runs, observed = excluded.observed,
+         skew_since = excluded.skew_since, skew_seconds = excluded.skew_seconds";
 
 pub(crate) async fn load(c: &mut Connection) -> Result<Vec<(String, Presence)>> {
     let rows = sqlx::query("SELECT * FROM node_presence").fetch_all(c).await?;
@@ -28,35 +36,34 @@ pub(crate) async fn load(c: &mut Connection) -> Result<Vec<(String, Presence)>> 
         .collect()
 }
 
+/// `dirty` is in the order of the ids, so that no two writers wait for each other.
 pub(crate) async fn save(c: &mut Connection, dirty: &[(String, Presence)]) -> Result<()> {
     for batch in dirty.chunks(BATCH) {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO node_presence (node_id, last_seen_at, next_due_at, interval_seconds, goodbye, runs,
-                 observed, skew_since, skew_seconds) ",
-        );
-        let with_runs = batch
-            .iter()
-            .map(|(node, presence)| Ok((node, presence, to_json(&presence.runs)?)))
-            .collect::<Result<Vec<_>>>()?;
-        query.push_values(with_runs, |mut row, (node, presence, runs)| {
-            row.push_bind(node)
-                .push_bind(millis(presence.last_seen_at))
-                .push_bind(millis(presence.next_due_at))
-                .push_bind(i64::from(presence.interval_seconds))
-                .push_bind(i64::from(presence.goodbye))
-                .push_bind(runs)
-                .push_bind(signed(presence.observed))
-                .push_bind(presence.skew_since.map(millis))
-                .push_bind(presence.skew_seconds);
-        });
-        query.push(
-            " ON CONFLICT (node_id) DO UPDATE SET last_seen_at = excluded.last_seen_at,
-                 next_due_at = excluded.next_due_at, interval_seconds = excluded.interval_seconds,
-                 goodbye = excluded.goodbye, runs = excluded.runs,
-                 observed = excluded.observed, skew_since = excluded.skew_since,
-                 skew_seconds = excluded.skew_seconds",
-        );
-        query.build().persistent(false).execute(&mut *c).await?;
+        // Of constants and numbers, so the statement is safe.
+        let rows: Vec<_> = (0..batch.len()).map(placeholders).collect();
+        let sql = sqlx::AssertSqlSafe(format!("{INSERT}{}{UPDATE}", rows.join(", ")));
+        let mut query = sqlx::query(sql);
+        for (node, presence) in batch {
+            query = query
+                .bind(node)
+                .bind(millis(presence.last_seen_at))
+                .bind(millis(presence.next_due_at))
+                .bind(i64::from(presence.interval_seconds))
+                .bind(i64::from(presence.goodbye))
+                .bind(to_json(&presence.runs)?)
+                .bind(signed(presence.observed))
+                .bind(presence.skew_since.map(millis))
+                .bind(presence.skew_seconds);
+        }
+        query.persistent(false).execute(&mut *c).await?;
     }
     Ok(())
+}
+
+/// `($10, …, $18)` for the row with index 1.
+fn placeholders(row: usize) -> String {
+    let numbers: Vec<_> = (1..=COLUMNS)
+        .map(|column| format!("${}", row * COLUMNS + column))
+        .collect();
+    format!("({})", numbers.join(", "))
 }

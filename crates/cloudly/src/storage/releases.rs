@@ -1,12 +1,13 @@
 //! Releases.
 
-use super::columns::{from_json, to_json};
+use super::columns::{from_json, text, to_json};
 use super::database::{Connection, Result};
+use super::engine::Engine;
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::admin::ReleaseRecord;
 use baseos_interfaces::desired::{Release, Service};
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 /// `false`: there already is a release with this commit.
 pub(crate) async fn insert(c: &mut Connection, record: &ReleaseRecord, by: &str) -> Result<bool> {
@@ -36,7 +37,7 @@ pub(crate) async fn update(c: &mut Connection, release: &Release) -> Result<()> 
 
 pub(crate) async fn find(c: &mut Connection, commit: &str) -> Result<Option<ReleaseRecord>> {
     let row = sqlx::query("SELECT document, created_at FROM releases WHERE commit_id = $1")
-        .bind(commit)
+        .bind(text(commit))
         .fetch_optional(c)
         .await?;
     row.map(|row| {
@@ -56,18 +57,17 @@ pub(crate) async fn services_with_images(
     repository: &str,
     commit: &str,
 ) -> Result<Vec<(String, Service)>> {
-    let rows = sqlx::query(
-        "SELECT releases.commit_id, service.value
-         FROM releases, json_each(releases.document, '$.services') AS service
-         WHERE releases.commit_id <> $1
-           AND substr(json_extract(service.value, '$.image'), 1, length($2)) = $2
-         ORDER BY releases.sequence DESC",
-    )
+    // Its parts are constants, so the statement is safe.
+    let services = Engine::of(c).services();
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "SELECT commit_id, service FROM ({services}) AS services
+         WHERE commit_id <> $1 AND substr(image, 1, length($2)) = $2 ORDER BY sequence DESC"
+    )))
     .bind(commit)
     .bind(repository)
     .fetch_all(c)
     .await?;
-    let service = |row: &SqliteRow| Ok((row.try_get(0)?, from_json(row.try_get(1)?)?));
+    let service = |row: &AnyRow| Ok((row.try_get(0)?, from_json(row.try_get(1)?)?));
     rows.iter().map(service).collect()
 }
 

@@ -6,7 +6,7 @@ use crate::clock::{millis, timestamp};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::desired::Policy;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 /// The scope of the target of every node without one of its own.
 pub(crate) const ALL: &str = "all";
@@ -81,7 +81,7 @@ pub(crate) async fn effective(c: &mut Connection, node: &str) -> Result<Option<T
     Ok(targets.into_iter().max_by_key(|target| target.scope != ALL))
 }
 
-fn target(row: &SqliteRow) -> Result<Target> {
+fn target(row: &AnyRow) -> Result<Target> {
     Ok(Target {
         scope: row.try_get("scope")?,
         commit: row.try_get("commit_id")?,
