@@ -15,6 +15,7 @@ mod bodies;
 mod commands;
 #[path = "../api/configured_token.rs"]
 mod configured_token;
+mod connections;
 #[path = "../api/durability.rs"]
 mod durability;
 #[path = "../api/heartbeats.rs"]
