@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-pub(crate) type Connection = sqlx::AnyConnection;
+pub(super) type Connection = sqlx::AnyConnection;
 pub(crate) type Error = sqlx::Error;
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
@@ -79,20 +79,20 @@ pub(crate) enum CheckError {
 }
 
 /// A transaction that is rolled back unless it is committed.
-pub(crate) struct Write {
+pub(super) struct Write {
     transaction: Transaction<'static, Any>,
     doubt: Doubt,
 }
 
 impl Write {
-    pub(crate) async fn commit(self) -> Result<()> {
+    pub(super) async fn commit(self) -> Result<()> {
         let Self { transaction, doubt } = self;
         transaction.commit().await?;
         doubt.dismiss();
         Ok(())
     }
 
-    pub(crate) async fn rollback(self) -> Result<()> {
+    pub(super) async fn rollback(self) -> Result<()> {
         let Self { transaction, doubt } = self;
         transaction.rollback().await?;
         doubt.dismiss();
@@ -198,12 +198,12 @@ impl Storage {
         })
     }
 
-    pub(crate) async fn read(&self) -> Result<PoolConnection<Any>> {
+    pub(super) async fn read(&self) -> Result<PoolConnection<Any>> {
         self.reader.acquire().await
     }
 
     /// A transaction that is rolled back unless it is committed.
-    pub(crate) async fn write(&self) -> Result<Write> {
+    pub(super) async fn write(&self) -> Result<Write> {
         let doubt = Doubt(Some(Arc::clone(&self.doubted)));
         let transaction = self.writer.begin_with(self.engine.begin()).await?;
         Ok(Write { transaction, doubt })

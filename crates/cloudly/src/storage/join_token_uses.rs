@@ -1,7 +1,7 @@
 //! Uses of join tokens. A use belongs to one registration; the node's first heartbeat confirms it, and without one it
 //! is given back (contract §3.2).
 
-use super::database::{Connection, Result};
+use super::database::{Connection, Result, Storage};
 use super::locks;
 use crate::clock::millis;
 use baseos_interfaces::Timestamp;
@@ -19,23 +19,41 @@ pub(crate) struct Use {
     pub(crate) released: bool,
 }
 
-/// Takes one use if one is left. It is one statement, so that exactly one of N nodes gets the last use.
-/// `late`: the use was taken before the token expired and was given back since, so that the expiry does not count.
-pub(crate) async fn take(c: &mut Connection, id: &str, now: Timestamp, late: bool) -> Result<bool> {
+/// Takes a use if one is left; `false`: none is. It is one statement, so that exactly one of N nodes gets the last one.
+async fn take_again(c: &mut Connection, id: &str) -> Result<bool> {
     let done = sqlx::query(
-        "UPDATE join_tokens SET uses = uses + 1
-         WHERE id = $1 AND uses < max_uses AND revoked_at IS NULL AND (expires_at > $2 OR $3 = 1)",
+        "UPDATE join_tokens SET uses = uses + 1 WHERE id = $1 AND uses < max_uses AND revoked_at IS NULL",
     )
     .bind(id)
-    .bind(millis(now))
-    .bind(i64::from(late))
     .execute(c)
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
+/// Takes a use of a token that is locked and has one left.
+pub(super) async fn take(c: &mut Connection, id: &str) -> Result<()> {
+    sqlx::query("UPDATE join_tokens SET uses = uses + 1 WHERE id = $1")
+        .bind(id)
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
+impl Storage {
+    /// Gives back the uses that no heartbeat confirmed in time, and returns how many.
+    pub(crate) async fn give_back_uses(&self, now: Timestamp) -> Result<u64> {
+        if !are_overdue(&mut *self.read().await?, now).await? {
+            return Ok(0);
+        }
+        let mut tx = self.write().await?;
+        let given_back = give_back(&mut tx, now).await?;
+        tx.commit().await?;
+        Ok(given_back)
+    }
+}
+
 /// Whether there are uses to give back.
-pub(crate) async fn are_overdue(c: &mut Connection, now: Timestamp) -> Result<bool> {
+async fn are_overdue(c: &mut Connection, now: Timestamp) -> Result<bool> {
     let row = sqlx::query(
         "SELECT 1 FROM join_uses WHERE confirmed_at IS NULL AND released_at IS NULL AND taken_at <= $1 LIMIT 1",
     )
@@ -47,7 +65,7 @@ pub(crate) async fn are_overdue(c: &mut Connection, now: Timestamp) -> Result<bo
 
 /// Gives back the uses whose nodes have not been heard from in time, marks those nodes abandoned, and returns how
 /// many uses there were. Locks the join tokens.
-pub(crate) async fn give_back(c: &mut Connection, now: Timestamp) -> Result<u64> {
+async fn give_back(c: &mut Connection, now: Timestamp) -> Result<u64> {
     let overdue = sqlx::query(
         "SELECT token_id, registration_id, node_id FROM join_uses
          WHERE confirmed_at IS NULL AND released_at IS NULL AND taken_at <= $1 ORDER BY token_id",
@@ -106,7 +124,7 @@ fn overdue_at(now: Timestamp) -> i64 {
     millis(now).saturating_sub(UNCONFIRMED_SECONDS * 1000)
 }
 
-pub(crate) async fn find(
+pub(super) async fn find(
     c: &mut Connection,
     token: &str,
     registration: &RegistrationId,
@@ -129,7 +147,7 @@ pub(crate) async fn find(
 }
 
 /// Binds a use to a registration and its node, taken now.
-pub(crate) async fn bind(
+pub(super) async fn bind(
     c: &mut Connection,
     token: &str,
     registration: &RegistrationId,
@@ -151,7 +169,7 @@ pub(crate) async fn bind(
 }
 
 /// Confirms the use of a node that has been heard from. `false`: it was given back and none is left.
-pub(crate) async fn confirm(c: &mut Connection, node: &str, now: Timestamp) -> Result<bool> {
+pub(super) async fn confirm(c: &mut Connection, node: &str, now: Timestamp) -> Result<bool> {
     let open = sqlx::query(
         "SELECT token_id, registration_id, released_at FROM join_uses
          WHERE node_id = $1 AND confirmed_at IS NULL ORDER BY taken_at DESC",
@@ -164,7 +182,7 @@ pub(crate) async fn confirm(c: &mut Connection, node: &str, now: Timestamp) -> R
         let (token, registration): (String, String) = (row.try_get(0)?, row.try_get(1)?);
         let released = row.try_get::<Option<i64>, _>(2)?.is_some();
         // A late node takes its use again if one is left.
-        if released && (confirmed || !take(c, &token, now, true).await?) {
+        if released && (confirmed || !take_again(c, &token).await?) {
             continue;
         }
         confirmed = true;

@@ -3,19 +3,21 @@
 
 pub(crate) mod audit;
 mod columns;
-pub(crate) mod commands;
+mod commands;
 pub(crate) mod database;
 mod engine;
-pub(crate) mod events;
-pub(crate) mod join_token_uses;
+mod events;
+pub(crate) mod heartbeats;
+mod join_token_uses;
 pub(crate) mod join_tokens;
-pub(crate) mod locks;
+mod locks;
 mod migrate;
-pub(crate) mod node_status;
+mod node_status;
 pub(crate) mod node_tokens;
 pub(crate) mod nodes;
 mod postgres;
-pub(crate) mod presence;
+mod presence;
+pub(crate) mod registrations;
 pub(crate) mod releases;
 mod sqlite;
 pub(crate) mod targets;

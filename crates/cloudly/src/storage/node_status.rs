@@ -7,7 +7,7 @@ use baseos_interfaces::Timestamp;
 use baseos_interfaces::states::RolloutState;
 use baseos_interfaces::status::NodeStatus;
 
-pub(crate) async fn put(
+pub(super) async fn put(
     c: &mut Connection,
     node: &str,
     hash: &str,

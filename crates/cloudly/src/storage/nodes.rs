@@ -1,7 +1,10 @@
 //! Nodes: what they are and whether they may speak.
 
+use super::audit::{self, AuditLine};
 use super::columns::{from_json, signed, text, to_json, unsigned};
-use super::database::{Connection, Result};
+use super::database::{Connection, Error, Result, Storage};
+use super::locks;
+use super::targets::{self, Target};
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::Capability;
@@ -73,6 +76,77 @@ pub(crate) struct Node {
     pub(crate) status: Option<NodeStatus>,
 }
 
+/// A node with its target, or the target of all.
+#[derive(Clone, Debug)]
+pub(crate) struct TargetedNode {
+    pub(crate) node: Node,
+    pub(crate) target: Option<Target>,
+}
+
+/// What an operator changes of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Approve,
+    ClearClone,
+    Lifecycle(Lifecycle),
+}
+
+impl Storage {
+    /// The node with this id, unless it was abandoned.
+    pub(crate) async fn node(&self, id: &str) -> Result<Option<TargetedNode>> {
+        let mut connection = self.read().await?;
+        let node = known(&mut connection, id).await?;
+        targeted(&mut connection, node).await
+    }
+
+    /// Nodes that are not abandoned, by id, with ids above `after`.
+    pub(crate) async fn nodes(&self, after: &str, limit: i64) -> Result<Vec<TargetedNode>> {
+        let mut connection = self.read().await?;
+        let nodes = list(&mut connection, after, limit).await?;
+        let mut found = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            found.extend(targeted(&mut connection, Some(node)).await?);
+        }
+        Ok(found)
+    }
+
+    /// Changes a node as `decide` says, which gets the node; `None` changes nothing. Returns the node as it is then.
+    pub(crate) async fn change_node<E: From<Error>>(
+        &self,
+        id: &str,
+        now: Timestamp,
+        decide: impl FnOnce(Option<&Node>) -> std::result::Result<Option<(Change, AuditLine)>, E>,
+    ) -> std::result::Result<Option<TargetedNode>, E> {
+        let mut tx = self.write().await?;
+        locks::node(&mut tx, id).await?;
+        let node = known(&mut tx, id).await?;
+        if let Some((change, line)) = decide(node.as_ref())? {
+            match change {
+                Change::Approve => approve(&mut tx, id, now).await?,
+                Change::ClearClone => set_clone_suspected(&mut tx, id, None).await?,
+                Change::Lifecycle(lifecycle) => set_lifecycle(&mut tx, id, lifecycle).await?,
+            }
+            audit::append(&mut tx, now, &line).await?;
+        }
+        let node = known(&mut tx, id).await?;
+        let node = targeted(&mut tx, node).await?;
+        tx.commit().await?;
+        Ok(node)
+    }
+}
+
+async fn targeted(c: &mut Connection, node: Option<Node>) -> Result<Option<TargetedNode>> {
+    let Some(node) = node else { return Ok(None) };
+    let target = targets::effective(c, &node.id).await?;
+    Ok(Some(TargetedNode { node, target }))
+}
+
+/// The node with this id, unless it was abandoned.
+pub(super) async fn known(c: &mut Connection, id: &str) -> Result<Option<Node>> {
+    let node = find(c, id).await?;
+    Ok(node.filter(|node| node.lifecycle != Lifecycle::Abandoned))
+}
+
 const NODE: &str = "SELECT n.*, s.status FROM nodes n LEFT JOIN node_status s ON s.node_id = n.id WHERE ";
 
 fn node(row: &AnyRow) -> Result<Node> {
@@ -97,14 +171,13 @@ fn node(row: &AnyRow) -> Result<Node> {
 }
 
 /// The node with this id, in whatever lifecycle.
-pub(crate) async fn find(c: &mut Connection, id: &str) -> Result<Option<Node>> {
+pub(super) async fn find(c: &mut Connection, id: &str) -> Result<Option<Node>> {
     let sql = select("n.id = $1");
     let row = sqlx::query(sql).bind(text(id)).fetch_optional(c).await?;
     row.as_ref().map(node).transpose()
 }
 
-/// Nodes that are not abandoned, by id, with ids above `after`.
-pub(crate) async fn list(c: &mut Connection, after: &str, limit: i64) -> Result<Vec<Node>> {
+async fn list(c: &mut Connection, after: &str, limit: i64) -> Result<Vec<Node>> {
     let sql = select("n.id > $1 AND n.lifecycle <> 'abandoned' ORDER BY n.id LIMIT $2");
     let rows = sqlx::query(sql)
         .bind(text(after))
@@ -115,7 +188,7 @@ pub(crate) async fn list(c: &mut Connection, after: &str, limit: i64) -> Result<
 }
 
 /// The node with this hardware that has been heard from and was not removed.
-pub(crate) async fn live_with_hardware(c: &mut Connection, hardware: &str) -> Result<Option<Node>> {
+pub(super) async fn live_with_hardware(c: &mut Connection, hardware: &str) -> Result<Option<Node>> {
     let sql = select(
         "n.hardware_id = $1 AND n.confirmed_at IS NOT NULL AND n.lifecycle IN ('active', 'suspended')
          ORDER BY n.enrolled_at DESC LIMIT 1",
@@ -130,7 +203,7 @@ fn select(condition: &'static str) -> sqlx::AssertSqlSafe<String> {
 }
 
 /// Inserts a node, or updates it when it registers again under its id.
-pub(crate) async fn put(c: &mut Connection, node: &Node) -> Result<()> {
+pub(super) async fn put(c: &mut Connection, node: &Node) -> Result<()> {
     sqlx::query(
         "INSERT INTO nodes (id, name, facts, hardware_id, labels, capabilities, fleet, approval, approval_reason,
              lifecycle, enrolled_at)
@@ -156,20 +229,18 @@ pub(crate) async fn put(c: &mut Connection, node: &Node) -> Result<()> {
     Ok(())
 }
 
-/// `false`: the node was not pending.
-pub(crate) async fn approve(c: &mut Connection, id: &str, now: Timestamp) -> Result<bool> {
-    let done = sqlx::query(
-        "UPDATE nodes SET approval = 'approved', approval_reason = NULL, approval_decided_at = $2
-         WHERE id = $1 AND approval <> 'approved'",
+async fn approve(c: &mut Connection, id: &str, now: Timestamp) -> Result<()> {
+    sqlx::query(
+        "UPDATE nodes SET approval = 'approved', approval_reason = NULL, approval_decided_at = $2 WHERE id = $1",
     )
     .bind(id)
     .bind(millis(now))
     .execute(c)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(())
 }
 
-pub(crate) async fn set_lifecycle(c: &mut Connection, id: &str, lifecycle: Lifecycle) -> Result<()> {
+async fn set_lifecycle(c: &mut Connection, id: &str, lifecycle: Lifecycle) -> Result<()> {
     sqlx::query("UPDATE nodes SET lifecycle = $2 WHERE id = $1")
         .bind(id)
         .bind(lifecycle.as_str())
@@ -178,24 +249,22 @@ pub(crate) async fn set_lifecycle(c: &mut Connection, id: &str, lifecycle: Lifec
     Ok(())
 }
 
-/// Sets or clears the suspicion that the node was cloned; `false`: nothing changed.
-pub(crate) async fn set_clone_suspected(
+/// Sets or clears the suspicion that the node was cloned.
+pub(super) async fn set_clone_suspected(
     c: &mut Connection,
     id: &str,
     since: Option<Timestamp>,
-) -> Result<bool> {
-    let done = sqlx::query(
-        "UPDATE nodes SET clone_suspected_at = $2 WHERE id = $1 AND (clone_suspected_at IS NULL) <> ($2 IS NULL)",
-    )
-    .bind(id)
-    .bind(since.map(millis))
-    .execute(c)
-    .await?;
-    Ok(done.rows_affected() == 1)
+) -> Result<()> {
+    sqlx::query("UPDATE nodes SET clone_suspected_at = $2 WHERE id = $1")
+        .bind(id)
+        .bind(since.map(millis))
+        .execute(c)
+        .await?;
+    Ok(())
 }
 
 /// Sets the revision below which the node's desired revision never falls.
-pub(crate) async fn set_desired_floor(c: &mut Connection, id: &str, floor: u64) -> Result<()> {
+pub(super) async fn set_desired_floor(c: &mut Connection, id: &str, floor: u64) -> Result<()> {
     sqlx::query("UPDATE nodes SET desired_floor = $2 WHERE id = $1")
         .bind(id)
         .bind(signed(floor))
@@ -205,7 +274,7 @@ pub(crate) async fn set_desired_floor(c: &mut Connection, id: &str, floor: u64) 
 }
 
 /// Notes the node's first heartbeat.
-pub(crate) async fn confirm(c: &mut Connection, id: &str, now: Timestamp) -> Result<()> {
+pub(super) async fn confirm(c: &mut Connection, id: &str, now: Timestamp) -> Result<()> {
     sqlx::query(
         "UPDATE nodes SET confirmed_at = COALESCE(confirmed_at, $2),
              lifecycle = CASE lifecycle WHEN 'abandoned' THEN 'active' ELSE lifecycle END

@@ -1,7 +1,7 @@
 //! Presence, as the cache in memory wrote it last.
 
 use super::columns::{from_json, signed, to_json, unsigned};
-use super::database::{Connection, Result};
+use super::database::{Connection, Result, Storage};
 use crate::clock::{millis, timestamp};
 use crate::presence::judge::Presence;
 use sqlx::Row as _;
@@ -17,7 +17,20 @@ const UPDATE: &str = " ON CONFLICT (node_id) DO UPDATE SET last_seen_at = exclud
          goodbye = excluded.goodbye, runs = excluded.runs, observed = excluded.observed,
          skew_since = excluded.skew_since, skew_seconds = excluded.skew_seconds";
 
-pub(crate) async fn load(c: &mut Connection) -> Result<Vec<(String, Presence)>> {
+impl Storage {
+    pub(crate) async fn presence(&self) -> Result<Vec<(String, Presence)>> {
+        load(&mut *self.read().await?).await
+    }
+
+    /// `dirty` is in the order of the ids, so that no two writers wait for each other.
+    pub(crate) async fn save_presence(&self, dirty: &[(String, Presence)]) -> Result<()> {
+        let mut tx = self.write().await?;
+        save(&mut tx, dirty).await?;
+        tx.commit().await
+    }
+}
+
+async fn load(c: &mut Connection) -> Result<Vec<(String, Presence)>> {
     let rows = sqlx::query("SELECT * FROM node_presence").fetch_all(c).await?;
     rows.iter()
         .map(|row| {
@@ -36,8 +49,7 @@ pub(crate) async fn load(c: &mut Connection) -> Result<Vec<(String, Presence)>> 
         .collect()
 }
 
-/// `dirty` is in the order of the ids, so that no two writers wait for each other.
-pub(crate) async fn save(c: &mut Connection, dirty: &[(String, Presence)]) -> Result<()> {
+async fn save(c: &mut Connection, dirty: &[(String, Presence)]) -> Result<()> {
     for batch in dirty.chunks(BATCH) {
         // Of constants and numbers, so the statement is safe.
         let rows: Vec<_> = (0..batch.len()).map(placeholders).collect();

@@ -1,19 +1,77 @@
 //! Releases.
 
+use super::audit::{self, AuditLine};
 use super::columns::{from_json, text, to_json};
-use super::database::{Connection, Result};
+use super::database::{Connection, Error, Result, Storage};
 use super::engine::Engine;
+use super::locks;
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::admin::ReleaseRecord;
 use baseos_interfaces::desired::{Release, Service};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-/// `false`: there already is a release with this commit.
-pub(crate) async fn insert(c: &mut Connection, record: &ReleaseRecord, by: &str) -> Result<bool> {
-    let done = sqlx::query(
-        "INSERT INTO releases (id, commit_id, document, created_at, created_by) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (commit_id) DO NOTHING",
+/// What a new release is decided by.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    /// The release that already has its commit.
+    pub(crate) known: Option<ReleaseRecord>,
+    /// The services of other releases whose images are of its repositories, each with its release's commit. There may be
+    /// more: of repositories whose names begin so.
+    pub(crate) others: Vec<(String, Service)>,
+}
+
+/// What becomes of a release.
+#[derive(Debug)]
+pub(crate) enum Decided {
+    Insert(AuditLine),
+    /// What is stored under the commit is replaced.
+    Update(ReleaseRecord, AuditLine),
+    Known(ReleaseRecord),
+}
+
+impl Storage {
+    /// Stores a release as `decide` says, and returns what it decided.
+    pub(crate) async fn create_release<E: From<Error>>(
+        &self,
+        record: &ReleaseRecord,
+        repositories: &[&str],
+        decide: impl FnOnce(Facts) -> std::result::Result<Decided, E>,
+    ) -> std::result::Result<Decided, E> {
+        let commit = record.release.commit.as_str();
+        let mut tx = self.write().await?;
+        locks::releases(&mut tx).await?;
+        let known = find(&mut tx, commit).await?;
+        let mut others = Vec::new();
+        for repository in repositories {
+            others.append(&mut services_with_images(&mut tx, repository, commit).await?);
+        }
+        let decided = decide(Facts { known, others })?;
+        let now = record.created_at;
+        match &decided {
+            Decided::Insert(line) => {
+                insert(&mut tx, record, &line.actor).await?;
+                audit::append(&mut tx, now, line).await?;
+            }
+            Decided::Update(record, line) => {
+                update(&mut tx, &record.release).await?;
+                audit::append(&mut tx, now, line).await?;
+            }
+            Decided::Known(_) => {}
+        }
+        tx.commit().await?;
+        Ok(decided)
+    }
+
+    /// Newest first, each with its sequence number, which is below `before`.
+    pub(crate) async fn releases(&self, before: i64, limit: i64) -> Result<Vec<(i64, ReleaseRecord)>> {
+        list(&mut *self.read().await?, before, limit).await
+    }
+}
+
+async fn insert(c: &mut Connection, record: &ReleaseRecord, by: &str) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO releases (id, commit_id, document, created_at, created_by) VALUES ($1, $2, $3, $4, $5)",
     )
     .bind(&record.release.release_id)
     .bind(&record.release.commit)
@@ -22,11 +80,11 @@ pub(crate) async fn insert(c: &mut Connection, record: &ReleaseRecord, by: &str)
     .bind(by)
     .execute(c)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(())
 }
 
 /// Replaces what is stored of a release; its commit names it.
-pub(crate) async fn update(c: &mut Connection, release: &Release) -> Result<()> {
+async fn update(c: &mut Connection, release: &Release) -> Result<()> {
     sqlx::query("UPDATE releases SET document = $2 WHERE commit_id = $1")
         .bind(&release.commit)
         .bind(to_json(release)?)
@@ -35,7 +93,7 @@ pub(crate) async fn update(c: &mut Connection, release: &Release) -> Result<()> 
     Ok(())
 }
 
-pub(crate) async fn find(c: &mut Connection, commit: &str) -> Result<Option<ReleaseRecord>> {
+pub(super) async fn find(c: &mut Connection, commit: &str) -> Result<Option<ReleaseRecord>> {
     let row = sqlx::query("SELECT document, created_at FROM releases WHERE commit_id = $1")
         .bind(text(commit))
         .fetch_optional(c)
@@ -50,9 +108,7 @@ pub(crate) async fn find(c: &mut Connection, commit: &str) -> Result<Option<Rele
     .transpose()
 }
 
-/// The services of other releases whose images are of this repository, each with its release's commit. More may come:
-/// those of repositories whose names begin so.
-pub(crate) async fn services_with_images(
+async fn services_with_images(
     c: &mut Connection,
     repository: &str,
     commit: &str,
@@ -71,8 +127,7 @@ pub(crate) async fn services_with_images(
     rows.iter().map(service).collect()
 }
 
-/// Newest first, each with its sequence number, which is below `before`.
-pub(crate) async fn list(c: &mut Connection, before: i64, limit: i64) -> Result<Vec<(i64, ReleaseRecord)>> {
+async fn list(c: &mut Connection, before: i64, limit: i64) -> Result<Vec<(i64, ReleaseRecord)>> {
     let rows = sqlx::query(
         "SELECT sequence, document, created_at FROM releases WHERE sequence < $1 ORDER BY sequence DESC LIMIT $2",
     )
