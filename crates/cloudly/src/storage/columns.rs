@@ -1,6 +1,6 @@
 //! Values as columns and back.
 
-use super::database::Result;
+use super::connection::Result;
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;

@@ -1,5 +1,8 @@
 //! Connections and transactions.
 
+pub(super) use super::connection::Connection;
+pub use super::connection::OpenError;
+pub(crate) use super::connection::{Error, Result};
 use super::engine::Engine;
 use super::{migrate, postgres, sqlite};
 use crate::settings::Database;
@@ -7,48 +10,18 @@ use baseos_interfaces::Timestamp;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyPool, ConnectOptions as _, Connection as _, Transaction};
-use std::io;
 use std::ops::{Deref, DerefMut};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
-
-pub(super) type Connection = sqlx::AnyConnection;
-pub(crate) type Error = sqlx::Error;
-pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// What [`Storage::check`] writes, in bytes: more than is left on a disk on which other writes just failed.
 const PROBE_BYTES: usize = 64 * 1024;
 
 /// Connections of PostgreSQL that write, and as many that read beside them.
 const POSTGRES_CONNECTIONS: u32 = 8;
-
-/// Why a database cannot be used. A `database` is a file, or an address without a password.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("cannot open the database {} for writing: {error}", path.display())]
-    Io { path: PathBuf, error: io::Error },
-    #[error("cannot open the database {}: make the directory first: `install -d -m 700 {}`", path.display(), directory.display())]
-    NoDirectory { path: PathBuf, directory: PathBuf },
-    #[error("another cloudly already uses the database {0}")]
-    InUse(String),
-    #[error("{0} is not a database of Cloudly")]
-    NotOurs(String),
-    #[error(
-        "the database {database} has schema {found}, this cloudly knows up to {known}: run a newer cloudly"
-    )]
-    Newer {
-        database: String,
-        found: i64,
-        known: i64,
-    },
-    #[error("the pepper in {} is not the one this database was made with, so no token would be accepted: restore it from the backup", .0.display())]
-    Pepper(PathBuf),
-    #[error("the database {database}: {error}")]
-    Database { database: String, error: sqlx::Error },
-}
 
 /// Connections that write, one with SQLite, and a few that read beside them.
 pub(crate) struct Storage {

@@ -1,7 +1,7 @@
 //! What differs between SQLite and PostgreSQL. Everything else in this directory is written once.
 
 use super::columns::text;
-use super::database::{Connection, Result};
+use super::connection::{Connection, Result};
 use super::{postgres, sqlite};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 //! The order, so that no two transactions wait for each other: releases, join tokens by id, nodes, and the counter of
 //! revisions (`targets::next_revision` locks it).
 
-use super::database::{Connection, Result};
+use super::connection::{Connection, Result};
 use super::engine::Engine;
 
 /// Locks a join token with its uses.

@@ -1,6 +1,6 @@
 //! Migrations, which are part of the program.
 
-use super::database::{Connection, OpenError};
+use super::connection::{Connection, OpenError};
 use super::engine::Engine;
 use crate::clock::millis;
 use baseos_interfaces::Timestamp;

@@ -4,6 +4,7 @@
 pub(crate) mod audit;
 mod columns;
 mod commands;
+mod connection;
 pub(crate) mod database;
 mod engine;
 mod events;
@@ -20,4 +21,5 @@ mod presence;
 pub(crate) mod registrations;
 pub(crate) mod releases;
 mod sqlite;
+pub(crate) mod targeted_nodes;
 pub(crate) mod targets;

@@ -1,10 +1,7 @@
 //! Nodes: what they are and whether they may speak.
 
-use super::audit::{self, AuditLine};
 use super::columns::{from_json, signed, text, to_json, unsigned};
-use super::database::{Connection, Error, Result, Storage};
-use super::locks;
-use super::targets::{self, Target};
+use super::database::{Connection, Result};
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::Capability;
@@ -76,71 +73,6 @@ pub(crate) struct Node {
     pub(crate) status: Option<NodeStatus>,
 }
 
-/// A node with its target, or the target of all.
-#[derive(Clone, Debug)]
-pub(crate) struct TargetedNode {
-    pub(crate) node: Node,
-    pub(crate) target: Option<Target>,
-}
-
-/// What an operator changes of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    Approve,
-    ClearClone,
-    Lifecycle(Lifecycle),
-}
-
-impl Storage {
-    /// The node with this id, unless it was abandoned.
-    pub(crate) async fn node(&self, id: &str) -> Result<Option<TargetedNode>> {
-        let mut connection = self.read().await?;
-        let node = known(&mut connection, id).await?;
-        targeted(&mut connection, node).await
-    }
-
-    /// Nodes that are not abandoned, by id, with ids above `after`.
-    pub(crate) async fn nodes(&self, after: &str, limit: i64) -> Result<Vec<TargetedNode>> {
-        let mut connection = self.read().await?;
-        let nodes = list(&mut connection, after, limit).await?;
-        let mut found = Vec::with_capacity(nodes.len());
-        for node in nodes {
-            found.extend(targeted(&mut connection, Some(node)).await?);
-        }
-        Ok(found)
-    }
-
-    /// Changes a node as `decide` says, which gets the node; `None` changes nothing. Returns the node as it is then.
-    pub(crate) async fn change_node<E: From<Error>>(
-        &self,
-        id: &str,
-        now: Timestamp,
-        decide: impl FnOnce(Option<&Node>) -> std::result::Result<Option<(Change, AuditLine)>, E>,
-    ) -> std::result::Result<Option<TargetedNode>, E> {
-        let mut tx = self.write().await?;
-        locks::node(&mut tx, id).await?;
-        let node = known(&mut tx, id).await?;
-        if let Some((change, line)) = decide(node.as_ref())? {
-            match change {
-                Change::Approve => approve(&mut tx, id, now).await?,
-                Change::ClearClone => set_clone_suspected(&mut tx, id, None).await?,
-                Change::Lifecycle(lifecycle) => set_lifecycle(&mut tx, id, lifecycle).await?,
-            }
-            audit::append(&mut tx, now, &line).await?;
-        }
-        let node = known(&mut tx, id).await?;
-        let node = targeted(&mut tx, node).await?;
-        tx.commit().await?;
-        Ok(node)
-    }
-}
-
-async fn targeted(c: &mut Connection, node: Option<Node>) -> Result<Option<TargetedNode>> {
-    let Some(node) = node else { return Ok(None) };
-    let target = targets::effective(c, &node.id).await?;
-    Ok(Some(TargetedNode { node, target }))
-}
-
 /// The node with this id, unless it was abandoned.
 pub(super) async fn known(c: &mut Connection, id: &str) -> Result<Option<Node>> {
     let node = find(c, id).await?;
@@ -177,7 +109,7 @@ pub(super) async fn find(c: &mut Connection, id: &str) -> Result<Option<Node>> {
     row.as_ref().map(node).transpose()
 }
 
-async fn list(c: &mut Connection, after: &str, limit: i64) -> Result<Vec<Node>> {
+pub(super) async fn list(c: &mut Connection, after: &str, limit: i64) -> Result<Vec<Node>> {
     let sql = select("n.id > $1 AND n.lifecycle <> 'abandoned' ORDER BY n.id LIMIT $2");
     let rows = sqlx::query(sql)
         .bind(text(after))
@@ -229,7 +161,7 @@ pub(super) async fn put(c: &mut Connection, node: &Node) -> Result<()> {
     Ok(())
 }
 
-async fn approve(c: &mut Connection, id: &str, now: Timestamp) -> Result<()> {
+pub(super) async fn approve(c: &mut Connection, id: &str, now: Timestamp) -> Result<()> {
     sqlx::query(
         "UPDATE nodes SET approval = 'approved', approval_reason = NULL, approval_decided_at = $2 WHERE id = $1",
     )
@@ -240,7 +172,7 @@ async fn approve(c: &mut Connection, id: &str, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-async fn set_lifecycle(c: &mut Connection, id: &str, lifecycle: Lifecycle) -> Result<()> {
+pub(super) async fn set_lifecycle(c: &mut Connection, id: &str, lifecycle: Lifecycle) -> Result<()> {
     sqlx::query("UPDATE nodes SET lifecycle = $2 WHERE id = $1")
         .bind(id)
         .bind(lifecycle.as_str())

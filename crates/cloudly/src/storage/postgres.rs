@@ -1,6 +1,6 @@
 //! A database of a PostgreSQL server.
 
-use super::database::{Connection, OpenError, Result};
+use super::connection::{Connection, OpenError, Result};
 use crate::settings::PostgresUrl;
 use sqlx::ConnectOptions as _;
 use sqlx::any::AnyConnectOptions;

@@ -1,6 +1,6 @@
 //! A database in a file.
 
-use super::database::{Connection, OpenError, Result};
+use super::connection::{Connection, OpenError, Result};
 use sqlx::any::AnyConnectOptions;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, TryLockError};
