@@ -7,6 +7,7 @@ use baseos_interfaces::register::RegisterAnswer;
 use cloudly_baseos::Settings;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::Barrier;
 
@@ -63,17 +64,21 @@ fn count(audit: &[(String, Value)], action: &str) -> usize {
 async fn identical_registrations_make_one_node_and_spend_one_use() {
     let cloudly = Arc::new(Cloudly::start().await);
     let token = cloudly.join_token(json!({ "maxUses": 50 })).await;
-    let answers = at_once(&cloudly, 24, |cloudly, _| {
-        let token = token.clone();
-        async move { cloudly.register(&token, "reg-1").await }
-    })
-    .await;
-    let expected = [vec![200; 23], vec![201]].concat();
-    assert_eq!(statuses(&answers), expected);
-    let nodes = nodes(&cloudly).await;
-    assert_eq!((nodes.len(), uses(&cloudly).await), (1, 1));
-    for answer in answers {
-        assert_eq!(registered(answer).await.node_id, nodes[0].id);
+    // The first round also opens the connections.
+    for round in 1..=5 {
+        let answers = at_once(&cloudly, 24, |cloudly, _| {
+            let (token, registration) = (token.clone(), format!("reg-{round}"));
+            async move { cloudly.register(&token, &registration).await }
+        })
+        .await;
+        assert_eq!(statuses(&answers), [vec![200; 23], vec![201]].concat());
+        let mut nodes_named = BTreeSet::new();
+        for answer in answers {
+            nodes_named.insert(registered(answer).await.node_id);
+        }
+        assert_eq!(nodes_named.len(), 1);
+        let known = nodes(&cloudly).await.len();
+        assert_eq!((known, uses(&cloudly).await), (round, known as u32));
     }
 }
 
