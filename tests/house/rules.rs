@@ -128,6 +128,7 @@ const CLOUDLY: &[Area] = &[
         &[
             "crates/cloudly/src/clock.rs",
             "crates/cloudly/src/presence/judge.rs",
+            "crates/cloudly/src/settings.rs",
         ],
         "nothing calls upwards (architecture §6)",
     ),

@@ -38,5 +38,5 @@ pub use auth::tokens::mint;
 pub use clock::Clock;
 pub use random::NoRandomness;
 pub use server::{Server, ServerError};
-pub use settings::{Rate, Settings};
+pub use settings::{Database, PostgresUrl, Rate, Settings};
 pub use storage::database::OpenError;

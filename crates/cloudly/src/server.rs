@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::service::app::App;
 use crate::service::{join_tokens, presence};
 use crate::settings::Settings;
-use crate::storage::database::{OpenError, Storage};
+use crate::storage::database::{self, OpenError, Storage};
 use crate::{http, jobs};
 use axum::serve::ListenerExt as _;
 use baseos_interfaces::token::{Token, TokenError, TokenKind};
@@ -37,7 +37,7 @@ pub enum ServerError {
     #[error("{0}")]
     Settings(&'static str),
     #[error("the database: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(#[from] database::Error),
     #[error("serving ended: {0}")]
     Serve(io::Error),
 }

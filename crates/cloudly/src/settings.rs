@@ -1,7 +1,79 @@
 //! The settings of a server.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
+use std::fmt;
 use std::path::{Path, PathBuf};
+
+/// Where the database is.
+#[derive(Clone, Debug)]
+pub enum Database {
+    Sqlite(PathBuf),
+    Postgres(PostgresUrl),
+}
+
+/// `postgres://user:password@host/name`. `Display` shows neither the password nor the parameters.
+#[derive(Clone, Debug)]
+pub struct PostgresUrl(SecretString);
+
+impl Database {
+    /// Of `sqlite:<file>` or `postgres://user:password@host/name`.
+    ///
+    /// # Errors
+    /// What is wrong, without the text itself, which may hold a password.
+    pub fn parse(url: &str) -> Result<Self, &'static str> {
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(Self::Postgres(PostgresUrl(url.into())));
+        }
+        let Some(rest) = url.strip_prefix("sqlite:") else {
+            return Err(
+                "the database URL is not understood: use sqlite:<file>, e.g. sqlite:cloudly.db, or \
+                 postgres://user:password@host/name",
+            );
+        };
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        if path.is_empty() || path.starts_with(':') {
+            return Err("the database URL names no file: use sqlite:<file>, e.g. sqlite:cloudly.db");
+        }
+        Ok(Self::Sqlite(PathBuf::from(path)))
+    }
+
+    /// Where a server keeps its files: beside the database, or with PostgreSQL in the directory it was started in.
+    pub fn directory(&self) -> &Path {
+        let Self::Sqlite(path) = self else {
+            return Path::new("");
+        };
+        path.parent().unwrap_or_else(|| Path::new(""))
+    }
+}
+
+impl<P: Into<PathBuf>> From<P> for Database {
+    fn from(path: P) -> Self {
+        Self::Sqlite(path.into())
+    }
+}
+
+impl PostgresUrl {
+    pub(crate) fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl fmt::Display for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.expose();
+        let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
+        let place = rest.split(['?', '#']).next().unwrap_or_default();
+        // A password may hold an unescaped `@`.
+        let (user, place) = match place.rsplit_once('@') {
+            Some((user, place)) => (user.split(':').next(), place),
+            None => (None, place),
+        };
+        match user {
+            Some(user) => write!(f, "{scheme}://{user}@{place}"),
+            None => write!(f, "{scheme}://{place}"),
+        }
+    }
+}
 
 /// [`Settings::new`] has the defaults.
 #[derive(Clone, Debug)]
@@ -10,11 +82,10 @@ pub struct Settings {
     pub listen: String,
     /// Where people and nodes reach this server through a proxy; for messages only.
     pub public_url: Option<String>,
-    /// The SQLite file.
-    pub database: PathBuf,
-    /// `None`: `token-pepper` beside the database.
+    pub database: Database,
+    /// `None`: `token-pepper` in [`Database::directory`].
     pub pepper_file: Option<PathBuf>,
-    /// `None`: `admin-token` beside the database.
+    /// `None`: `admin-token` in [`Database::directory`].
     pub admin_token_file: Option<PathBuf>,
     /// `baseosJoinToken`: a `szj_` token that is good for 24 h from the first start that saw it.
     pub baseos_join_token: Option<SecretString>,
@@ -41,7 +112,7 @@ pub struct Rate {
 }
 
 impl Settings {
-    pub fn new(database: impl Into<PathBuf>) -> Self {
+    pub fn new(database: impl Into<Database>) -> Self {
         Self {
             listen: "127.0.0.1:8080".to_owned(),
             public_url: None,
@@ -77,6 +148,52 @@ impl Settings {
     }
 
     fn beside(&self, name: &str) -> PathBuf {
-        self.database.parent().unwrap_or_else(|| Path::new("")).join(name)
+        self.database.directory().join(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_url_names_a_file_or_a_server() {
+        let path = |url| match Database::parse(url) {
+            Ok(Database::Sqlite(path)) => path,
+            other => panic!("{url}: {other:?}"),
+        };
+        assert_eq!(path("sqlite:cloudly.db"), Path::new("cloudly.db"));
+        assert_eq!(path("sqlite:///data/cloudly.db"), Path::new("/data/cloudly.db"));
+        for refused in ["sqlite::memory:", "sqlite:", "mysql://db", "cloudly.db"] {
+            assert!(Database::parse(refused).is_err(), "{refused}");
+        }
+        for server in ["postgres://db/cloudly", "postgresql://db/cloudly"] {
+            assert!(
+                matches!(Database::parse(server), Ok(Database::Postgres(_))),
+                "{server}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_shown_postgres_url_has_no_password() {
+        for (url, shown) in [
+            ("postgres://db/cloudly", "postgres://db/cloudly"),
+            (
+                "postgres://me:secret@db:5432/cloudly",
+                "postgres://me@db:5432/cloudly",
+            ),
+            ("postgres://me:se@cret@db/cloudly", "postgres://me@db/cloudly"),
+            (
+                "postgresql://db/cloudly?password=secret#secret",
+                "postgresql://db/cloudly",
+            ),
+        ] {
+            let Ok(Database::Postgres(url)) = Database::parse(url) else {
+                panic!("{url}");
+            };
+            assert_eq!(url.to_string(), shown);
+            assert!(!format!("{url:?}").contains("secret"));
+        }
     }
 }

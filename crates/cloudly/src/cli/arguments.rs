@@ -3,6 +3,8 @@
 use baseos_interfaces::members::Shape;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
+use cloudly_baseos::Database;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::error::Error;
@@ -29,15 +31,16 @@ pub(super) struct Global {
     /// The file with the admin token [default: `admin-token` beside the database]
     #[arg(long, env = "CLOUDLY_ADMIN_TOKEN_FILE", global = true, value_parser = path(), help_heading = HEADING)]
     token_file: Option<PathBuf>,
-    /// The database, `sqlite:<file>`
+    /// The database: `sqlite:<file>` or `postgres://user:password@host/name`
     #[arg(
         long,
         env = "CLOUDLY_DATABASE_URL",
+        hide_env_values = true,
         default_value = "sqlite:cloudly.db",
         global = true,
         help_heading = HEADING
     )]
-    database_url: String,
+    database_url: SecretString,
     /// Print JSON instead of a table
     #[arg(long, global = true, help_heading = HEADING)]
     pub(super) json: bool,
@@ -51,28 +54,9 @@ impl Global {
             .filter(|path| !path.as_os_str().is_empty())
     }
 
-    pub(super) fn database(&self) -> Result<PathBuf, String> {
-        database_path(&self.database_url)
+    pub(super) fn database(&self) -> Result<Database, &'static str> {
+        Database::parse(self.database_url.expose_secret())
     }
-}
-
-/// The path in `sqlite:<file>`.
-fn database_path(url: &str) -> Result<PathBuf, String> {
-    let Some(rest) = url.strip_prefix("sqlite:") else {
-        let reason = if url.starts_with("postgres") {
-            "asks for PostgreSQL, which is not in this version"
-        } else {
-            "is not understood"
-        };
-        return Err(format!(
-            "the database URL {reason}: use sqlite:<file>, e.g. sqlite:cloudly.db"
-        ));
-    };
-    let path = rest.strip_prefix("//").unwrap_or(rest);
-    if path.is_empty() || path.starts_with(':') {
-        return Err("the database URL names no file: use sqlite:<file>, e.g. sqlite:cloudly.db".to_owned());
-    }
-    Ok(PathBuf::from(path))
 }
 
 /// A path that may be empty, since Compose files set what they leave out to nothing.
@@ -165,16 +149,5 @@ mod tests {
         assert!(seconds("1w").is_err());
         assert!(seconds("99999d").is_err());
         assert!(seconds("ä").is_err());
-    }
-
-    #[test]
-    fn a_database_url_names_a_file() {
-        assert_eq!(database_path("sqlite:cloudly.db"), Ok("cloudly.db".into()));
-        assert_eq!(
-            database_path("sqlite:///data/cloudly.db"),
-            Ok("/data/cloudly.db".into())
-        );
-        assert!(database_path("sqlite::memory:").is_err());
-        assert!(database_path("postgres://db").is_err());
     }
 }

@@ -60,7 +60,7 @@ impl Client {
     pub(super) fn new(global: &Global) -> Result<Self, Box<dyn Error>> {
         let file = match global.token_file() {
             Some(file) => file.clone(),
-            None => global.database()?.with_file_name("admin-token"),
+            None => global.database()?.directory().join("admin-token"),
         };
         let token = cloudly_baseos::read_admin_token(&file)?;
         let base = Url::parse(&global.url)

@@ -1,6 +1,7 @@
 //! The presence of all nodes, in memory. It changes with every heartbeat, so it is written to the database in batches.
 
-use super::judge::{Presence, Sequence};
+use super::judge::Presence;
+use super::runs::Sequence;
 use crate::clock::after;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::heartbeat::Heartbeat;
@@ -55,11 +56,10 @@ impl PresenceCache {
         }
     }
 
-    /// Forgets the earlier run, so that the node is not taken for a clone any more.
+    /// Forgets what spoke for a second agent, so that the node is not taken for a clone any more.
     pub(crate) fn forget_runs(&self, node: &str) {
         if let Some(entry) = self.lock().get_mut(node) {
-            entry.presence.previous_run_id = None;
-            entry.presence.run_returns = 0;
+            entry.presence.runs.forget();
             entry.dirty = true;
         }
     }
@@ -77,15 +77,17 @@ impl PresenceCache {
         }
     }
 
-    /// What has changed since the last call.
+    /// What has changed since the last call, by the nodes' ids.
     pub(crate) fn take_dirty(&self) -> Vec<(String, Presence)> {
         let mut entries = self.lock();
         let dirty = entries
             .iter_mut()
             .filter_map(|(node, entry)| std::mem::take(&mut entry.dirty).then_some((node, &entry.presence)));
-        dirty
+        let mut dirty: Vec<_> = dirty
             .map(|(node, presence)| (node.clone(), presence.clone()))
-            .collect()
+            .collect();
+        dirty.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        dirty
     }
 
     /// Marks what could not be written, so that the next flush tries again.

@@ -1,5 +1,6 @@
 //! What heartbeats say about presence, and what their absence says. Pure: the time is an argument.
 
+use super::runs::{Runs, Sequence};
 use crate::clock::after;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::PresenceState;
@@ -8,10 +9,6 @@ use baseos_interfaces::limits::CLOCK_SKEW_SECONDS;
 
 /// A node is `late` this long after its heartbeat was due, seconds (contract §4.11).
 const LATE_SECONDS: i64 = 20;
-/// How often an earlier run must return before a clone is suspected. One return can be a request that the network
-/// delayed while the agent restarted; a run that goes on beside its successor returns twice.
-const CLONE_RETURNS: u32 = 2;
-
 /// What is known of a node from its heartbeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Presence {
@@ -20,26 +17,10 @@ pub(crate) struct Presence {
     pub(crate) interval_seconds: u32,
     /// The node announced a clean stop with its last heartbeat.
     pub(crate) goodbye: bool,
-    pub(crate) run_id: String,
-    pub(crate) sequence: u64,
-    pub(crate) previous_run_id: Option<String>,
-    /// How often the previous run has returned.
-    pub(crate) run_returns: u32,
+    pub(crate) runs: Runs,
     pub(crate) observed: u64,
     pub(crate) skew_since: Option<Timestamp>,
     pub(crate) skew_seconds: i64,
-}
-
-/// What a heartbeat's run and sequence number say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sequence {
-    Next,
-    /// Heartbeats are missing, or the run is new: the full status is needed.
-    Gap,
-    /// The run already has a successor, or a later heartbeat of it came before: its status is older than the stored one.
-    Stale,
-    /// Stale, and the run has returned so often that two agents seem to use this identity.
-    CloneSuspected,
 }
 
 impl Presence {
@@ -49,47 +30,27 @@ impl Presence {
             last_seen_at: now,
             next_due_at: now,
             interval_seconds: 0,
-            goodbye: heartbeat.goodbye,
-            run_id: heartbeat.run_id.clone(),
-            sequence: heartbeat.sequence,
-            previous_run_id: None,
-            run_returns: 0,
-            observed: heartbeat.observed_revision,
+            goodbye: false,
+            runs: Runs::default(),
+            observed: 0,
             skew_since: None,
             skew_seconds: 0,
         };
-        presence.note_skew(heartbeat, now);
+        presence.update(heartbeat, now);
         presence
     }
 
-    /// Takes in a further heartbeat.
+    /// Takes in a heartbeat.
     pub(crate) fn update(&mut self, heartbeat: &Heartbeat, now: Timestamp) -> Sequence {
         self.last_seen_at = now;
-        let sequence = if self.run_id == heartbeat.run_id {
-            let last = std::mem::replace(&mut self.sequence, heartbeat.sequence);
-            if heartbeat.sequence < last {
-                // The next one of this run shows a gap, and its full status is asked for.
-                return Sequence::Stale;
-            }
-            let gap = heartbeat.sequence > last.saturating_add(1);
-            if gap { Sequence::Gap } else { Sequence::Next }
-        } else if self.previous_run_id.as_ref() == Some(&heartbeat.run_id) {
-            self.run_returns = self.run_returns.saturating_add(1);
-            return if self.run_returns >= CLONE_RETURNS {
-                Sequence::CloneSuspected
-            } else {
-                Sequence::Stale
-            };
-        } else {
-            let earlier = std::mem::replace(&mut self.run_id, heartbeat.run_id.clone());
-            self.previous_run_id = Some(earlier);
-            self.run_returns = 0;
-            self.sequence = heartbeat.sequence;
-            Sequence::Gap
-        };
-        self.goodbye = heartbeat.goodbye;
-        self.observed = heartbeat.observed_revision;
-        self.note_skew(heartbeat, now);
+        let sequence = self
+            .runs
+            .hear(&heartbeat.run_id, heartbeat.sequence, self.interval_seconds, now);
+        if matches!(sequence, Sequence::Next | Sequence::Gap) {
+            self.goodbye = heartbeat.goodbye;
+            self.observed = heartbeat.observed_revision;
+            self.note_skew(heartbeat, now);
+        }
         sequence
     }
 
@@ -135,10 +96,7 @@ mod tests {
             next_due_at: at(1000 + i64::from(interval)),
             interval_seconds: interval,
             goodbye: false,
-            run_id: "r".into(),
-            sequence: 1,
-            previous_run_id: None,
-            run_returns: 0,
+            runs: Runs::default(),
             observed: 0,
             skew_since: None,
             skew_seconds: 0,

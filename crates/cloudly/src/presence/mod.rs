@@ -1,4 +1,5 @@
-//! Who is there: the rules (`judge`), and what is known of each node in memory (`cache`).
+//! Who is there: the rules (`judge`, `runs`), and what is known of each node in memory (`cache`).
 
 pub(crate) mod cache;
 pub(crate) mod judge;
+pub(crate) mod runs;

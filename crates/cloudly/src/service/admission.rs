@@ -2,10 +2,9 @@
 
 use super::error::Result;
 use crate::random;
-use crate::storage::database::Connection;
-use crate::storage::join_token_uses;
 use crate::storage::join_tokens::JoinToken;
-use crate::storage::nodes::{self, Lifecycle, Node};
+use crate::storage::nodes::{Lifecycle, Node};
+use crate::storage::registrations::Facts;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::register::{Approval, RegisterRequest};
 
@@ -33,15 +32,24 @@ impl Refusal {
     }
 }
 
-/// The node to enrol, and whether this registration is a repetition. Takes a use if one is needed.
-pub(super) async fn admit(
-    c: &mut Connection,
-    token: &JoinToken,
+/// Who is admitted.
+#[derive(Debug)]
+pub(super) struct Admission {
+    pub(super) node: Node,
+    /// The registration was admitted before.
+    pub(super) repeated: bool,
+    /// A use of the join token is taken.
+    pub(super) takes_use: bool,
+}
+
+/// The node to enrol.
+pub(super) fn admit(
+    facts: Facts,
     request: &RegisterRequest,
     now: Timestamp,
-) -> Result<std::result::Result<(Node, bool), Refusal>> {
-    let earlier = join_token_uses::find(c, &token.id, &request.registration_id).await?;
-    if let Some(earlier) = earlier {
+) -> Result<std::result::Result<Admission, Refusal>> {
+    let token = &facts.token;
+    if let Some((earlier, node)) = facts.earlier {
         if token.revoked_at.is_some() {
             return Ok(Err(Refusal::Revoked));
         }
@@ -49,27 +57,28 @@ pub(super) async fn admit(
         if earlier.confirmed && token.expires_at <= now {
             return Ok(Err(Refusal::Expired));
         }
-        if earlier.released && !join_token_uses::take(c, &token.id, now, false).await? {
-            return Ok(Err(refusal(token, now)));
+        if earlier.released
+            && let Some(refusal) = refusal(token, now)
+        {
+            return Ok(Err(refusal));
         }
-        let node = nodes::find(c, &earlier.node_id).await?;
         let Some(mut node) = node.filter(|node| node.lifecycle != Lifecycle::Removed) else {
             return Ok(Err(Refusal::NodeRemoved));
         };
         if node.lifecycle == Lifecycle::Abandoned {
             node.lifecycle = Lifecycle::Active;
         }
-        return Ok(Ok((described(node, token, request), true)));
+        return Ok(Ok(Admission {
+            node: described(node, token, request),
+            repeated: true,
+            takes_use: earlier.released,
+        }));
     }
-    if !join_token_uses::take(c, &token.id, now, false).await? {
-        return Ok(Err(refusal(token, now)));
+    if let Some(refusal) = refusal(token, now) {
+        return Ok(Err(refusal));
     }
-    let same_hardware = match &request.node.hardware_id {
-        Some(hardware) => nodes::live_with_hardware(c, hardware).await?,
-        None => None,
-    };
-    let hardware_known = same_hardware.is_some();
-    let mut node = match same_hardware.filter(|_| token.allow_replace) {
+    let hardware_known = facts.same_hardware.is_some();
+    let mut node = match facts.same_hardware.filter(|_| token.allow_replace) {
         Some(node) => node,
         None => new_node(now)?,
     };
@@ -80,17 +89,21 @@ pub(super) async fn admit(
         node.approval = Approval::Pending;
         node.approval_reason = Some("possibleReplacement".to_owned());
     }
-    Ok(Ok((described(node, token, request), false)))
+    Ok(Ok(Admission {
+        node: described(node, token, request),
+        repeated: false,
+        takes_use: true,
+    }))
 }
 
-/// Why no use could be taken.
-fn refusal(token: &JoinToken, now: Timestamp) -> Refusal {
+/// Why no use can be taken; `None`: one can.
+fn refusal(token: &JoinToken, now: Timestamp) -> Option<Refusal> {
     if token.revoked_at.is_some() {
-        Refusal::Revoked
+        Some(Refusal::Revoked)
     } else if token.expires_at <= now {
-        Refusal::Expired
+        Some(Refusal::Expired)
     } else {
-        Refusal::Spent
+        (token.uses >= token.max_uses).then_some(Refusal::Spent)
     }
 }
 

@@ -2,15 +2,14 @@
 
 use super::app::App;
 use super::error::{Error, Result};
+use super::nodes::not_found;
 use super::page::PageRequest;
-use super::{audit, nodes, validate};
+use super::validate;
 use crate::auth::operators::Operator;
 use crate::clock::after;
 use crate::random;
-use crate::storage::commands;
-use crate::storage::database::{self, Connection};
+use crate::storage::audit::AuditLine;
 use crate::storage::nodes::Lifecycle;
-use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::{CommandRecord, CreateCommand, Page};
 use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::command::{CommandAction, CommandResult};
@@ -31,15 +30,6 @@ pub(crate) async fn create(
     check_action(&request.action)?;
     let ttl = validate::ttl(request.ttl_seconds)?;
     let now = app.clock.now();
-    let mut tx = app.storage.write().await?;
-    let node = nodes::find(&mut tx, node_id).await?;
-    if node.lifecycle == Lifecycle::Removed {
-        return Err(Error::Conflict(format!("the node `{node_id}` was removed")));
-    }
-    if commands::count_open(&mut tx, node_id, now).await? >= OPEN_MAX {
-        let message = format!("{OPEN_MAX} commands already wait for `{node_id}`");
-        return Err(Error::Conflict(message));
-    }
     let command = CommandRecord {
         id: random::id("cmd_", now)?,
         action: request.action,
@@ -47,10 +37,21 @@ pub(crate) async fn create(
         expires_at: after(now, ttl.into()),
         result: None,
     };
-    commands::insert(&mut tx, node_id, &command, &operator.id).await?;
     let data = json!({ "command": command.id, "type": command.action.name() });
-    audit::record(app, &mut tx, &operator.id, "command.created", Some(node_id), data).await?;
-    tx.commit().await?;
+    let line = AuditLine::new(&operator.id, "command.created", Some(node_id), data);
+    app.storage
+        .create_command(node_id, &command, line, |node, open| {
+            let node = node.ok_or_else(|| not_found(node_id))?;
+            if node.lifecycle == Lifecycle::Removed {
+                return Err(Error::Conflict(format!("the node `{node_id}` was removed")));
+            }
+            if open >= OPEN_MAX {
+                let message = format!("{OPEN_MAX} commands already wait for `{node_id}`");
+                return Err(Error::Conflict(message));
+            }
+            Ok(())
+        })
+        .await?;
     Ok(command)
 }
 
@@ -76,21 +77,18 @@ fn check_action(action: &CommandAction) -> Result<()> {
 
 /// A node's commands, newest first.
 pub(crate) async fn list(app: &App, node: &str, request: &PageRequest) -> Result<Page<CommandRecord>> {
-    let mut connection = app.storage.read().await?;
-    nodes::find(&mut connection, node).await?;
-    let rows = commands::list(&mut connection, node, request.before()?, request.limit()).await?;
+    let rows = app
+        .storage
+        .commands(node, request.before()?, request.limit())
+        .await?;
+    let rows = rows.ok_or_else(|| not_found(node))?;
     Ok(request.numbered_page(rows))
 }
 
-/// Stores a result that a node reported.
-pub(super) async fn store_result(
-    c: &mut Connection,
-    node: &str,
-    mut result: CommandResult,
-    now: Timestamp,
-) -> database::Result<()> {
+/// A result as it is kept.
+pub(super) fn shortened(mut result: CommandResult) -> CommandResult {
     if let Some(message) = &mut result.message {
         message.truncate(message.floor_char_boundary(MESSAGE_MAX_BYTES));
     }
-    commands::set_result(c, node, &result, now).await
+    result
 }

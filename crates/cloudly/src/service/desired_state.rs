@@ -1,24 +1,23 @@
 //! The desired state of a node, as its heartbeat answer carries it.
 
-use crate::storage::database::{Connection, Result};
-use crate::storage::releases;
 use crate::storage::targets::Target;
 use baseos_interfaces::Timestamp;
-use baseos_interfaces::desired::{Desired, DesiredApp};
+use baseos_interfaces::desired::{Desired, DesiredApp, Release};
 
 /// The revision a node should be on. `floor` keeps it from falling when the node loses its own target.
 pub(super) fn revision(target: Option<&Target>, floor: u64) -> u64 {
     target.map_or(0, |target| target.revision).max(floor)
 }
 
-/// `running` is the commit that the node reports to run: what it goes back to if it has not put it in place itself.
-pub(super) async fn document(
-    c: &mut Connection,
+/// `release` is the target's, and `running` the one that the node reports to run: what it goes back to if it has not put
+/// it in place itself.
+pub(super) fn document(
     target: Option<Target>,
     revision: u64,
-    running: Option<&str>,
+    release: Option<Release>,
+    running: Option<Release>,
     now: Timestamp,
-) -> Result<Desired> {
+) -> Desired {
     let mut desired = Desired {
         revision,
         issued_at: now,
@@ -28,22 +27,17 @@ pub(super) async fn document(
         host_os: None,
     };
     let Some(target) = target else {
-        return Ok(desired);
+        return desired;
     };
     desired.issued_at = target.set_at;
-    if let Some(commit) = &target.commit
-        && let Some(record) = releases::find(c, commit).await?
-    {
+    if let Some(release) = release {
+        desired.fallback = running.filter(|running| running.commit != release.commit);
         desired.app = Some(DesiredApp {
-            release: record.release,
+            release,
             rollout_id: None,
             slot: None,
             policy: target.policy,
         });
-        if let Some(running) = running.filter(|running| running != commit) {
-            let known = releases::find(c, running).await?;
-            desired.fallback = known.map(|record| record.release);
-        }
     }
-    Ok(desired)
+    desired
 }

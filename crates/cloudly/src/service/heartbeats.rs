@@ -1,13 +1,15 @@
 //! Heartbeats (contract §4): what a node reports, and what it is told.
 
 use super::app::App;
+use super::commands::shortened;
 use super::error::{Error, Result};
 use super::heartbeat_interval::{self, Progress};
 use super::validate::{self, depth, text};
-use super::{audit, desired_state, node_tokens};
-use crate::presence::judge::Sequence;
+use super::{desired_state, node_tokens};
+use crate::presence::runs::Sequence;
+use crate::storage::audit::AuditLine;
+use crate::storage::heartbeats::{Needed, Report};
 use crate::storage::node_tokens::NodeSession;
-use crate::storage::{commands, events, node_status, nodes, targets};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::heartbeat::{Heartbeat, HeartbeatAnswer, Instructions};
@@ -93,9 +95,26 @@ async fn add_instructions(
 ) -> Result<()> {
     let node = session.node_id.as_str();
     let now = instructions.server_time;
-    let mut connection = app.storage.read().await?;
-    let target = targets::effective(&mut connection, node).await?;
-    let revision = desired_state::revision(target.as_ref(), session.desired_floor);
+    let running = match status {
+        Some(status) => status
+            .release
+            .as_ref()
+            .and_then(|release| release.running.as_deref()),
+        None => session.running_commit.as_deref(),
+    };
+    let orders = app
+        .storage
+        .orders(node, now, |target| {
+            let revision = desired_state::revision(target.as_ref(), session.desired_floor);
+            let mut needed = Needed::default();
+            if observed < revision || (observed == revision && lacks_fallback(status)) {
+                needed.release = target.as_ref().and_then(|target| target.commit.clone());
+                needed.running = running.map(str::to_owned);
+            }
+            ((target, revision), needed)
+        })
+        .await?;
+    let (target, revision) = orders.made;
     let progress = status.map_or_else(|| Progress::stored(session), Progress::reported);
     let commit = target.as_ref().and_then(|target| target.commit.as_deref());
     instructions.next_heartbeat_seconds = heartbeat_interval::seconds(&app.settings, commit, progress);
@@ -107,20 +126,13 @@ async fn add_instructions(
             "the node has seen a newer revision than this database knows"
         );
     } else if observed < revision || lacks_fallback(status) {
-        let running = match status {
-            Some(status) => status
-                .release
-                .as_ref()
-                .and_then(|release| release.running.as_deref()),
-            None => session.running_commit.as_deref(),
-        };
-        let desired = desired_state::document(&mut connection, target, revision, running, now).await?;
+        let desired = desired_state::document(target, revision, orders.release, orders.running, now);
         // Again only if it brings what the node lacks.
         if observed < revision || desired.fallback.is_some() {
             instructions.desired = Some(desired);
         }
     }
-    instructions.commands = commands::list_open(&mut connection, node, now).await?;
+    instructions.commands = orders.commands;
     Ok(())
 }
 
@@ -148,25 +160,26 @@ async fn store_report(
         return Ok(None);
     }
     let node = session.node_id.as_str();
-    let mut tx = app.storage.write().await?;
-    if let Some(status) = &mut status {
-        if let Some(rollout) = &mut status.rollout {
-            rollout.state = RolloutState::from_update(status.update.state);
-        }
-        node_status::put(&mut tx, node, &heartbeat.status_hash, status, now).await?;
+    if let Some(status) = &mut status
+        && let Some(rollout) = &mut status.rollout
+    {
+        rollout.state = RolloutState::from_update(status.update.state);
     }
-    for event in &heartbeat.events {
-        events::append(&mut tx, node, event, now).await?;
-    }
-    for result in heartbeat.command_results {
-        super::commands::store_result(&mut tx, node, result, now).await?;
-    }
-    if clone_found && nodes::set_clone_suspected(&mut tx, node, Some(now)).await? {
+    let cloned = clone_found.then(|| {
         let run = &heartbeat.run_id;
         tracing::warn!(node, run, "two agents seem to use this node's identity");
         let data = json!({ "runId": run });
-        audit::record(app, &mut tx, "cloudly", "node.cloneSuspected", Some(node), data).await?;
-    }
-    tx.commit().await?;
+        AuditLine::new("cloudly", "node.cloneSuspected", Some(node), data)
+    });
+    let results: Vec<_> = heartbeat.command_results.into_iter().map(shortened).collect();
+    let report = Report {
+        status: status
+            .as_ref()
+            .map(|status| (heartbeat.status_hash.as_str(), status)),
+        events: &heartbeat.events,
+        results: &results,
+        cloned,
+    };
+    app.storage.report(node, report, now).await?;
     Ok(status)
 }

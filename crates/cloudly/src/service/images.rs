@@ -1,11 +1,9 @@
 //! The images of releases: what their registries say of them, and that no two share a name.
 
 use super::error::{Error, Result};
-use crate::storage::database::Connection;
-use crate::storage::releases;
 use baseos_interfaces::admin::CreateRelease;
 use baseos_interfaces::codes::FieldCode;
-use baseos_interfaces::desired::{PlatformImage, Release};
+use baseos_interfaces::desired::{PlatformImage, Release, Service};
 use baseos_interfaces::limits::{NUMBER_MAX, PLATFORMS_MAX};
 use baseos_interfaces::problem::pointer;
 use baseos_interfaces::rules::{ImageReference, check_images, is_digest, is_platform};
@@ -53,25 +51,26 @@ fn platforms(service: &str, platforms: &BTreeMap<String, PlatformImage>) -> Resu
     Ok(())
 }
 
-/// Refuses an image that a device could take for one of another release.
-pub(super) async fn check(c: &mut Connection, release: &Release) -> Result<()> {
+/// The repositories of a release's images.
+pub(super) fn repositories(release: &Release) -> BTreeSet<&str> {
     let images = release.services.values().map(|service| service.image.as_str());
-    let repositories: BTreeSet<_> = images
+    images
         .filter_map(|image| Some(ImageReference::parse(image)?.repository))
-        .collect();
-    let mut known = Vec::new();
-    for repository in repositories {
-        known.append(&mut releases::services_with_images(c, repository, &release.commit).await?);
-    }
+        .collect()
+}
+
+/// Refuses an image that a device could take for one of another release. `others` are the services of other releases,
+/// each with its release's commit.
+pub(super) fn check(release: &Release, others: &[(String, Service)]) -> Result<()> {
     let uses = release
         .services
         .iter()
         .map(|(name, service)| service.image_use(name));
-    let known: Vec<_> = known
+    let others: Vec<_> = others
         .iter()
         .map(|(commit, service)| service.image_use(commit))
         .collect();
-    check_images(&uses.collect::<Vec<_>>(), &known).map_err(Error::ReleaseRefused)
+    check_images(&uses.collect::<Vec<_>>(), &others).map_err(Error::ReleaseRefused)
 }
 
 /// Takes into a known release what a registry says of its images, where nothing was known. Whether there was anything.

@@ -3,13 +3,13 @@
 use super::app::App;
 use super::error::{Error, Result};
 use super::page::PageRequest;
-use super::{audit, validate};
+use super::validate;
 use crate::auth::operators::Operator;
 use crate::auth::tokens;
 use crate::clock::after;
+use crate::storage::audit::AuditLine;
 use crate::storage::database;
-use crate::storage::join_tokens::JoinToken;
-use crate::storage::{join_token_uses, join_tokens};
+use crate::storage::join_tokens::{JoinToken, Revoked};
 use baseos_interfaces::admin::{CreateJoinToken, CreatedJoinToken, JoinTokenRecord, Page};
 use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::token::{Token, TokenKind, WireSecret};
@@ -53,13 +53,10 @@ pub(crate) async fn create(
         expires_at: after(now, ttl.into()),
         revoked_at: None,
     };
-    let mut tx = app.storage.write().await?;
-    join_tokens::insert(&mut tx, &stored).await?;
     let data = json!({ "maxUses": max_uses, "expiresAt": stored.expires_at, "fleet": stored.fleet,
         "requireApproval": stored.require_approval, "allowReplace": stored.allow_replace });
-    let subject = Some(stored.id.as_str());
-    audit::record(app, &mut tx, &operator.id, "joinToken.created", subject, data).await?;
-    tx.commit().await?;
+    let line = AuditLine::new(&operator.id, "joinToken.created", Some(&stored.id), data);
+    app.storage.create_join_token(&stored, line).await?;
     Ok(CreatedJoinToken {
         id: stored.id,
         token: WireSecret::from(&token),
@@ -69,46 +66,32 @@ pub(crate) async fn create(
 }
 
 pub(crate) async fn list(app: &App, request: &PageRequest) -> Result<Page<JoinTokenRecord>> {
-    let mut tx = app.storage.write().await?;
     // So that the list shows what a registration would find.
-    join_token_uses::give_back(&mut tx, app.clock.now()).await?;
-    let rows = join_tokens::list(&mut tx, request.after(), request.limit()).await?;
-    tx.commit().await?;
+    give_back_uses(app).await?;
+    let rows = app.storage.join_tokens(request.after(), request.limit()).await?;
     let rows = rows.into_iter().map(JoinToken::into_record).collect();
     Ok(request.page(rows, |row| row.id.clone()))
 }
 
 /// Revoking a token twice changes nothing.
 pub(crate) async fn revoke(app: &App, operator: &Operator, id: &str) -> Result<()> {
-    let mut tx = app.storage.write().await?;
-    if join_tokens::find(&mut tx, id).await?.is_none() {
-        return Err(Error::NotFound {
+    let line = AuditLine::new(&operator.id, "joinToken.revoked", Some(id), json!({}));
+    match app.storage.revoke_join_token(id, app.clock.now(), line).await? {
+        Revoked::Now | Revoked::Before => Ok(()),
+        Revoked::Unknown => Err(Error::NotFound {
             noun: "join token",
             id: id.to_owned(),
-        });
+        }),
     }
-    if join_tokens::revoke(&mut tx, id, app.clock.now()).await? {
-        audit::record(
-            app,
-            &mut tx,
-            &operator.id,
-            "joinToken.revoked",
-            Some(id),
-            json!({}),
-        )
-        .await?;
-    }
-    Ok(tx.commit().await?)
 }
 
 /// Gives back uses that no heartbeat confirmed in time.
 pub(crate) async fn give_back_uses(app: &App) -> database::Result<()> {
-    let mut tx = app.storage.write().await?;
-    let given_back = join_token_uses::give_back(&mut tx, app.clock.now()).await?;
+    let given_back = app.storage.give_back_uses(app.clock.now()).await?;
     if given_back > 0 {
         tracing::info!(given_back, "join-token uses were given back");
     }
-    tx.commit().await
+    Ok(())
 }
 
 /// Stores `baseosJoinToken` at the first start that sees it.
@@ -128,16 +111,14 @@ pub(crate) async fn import_configured(app: &App, token: &Token) -> database::Res
         expires_at: after(now, CONFIGURED_TTL_SECONDS),
         revoked_at: None,
     };
-    let mut tx = app.storage.write().await?;
-    if join_tokens::insert(&mut tx, &stored).await? {
-        let data = json!({ "maxUses": stored.max_uses, "expiresAt": stored.expires_at });
-        let subject = Some(stored.id.as_str());
-        audit::record(app, &mut tx, "configuration", "joinToken.created", subject, data).await?;
+    let data = json!({ "maxUses": stored.max_uses, "expiresAt": stored.expires_at });
+    let line = AuditLine::new("configuration", "joinToken.created", Some(&stored.id), data);
+    if app.storage.create_join_token(&stored, line).await? {
         tracing::info!(token = stored.id, expires_at = %stored.expires_at, uses = stored.max_uses, "baseosJoinToken was imported");
-    } else if let Some(known) = join_tokens::find(&mut tx, &stored.id).await?
+    } else if let Some(known) = app.storage.join_token(&stored.id).await?
         && known.expires_at <= now
     {
         tracing::warn!(token = known.id, expired_at = %known.expires_at, "baseosJoinToken has expired and enrols nobody; configure a new one or none");
     }
-    tx.commit().await
+    Ok(())
 }

@@ -1,12 +1,12 @@
 //! Node tokens: who sends a heartbeat, and how a token is replaced.
 
 use super::app::App;
-use super::audit;
 use super::error::{Error, Result};
 use crate::auth::tokens;
-use crate::storage::node_tokens::{self, NewToken, NodeSession};
-use crate::storage::nodes::{self, Lifecycle};
-use crate::storage::{commands, database, join_token_uses};
+use crate::storage::audit::AuditLine;
+use crate::storage::database;
+use crate::storage::node_tokens::{FirstUse, NewToken, NodeSession};
+use crate::storage::nodes::Lifecycle;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::command::{Command, CommandAction, CommandResult, CommandState};
 use baseos_interfaces::heartbeat::Credentials;
@@ -40,8 +40,7 @@ pub(crate) async fn authenticate(app: &App, ip: IpAddr, bearer: Option<&str>) ->
 }
 
 async fn verify(app: &App, token: &Token) -> database::Result<Option<NodeSession>> {
-    let mut connection = app.storage.read().await?;
-    let session = node_tokens::session(&mut connection, token.id().as_str()).await?;
+    let session = app.storage.session(token.id().as_str()).await?;
     let mac = session.as_ref().map(|session| session.token_mac.as_str());
     let known = app.pepper.verify(token, mac);
     Ok(session.filter(|_| known))
@@ -53,41 +52,33 @@ pub(super) async fn note_first_use(app: &App, session: &NodeSession, now: Timest
         return Ok(());
     }
     let node = session.node_id.as_str();
-    let mut tx = app.storage.write().await?;
-    if !node_tokens::note_use(&mut tx, session, now).await? {
-        return Err(Error::NodeTokenInvalid);
-    }
-    // A token that a command asked for has no use of a join token behind it.
-    if session.token_command.is_none() && !join_token_uses::confirm(&mut tx, node, now).await? {
-        // Too late: the use was given back and none is left.
-        tx.rollback().await?;
-        let mut tx = app.storage.write().await?;
-        let data = json!({ "reason": "joinTokenUseGivenBack", "nodeToken": session.token_id });
-        audit::record(app, &mut tx, "cloudly", "node.refused", Some(node), data).await?;
-        tx.commit().await?;
-        return Err(Error::NodeTokenInvalid);
-    }
-    if let Some(command) = &session.token_command {
-        // The command has done what it was for, whatever becomes of the node before it can say so.
-        let result = CommandResult {
-            id: command.clone(),
-            state: CommandState::Succeeded,
-            finished_at: now,
-            message: None,
-        };
-        commands::set_result(&mut tx, node, &result, now).await?;
-    }
-    nodes::confirm(&mut tx, node, now).await?;
+    // A token that a command asked for has no use of a join token behind it. The command has done what it was for,
+    // whatever becomes of the node before it can say so.
+    let result = session.token_command.as_ref().map(|command| CommandResult {
+        id: command.clone(),
+        state: CommandState::Succeeded,
+        finished_at: now,
+        message: None,
+    });
     let action = if session.token_is_next {
         "node.tokenChanged"
     } else {
         "node.confirmed"
     };
-    let data = json!({ "nodeToken": session.token_id });
-    audit::record(app, &mut tx, node, action, Some(node), data).await?;
-    tx.commit().await?;
-    app.pending_tokens.remove(node);
-    Ok(())
+    let line = AuditLine::new(node, action, Some(node), json!({ "nodeToken": session.token_id }));
+    match app.storage.first_use(session, result, now, line).await? {
+        FirstUse::Noted => {
+            app.pending_tokens.remove(node);
+            Ok(())
+        }
+        FirstUse::TokenGone => Err(Error::NodeTokenInvalid),
+        FirstUse::JoinTokenUseGone => {
+            let data = json!({ "reason": "joinTokenUseGivenBack", "nodeToken": session.token_id });
+            let line = AuditLine::new("cloudly", "node.refused", Some(node), data);
+            app.storage.note(line, now).await?;
+            Err(Error::NodeTokenInvalid)
+        }
+    }
 }
 
 /// The new token that a `rotateToken` command asks for, the same one until it is used.
@@ -105,25 +96,28 @@ pub(super) async fn rotate(
         return Ok(None);
     }
     let node = session.node_id.as_str();
-    let mut tx = app.storage.write().await?;
-    if let Some(token) = app.pending_tokens.get(node, &command.id)
-        && node_tokens::exists(&mut tx, token.id().as_str()).await?
-    {
-        return Ok(Some(credentials(&token)));
-    }
     let token = tokens::mint(TokenKind::Node)?;
     let new = NewToken {
         id: token.id().as_str(),
         mac: &app.pepper.mac(&token),
         command: Some(&command.id),
     };
-    node_tokens::insert(&mut tx, node, new, now).await?;
     let data = json!({ "nodeToken": token.id(), "command": command.id });
-    audit::record(app, &mut tx, "cloudly", "node.tokenIssued", Some(node), data).await?;
-    tx.commit().await?;
-    let credentials = credentials(&token);
-    app.pending_tokens.set(node, &command.id, token);
-    Ok(Some(credentials))
+    let line = AuditLine::new("cloudly", "node.tokenIssued", Some(node), data);
+    let mut waiting = None;
+    let pending = || {
+        waiting = app.pending_tokens.get(node, &command.id);
+        waiting.as_ref().map(|token| token.id().to_string())
+    };
+    // A token that is not stored in the end is not found by the next heartbeat, which issues another one.
+    let issued = || app.pending_tokens.set(node, &command.id, token.clone());
+    let new = app
+        .storage
+        .issue_token(node, new, now, line, pending, issued)
+        .await?;
+    Ok(Some(credentials(
+        waiting.as_ref().filter(|_| !new).unwrap_or(&token),
+    )))
 }
 
 fn credentials(token: &Token) -> Credentials {

@@ -1,38 +1,33 @@
 //! Nodes, as operators see and change them.
 
 use super::app::App;
+use super::desired_state;
 use super::error::{Error, Result};
 use super::page::PageRequest;
-use super::{audit, desired_state};
 use crate::auth::operators::Operator;
 use crate::presence::judge::judge;
-use crate::storage::database::{self, Connection};
-use crate::storage::nodes::{self, Lifecycle, Node};
-use crate::storage::targets;
+use crate::storage::audit::AuditLine;
+use crate::storage::nodes::{Lifecycle, Node};
+use crate::storage::targeted_nodes::{Change, TargetedNode};
 use baseos_interfaces::admin::{NodeRecord, Page, PresenceState};
 use baseos_interfaces::codes::IssueCode;
+use baseos_interfaces::register::Approval;
 use baseos_interfaces::status::{HealthIssue, HealthState};
 use serde_json::json;
 
 /// By id, which is the order of arrival.
 pub(crate) async fn list(app: &App, request: &PageRequest) -> Result<Page<NodeRecord>> {
-    let mut connection = app.storage.read().await?;
-    let rows = nodes::list(&mut connection, request.after(), request.limit()).await?;
-    let page = request.page(rows, |node| node.id.clone());
-    let mut items = Vec::with_capacity(page.items.len());
-    for node in page.items {
-        items.push(record(app, &mut connection, node).await?);
-    }
+    let rows = app.storage.nodes(request.after(), request.limit()).await?;
+    let page = request.page(rows, |row| row.node.id.clone());
     Ok(Page {
-        items,
+        items: page.items.into_iter().map(|row| record(app, row)).collect(),
         next: page.next,
     })
 }
 
 pub(crate) async fn show(app: &App, id: &str) -> Result<NodeRecord> {
-    let mut connection = app.storage.read().await?;
-    let node = find(&mut connection, id).await?;
-    Ok(record(app, &mut connection, node).await?)
+    let node = app.storage.node(id).await?.ok_or_else(|| not_found(id))?;
+    Ok(record(app, node))
 }
 
 /// An operator's decision about a node.
@@ -52,59 +47,51 @@ pub(crate) async fn decide(
     id: &str,
     decision: Decision,
 ) -> Result<NodeRecord> {
+    let node = app
+        .storage
+        .change_node(id, app.clock.now(), |node| {
+            change(node.ok_or_else(|| not_found(id))?, operator, decision)
+        })
+        .await?
+        .ok_or_else(|| not_found(id))?;
+    if matches!(decision, Decision::ClearClone) {
+        app.presence.forget_runs(id);
+    }
+    Ok(record(app, node))
+}
+
+/// `None`: it is so already.
+fn change(node: &Node, operator: &Operator, decision: Decision) -> Result<Option<(Change, AuditLine)>> {
     use Decision::{Approve, ClearClone, Remove, Restore, Suspend};
-    let now = app.clock.now();
-    let mut tx = app.storage.write().await?;
-    let node = find(&mut tx, id).await?;
-    let lifecycle = match decision {
-        Suspend => Some(Lifecycle::Suspended),
-        Restore => Some(Lifecycle::Active),
-        Remove => Some(Lifecycle::Removed),
-        Approve | ClearClone => None,
-    };
+    let id = node.id.as_str();
     if node.lifecycle == Lifecycle::Removed && !matches!(decision, Restore | Remove) {
         let message = format!("the node `{id}` was removed; restore it first");
         return Err(Error::Conflict(message));
     }
-    let (action, changed) = match decision {
-        Approve => ("node.approved", nodes::approve(&mut tx, id, now).await?),
+    let becomes = |lifecycle| (node.lifecycle != lifecycle).then_some(Change::Lifecycle(lifecycle));
+    let pending = node.approval != Approval::Approved;
+    let (action, change) = match decision {
+        Approve => ("node.approved", pending.then_some(Change::Approve)),
         ClearClone => (
             "node.cloneCleared",
-            nodes::set_clone_suspected(&mut tx, id, None).await?,
+            node.clone_suspected.then_some(Change::ClearClone),
         ),
-        Suspend => ("node.suspended", lifecycle != Some(node.lifecycle)),
-        Restore => ("node.restored", lifecycle != Some(node.lifecycle)),
-        Remove => ("node.removed", lifecycle != Some(node.lifecycle)),
+        Suspend => ("node.suspended", becomes(Lifecycle::Suspended)),
+        Restore => ("node.restored", becomes(Lifecycle::Active)),
+        Remove => ("node.removed", becomes(Lifecycle::Removed)),
     };
-    if changed {
-        if let Some(lifecycle) = lifecycle {
-            nodes::set_lifecycle(&mut tx, id, lifecycle).await?;
-        }
-        let data = json!({ "name": node.name });
-        audit::record(app, &mut tx, &operator.id, action, Some(id), data).await?;
-    }
-    let node = find(&mut tx, id).await?;
-    let record = record(app, &mut tx, node).await?;
-    tx.commit().await?;
-    if matches!(decision, ClearClone) {
-        app.presence.forget_runs(id);
-    }
-    Ok(record)
+    let line = AuditLine::new(&operator.id, action, Some(id), json!({ "name": node.name }));
+    Ok(change.map(|change| (change, line)))
 }
 
-/// The node with this id, unless it was abandoned.
-pub(super) async fn find(c: &mut Connection, id: &str) -> Result<Node> {
-    nodes::find(c, id)
-        .await?
-        .filter(|node| node.lifecycle != Lifecycle::Abandoned)
-        .ok_or_else(|| Error::NotFound {
-            noun: "node",
-            id: id.to_owned(),
-        })
+pub(super) fn not_found(id: &str) -> Error {
+    Error::NotFound {
+        noun: "node",
+        id: id.to_owned(),
+    }
 }
 
-async fn record(app: &App, c: &mut Connection, node: Node) -> database::Result<NodeRecord> {
-    let target = targets::effective(c, &node.id).await?;
+fn record(app: &App, TargetedNode { node, target }: TargetedNode) -> NodeRecord {
     let desired_revision = desired_state::revision(target.as_ref(), node.desired_floor);
     let presence = app.presence.get(&node.id);
     let mut status = node.status;
@@ -127,7 +114,7 @@ async fn record(app: &App, c: &mut Connection, node: Node) -> database::Result<N
     let state = presence.as_ref().map_or(PresenceState::Offline, |presence| {
         judge(presence, app.clock.now(), app.started_at)
     });
-    Ok(NodeRecord {
+    NodeRecord {
         id: node.id,
         name: node.name,
         facts: node.facts,
@@ -143,5 +130,5 @@ async fn record(app: &App, c: &mut Connection, node: Node) -> database::Result<N
         observed_revision: presence.map_or(0, |presence| presence.observed),
         desired_commit: target.and_then(|target| target.commit),
         status,
-    })
+    }
 }

@@ -1,14 +1,15 @@
 //! Registration (contract §3): a join token becomes a node.
 
-use super::admission::{self, Refusal};
+use super::admission::{self, Admission, Refusal};
 use super::app::App;
-use super::audit;
 use super::error::{Error, Result};
+use super::join_tokens::give_back_uses;
 use super::validate::{self, labels, text};
 use crate::auth::tokens;
-use crate::storage::node_tokens::{self, NewToken};
-use crate::storage::nodes::{self, Node};
-use crate::storage::{join_token_uses, join_tokens};
+use crate::storage::audit::AuditLine;
+use crate::storage::node_tokens::NewToken;
+use crate::storage::nodes::Node;
+use crate::storage::registrations::Admitted;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::{Capability, FieldCode};
 use baseos_interfaces::limits::HEARTBEAT_MAX_BYTES;
@@ -105,50 +106,70 @@ async fn enrol(app: &App, request: &RegisterRequest, now: Timestamp) -> Result<O
         return Ok(Err((Refusal::Malformed, None)));
     };
     // Read first: whoever guesses tokens must not queue for the one connection that writes.
-    let stored = join_tokens::find(&mut *app.storage.read().await?, presented.id().as_str()).await?;
+    let stored = app.storage.join_token(presented.id().as_str()).await?;
     let mac = stored.as_ref().map(|token| token.mac.as_str());
     if !app.pepper.verify(&presented, mac) {
         return Ok(Err((Refusal::Unknown, Some(presented))));
     }
     // A repetition takes no use, so it is limited like a node's requests.
     app.count_request(format!("{}/{}", presented.id(), request.registration_id))?;
-    let mut tx = app.storage.write().await?;
-    join_token_uses::give_back(&mut tx, now).await?;
-    let Some(token) = join_tokens::find(&mut tx, presented.id().as_str()).await? else {
-        return Ok(Err((Refusal::Unknown, Some(presented))));
+    give_back_uses(app).await?;
+    let minted = tokens::mint(TokenKind::Node)?;
+    let new = NewToken {
+        id: minted.id().as_str(),
+        mac: &app.pepper.mac(&minted),
+        command: None,
     };
-    let outcome = match admission::admit(&mut tx, &token, request, now).await? {
-        Ok((node, repeated)) => {
-            let minted = tokens::mint(TokenKind::Node)?;
-            nodes::put(&mut tx, &node).await?;
-            let new = NewToken {
-                id: minted.id().as_str(),
-                mac: &app.pepper.mac(&minted),
-                command: None,
-            };
-            node_tokens::insert(&mut tx, &node.id, new, now).await?;
-            join_token_uses::bind(&mut tx, &token.id, &request.registration_id, &node.id, now).await?;
-            let data = json!({
-                "joinToken": token.id, "registrationId": request.registration_id, "name": node.name,
-                "approval": node.approval, "approvalReason": node.approval_reason,
-            });
-            let action = if repeated {
-                "node.registeredAgain"
-            } else {
-                "node.registered"
-            };
-            audit::record(app, &mut tx, &node.id, action, Some(&node.id), data).await?;
-            Ok(Enrolled {
-                node,
-                token: minted,
-                repeated,
-            })
-        }
-        Err(refusal) => Err((refusal, Some(presented))),
+    let mut repeated = false;
+    let outcome = app
+        .storage
+        .register(
+            presented.id().as_str(),
+            &request.registration_id,
+            request.node.hardware_id.as_deref(),
+            new,
+            now,
+            |facts| {
+                let admission = match admission::admit(facts, request, now)? {
+                    Ok(admission) => admission,
+                    Err(refusal) => return Ok(Err(refusal)),
+                };
+                repeated = admission.repeated;
+                Ok::<_, Error>(Ok(admitted(admission, presented.id().as_str(), request)))
+            },
+        )
+        .await?;
+    Ok(match outcome {
+        Some(Ok(node)) => Ok(Enrolled {
+            node,
+            token: minted,
+            repeated,
+        }),
+        Some(Err(refusal)) => Err((refusal, Some(presented))),
+        None => Err((Refusal::Unknown, Some(presented))),
+    })
+}
+
+fn admitted(admission: Admission, join_token: &str, request: &RegisterRequest) -> Admitted {
+    let Admission {
+        node,
+        repeated,
+        takes_use,
+    } = admission;
+    let data = json!({
+        "joinToken": join_token, "registrationId": request.registration_id, "name": node.name,
+        "approval": node.approval, "approvalReason": node.approval_reason,
+    });
+    let action = if repeated {
+        "node.registeredAgain"
+    } else {
+        "node.registered"
     };
-    // After a refusal too, so that the uses that were given back stay given back.
-    tx.commit().await?;
-    Ok(outcome)
+    Admitted {
+        line: AuditLine::new(&node.id, action, Some(&node.id), data),
+        node,
+        takes_use,
+    }
 }
 
 /// Counts and audits a refusal. When it cannot be audited, the error is answered instead and the node tries again.
@@ -165,7 +186,6 @@ async fn audit_refusal(
         "reason": refusal.as_str(), "registrationId": request.registration_id, "name": request.node.name,
         "address": ip.to_string(),
     });
-    let mut tx = app.storage.write().await?;
-    audit::record(app, &mut tx, "cloudly", "joinToken.refused", id, data).await?;
-    Ok(tx.commit().await?)
+    let line = AuditLine::new("cloudly", "joinToken.refused", id, data);
+    Ok(app.storage.note(line, app.clock.now()).await?)
 }

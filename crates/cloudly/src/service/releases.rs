@@ -1,13 +1,13 @@
 //! Releases.
 
 use super::app::App;
-use super::audit;
 use super::error::{Error, Result};
 use super::images;
 use super::page::PageRequest;
 use crate::auth::operators::Operator;
 use crate::random;
-use crate::storage::releases;
+use crate::storage::audit::AuditLine;
+use crate::storage::releases::{Decided, Facts};
 use baseos_interfaces::admin::{CreateRelease, Page, ReleaseRecord};
 use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::desired::Release;
@@ -42,43 +42,54 @@ pub(crate) async fn create(
     };
     let release = &record.release;
     check_size(release)?;
-    let mut tx = app.storage.write().await?;
-    if releases::insert(&mut tx, &record, &operator.id).await? {
-        images::check(&mut tx, release).await?;
-        let data = json!({ "commit": release.commit, "version": release.version });
-        let subject = Some(release.release_id.as_str());
-        audit::record(app, &mut tx, &operator.id, "release.created", subject, data).await?;
-        tx.commit().await?;
-        return Ok((Created::New, record));
-    }
+    let repositories: Vec<_> = images::repositories(release).into_iter().collect();
+    let decided = app
+        .storage
+        .create_release(&record, &repositories, |facts| decide(operator, release, facts))
+        .await?;
+    Ok(match decided {
+        Decided::Insert(_) => (Created::New, record),
+        Decided::Update(known, _) | Decided::Known(known) => (Created::Known, known),
+    })
+}
+
+fn decide(operator: &Operator, release: &Release, facts: Facts) -> Result<Decided> {
     let commit = &release.commit;
-    let known = releases::find(&mut tx, commit).await?;
-    let same = |known: &ReleaseRecord| {
-        let mut with_known_id = Release {
-            release_id: known.release.release_id.clone(),
-            // Named or left out, the default is the same.
-            agent_service: known.release.agent_service.clone(),
-            ..release.clone()
-        };
-        images::take_over_platforms(&mut with_known_id, &known.release);
-        with_known_id == known.release && release.agent_service() == known.release.agent_service()
+    let Some(mut known) = facts.known else {
+        images::check(release, &facts.others)?;
+        let data = json!({ "commit": commit, "version": release.version });
+        let subject = Some(release.release_id.as_str());
+        let line = AuditLine::new(&operator.id, "release.created", subject, data);
+        return Ok(Decided::Insert(line));
     };
-    match known.filter(same) {
-        Some(mut known) => {
-            if images::gain_platforms(&mut known.release, release) {
-                images::check(&mut tx, &known.release).await?;
-                releases::update(&mut tx, &known.release).await?;
-                let data = json!({ "commit": commit });
-                let subject = Some(known.release.release_id.as_str());
-                audit::record(app, &mut tx, &operator.id, "release.imagesKnown", subject, data).await?;
-                tx.commit().await?;
-            }
-            Ok((Created::Known, known))
-        }
-        None => Err(Error::Conflict(format!(
+    if !is_same(release, &known.release) {
+        return Err(Error::Conflict(format!(
             "there is a release with commit {commit} and other contents; a commit never changes its contents"
-        ))),
+        )));
     }
+    if !images::gain_platforms(&mut known.release, release) {
+        return Ok(Decided::Known(known));
+    }
+    images::check(&known.release, &facts.others)?;
+    let subject = Some(known.release.release_id.as_str());
+    let line = AuditLine::new(
+        &operator.id,
+        "release.imagesKnown",
+        subject,
+        json!({ "commit": commit }),
+    );
+    Ok(Decided::Update(known, line))
+}
+
+fn is_same(release: &Release, known: &Release) -> bool {
+    let mut with_known_id = Release {
+        release_id: known.release_id.clone(),
+        // Named or left out, the default is the same.
+        agent_service: known.agent_service.clone(),
+        ..release.clone()
+    };
+    images::take_over_platforms(&mut with_known_id, known);
+    with_known_id == *known && release.agent_service() == known.agent_service()
 }
 
 /// The release as it is sent must fit into the answer that an agent reads. It may be several times as long as the
@@ -98,7 +109,6 @@ fn check_size(release: &Release) -> Result<()> {
 
 /// Newest first.
 pub(crate) async fn list(app: &App, request: &PageRequest) -> Result<Page<ReleaseRecord>> {
-    let mut connection = app.storage.read().await?;
-    let rows = releases::list(&mut connection, request.before()?, request.limit()).await?;
+    let rows = app.storage.releases(request.before()?, request.limit()).await?;
     Ok(request.numbered_page(rows))
 }

@@ -2,12 +2,11 @@
 
 use super::app::App;
 use super::error::{Error, Result};
-use super::{audit, desired_state, nodes, policy_rules};
+use super::nodes::not_found;
+use super::{desired_state, policy_rules};
 use crate::auth::operators::Operator;
-use crate::storage::database::Connection;
-use crate::storage::nodes::set_desired_floor;
-use crate::storage::releases;
-use crate::storage::targets::{self, ALL, Target};
+use crate::storage::audit::AuditLine;
+use crate::storage::targets::{ALL, Facts, Target};
 use baseos_interfaces::admin::{DesiredRecord, DesiredSet, SetDesired};
 use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::rules::check_commit;
@@ -29,71 +28,79 @@ pub(crate) async fn set(
         check_commit(commit).map_err(|(code, message)| Error::field("/commit", code, message))?;
     }
     let now = app.clock.now();
-    let mut tx = app.storage.write().await?;
-    if let Some(node) = node {
-        nodes::find(&mut tx, node).await?;
-    }
-    if let Some(commit) = &request.commit
-        && releases::find(&mut tx, commit).await?.is_none()
-    {
-        let message = format!("there is no release with commit `{commit}`: create it first");
-        return Err(Error::field("/commit", FieldCode::UnknownRelease, message));
-    }
-    let revision = next_revision(app, &mut tx, node).await?;
     let scope = node.unwrap_or(ALL);
-    let data = json!({ "commit": request.commit, "revision": revision, "force": request.policy.force });
-    let target = Target {
-        scope: scope.to_owned(),
-        commit: request.commit,
-        policy: request.policy,
-        revision,
-        set_at: now,
-        set_by: operator.id.clone(),
+    let SetDesired { commit, policy } = request;
+    let wanted = commit.clone();
+    let decide = |facts: &Facts<'_>| {
+        if let (Some(node), None) = (node, facts.node) {
+            return Err(not_found(node));
+        }
+        if let (Some(commit), false) = (&wanted, facts.release_exists) {
+            let message = format!("there is no release with commit `{commit}`: create it first");
+            return Err(Error::field("/commit", FieldCode::UnknownRelease, message));
+        }
+        Ok(believed(app, facts, node))
     };
-    targets::put(&mut tx, &target).await?;
-    audit::record(app, &mut tx, &operator.id, "desired.set", Some(scope), data).await?;
-    tx.commit().await?;
+    let target = |revision| {
+        let data = json!({ "commit": commit, "revision": revision, "force": policy.force });
+        let target = Target {
+            scope: scope.to_owned(),
+            commit,
+            policy,
+            revision,
+            set_at: now,
+            set_by: operator.id.clone(),
+        };
+        (
+            target,
+            AuditLine::new(&operator.id, "desired.set", Some(scope), data),
+        )
+    };
+    let revision = app
+        .storage
+        .set_target(node, wanted.as_deref(), decide, target)
+        .await?;
     Ok(DesiredSet { revision })
 }
 
 /// Removes a node's own target: the one of all applies to it again, under a higher revision.
 pub(crate) async fn unset(app: &App, operator: &Operator, node: &str) -> Result<DesiredSet> {
-    let mut tx = app.storage.write().await?;
-    let floor = nodes::find(&mut tx, node).await?.desired_floor;
-    if !targets::remove(&mut tx, node).await? {
-        let target = targets::effective(&mut tx, node).await?;
-        let revision = desired_state::revision(target.as_ref(), floor);
-        return Ok(DesiredSet { revision });
-    }
-    let revision = next_revision(app, &mut tx, Some(node)).await?;
-    set_desired_floor(&mut tx, node, revision).await?;
-    let data = json!({ "revision": revision });
-    audit::record(app, &mut tx, &operator.id, "desired.unset", Some(node), data).await?;
-    tx.commit().await?;
+    let decide = |facts: &Facts<'_>| match facts.node {
+        Some(_) => Ok(believed(app, facts, Some(node))),
+        None => Err(not_found(node)),
+    };
+    let line = |revision: u64| {
+        let data = json!({ "revision": revision });
+        AuditLine::new(&operator.id, "desired.unset", Some(node), data)
+    };
+    let (floor, target) = app
+        .storage
+        .unset_target(node, app.clock.now(), decide, line)
+        .await?;
+    let revision = desired_state::revision(target.as_ref(), floor);
     Ok(DesiredSet { revision })
 }
 
-/// A revision above every issued one and above what nodes say they have seen: this database may have been restored
-/// from a backup.
-async fn next_revision(app: &App, c: &mut Connection, node: Option<&str>) -> Result<u64> {
-    let issued = targets::last_revision(c).await?;
+/// What nodes say they have seen, as far as it is believed: the next revision is above it, since this database may have
+/// been restored from a backup.
+fn believed(app: &App, facts: &Facts<'_>, node: Option<&str>) -> u64 {
     let observed = app.presence.highest_observed(node);
-    let believed = if observed <= issued.saturating_add(REVISION_LEAD_MAX) {
+    if observed <= facts.issued.saturating_add(REVISION_LEAD_MAX) {
         observed
     } else {
         0
-    };
-    Ok(targets::next_revision(c, believed).await?)
+    }
 }
 
 /// What is desired of one node, or of all.
 pub(crate) async fn show(app: &App, node: Option<&str>) -> Result<DesiredRecord> {
-    let mut connection = app.storage.read().await?;
-    let floor = match node {
-        Some(node) => nodes::find(&mut connection, node).await?.desired_floor,
-        None => 0,
+    let (floor, target) = match node {
+        Some(id) => {
+            let found = app.storage.node(id).await?.ok_or_else(|| not_found(id))?;
+            (found.node.desired_floor, found.target)
+        }
+        None => (0, app.storage.target_of_all().await?),
     };
-    let target = targets::effective(&mut connection, node.unwrap_or(ALL)).await?;
     let revision = desired_state::revision(target.as_ref(), floor);
     Ok(match target {
         Some(target) => DesiredRecord {

@@ -1,15 +1,53 @@
 //! Commands for nodes, and their results.
 
-use super::columns::{from_json, to_json};
-use super::database::{Connection, Result};
+use super::audit::{self, AuditLine};
+use super::columns::{from_json, text, to_json};
+use super::database::{Connection, Error, Result, Storage};
+use super::locks;
+use super::nodes::{self, Node};
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::CommandRecord;
 use baseos_interfaces::command::{Command, CommandResult};
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
-pub(crate) async fn insert(c: &mut Connection, node: &str, command: &CommandRecord, by: &str) -> Result<()> {
+impl Storage {
+    /// Creates a command unless `check` refuses it, which gets the node and how many commands wait for it.
+    pub(crate) async fn create_command<E: From<Error>>(
+        &self,
+        node: &str,
+        command: &CommandRecord,
+        line: AuditLine,
+        check: impl FnOnce(Option<&Node>, i64) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let now = command.issued_at;
+        let mut tx = self.write().await?;
+        locks::node(&mut tx, node).await?;
+        let known = nodes::known(&mut tx, node).await?;
+        check(known.as_ref(), count_open(&mut tx, node, now).await?)?;
+        insert(&mut tx, node, command, &line.actor).await?;
+        audit::append(&mut tx, now, &line).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// A node's commands, newest first, each with its sequence number, which is below `before`; `None`: there is no such
+    /// node.
+    pub(crate) async fn commands(
+        &self,
+        node: &str,
+        before: i64,
+        limit: i64,
+    ) -> Result<Option<Vec<(i64, CommandRecord)>>> {
+        let mut connection = self.read().await?;
+        if nodes::known(&mut connection, node).await?.is_none() {
+            return Ok(None);
+        }
+        list(&mut connection, node, before, limit).await.map(Some)
+    }
+}
+
+async fn insert(c: &mut Connection, node: &str, command: &CommandRecord, by: &str) -> Result<()> {
     sqlx::query(
         "INSERT INTO commands (id, node_id, action, issued_at, issued_by, expires_at)
          VALUES ($1, $2, $3, $4, $5, $6)",
@@ -26,18 +64,18 @@ pub(crate) async fn insert(c: &mut Connection, node: &str, command: &CommandReco
 }
 
 /// How many commands wait for a node.
-pub(crate) async fn count_open(c: &mut Connection, node: &str, now: Timestamp) -> Result<i64> {
+async fn count_open(c: &mut Connection, node: &str, now: Timestamp) -> Result<i64> {
     sqlx::query_scalar(
         "SELECT COUNT(*) FROM commands WHERE node_id = $1 AND result IS NULL AND expires_at > $2",
     )
-    .bind(node)
+    .bind(text(node))
     .bind(millis(now))
     .fetch_one(c)
     .await
 }
 
 /// A node's commands without a result that have not expired, oldest first.
-pub(crate) async fn list_open(c: &mut Connection, node: &str, now: Timestamp) -> Result<Vec<Command>> {
+pub(super) async fn list_open(c: &mut Connection, node: &str, now: Timestamp) -> Result<Vec<Command>> {
     let rows = sqlx::query(
         "SELECT * FROM commands WHERE node_id = $1 AND result IS NULL AND expires_at > $2 ORDER BY sequence",
     )
@@ -64,13 +102,7 @@ pub(crate) async fn list_open(c: &mut Connection, node: &str, now: Timestamp) ->
         .collect()
 }
 
-/// A node's commands, newest first, each with its sequence number, which is below `before`.
-pub(crate) async fn list(
-    c: &mut Connection,
-    node: &str,
-    before: i64,
-    limit: i64,
-) -> Result<Vec<(i64, CommandRecord)>> {
+async fn list(c: &mut Connection, node: &str, before: i64, limit: i64) -> Result<Vec<(i64, CommandRecord)>> {
     let rows = sqlx::query(
         "SELECT * FROM commands WHERE node_id = $1 AND sequence < $2 ORDER BY sequence DESC LIMIT $3",
     )
@@ -84,7 +116,7 @@ pub(crate) async fn list(
         .collect()
 }
 
-fn command(row: &SqliteRow) -> Result<CommandRecord> {
+fn command(row: &AnyRow) -> Result<CommandRecord> {
     Ok(CommandRecord {
         id: row.try_get("id")?,
         action: from_json(row.try_get("action")?)?,
@@ -98,7 +130,7 @@ fn command(row: &SqliteRow) -> Result<CommandRecord> {
 }
 
 /// Stores a result. Only the first one counts, and only from the node that the command is for.
-pub(crate) async fn set_result(
+pub(super) async fn set_result(
     c: &mut Connection,
     node: &str,
     result: &CommandResult,
@@ -107,7 +139,7 @@ pub(crate) async fn set_result(
     sqlx::query(
         "UPDATE commands SET result = $3, result_at = $4 WHERE id = $1 AND node_id = $2 AND result IS NULL",
     )
-    .bind(&result.id)
+    .bind(text(&result.id))
     .bind(node)
     .bind(to_json(result)?)
     .bind(millis(now))

@@ -1,59 +1,45 @@
-//! Connections, transactions, migrations: what is SQLite's alone.
+//! Connections and transactions.
 
-use crate::clock::millis;
+pub(super) use super::connection::Connection;
+pub use super::connection::OpenError;
+pub(crate) use super::connection::{Error, Result};
+use super::engine::Engine;
+use super::{migrate, postgres, sqlite};
+use crate::settings::Database;
 use baseos_interfaces::Timestamp;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection as _, Sqlite, SqlitePool, Transaction};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+use sqlx::{Any, AnyPool, ConnectOptions as _, Connection as _, Transaction};
 use std::ops::{Deref, DerefMut};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-pub(crate) type Connection = sqlx::SqliteConnection;
-pub(crate) type Error = sqlx::Error;
-pub(crate) type Result<T> = std::result::Result<T, Error>;
-
-const SQLITE_READONLY: i32 = 8;
-const SQLITE_CANTOPEN: i32 = 14;
-const SQLITE_NOTADB: i32 = 26;
+use tokio::sync::Mutex;
 
 /// What [`Storage::check`] writes, in bytes: more than is left on a disk on which other writes just failed.
 const PROBE_BYTES: usize = 64 * 1024;
 
-/// In order; the index plus one is the schema's version.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_nodes.sql")];
+/// Connections of PostgreSQL that write, and as many that read beside them.
+const POSTGRES_CONNECTIONS: u32 = 8;
 
-/// Why a database cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("cannot open the database {} for writing: {error}", path.display())]
-    Io { path: PathBuf, error: io::Error },
-    #[error("cannot open the database {}: make the directory first: `install -d -m 700 {}`", path.display(), directory.display())]
-    NoDirectory { path: PathBuf, directory: PathBuf },
-    #[error("another cloudly already uses the database {}", .0.display())]
-    InUse(PathBuf),
-    #[error("{} is not a database of Cloudly", .0.display())]
-    NotOurs(PathBuf),
-    #[error("the database {} has schema {found}, this cloudly knows up to {known}: run a newer cloudly", path.display())]
-    Newer { path: PathBuf, found: i64, known: usize },
-    #[error("the pepper in {} is not the one this database was made with, so no token would be accepted: restore it from the backup", .0.display())]
-    Pepper(PathBuf),
-    #[error("the database {}: {error}", path.display())]
-    Database { path: PathBuf, error: sqlx::Error },
-}
-
-/// One connection that writes, and a few that read beside it.
+/// Connections that write, one with SQLite, and a few that read beside them.
 pub(crate) struct Storage {
-    writer: SqlitePool,
-    reader: SqlitePool,
+    engine: Engine,
+    writer: AnyPool,
+    reader: AnyPool,
     /// A write failed, or was given up, since the last check.
     doubted: Arc<AtomicBool>,
-    /// Keeps a second server out, since each would hold half of the presence.
-    _lock: Lock,
+    guard: Guard,
+}
+
+/// Keeps a second server out, since each would hold half of the presence.
+enum Guard {
+    File {
+        _lock: sqlite::Lock,
+    },
+    /// `None` once it is closed.
+    Session(Mutex<Option<Connection>>),
 }
 
 /// Why the database cannot be used now.
@@ -66,20 +52,20 @@ pub(crate) enum CheckError {
 }
 
 /// A transaction that is rolled back unless it is committed.
-pub(crate) struct Write {
-    transaction: Transaction<'static, Sqlite>,
+pub(super) struct Write {
+    transaction: Transaction<'static, Any>,
     doubt: Doubt,
 }
 
 impl Write {
-    pub(crate) async fn commit(self) -> Result<()> {
+    pub(super) async fn commit(self) -> Result<()> {
         let Self { transaction, doubt } = self;
         transaction.commit().await?;
         doubt.dismiss();
         Ok(())
     }
 
-    pub(crate) async fn rollback(self) -> Result<()> {
+    pub(super) async fn rollback(self) -> Result<()> {
         let Self { transaction, doubt } = self;
         transaction.rollback().await?;
         doubt.dismiss();
@@ -118,59 +104,81 @@ impl Drop for Doubt {
     }
 }
 
-/// An exclusive lock on a file. It is released explicitly: closing the file is not enough while a child process that was
-/// just forked has a copy of the descriptor.
-struct Lock(File);
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // At worst it ends with the process.
-        let _ = self.0.unlock();
-    }
-}
-
 impl Storage {
-    /// Opens the file, creates it if it does not exist, and migrates its schema.
-    pub(crate) async fn open(path: &Path, now: Timestamp) -> std::result::Result<Self, OpenError> {
-        let lock = lock(path)?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(5));
+    /// Opens the database and migrates its schema. Creates the file if it does not exist; a PostgreSQL server has to
+    /// have the database.
+    pub(crate) async fn open(database: &Database, now: Timestamp) -> std::result::Result<Self, OpenError> {
+        sqlx::any::install_default_drivers();
+        match database {
+            Database::Sqlite(path) => Self::open_file(path, now)
+                .await
+                .map_err(|error| sqlite::open_error(path, error)),
+            Database::Postgres(url) => {
+                let name = url.to_string();
+                let options = postgres::options(url).map_err(failed(&name))?;
+                let session = postgres::lock(&options, &name).await?;
+                let guard = Guard::Session(Mutex::new(Some(session)));
+                Self::connect(Engine::Postgres, &options, guard, &name, now).await
+            }
+        }
+    }
+
+    async fn open_file(path: &Path, now: Timestamp) -> std::result::Result<Self, OpenError> {
+        let guard = Guard::File {
+            _lock: sqlite::lock(path)?,
+        };
+        let name = path.display().to_string();
+        let options = sqlite::options(path).map_err(failed(&name))?;
+        Self::connect(Engine::Sqlite, &options, guard, &name, now).await
+    }
+
+    async fn connect(
+        engine: Engine,
+        options: &AnyConnectOptions,
+        guard: Guard,
+        name: &str,
+        now: Timestamp,
+    ) -> std::result::Result<Self, OpenError> {
+        // By itself: a pool would try again and again, and not say what is wrong.
+        let mut first = options.connect().await.map_err(failed(name))?;
+        engine.prepare(&mut first).await.map_err(failed(name))?;
+        migrate::migrate(&mut first, name, now).await?;
+        first.close().await.map_err(failed(name))?;
         let pool = |connections| {
-            SqlitePoolOptions::new()
+            AnyPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(Duration::from_secs(10))
                 .idle_timeout(None)
                 .max_lifetime(None)
+                .after_connect(move |connection, _| Box::pin(engine.prepare(connection)))
         };
-        let failed = |error| open_error(path, error);
+        let (writers, readers) = match engine {
+            Engine::Sqlite => (1, 4),
+            Engine::Postgres => (POSTGRES_CONNECTIONS, POSTGRES_CONNECTIONS),
+        };
         // After some errors (a full disk, no memory) SQLite itself rolls back, and sqlx still counts the transaction: no
         // other could begin on such a connection.
-        let writer = pool(1).before_acquire(|connection, _| {
+        let writer = pool(writers).before_acquire(|connection, _| {
             let usable = !connection.is_in_transaction();
             Box::pin(async move { Ok(usable) })
         });
-        let storage = Self {
-            writer: writer.connect_with(options.clone()).await.map_err(failed)?,
-            reader: pool(4).connect_lazy_with(options),
+        Ok(Self {
+            engine,
+            writer: writer.connect_lazy_with(options.clone()),
+            reader: pool(readers).connect_lazy_with(options.clone()),
             doubted: Arc::default(),
-            _lock: lock,
-        };
-        storage.migrate(path, now).await?;
-        Ok(storage)
+            guard,
+        })
     }
 
-    pub(crate) async fn read(&self) -> Result<PoolConnection<Sqlite>> {
+    pub(super) async fn read(&self) -> Result<PoolConnection<Any>> {
         self.reader.acquire().await
     }
 
     /// A transaction that is rolled back unless it is committed.
-    pub(crate) async fn write(&self) -> Result<Write> {
+    pub(super) async fn write(&self) -> Result<Write> {
         let doubt = Doubt(Some(Arc::clone(&self.doubted)));
-        let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let transaction = self.writer.begin_with(self.engine.begin()).await?;
         Ok(Write { transaction, doubt })
     }
 
@@ -202,10 +210,16 @@ impl Storage {
         tx.commit().await
     }
 
-    /// Waits for running statements and closes the file.
+    /// Waits for running statements and closes the database.
     pub(crate) async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
+        if let Guard::Session(session) = &self.guard
+            && let Some(session) = session.lock().await.take()
+        {
+            // Its end ends the session, with or without an answer.
+            drop(session.close().await);
+        }
     }
 
     /// The fingerprint of the pepper this database was made with; `None`: the database is new.
@@ -224,109 +238,12 @@ impl Storage {
             .await?;
         tx.commit().await
     }
-
-    async fn migrate(&self, path: &Path, now: Timestamp) -> std::result::Result<(), OpenError> {
-        let failed = |error| open_error(path, error);
-        let mut connection = self.writer.acquire().await.map_err(failed)?;
-        let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table'")
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(failed)?;
-        if !tables.is_empty() && !tables.iter().any(|name| name == "cloudly_schema") {
-            return Err(OpenError::NotOurs(path.to_owned()));
-        }
-        sqlx::raw_sql(
-            "CREATE TABLE IF NOT EXISTS cloudly_schema (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)",
-        )
-        .execute(&mut *tx)
-        .await
-        .map_err(failed)?;
-        let found: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM cloudly_schema")
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(failed)?;
-        let applied = usize::try_from(found).unwrap_or(usize::MAX);
-        if applied > MIGRATIONS.len() {
-            return Err(OpenError::Newer {
-                path: path.to_owned(),
-                found,
-                known: MIGRATIONS.len(),
-            });
-        }
-        for (version, migration) in (1i64..).zip(MIGRATIONS).skip(applied) {
-            sqlx::raw_sql(*migration)
-                .execute(&mut *tx)
-                .await
-                .map_err(failed)?;
-            sqlx::query("INSERT INTO cloudly_schema (version, applied_at) VALUES ($1, $2)")
-                .bind(version)
-                .bind(millis(now))
-                .execute(&mut *tx)
-                .await
-                .map_err(failed)?;
-        }
-        tx.commit().await.map_err(failed)
-    }
 }
 
-/// Locks the database for this process. Creates the file too, with a mode that keeps other users from reading it:
-/// releases may hold secrets of their services. SQLite gives its other files the same mode.
-fn lock(path: &Path) -> std::result::Result<Lock, OpenError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    if let Some(directory) = missing_directory(path) {
-        return Err(OpenError::NoDirectory {
-            path: path.to_owned(),
-            directory,
-        });
-    }
-    let failed = |error| OpenError::Io {
-        path: path.to_owned(),
+fn failed(database: &str) -> impl Fn(Error) -> OpenError {
+    move |error| OpenError::Database {
+        database: database.to_owned(),
         error,
-    };
-    let mut options = OpenOptions::new();
-    options.create(true).truncate(false).write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(failed)?;
-    let file = options.open(name).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Lock(file)),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
-}
-
-/// The directory for a file, if there is none. Absolute, so that it is clear where it is missing.
-fn missing_directory(path: &Path) -> Option<PathBuf> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty())?;
-    let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
-    (!directory.exists()).then_some(absolute)
-}
-
-/// Tells the causes apart that an operator can mend, by SQLite's primary result code.
-fn open_error(path: &Path, error: sqlx::Error) -> OpenError {
-    let code = error
-        .as_database_error()
-        .and_then(|e| e.code())
-        .and_then(|code| code.parse::<i32>().ok());
-    let io = |kind: io::ErrorKind| OpenError::Io {
-        path: path.to_owned(),
-        error: kind.into(),
-    };
-    match code.map(|code| code & 0xff) {
-        Some(SQLITE_NOTADB) => OpenError::NotOurs(path.to_owned()),
-        Some(SQLITE_READONLY) => io(io::ErrorKind::ReadOnlyFilesystem),
-        Some(SQLITE_CANTOPEN) => io(if path.is_dir() {
-            io::ErrorKind::IsADirectory
-        } else {
-            io::ErrorKind::PermissionDenied
-        }),
-        _ => OpenError::Database {
-            path: path.to_owned(),
-            error,
-        },
     }
 }
 
@@ -336,7 +253,9 @@ mod tests {
 
     async fn storage(dir: &tempfile::TempDir) -> Storage {
         let now = "2026-11-23T12:00:00Z".parse().unwrap();
-        Storage::open(&dir.path().join("cloudly.db"), now).await.unwrap()
+        Storage::open(&dir.path().join("cloudly.db").into(), now)
+            .await
+            .unwrap()
     }
 
     async fn insert(storage: &Storage, name: &str, value: &str) -> Result<()> {

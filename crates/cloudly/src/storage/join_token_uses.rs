@@ -1,11 +1,13 @@
 //! Uses of join tokens. A use belongs to one registration; the node's first heartbeat confirms it, and without one it
 //! is given back (contract §3.2).
 
-use super::database::{Connection, Result};
+use super::database::{Connection, Result, Storage};
+use super::locks;
 use crate::clock::millis;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::registration::RegistrationId;
 use sqlx::Row as _;
+use std::collections::BTreeSet;
 
 /// How long a use waits for the node's first heartbeat before it is given back, seconds.
 const UNCONFIRMED_SECONDS: i64 = 15 * 60;
@@ -17,57 +19,112 @@ pub(crate) struct Use {
     pub(crate) released: bool,
 }
 
-/// Takes one use if one is left. It is one statement, so that exactly one of N nodes gets the last use.
-/// `late`: the use was taken before the token expired and was given back since, so that the expiry does not count.
-pub(crate) async fn take(c: &mut Connection, id: &str, now: Timestamp, late: bool) -> Result<bool> {
+/// Takes a use if one is left; `false`: none is. It is one statement, so that exactly one of N nodes gets the last one.
+async fn take_again(c: &mut Connection, id: &str) -> Result<bool> {
     let done = sqlx::query(
-        "UPDATE join_tokens SET uses = uses + 1
-         WHERE id = $1 AND uses < max_uses AND revoked_at IS NULL AND (expires_at > $2 OR $3 = 1)",
+        "UPDATE join_tokens SET uses = uses + 1 WHERE id = $1 AND uses < max_uses AND revoked_at IS NULL",
     )
     .bind(id)
-    .bind(millis(now))
-    .bind(i64::from(late))
     .execute(c)
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// Gives back the uses whose nodes have not been heard from in time, marks those nodes abandoned, and returns how
-/// many uses there were.
-pub(crate) async fn give_back(c: &mut Connection, now: Timestamp) -> Result<u64> {
-    let before = millis(now).saturating_sub(UNCONFIRMED_SECONDS * 1000);
-    let unconfirmed = sqlx::query(
-        "SELECT token_id, registration_id, node_id FROM join_uses
-         WHERE confirmed_at IS NULL AND released_at IS NULL AND taken_at <= $1",
+/// Takes a use of a token that is locked and has one left.
+pub(super) async fn take(c: &mut Connection, id: &str) -> Result<()> {
+    sqlx::query("UPDATE join_tokens SET uses = uses + 1 WHERE id = $1")
+        .bind(id)
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
+impl Storage {
+    /// Gives back the uses that no heartbeat confirmed in time, and returns how many.
+    pub(crate) async fn give_back_uses(&self, now: Timestamp) -> Result<u64> {
+        if !are_overdue(&mut *self.read().await?, now).await? {
+            return Ok(0);
+        }
+        let mut tx = self.write().await?;
+        let given_back = give_back(&mut tx, now).await?;
+        tx.commit().await?;
+        Ok(given_back)
+    }
+}
+
+/// Whether there are uses to give back.
+async fn are_overdue(c: &mut Connection, now: Timestamp) -> Result<bool> {
+    let row = sqlx::query(
+        "SELECT 1 FROM join_uses WHERE confirmed_at IS NULL AND released_at IS NULL AND taken_at <= $1 LIMIT 1",
     )
-    .bind(before)
+    .bind(overdue_at(now))
+    .fetch_optional(c)
+    .await?;
+    Ok(row.is_some())
+}
+
+/// Gives back the uses whose nodes have not been heard from in time, marks those nodes abandoned, and returns how
+/// many uses there were. Locks the join tokens.
+async fn give_back(c: &mut Connection, now: Timestamp) -> Result<u64> {
+    let overdue = sqlx::query(
+        "SELECT token_id, registration_id, node_id FROM join_uses
+         WHERE confirmed_at IS NULL AND released_at IS NULL AND taken_at <= $1 ORDER BY token_id",
+    )
+    .bind(overdue_at(now))
     .fetch_all(&mut *c)
     .await?;
-    for row in &unconfirmed {
-        let (token, registration): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        let node: String = row.try_get(2)?;
-        sqlx::query("UPDATE join_uses SET released_at = $3 WHERE token_id = $1 AND registration_id = $2")
-            .bind(&token)
-            .bind(&registration)
-            .bind(millis(now))
-            .execute(&mut *c)
-            .await?;
+    let mut locked = String::new();
+    for row in &overdue {
+        let token: &str = row.try_get(0)?;
+        if token != locked {
+            locks::join_token(c, token).await?;
+            token.clone_into(&mut locked);
+        }
+    }
+    let mut nodes = BTreeSet::new();
+    let mut given_back = 0;
+    for row in &overdue {
+        let (token, registration): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
+        // Unless it was confirmed or given back until its token was locked.
+        let done = sqlx::query(
+            "UPDATE join_uses SET released_at = $3
+             WHERE token_id = $1 AND registration_id = $2
+                 AND confirmed_at IS NULL AND released_at IS NULL AND taken_at <= $4",
+        )
+        .bind(token)
+        .bind(registration)
+        .bind(millis(now))
+        .bind(overdue_at(now))
+        .execute(&mut *c)
+        .await?;
+        if done.rows_affected() == 0 {
+            continue;
+        }
+        given_back += 1;
+        nodes.insert(row.try_get::<&str, _>(2)?);
         sqlx::query("UPDATE join_tokens SET uses = uses - 1 WHERE id = $1 AND uses > 0")
-            .bind(&token)
+            .bind(token)
             .execute(&mut *c)
             .await?;
+    }
+    for node in nodes {
         sqlx::query(
             "UPDATE nodes SET lifecycle = 'abandoned'
              WHERE id = $1 AND confirmed_at IS NULL AND lifecycle = 'active'",
         )
-        .bind(&node)
+        .bind(node)
         .execute(&mut *c)
         .await?;
     }
-    Ok(unconfirmed.len() as u64)
+    Ok(given_back)
 }
 
-pub(crate) async fn find(
+/// A use that was taken then, or before, is given back now.
+fn overdue_at(now: Timestamp) -> i64 {
+    millis(now).saturating_sub(UNCONFIRMED_SECONDS * 1000)
+}
+
+pub(super) async fn find(
     c: &mut Connection,
     token: &str,
     registration: &RegistrationId,
@@ -90,7 +147,7 @@ pub(crate) async fn find(
 }
 
 /// Binds a use to a registration and its node, taken now.
-pub(crate) async fn bind(
+pub(super) async fn bind(
     c: &mut Connection,
     token: &str,
     registration: &RegistrationId,
@@ -112,7 +169,7 @@ pub(crate) async fn bind(
 }
 
 /// Confirms the use of a node that has been heard from. `false`: it was given back and none is left.
-pub(crate) async fn confirm(c: &mut Connection, node: &str, now: Timestamp) -> Result<bool> {
+pub(super) async fn confirm(c: &mut Connection, node: &str, now: Timestamp) -> Result<bool> {
     let open = sqlx::query(
         "SELECT token_id, registration_id, released_at FROM join_uses
          WHERE node_id = $1 AND confirmed_at IS NULL ORDER BY taken_at DESC",
@@ -125,7 +182,7 @@ pub(crate) async fn confirm(c: &mut Connection, node: &str, now: Timestamp) -> R
         let (token, registration): (String, String) = (row.try_get(0)?, row.try_get(1)?);
         let released = row.try_get::<Option<i64>, _>(2)?.is_some();
         // A late node takes its use again if one is left.
-        if released && (confirmed || !take(c, &token, now, true).await?) {
+        if released && (confirmed || !take_again(c, &token).await?) {
             continue;
         }
         confirmed = true;

@@ -1,12 +1,13 @@
 //! Join tokens, of which only hashes are stored.
 
-use super::columns::{from_json, to_json};
-use super::database::{Connection, Result};
+use super::audit::{self, AuditLine};
+use super::columns::{from_json, text, to_json};
+use super::database::{Connection, Result, Storage};
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::JoinTokenRecord;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug)]
@@ -44,8 +45,56 @@ impl JoinToken {
     }
 }
 
-/// `false`: there already is a token with this id; it stays as it is.
-pub(crate) async fn insert(c: &mut Connection, token: &JoinToken) -> Result<bool> {
+/// What [`Storage::revoke_join_token`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Revoked {
+    Now,
+    Before,
+    Unknown,
+}
+
+impl Storage {
+    /// `false`: there already is a token with this id; it stays as it is.
+    pub(crate) async fn create_join_token(&self, token: &JoinToken, line: AuditLine) -> Result<bool> {
+        let mut tx = self.write().await?;
+        let created = insert(&mut tx, token).await?;
+        if created {
+            audit::append(&mut tx, token.created_at, &line).await?;
+        }
+        tx.commit().await?;
+        Ok(created)
+    }
+
+    pub(crate) async fn join_token(&self, id: &str) -> Result<Option<JoinToken>> {
+        find(&mut *self.read().await?, id).await
+    }
+
+    /// By id, with ids above `after`.
+    pub(crate) async fn join_tokens(&self, after: &str, limit: i64) -> Result<Vec<JoinToken>> {
+        list(&mut *self.read().await?, after, limit).await
+    }
+
+    pub(crate) async fn revoke_join_token(
+        &self,
+        id: &str,
+        now: Timestamp,
+        line: AuditLine,
+    ) -> Result<Revoked> {
+        let mut tx = self.write().await?;
+        if find(&mut tx, id).await?.is_none() {
+            tx.rollback().await?;
+            return Ok(Revoked::Unknown);
+        }
+        let revoked = revoke(&mut tx, id, now).await?;
+        if revoked {
+            audit::append(&mut tx, now, &line).await?;
+        }
+        tx.commit().await?;
+        Ok(if revoked { Revoked::Now } else { Revoked::Before })
+    }
+}
+
+async fn insert(c: &mut Connection, token: &JoinToken) -> Result<bool> {
     let done = sqlx::query(
         "INSERT INTO join_tokens (id, mac, max_uses, uses, fleet, labels, require_approval, allow_replace,
              created_at, created_by, expires_at)
@@ -66,25 +115,24 @@ pub(crate) async fn insert(c: &mut Connection, token: &JoinToken) -> Result<bool
     Ok(done.rows_affected() == 1)
 }
 
-pub(crate) async fn find(c: &mut Connection, id: &str) -> Result<Option<JoinToken>> {
+pub(super) async fn find(c: &mut Connection, id: &str) -> Result<Option<JoinToken>> {
     let row = sqlx::query("SELECT * FROM join_tokens WHERE id = $1")
-        .bind(id)
+        .bind(text(id))
         .fetch_optional(c)
         .await?;
     row.as_ref().map(token).transpose()
 }
 
-/// By id, with ids above `after`.
-pub(crate) async fn list(c: &mut Connection, after: &str, limit: i64) -> Result<Vec<JoinToken>> {
+async fn list(c: &mut Connection, after: &str, limit: i64) -> Result<Vec<JoinToken>> {
     let rows = sqlx::query("SELECT * FROM join_tokens WHERE id > $1 ORDER BY id LIMIT $2")
-        .bind(after)
+        .bind(text(after))
         .bind(limit)
         .fetch_all(c)
         .await?;
     rows.iter().map(token).collect()
 }
 
-fn token(row: &SqliteRow) -> Result<JoinToken> {
+fn token(row: &AnyRow) -> Result<JoinToken> {
     let number = |column: &str| row.try_get::<i64, _>(column);
     Ok(JoinToken {
         id: row.try_get("id")?,
@@ -103,9 +151,9 @@ fn token(row: &SqliteRow) -> Result<JoinToken> {
 }
 
 /// `false`: there is no such token, or it was revoked before.
-pub(crate) async fn revoke(c: &mut Connection, id: &str, now: Timestamp) -> Result<bool> {
+async fn revoke(c: &mut Connection, id: &str, now: Timestamp) -> Result<bool> {
     let done = sqlx::query("UPDATE join_tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
-        .bind(id)
+        .bind(text(id))
         .bind(millis(now))
         .execute(c)
         .await?;

@@ -1,16 +1,25 @@
-//! The database. Each file holds the statements of one noun, in SQL that PostgreSQL understands too; what is SQLite's
-//! alone stands in `database.rs` and in `migrations/sqlite`.
+//! The database: SQLite or PostgreSQL. Each file holds the statements of one noun, in SQL that both understand; what
+//! differs stands in `engine.rs`, `sqlite.rs`, `postgres.rs` and in `migrations`.
 
 pub(crate) mod audit;
 mod columns;
-pub(crate) mod commands;
+mod commands;
+mod connection;
 pub(crate) mod database;
-pub(crate) mod events;
-pub(crate) mod join_token_uses;
+mod engine;
+mod events;
+pub(crate) mod heartbeats;
+mod join_token_uses;
 pub(crate) mod join_tokens;
-pub(crate) mod node_status;
+mod locks;
+mod migrate;
+mod node_status;
 pub(crate) mod node_tokens;
 pub(crate) mod nodes;
-pub(crate) mod presence;
+mod postgres;
+mod presence;
+pub(crate) mod registrations;
 pub(crate) mod releases;
+mod sqlite;
+pub(crate) mod targeted_nodes;
 pub(crate) mod targets;

@@ -1,13 +1,13 @@
 //! The last full status of each node.
 
-use super::columns::to_json;
+use super::columns::{text, to_json};
 use super::database::{Connection, Result};
 use crate::clock::millis;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::states::RolloutState;
 use baseos_interfaces::status::NodeStatus;
 
-pub(crate) async fn put(
+pub(super) async fn put(
     c: &mut Connection,
     node: &str,
     hash: &str,
@@ -29,8 +29,8 @@ pub(crate) async fn put(
     .bind(to_json(status)?)
     .bind(status.update.state.as_str())
     .bind(RolloutState::from_update(status.update.state).map(RolloutState::as_str))
-    .bind(&status.update.target)
-    .bind(status.running())
+    .bind(status.update.target.as_deref().map(text))
+    .bind(status.running().map(text))
     .execute(c)
     .await?;
     Ok(())

@@ -1,10 +1,13 @@
 //! Node tokens, of which only hashes are stored. A node has up to two: `current` and `next` (contract §2).
 
+use super::audit::{self, AuditLine};
 use super::columns::unsigned;
-use super::database::{Connection, Result};
+use super::database::{Connection, Result, Storage};
 use super::nodes::{Lifecycle, parse_approval};
+use super::{commands, join_token_uses, locks, nodes};
 use crate::clock::millis;
 use baseos_interfaces::Timestamp;
+use baseos_interfaces::command::CommandResult;
 use baseos_interfaces::register::Approval;
 use baseos_interfaces::states::UpdateState;
 use sqlx::Row as _;
@@ -30,8 +33,82 @@ pub(crate) struct NodeSession {
     pub(crate) running_commit: Option<String>,
 }
 
-/// Finds a session by the token's public id.
-pub(crate) async fn session(c: &mut Connection, token_id: &str) -> Result<Option<NodeSession>> {
+/// What [`Storage::first_use`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FirstUse {
+    Noted,
+    /// The token was deleted after the session was loaded.
+    TokenGone,
+    /// The use of the join token behind it was given back and none is left.
+    JoinTokenUseGone,
+}
+
+impl Storage {
+    /// Finds a session by the token's public id.
+    pub(crate) async fn session(&self, token_id: &str) -> Result<Option<NodeSession>> {
+        session(&mut *self.read().await?, token_id).await
+    }
+
+    /// On the first use of a token, makes it the only one of its node, and confirms the use of the join token, or sets
+    /// the result of the command, that it was issued for.
+    pub(crate) async fn first_use(
+        &self,
+        session: &NodeSession,
+        result: Option<CommandResult>,
+        now: Timestamp,
+        line: AuditLine,
+    ) -> Result<FirstUse> {
+        let node = session.node_id.as_str();
+        let mut tx = self.write().await?;
+        locks::join_tokens_of(&mut tx, node).await?;
+        locks::node(&mut tx, node).await?;
+        if !note_use(&mut tx, session, now).await? {
+            tx.rollback().await?;
+            return Ok(FirstUse::TokenGone);
+        }
+        match result {
+            Some(result) => commands::set_result(&mut tx, node, &result, now).await?,
+            None => {
+                if !join_token_uses::confirm(&mut tx, node, now).await? {
+                    tx.rollback().await?;
+                    return Ok(FirstUse::JoinTokenUseGone);
+                }
+            }
+        }
+        nodes::confirm(&mut tx, node, now).await?;
+        audit::append(&mut tx, now, &line).await?;
+        tx.commit().await?;
+        Ok(FirstUse::Noted)
+    }
+
+    /// Issues a token, unless the one that `pending` names is still the node's: then `false`. `issued` is called before
+    /// other requests see the new one. Both are called while the node is locked.
+    pub(crate) async fn issue_token(
+        &self,
+        node: &str,
+        token: NewToken<'_>,
+        now: Timestamp,
+        line: AuditLine,
+        pending: impl FnOnce() -> Option<String>,
+        issued: impl FnOnce(),
+    ) -> Result<bool> {
+        let mut tx = self.write().await?;
+        locks::node(&mut tx, node).await?;
+        if let Some(pending) = pending()
+            && exists(&mut tx, &pending).await?
+        {
+            tx.rollback().await?;
+            return Ok(false);
+        }
+        insert(&mut tx, node, token, now).await?;
+        audit::append(&mut tx, now, &line).await?;
+        issued();
+        tx.commit().await?;
+        Ok(true)
+    }
+}
+
+async fn session(c: &mut Connection, token_id: &str) -> Result<Option<NodeSession>> {
     let row = sqlx::query(
         "SELECT t.mac, t.slot, t.command_id, t.first_used_at, n.id, n.approval, n.approval_decided_at, n.lifecycle,
              n.clone_suspected_at, n.desired_floor, s.status_hash, s.update_state, s.target_commit, s.running_commit
@@ -74,7 +151,7 @@ pub(crate) struct NewToken<'a> {
 
 /// Inserts a token: the first one as `current`, a later one as `next`. The `next` before it is deleted; but when
 /// `current` was never used either, it becomes `current`, since the answer with it may have been lost.
-pub(crate) async fn insert(
+pub(super) async fn insert(
     c: &mut Connection,
     node: &str,
     token: NewToken<'_>,
@@ -114,7 +191,7 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-pub(crate) async fn exists(c: &mut Connection, id: &str) -> Result<bool> {
+async fn exists(c: &mut Connection, id: &str) -> Result<bool> {
     let row = sqlx::query("SELECT 1 FROM node_tokens WHERE id = $1")
         .bind(id)
         .fetch_optional(c)
@@ -124,7 +201,7 @@ pub(crate) async fn exists(c: &mut Connection, id: &str) -> Result<bool> {
 
 /// Notes a token's first use. The first use of `next` makes it `current` and deletes the old one. `false`: the token
 /// was deleted after the session was loaded.
-pub(crate) async fn note_use(c: &mut Connection, session: &NodeSession, now: Timestamp) -> Result<bool> {
+async fn note_use(c: &mut Connection, session: &NodeSession, now: Timestamp) -> Result<bool> {
     let done = sqlx::query(
         "UPDATE node_tokens SET first_used_at = COALESCE(first_used_at, $2) WHERE id = $1 RETURNING slot",
     )

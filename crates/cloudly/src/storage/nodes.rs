@@ -1,6 +1,6 @@
 //! Nodes: what they are and whether they may speak.
 
-use super::columns::{from_json, signed, to_json, unsigned};
+use super::columns::{from_json, signed, text, to_json, unsigned};
 use super::database::{Connection, Result};
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::Timestamp;
@@ -8,7 +8,7 @@ use baseos_interfaces::codes::Capability;
 use baseos_interfaces::register::{Approval, NodeFacts};
 use baseos_interfaces::status::NodeStatus;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +73,15 @@ pub(crate) struct Node {
     pub(crate) status: Option<NodeStatus>,
 }
 
+/// The node with this id, unless it was abandoned.
+pub(super) async fn known(c: &mut Connection, id: &str) -> Result<Option<Node>> {
+    let node = find(c, id).await?;
+    Ok(node.filter(|node| node.lifecycle != Lifecycle::Abandoned))
+}
+
 const NODE: &str = "SELECT n.*, s.status FROM nodes n LEFT JOIN node_status s ON s.node_id = n.id WHERE ";
 
-fn node(row: &SqliteRow) -> Result<Node> {
+fn node(row: &AnyRow) -> Result<Node> {
     Ok(Node {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
@@ -97,21 +103,24 @@ fn node(row: &SqliteRow) -> Result<Node> {
 }
 
 /// The node with this id, in whatever lifecycle.
-pub(crate) async fn find(c: &mut Connection, id: &str) -> Result<Option<Node>> {
+pub(super) async fn find(c: &mut Connection, id: &str) -> Result<Option<Node>> {
     let sql = select("n.id = $1");
-    let row = sqlx::query(sql).bind(id).fetch_optional(c).await?;
+    let row = sqlx::query(sql).bind(text(id)).fetch_optional(c).await?;
     row.as_ref().map(node).transpose()
 }
 
-/// Nodes that are not abandoned, by id, with ids above `after`.
-pub(crate) async fn list(c: &mut Connection, after: &str, limit: i64) -> Result<Vec<Node>> {
+pub(super) async fn list(c: &mut Connection, after: &str, limit: i64) -> Result<Vec<Node>> {
     let sql = select("n.id > $1 AND n.lifecycle <> 'abandoned' ORDER BY n.id LIMIT $2");
-    let rows = sqlx::query(sql).bind(after).bind(limit).fetch_all(c).await?;
+    let rows = sqlx::query(sql)
+        .bind(text(after))
+        .bind(limit)
+        .fetch_all(c)
+        .await?;
     rows.iter().map(node).collect()
 }
 
 /// The node with this hardware that has been heard from and was not removed.
-pub(crate) async fn live_with_hardware(c: &mut Connection, hardware: &str) -> Result<Option<Node>> {
+pub(super) async fn live_with_hardware(c: &mut Connection, hardware: &str) -> Result<Option<Node>> {
     let sql = select(
         "n.hardware_id = $1 AND n.confirmed_at IS NOT NULL AND n.lifecycle IN ('active', 'suspended')
          ORDER BY n.enrolled_at DESC LIMIT 1",
@@ -126,7 +135,7 @@ fn select(condition: &'static str) -> sqlx::AssertSqlSafe<String> {
 }
 
 /// Inserts a node, or updates it when it registers again under its id.
-pub(crate) async fn put(c: &mut Connection, node: &Node) -> Result<()> {
+pub(super) async fn put(c: &mut Connection, node: &Node) -> Result<()> {
     sqlx::query(
         "INSERT INTO nodes (id, name, facts, hardware_id, labels, capabilities, fleet, approval, approval_reason,
              lifecycle, enrolled_at)
@@ -152,20 +161,18 @@ pub(crate) async fn put(c: &mut Connection, node: &Node) -> Result<()> {
     Ok(())
 }
 
-/// `false`: the node was not pending.
-pub(crate) async fn approve(c: &mut Connection, id: &str, now: Timestamp) -> Result<bool> {
-    let done = sqlx::query(
-        "UPDATE nodes SET approval = 'approved', approval_reason = NULL, approval_decided_at = $2
-         WHERE id = $1 AND approval <> 'approved'",
+pub(super) async fn approve(c: &mut Connection, id: &str, now: Timestamp) -> Result<()> {
+    sqlx::query(
+        "UPDATE nodes SET approval = 'approved', approval_reason = NULL, approval_decided_at = $2 WHERE id = $1",
     )
     .bind(id)
     .bind(millis(now))
     .execute(c)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(())
 }
 
-pub(crate) async fn set_lifecycle(c: &mut Connection, id: &str, lifecycle: Lifecycle) -> Result<()> {
+pub(super) async fn set_lifecycle(c: &mut Connection, id: &str, lifecycle: Lifecycle) -> Result<()> {
     sqlx::query("UPDATE nodes SET lifecycle = $2 WHERE id = $1")
         .bind(id)
         .bind(lifecycle.as_str())
@@ -174,24 +181,22 @@ pub(crate) async fn set_lifecycle(c: &mut Connection, id: &str, lifecycle: Lifec
     Ok(())
 }
 
-/// Sets or clears the suspicion that the node was cloned; `false`: nothing changed.
-pub(crate) async fn set_clone_suspected(
+/// Sets or clears the suspicion that the node was cloned.
+pub(super) async fn set_clone_suspected(
     c: &mut Connection,
     id: &str,
     since: Option<Timestamp>,
-) -> Result<bool> {
-    let done = sqlx::query(
-        "UPDATE nodes SET clone_suspected_at = $2 WHERE id = $1 AND (clone_suspected_at IS NULL) <> ($2 IS NULL)",
-    )
-    .bind(id)
-    .bind(since.map(millis))
-    .execute(c)
-    .await?;
-    Ok(done.rows_affected() == 1)
+) -> Result<()> {
+    sqlx::query("UPDATE nodes SET clone_suspected_at = $2 WHERE id = $1")
+        .bind(id)
+        .bind(since.map(millis))
+        .execute(c)
+        .await?;
+    Ok(())
 }
 
 /// Sets the revision below which the node's desired revision never falls.
-pub(crate) async fn set_desired_floor(c: &mut Connection, id: &str, floor: u64) -> Result<()> {
+pub(super) async fn set_desired_floor(c: &mut Connection, id: &str, floor: u64) -> Result<()> {
     sqlx::query("UPDATE nodes SET desired_floor = $2 WHERE id = $1")
         .bind(id)
         .bind(signed(floor))
@@ -201,7 +206,7 @@ pub(crate) async fn set_desired_floor(c: &mut Connection, id: &str, floor: u64) 
 }
 
 /// Notes the node's first heartbeat.
-pub(crate) async fn confirm(c: &mut Connection, id: &str, now: Timestamp) -> Result<()> {
+pub(super) async fn confirm(c: &mut Connection, id: &str, now: Timestamp) -> Result<()> {
     sqlx::query(
         "UPDATE nodes SET confirmed_at = COALESCE(confirmed_at, $2),
              lifecycle = CASE lifecycle WHEN 'abandoned' THEN 'active' ELSE lifecycle END

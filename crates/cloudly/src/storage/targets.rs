@@ -1,12 +1,15 @@
 //! Targets: which release is desired, of one node or of all. The table is `desired`.
 
+use super::audit::{self, AuditLine};
 use super::columns::{from_json, signed, to_json, unsigned};
-use super::database::{Connection, Result};
+use super::database::{Connection, Error, Result, Storage};
+use super::nodes::{self, Node};
+use super::{locks, releases};
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::desired::Policy;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 /// The scope of the target of every node without one of its own.
 pub(crate) const ALL: &str = "all";
@@ -23,9 +26,89 @@ pub(crate) struct Target {
     pub(crate) set_by: String,
 }
 
+/// What a target is decided by.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    /// The node that the target is for, if there is one with that id.
+    pub(crate) node: Option<&'a Node>,
+    /// Whether there is a release with the desired commit.
+    pub(crate) release_exists: bool,
+    /// The last revision issued.
+    pub(crate) issued: u64,
+}
+
+impl Storage {
+    /// Sets a target, of `all` nodes without one of their own or of one node. `decide` gets the facts and says above
+    /// which revision the new one has to be; `target` makes the target of that revision. Returns the revision.
+    pub(crate) async fn set_target<E: From<Error>>(
+        &self,
+        node: Option<&str>,
+        commit: Option<&str>,
+        decide: impl FnOnce(&Facts<'_>) -> std::result::Result<u64, E>,
+        target: impl FnOnce(u64) -> (Target, AuditLine),
+    ) -> std::result::Result<u64, E> {
+        let mut tx = self.write().await?;
+        let known = locked(&mut tx, node).await?;
+        let facts = Facts {
+            node: known.as_ref(),
+            release_exists: match commit {
+                Some(commit) => releases::find(&mut tx, commit).await?.is_some(),
+                None => true,
+            },
+            issued: last_revision(&mut tx).await?,
+        };
+        let seen = decide(&facts)?;
+        let revision = next_revision(&mut tx, seen).await?;
+        let (target, line) = target(revision);
+        put(&mut tx, &target).await?;
+        audit::append(&mut tx, target.set_at, &line).await?;
+        tx.commit().await?;
+        Ok(revision)
+    }
+
+    /// Removes a node's own target. `decide` is as for [`Self::set_target`]. Returns the node's floor and the target
+    /// that applies to it then.
+    pub(crate) async fn unset_target<E: From<Error>>(
+        &self,
+        node: &str,
+        now: Timestamp,
+        decide: impl FnOnce(&Facts<'_>) -> std::result::Result<u64, E>,
+        line: impl FnOnce(u64) -> AuditLine,
+    ) -> std::result::Result<(u64, Option<Target>), E> {
+        let mut tx = self.write().await?;
+        let known = locked(&mut tx, Some(node)).await?;
+        let facts = Facts {
+            node: known.as_ref(),
+            release_exists: true,
+            issued: last_revision(&mut tx).await?,
+        };
+        let seen = decide(&facts)?;
+        let mut floor = known.map_or(0, |node| node.desired_floor);
+        if remove(&mut tx, node).await? {
+            floor = next_revision(&mut tx, seen).await?;
+            nodes::set_desired_floor(&mut tx, node, floor).await?;
+            audit::append(&mut tx, now, &line(floor)).await?;
+        }
+        let target = effective(&mut tx, node).await?;
+        tx.commit().await?;
+        Ok((floor, target))
+    }
+
+    /// The target of all nodes without one of their own.
+    pub(crate) async fn target_of_all(&self) -> Result<Option<Target>> {
+        effective(&mut *self.read().await?, ALL).await
+    }
+}
+
+async fn locked(c: &mut Connection, node: Option<&str>) -> Result<Option<Node>> {
+    let Some(node) = node else { return Ok(None) };
+    locks::node(c, node).await?;
+    nodes::known(c, node).await
+}
+
 /// The next revision: above every issued one, and above `seen`, what nodes say they have seen (more than was issued
 /// when this database was restored from a backup).
-pub(crate) async fn next_revision(c: &mut Connection, seen: u64) -> Result<u64> {
+async fn next_revision(c: &mut Connection, seen: u64) -> Result<u64> {
     let row = sqlx::query(
         "UPDATE counters SET value = CASE WHEN value < $1 THEN $1 ELSE value END + 1
          WHERE name = 'desired' RETURNING value",
@@ -37,14 +120,14 @@ pub(crate) async fn next_revision(c: &mut Connection, seen: u64) -> Result<u64> 
 }
 
 /// The last revision issued.
-pub(crate) async fn last_revision(c: &mut Connection) -> Result<u64> {
+async fn last_revision(c: &mut Connection) -> Result<u64> {
     let row = sqlx::query("SELECT value FROM counters WHERE name = 'desired'")
         .fetch_one(c)
         .await?;
     unsigned(&row, "value")
 }
 
-pub(crate) async fn put(c: &mut Connection, target: &Target) -> Result<()> {
+async fn put(c: &mut Connection, target: &Target) -> Result<()> {
     sqlx::query(
         "INSERT INTO desired (scope, commit_id, policy, revision, set_at, set_by) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (scope) DO UPDATE SET commit_id = excluded.commit_id, policy = excluded.policy,
@@ -62,7 +145,7 @@ pub(crate) async fn put(c: &mut Connection, target: &Target) -> Result<()> {
 }
 
 /// `false`: the scope had no target.
-pub(crate) async fn remove(c: &mut Connection, scope: &str) -> Result<bool> {
+async fn remove(c: &mut Connection, scope: &str) -> Result<bool> {
     let done = sqlx::query("DELETE FROM desired WHERE scope = $1")
         .bind(scope)
         .execute(c)
@@ -71,7 +154,7 @@ pub(crate) async fn remove(c: &mut Connection, scope: &str) -> Result<bool> {
 }
 
 /// A node's own target, else the one of all.
-pub(crate) async fn effective(c: &mut Connection, node: &str) -> Result<Option<Target>> {
+pub(super) async fn effective(c: &mut Connection, node: &str) -> Result<Option<Target>> {
     let rows = sqlx::query("SELECT * FROM desired WHERE scope = $1 OR scope = $2")
         .bind(node)
         .bind(ALL)
@@ -81,7 +164,7 @@ pub(crate) async fn effective(c: &mut Connection, node: &str) -> Result<Option<T
     Ok(targets.into_iter().max_by_key(|target| target.scope != ALL))
 }
 
-fn target(row: &SqliteRow) -> Result<Target> {
+fn target(row: &AnyRow) -> Result<Target> {
     Ok(Target {
         scope: row.try_get("scope")?,
         commit: row.try_get("commit_id")?,

@@ -273,8 +273,8 @@ async fn serve_says_why_it_cannot_start() {
     let dir = TempDir::new().unwrap();
     for (args, text) in [
         (
-            ["--database-url", "postgres://db/cloudly"],
-            "the database URL asks for PostgreSQL, which is not in this version: use sqlite:<file>",
+            ["--database-url", "postgres://me:secret@127.0.0.1:1/cloudly"],
+            "the database postgres://me@127.0.0.1:1/cloudly: ",
         ),
         (
             ["--database-url", "sqlite:nowhere/c.db"],

@@ -5,6 +5,7 @@ use baseos_interfaces::admin::NodeRecord;
 use baseos_interfaces::codes::IssueCode;
 use baseos_interfaces::token::TokenKind;
 use cloudly_baseos::{Rate, mint};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -193,4 +194,20 @@ async fn a_short_interval_lowers_the_shortest_allowed_one() {
     let answer: Value = ok(cloudly.register(&token, "reg-1").await).await;
     assert_eq!(answer["nextHeartbeatSeconds"], 2);
     assert_eq!(answer["limits"]["minHeartbeatSeconds"], 2);
+}
+
+#[tokio::test]
+async fn a_zero_character_in_a_report_or_a_path_is_no_failure_of_the_database() {
+    let cloudly = Cloudly::start().await;
+    let mut device = cloudly.enrol("edge").await;
+    let result = json!({ "id": "cmd_\0", "state": "succeeded", "finishedAt": "2026-11-23T12:00:00Z", "message": "\0" });
+    let status = status("idle", Some("1f0a9be\0"), Some("1f0a9be\0"));
+    let more = json!({ "status": status, "commandResults": [result] });
+    device.heartbeat_with(&cloudly, more).await;
+    let stored = cloudly.node(&device).await.status.unwrap();
+    assert_eq!(stored.update.target.as_deref(), Some("1f0a9be\0"));
+    for path in ["nodes/a%00b", "nodes/a%00b/commands", "nodes/a%00b/desired"] {
+        let problem = cloudly.refused(Method::GET, path, json!({})).await;
+        assert_eq!(problem.code, "notFound", "{path}");
+    }
 }

@@ -1,4 +1,5 @@
-//! Cloudly over real HTTP: in this process with a clock that tests move, and as the real program.
+//! Cloudly over real HTTP: in this process with a clock that tests move, and as the real program. `tests/postgres` runs
+//! what concerns the database on PostgreSQL too.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,6 +17,7 @@ mod cli_refusals;
 mod commands;
 mod configured_token;
 mod durability;
+mod first_slice;
 mod full_disk;
 mod heartbeats;
 mod join_token_uses;
@@ -23,11 +25,17 @@ mod lists;
 mod nodes;
 mod presence;
 mod problems;
+mod races;
 mod real_registry;
 mod registration;
 mod releases;
 mod replacement;
 mod secrets;
+mod sqlite_file;
 mod start;
+#[allow(dead_code, reason = "each of the two targets uses a part of it")]
 mod support;
 mod targets;
+
+/// What the servers store in.
+const ENGINE: support::Engine = support::Engine::Sqlite;

@@ -12,9 +12,11 @@ async fn two_alternating_runs_are_a_clone_and_get_no_instructions_until_cleared(
     let mut two = one.clone();
     two.run = "r_2".to_owned();
     let mut suspected = false;
-    for _ in 0..3 {
-        suspected |= one.heartbeat(&cloudly).await.instructions.clone_suspected;
-        suspected |= two.heartbeat(&cloudly).await.instructions.clone_suspected;
+    for _ in 0..5 {
+        for agent in [&mut one, &mut two] {
+            suspected |= agent.heartbeat(&cloudly).await.instructions.clone_suspected;
+            cloudly.clock.advance(30);
+        }
     }
     assert!(suspected);
     cloudly.command(&one, json!({ "type": "reboot" })).await;
@@ -51,6 +53,30 @@ async fn restarts_and_a_delayed_request_are_no_clone() {
         assert!(!earlier.heartbeat(&cloudly).await.instructions.clone_suspected);
         assert!(!device.heartbeat(&cloudly).await.instructions.clone_suspected);
     }
+}
+
+#[tokio::test]
+async fn a_node_that_started_twice_while_its_requests_were_held_is_no_clone_and_is_heard_on() {
+    let cloudly = Cloudly::start().await;
+    let mut first = cloudly.enrol("edge").await;
+    first.heartbeat(&cloudly).await;
+    let [mut second, mut third] = [first.clone(), first.clone()];
+    (second.run, second.sequence) = ("r_2".to_owned(), 0);
+    (third.run, third.sequence) = ("r_3".to_owned(), 0);
+    for held in [&mut third, &mut first, &mut second] {
+        let answer = held.heartbeat(&cloudly).await;
+        assert!(!answer.instructions.clone_suspected);
+    }
+    for _ in 0..10 {
+        cloudly.clock.advance(60);
+        let answer = third.heartbeat(&cloudly).await;
+        assert!(!answer.instructions.clone_suspected);
+    }
+    third
+        .report(&cloudly, status("succeeded", Some(COMMIT), Some(COMMIT)))
+        .await;
+    let node = cloudly.node(&third).await;
+    assert_eq!(node.status.unwrap().update.state.as_str(), "succeeded");
 }
 
 #[tokio::test]

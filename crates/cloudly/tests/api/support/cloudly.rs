@@ -3,9 +3,9 @@
 use super::api::Api;
 use super::process::SPAWNING;
 use baseos_interfaces::Timestamp;
-use cloudly_baseos::{Clock, Server, ServerError, Settings};
+use cloudly_baseos::{Clock, Database, Server, ServerError, Settings};
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -18,6 +18,8 @@ pub(crate) struct Cloudly {
     api: Api,
     pub(crate) clock: Clock,
     pub(crate) dir: TempDir,
+    /// Of its database.
+    pub(crate) database_url: String,
     adjust: fn(&mut Settings),
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<Result<(), ServerError>>>,
@@ -37,10 +39,18 @@ impl Cloudly {
     }
 
     pub(crate) async fn start_with(adjust: fn(&mut Settings)) -> Self {
+        let dir = TempDir::new().unwrap();
+        let url = crate::ENGINE.new_database(dir.path()).await;
+        Self::start_on(dir, url, adjust).await
+    }
+
+    /// Starts with this database and the secrets in `dir`, which are made if there are none.
+    pub(crate) async fn start_on(dir: TempDir, database_url: String, adjust: fn(&mut Settings)) -> Self {
         let mut cloudly = Self {
             api: Api::new(),
             clock: Clock::manual(start_time()),
-            dir: TempDir::new().unwrap(),
+            dir,
+            database_url,
             adjust,
             stop: None,
             serving: None,
@@ -49,12 +59,13 @@ impl Cloudly {
         cloudly
     }
 
+    /// The file of an SQLite database.
     pub(crate) fn database(&self) -> PathBuf {
         self.dir.path().join("cloudly.db")
     }
 
     /// Settings that listen on a free port.
-    pub(crate) fn settings(database: &Path) -> Settings {
+    pub(crate) fn settings(database: impl Into<Database>) -> Settings {
         let mut settings = Settings::new(database);
         settings.listen = "127.0.0.1:0".to_owned();
         settings
@@ -67,7 +78,9 @@ impl Cloudly {
 
     /// Starts after [`Self::stop`].
     pub(crate) async fn start_again(&mut self) {
-        let mut settings = Self::settings(&self.database());
+        let mut settings = Self::settings(Database::parse(&self.database_url).unwrap());
+        settings.pepper_file = Some(self.dir.path().join("token-pepper"));
+        settings.admin_token_file = Some(self.dir.path().join("admin-token"));
         (self.adjust)(&mut settings);
         let server = Self::bind(settings, self.clock.clone()).await.unwrap();
         self.api.url = server.url();

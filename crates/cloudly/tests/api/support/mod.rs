@@ -3,6 +3,8 @@
 mod api;
 mod cloudly;
 mod device;
+mod engine;
+mod postgres;
 mod process;
 mod program;
 pub(crate) mod registry;
@@ -10,6 +12,7 @@ pub(crate) mod registry;
 pub(crate) use api::{assert_refused, ok, problem, send_refused};
 pub(crate) use cloudly::{Cloudly, start_time};
 pub(crate) use device::{Device, status};
+pub(crate) use engine::{Engine, connect};
 pub(crate) use process::output;
 pub(crate) use program::{Program, cloudly};
 

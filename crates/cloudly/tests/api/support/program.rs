@@ -44,8 +44,10 @@ impl Program {
 
     pub(crate) async fn start_with(adjust: impl FnOnce(&TempDir, &mut Command)) -> Self {
         let dir = TempDir::new().unwrap();
+        let url = crate::ENGINE.new_database(dir.path()).await;
         let mut command = cloudly(&dir);
         command
+            .env("CLOUDLY_DATABASE_URL", url)
             .args(["serve", "--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped());
         adjust(&dir, &mut command);

@@ -1,0 +1,34 @@
+//! What a transaction locks before it decides by what it reads. SQLite has one writer, so nothing is to be done; under
+//! PostgreSQL's READ COMMITTED a decision holds only while the row that stands for its subject is locked: of two
+//! transactions with the same subject the second one waits, and reads what the first one has committed.
+//!
+//! The order, so that no two transactions wait for each other: releases, join tokens by id, nodes, and the counter of
+//! revisions (`targets::next_revision` locks it).
+
+use super::connection::{Connection, Result};
+use super::engine::Engine;
+
+/// Locks a join token with its uses.
+pub(crate) async fn join_token(c: &mut Connection, id: &str) -> Result<()> {
+    let statement = "SELECT 1 FROM join_tokens WHERE id = $1 FOR UPDATE";
+    Engine::only_postgres(c, statement, Some(id)).await
+}
+
+/// Locks the join tokens whose uses a node's first heartbeat would confirm.
+pub(crate) async fn join_tokens_of(c: &mut Connection, node: &str) -> Result<()> {
+    let statement = "SELECT 1 FROM join_tokens
+         WHERE id IN (SELECT token_id FROM join_uses WHERE node_id = $1 AND confirmed_at IS NULL)
+         ORDER BY id FOR UPDATE";
+    Engine::only_postgres(c, statement, Some(node)).await
+}
+
+/// Locks a node with its tokens, status, events, commands and target.
+pub(crate) async fn node(c: &mut Connection, id: &str) -> Result<()> {
+    let statement = "SELECT 1 FROM nodes WHERE id = $1 FOR UPDATE";
+    Engine::only_postgres(c, statement, Some(id)).await
+}
+
+/// Locks the releases against new ones.
+pub(crate) async fn releases(c: &mut Connection) -> Result<()> {
+    Engine::only_postgres(c, "LOCK TABLE releases IN SHARE ROW EXCLUSIVE MODE", None).await
+}

@@ -1,0 +1,73 @@
+//! Nodes with what is desired of them, as operators see and change them.
+
+use super::audit::{self, AuditLine};
+use super::database::{Connection, Error, Result, Storage};
+use super::locks;
+use super::nodes::{self, Lifecycle, Node};
+use super::targets::{self, Target};
+use baseos_interfaces::Timestamp;
+
+/// A node with its target, or the target of all.
+#[derive(Clone, Debug)]
+pub(crate) struct TargetedNode {
+    pub(crate) node: Node,
+    pub(crate) target: Option<Target>,
+}
+
+/// What an operator changes of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Approve,
+    ClearClone,
+    Lifecycle(Lifecycle),
+}
+
+impl Storage {
+    /// The node with this id, unless it was abandoned.
+    pub(crate) async fn node(&self, id: &str) -> Result<Option<TargetedNode>> {
+        let mut connection = self.read().await?;
+        let node = nodes::known(&mut connection, id).await?;
+        targeted(&mut connection, node).await
+    }
+
+    /// Nodes that are not abandoned, by id, with ids above `after`.
+    pub(crate) async fn nodes(&self, after: &str, limit: i64) -> Result<Vec<TargetedNode>> {
+        let mut connection = self.read().await?;
+        let found = nodes::list(&mut connection, after, limit).await?;
+        let mut nodes = Vec::with_capacity(found.len());
+        for node in found {
+            nodes.extend(targeted(&mut connection, Some(node)).await?);
+        }
+        Ok(nodes)
+    }
+
+    /// Changes a node as `decide` says, which gets the node; `None` changes nothing. Returns the node as it is then.
+    pub(crate) async fn change_node<E: From<Error>>(
+        &self,
+        id: &str,
+        now: Timestamp,
+        decide: impl FnOnce(Option<&Node>) -> std::result::Result<Option<(Change, AuditLine)>, E>,
+    ) -> std::result::Result<Option<TargetedNode>, E> {
+        let mut tx = self.write().await?;
+        locks::node(&mut tx, id).await?;
+        let node = nodes::known(&mut tx, id).await?;
+        if let Some((change, line)) = decide(node.as_ref())? {
+            match change {
+                Change::Approve => nodes::approve(&mut tx, id, now).await?,
+                Change::ClearClone => nodes::set_clone_suspected(&mut tx, id, None).await?,
+                Change::Lifecycle(lifecycle) => nodes::set_lifecycle(&mut tx, id, lifecycle).await?,
+            }
+            audit::append(&mut tx, now, &line).await?;
+        }
+        let node = nodes::known(&mut tx, id).await?;
+        let node = targeted(&mut tx, node).await?;
+        tx.commit().await?;
+        Ok(node)
+    }
+}
+
+async fn targeted(c: &mut Connection, node: Option<Node>) -> Result<Option<TargetedNode>> {
+    let Some(node) = node else { return Ok(None) };
+    let target = targets::effective(c, &node.id).await?;
+    Ok(Some(TargetedNode { node, target }))
+}

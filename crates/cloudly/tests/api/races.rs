@@ -1,0 +1,355 @@
+//! Many requests at once that concern the same row: each outcome is one that some order of them would have had.
+
+use crate::support::{COMMIT, Cloudly, Device, OTHER_COMMIT, release};
+use baseos_interfaces::admin::{CommandRecord, JoinTokenRecord, NodeRecord, Page};
+use baseos_interfaces::heartbeat::HeartbeatAnswer;
+use baseos_interfaces::register::RegisterAnswer;
+use cloudly_baseos::Settings;
+use reqwest::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::Barrier;
+
+/// What `count` requests were answered that were sent at the same time. `request` gets 0, 1, ….
+async fn at_once<F, Fut>(cloudly: &Arc<Cloudly>, count: usize, request: F) -> Vec<Response>
+where
+    F: Fn(Arc<Cloudly>, usize) -> Fut,
+    Fut: Future<Output = Response> + Send + 'static,
+{
+    let start = Arc::new(Barrier::new(count));
+    let tasks = (0..count).map(|n| {
+        let (start, request) = (Arc::clone(&start), request(Arc::clone(cloudly), n));
+        tokio::spawn(async move {
+            start.wait().await;
+            request.await
+        })
+    });
+    let mut answers = Vec::new();
+    for task in tasks.collect::<Vec<_>>() {
+        answers.push(task.await.unwrap());
+    }
+    answers
+}
+
+fn statuses(answers: &[Response]) -> Vec<u16> {
+    let mut statuses: Vec<_> = answers.iter().map(|answer| answer.status().as_u16()).collect();
+    statuses.sort_unstable();
+    statuses
+}
+
+/// So many 201, then so many of the other one.
+fn some(created: usize, others: usize, other: u16) -> Vec<u16> {
+    [vec![201; created], vec![other; others]].concat()
+}
+
+async fn nodes(cloudly: &Cloudly) -> Vec<NodeRecord> {
+    cloudly.list("nodes", 100).await
+}
+
+async fn uses(cloudly: &Cloudly) -> u32 {
+    let tokens: Page<JoinTokenRecord> = cloudly.get("join-tokens").await;
+    tokens.items[0].uses
+}
+
+async fn registered(answer: Response) -> RegisterAnswer {
+    answer.json().await.unwrap()
+}
+
+fn count(audit: &[(String, Value)], action: &str) -> usize {
+    audit.iter().filter(|(name, _)| name == action).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn identical_registrations_make_one_node_and_spend_one_use() {
+    let cloudly = Arc::new(Cloudly::start().await);
+    let token = cloudly.join_token(json!({ "maxUses": 50 })).await;
+    // The first round also opens the connections.
+    for round in 1..=5 {
+        let answers = at_once(&cloudly, 24, |cloudly, _| {
+            let (token, registration) = (token.clone(), format!("reg-{round}"));
+            async move { cloudly.register(&token, &registration).await }
+        })
+        .await;
+        assert_eq!(statuses(&answers), [vec![200; 23], vec![201]].concat());
+        let mut nodes_named = BTreeSet::new();
+        for answer in answers {
+            nodes_named.insert(registered(answer).await.node_id);
+        }
+        assert_eq!(nodes_named.len(), 1);
+        let known = nodes(&cloudly).await.len();
+        assert_eq!((known, uses(&cloudly).await), (round, known as u32));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_fifty_registrations_gets_the_only_use() {
+    let limits = |settings: &mut Settings| settings.failure_rate.burst = 1000;
+    let cloudly = Arc::new(Cloudly::start_with(limits).await);
+    // The first round also opens the connections.
+    for round in 1..=6 {
+        let token = cloudly.join_token(json!({})).await;
+        let answers = at_once(&cloudly, 50, |cloudly, n| {
+            let (token, registration) = (token.clone(), format!("reg-{round}-{n}"));
+            async move { cloudly.register(&token, &registration).await }
+        })
+        .await;
+        assert_eq!(statuses(&answers), some(1, 49, 401));
+        assert_eq!(nodes(&cloudly).await.len(), round);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replacements_of_one_device_stay_one_node() {
+    let cloudly = Arc::new(Cloudly::start().await);
+    let node = json!({ "name": "edge", "agentVersion": "0.1.0", "hardwareId": "hw-1" });
+    let first = cloudly.join_token(json!({})).await;
+    let answer = cloudly.register_as(&first, "reg-1", node.clone()).await;
+    let mut device = Device::new(registered(answer).await);
+    device.heartbeat(&cloudly).await;
+    for round in 0..4 {
+        // Of different tokens: what they have in common is the node.
+        let mut tokens = Vec::new();
+        for _ in 0..16 {
+            tokens.push(cloudly.join_token(json!({ "allowReplace": true })).await);
+        }
+        let answers = at_once(&cloudly, 16, |cloudly, n| {
+            let (token, node) = (tokens[n].clone(), node.clone());
+            async move {
+                cloudly
+                    .register_as(&token, &format!("new-{round}-{n}"), node)
+                    .await
+            }
+        })
+        .await;
+        assert_eq!(statuses(&answers), some(16, 0, 0));
+        let mut accepted = 0;
+        for answer in answers {
+            let mut device = Device::new(registered(answer).await);
+            let heartbeat = device.next(json!({}));
+            accepted += usize::from(device.send(&cloudly, &heartbeat).await.status() == StatusCode::OK);
+        }
+        assert_eq!(
+            (nodes(&cloudly).await.len(), accepted),
+            (1, 1),
+            "the last token is the node's"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeated_registrations_and_first_heartbeats_leave_a_token_that_works() {
+    let cloudly = Arc::new(Cloudly::start().await);
+    let token = cloudly.join_token(json!({})).await;
+    for _ in 0..4 {
+        let device = Device::new(registered(cloudly.register(&token, "reg-1").await).await);
+        let answers = at_once(&cloudly, 12, |cloudly, n| {
+            let (token, mut device) = (token.clone(), device.clone());
+            async move {
+                if n % 2 == 0 {
+                    return cloudly.register(&token, "reg-1").await;
+                }
+                let heartbeat = device.next(json!({}));
+                device.send(&cloudly, &heartbeat).await
+            }
+        })
+        .await;
+        let allowed = |status: &u16| [200, 401].contains(status);
+        assert!(statuses(&answers).iter().all(allowed), "{:?}", statuses(&answers));
+        let mut device = Device::new(registered(cloudly.register(&token, "reg-1").await).await);
+        device.heartbeat(&cloudly).await;
+        assert_eq!((nodes(&cloudly).await.len(), uses(&cloudly).await), (1, 1));
+        cloudly.clock.advance(3600 / 8);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeats_get_the_same_new_token_and_one_of_them_promotes_it() {
+    let limits = |settings: &mut Settings| settings.node_rate.burst = 1000;
+    let cloudly = Arc::new(Cloudly::start_with(limits).await);
+    let mut device = cloudly.enrol("edge").await;
+    device.heartbeat(&cloudly).await;
+    for _ in 0..6 {
+        cloudly.command(&device, json!({ "type": "rotateToken" })).await;
+        let mut tokens = Vec::new();
+        for answer in beats_at_once(&cloudly, &mut device).await {
+            let answer: HeartbeatAnswer = answer.json().await.unwrap();
+            tokens.push(answer.credentials.unwrap().node_token.expose().to_owned());
+        }
+        tokens.dedup();
+        assert_eq!(tokens.len(), 1);
+        let mut old = device.clone();
+        device.token = tokens.remove(0);
+        assert_eq!(statuses(&beats_at_once(&cloudly, &mut device).await), [200; 16]);
+        assert_eq!(old.refused(&cloudly).await.code, "nodeTokenInvalid");
+        device.heartbeat(&cloudly).await;
+    }
+}
+
+/// Sixteen heartbeats of a device, the next ones of its run.
+async fn beats_at_once(cloudly: &Arc<Cloudly>, device: &mut Device) -> Vec<Response> {
+    let beats: Vec<_> = (0..16).map(|_| device.next(json!({}))).collect();
+    at_once(cloudly, beats.len(), |cloudly, n| {
+        let (device, beat) = (device.clone(), beats[n].clone());
+        async move { device.send(&cloudly, &beat).await }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_node_and_a_new_one_do_not_both_get_a_use_that_is_given_back() {
+    let cloudly = Arc::new(Cloudly::start().await);
+    for round in 0..6 {
+        let token = cloudly.join_token(json!({})).await;
+        let late = cloudly.register_ok(&token, &format!("late-{round}")).await;
+        cloudly.clock.advance(16 * 60);
+        let answers = at_once(&cloudly, 9, |cloudly, n| {
+            let (token, mut late) = (token.clone(), late.clone());
+            async move {
+                if n > 0 {
+                    return cloudly.register(&token, &format!("new-{round}-{n}")).await;
+                }
+                let heartbeat = late.next(json!({}));
+                late.send(&cloudly, &heartbeat).await
+            }
+        })
+        .await;
+        let answers = statuses(&answers);
+        let taken = answers.iter().filter(|status| **status < 300).count();
+        assert_eq!((taken, answers[8]), (1, 401), "{answers:?}");
+        let tokens: Vec<JoinTokenRecord> = cloudly.list("join-tokens", 100).await;
+        let this = tokens.iter().find(|record| token.contains(&record.id)).unwrap();
+        assert_eq!(this.uses, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_result_of_a_command_is_kept() {
+    let limits = |settings: &mut Settings| settings.node_rate.burst = 1000;
+    let cloudly = Arc::new(Cloudly::start_with(limits).await);
+    let mut device = cloudly.enrol("edge").await;
+    device.heartbeat(&cloudly).await;
+    for _ in 0..6 {
+        let one = cloudly.command(&device, json!({ "type": "checkNow" })).await;
+        let two = cloudly.command(&device, json!({ "type": "checkNow" })).await;
+        let beats: Vec<_> = (0..16)
+            .map(|n| {
+                let mut results = [&one.id, &two.id].map(|id| {
+                    let at = "2026-11-23T12:00:00Z";
+                    json!({ "id": id, "state": "succeeded", "finishedAt": at, "message": format!("{n}") })
+                });
+                // Whoever has one and waits for the other must not meet somebody who does the opposite.
+                if n % 2 == 0 {
+                    results.reverse();
+                }
+                device.next(json!({ "commandResults": results }))
+            })
+            .collect();
+        let answers = at_once(&cloudly, beats.len(), |cloudly, n| {
+            let (device, beat) = (device.clone(), beats[n].clone());
+            async move { device.send(&cloudly, &beat).await }
+        })
+        .await;
+        assert_eq!(statuses(&answers), [200; 16]);
+        let path = format!("nodes/{}/commands", device.id);
+        let commands: Vec<CommandRecord> = cloudly.list(&path, 10).await;
+        let message = |at: usize| commands[at].result.clone().unwrap().message.unwrap();
+        assert_eq!(message(0), message(1), "both are of the first heartbeat");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_commands_wait_than_may() {
+    let cloudly = Arc::new(Cloudly::start().await);
+    let device = cloudly.enrol("edge").await;
+    let path = format!("nodes/{}/commands", device.id);
+    let answers = at_once(&cloudly, 48, |cloudly, _| {
+        let request = cloudly.admin(Method::POST, &path);
+        async move { request.json(&json!({ "type": "checkNow" })).send().await.unwrap() }
+    })
+    .await;
+    assert_eq!(statuses(&answers), some(32, 16, 409));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revisions_are_distinct_and_the_last_one_holds() {
+    let cloudly = Arc::new(Cloudly::start().await);
+    let device = cloudly.enrol("edge").await;
+    cloudly.create_release(COMMIT).await;
+    let own = format!("nodes/{}/desired", device.id);
+    let answers = at_once(&cloudly, 40, |cloudly, n| {
+        let commit = json!({ "commit": COMMIT });
+        let request = match n % 4 {
+            0 => cloudly.admin(Method::DELETE, &own),
+            1 => cloudly.admin(Method::PUT, "desired").json(&commit),
+            _ => cloudly.admin(Method::PUT, &own).json(&commit),
+        };
+        async move { request.send().await.unwrap() }
+    })
+    .await;
+    assert_eq!(statuses(&answers), [200; 40]);
+    let (mut own_revisions, mut set) = (Vec::new(), Vec::new());
+    for (n, answer) in answers.into_iter().enumerate() {
+        let revision = answer.json::<Value>().await.unwrap()["revision"]
+            .as_u64()
+            .unwrap();
+        if n % 4 != 1 {
+            own_revisions.push(revision);
+        }
+        if n % 4 != 0 {
+            set.push(revision);
+        }
+    }
+    let highest = own_revisions.iter().max().copied().unwrap();
+    let effective = cloudly.node(&device).await.desired_revision;
+    let all = set.iter().max().copied().unwrap();
+    assert!(
+        effective == highest || effective == all,
+        "{effective}: {highest}, {all}"
+    );
+    let issued = set.len();
+    set.sort_unstable();
+    set.dedup();
+    assert_eq!(set.len(), issued);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_releases_that_share_a_repository_one_is_stored() {
+    let cloudly = Arc::new(Cloudly::start().await);
+    for round in 0..8 {
+        // By digest, each needs a repository of its own.
+        let body = |commit: &str, digit: &str| {
+            let mut release = release(&format!("{commit}{round}"));
+            let digest = digit.repeat(64);
+            for (name, service) in release["services"].as_object_mut().unwrap() {
+                service["image"] = json!(format!("registry.example/{name}-{round}@sha256:{digest}"));
+            }
+            release
+        };
+        let bodies = [body(COMMIT, "1"), body(OTHER_COMMIT, "2")];
+        let answers = at_once(&cloudly, 2, |cloudly, n| {
+            let request = cloudly.admin(Method::POST, "releases").json(&bodies[n]);
+            async move { request.send().await.unwrap() }
+        })
+        .await;
+        assert_eq!(statuses(&answers), some(1, 1, 422));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_that_is_made_many_times_at_once_is_audited_once() {
+    let cloudly = Arc::new(Cloudly::start().await);
+    let device = cloudly.enrol("edge").await;
+    let path = format!("nodes/{}/suspend", device.id);
+    // The first round also opens the connections.
+    for round in 1..=6 {
+        let answers = at_once(&cloudly, 24, |cloudly, _| {
+            let request = cloudly.admin(Method::POST, &path);
+            async move { request.json(&json!({})).send().await.unwrap() }
+        })
+        .await;
+        assert_eq!(statuses(&answers), [200; 24]);
+        assert_eq!(count(&cloudly.audit().await, "node.suspended"), round);
+        cloudly.decide(&device, "restore").await;
+    }
+}

@@ -1,0 +1,35 @@
+//! What is in the file of an SQLite database, and who may read it.
+
+use crate::support::Cloudly;
+use serde_json::json;
+
+#[tokio::test]
+async fn the_database_has_only_hashes_of_tokens() {
+    let mut cloudly = Cloudly::start().await;
+    let join = cloudly.join_token(json!({})).await;
+    let mut device = cloudly.enrol("edge").await;
+    device.heartbeat(&cloudly).await;
+    cloudly.command(&device, json!({ "type": "rotateToken" })).await;
+    let next = device.heartbeat(&cloudly).await.credentials.unwrap();
+    let admin = cloudly.admin_token.clone();
+    cloudly.stop().await;
+    let bytes = std::fs::read(cloudly.database()).unwrap();
+    for token in [&join, &device.token, next.node_token.expose(), &admin] {
+        let secret = &token.as_bytes()[15..58];
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret));
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_the_owner_can_read_the_secrets_and_the_database() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let cloudly = Cloudly::start().await;
+    for name in ["admin-token", "token-pepper", "cloudly.db", "cloudly.db-wal"] {
+        let mode = std::fs::metadata(cloudly.dir.path().join(name))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
