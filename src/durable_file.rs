@@ -11,13 +11,23 @@ const PRIVATE: u32 = 0o600;
 
 /// Makes `bytes` the content of `dir/name`; on disk, fsynced, when this returns `Ok`. Only one process may write it.
 ///
+/// A directory in its place is set aside.
+///
 /// # Errors
-/// The first step that failed; the old content is still there then, unless only the last sync failed.
+/// `InvalidData` for what [`read`] would not read again; else the first step that failed. The old content is still there
+/// then, unless only the last sync failed.
 pub fn replace(dir: &Path, name: &'static str, bytes: &[u8]) -> io::Result<()> {
+    check_size(bytes)?;
     let (path, temp) = (dir.join(name), dir.join(format!("{name}.new")));
     let written = write(dir, &temp, bytes).and_then(|()| {
         failpoint::hit_with("file.before_rename", name);
-        fs::rename(&temp, &path)
+        match fs::rename(&temp, &path) {
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                set_aside(dir, name)?;
+                fs::rename(&temp, &path)
+            }
+            other => other,
+        }
     });
     if let Err(error) = written {
         // What is left of it is overwritten by the next call.
@@ -28,8 +38,32 @@ pub fn replace(dir: &Path, name: &'static str, bytes: &[u8]) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// Gives what is in the place of a file a name that is free: `name.damaged.1`.
+///
+/// # Errors
+/// When it cannot be renamed.
+pub fn set_aside(dir: &Path, name: &str) -> io::Result<()> {
+    let path = dir.join(name);
+    let aside = (1..=99)
+        .map(|number| dir.join(format!("{name}.damaged.{number}")))
+        .find(|aside| aside.symlink_metadata().is_err())
+        .ok_or(io::ErrorKind::AlreadyExists)?;
+    fs::rename(&path, &aside)?;
+    tracing::warn!(path = %path.display(), aside = %aside.display(), "what was no file is set aside");
+    Ok(())
+}
+
 /// Far more than any of these files has; a larger one is damaged and is not read into memory.
-const MAX_BYTES: u64 = 8 * 1024 * 1024;
+const MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// # Errors
+/// `InvalidData` for more than [`read`] reads.
+pub fn check_size(bytes: &[u8]) -> io::Result<()> {
+    if bytes.len() > MAX_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is far too large"));
+    }
+    Ok(())
+}
 
 /// The content of such a file.
 ///
@@ -37,20 +71,17 @@ const MAX_BYTES: u64 = 8 * 1024 * 1024;
 /// `InvalidData` for what is no file, as a FIFO, which would hold up its reader until somebody writes to it, and for one
 /// that is far too large; else the step that failed.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let damaged = |what| io::Error::new(io::ErrorKind::InvalidData, what);
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits();
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(nonblocking.cast_signed())
         .open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(damaged("it is not a file"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a file"));
     }
     let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_BYTES {
-        return Err(damaged("it is far too large"));
-    }
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    check_size(&bytes)?;
     Ok(bytes)
 }
 
@@ -125,5 +156,27 @@ mod tests {
         fs::create_dir(dir.path().join("name.new")).unwrap();
         replace(dir.path(), "name", b"new").unwrap_err();
         assert_eq!(fs::read(dir.path().join("name")).unwrap(), b"old");
+    }
+
+    #[test]
+    fn what_would_be_too_large_to_read_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        replace(dir.path(), "name", b"old").unwrap();
+        let most = MAX_BYTES;
+        replace(dir.path(), "name", &vec![b'x'; most + 1]).unwrap_err();
+        assert_eq!(read(&dir.path().join("name")).unwrap(), b"old");
+        replace(dir.path(), "name", &vec![b'x'; most]).unwrap();
+        assert_eq!(read(&dir.path().join("name")).unwrap().len(), most);
+    }
+
+    #[test]
+    fn a_directory_in_its_place_is_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("name")).unwrap();
+        fs::write(dir.path().join("name/content"), "kept").unwrap();
+        replace(dir.path(), "name", b"new").unwrap();
+        assert_eq!(read(&dir.path().join("name")).unwrap(), b"new");
+        let kept = fs::read(dir.path().join("name.damaged.1/content")).unwrap();
+        assert_eq!(kept, b"kept");
     }
 }

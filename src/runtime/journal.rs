@@ -33,6 +33,16 @@ pub struct Entry {
     pub event: Event,
 }
 
+/// In the place of an entry that is larger than a file may be. The next file begins after it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LeftOut {
+    pub seq: u64,
+    pub now: Stamp,
+    /// The event's name.
+    pub left_out: String,
+    pub bytes: u64,
+}
+
 /// An [`Entry`] that borrows its event.
 #[derive(Serialize)]
 struct EntryRef<'a> {
@@ -83,7 +93,7 @@ impl Journal {
         };
         let result = serde_json::to_vec(&entry)
             .map_err(io::Error::from)
-            .and_then(|json| self.write(&json));
+            .and_then(|json| self.write_within_limit(&json, &entry));
         self.warn_once(result);
     }
 
@@ -126,11 +136,28 @@ impl Journal {
         Ok(())
     }
 
+    fn write_within_limit(&mut self, json: &[u8], entry: &EntryRef<'_>) -> io::Result<()> {
+        let bytes = json.len() as u64;
+        if bytes <= self.limit / 2 {
+            return self.write(json);
+        }
+        let left_out = LeftOut {
+            seq: entry.seq,
+            now: entry.now,
+            left_out: entry.event.name().to_owned(),
+            bytes,
+        };
+        self.write(&serde_json::to_vec(&left_out)?)?;
+        // What follows replays from the checkpoint of after it.
+        self.written = u64::MAX;
+        Ok(())
+    }
+
     fn write(&mut self, json: &[u8]) -> io::Result<()> {
         let Some(out) = &mut self.out else { return Ok(()) };
         out.write_all(json)?;
         out.write_all(b"\n")?;
-        self.written += json.len() as u64 + 1;
+        self.written = self.written.saturating_add(json.len() as u64 + 1);
         Ok(())
     }
 
@@ -148,5 +175,47 @@ impl Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         self.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::time::Millis;
+
+    #[test]
+    fn an_entry_that_is_larger_than_the_limit_is_left_out_with_a_note() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Stamp {
+            boot: Millis(1),
+            wall: jiff::Timestamp::UNIX_EPOCH,
+            entropy: 0,
+        };
+        let header = Header {
+            checkpoint: Checkpoint::default(),
+            run: Run::default(),
+            now,
+        };
+        let mut journal = Journal::begin(dir.path(), 64 << 10, header);
+        let problem = |length| Event::StateWritten {
+            problem: Some("x".repeat(length)),
+        };
+        for length in [10, 100_000, 20] {
+            journal.record(now, &problem(length));
+        }
+        drop(journal);
+        let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+        let before = read("journal.jsonl.1");
+        let note: LeftOut = serde_json::from_str(before.lines().last().unwrap()).unwrap();
+        assert_eq!((note.seq, note.left_out.as_str()), (2, "stateWritten"));
+        assert_eq!(
+            read(Journal::FILE).lines().count(),
+            2,
+            "the next file has the next entry"
+        );
+        let mut said = String::new();
+        let check = |_: &_, _: &_| Vec::new();
+        crate::runtime::replay::replay(before.as_bytes(), check, |line| said.push_str(line)).unwrap();
+        assert!(said.contains("left out: stateWritten"), "{said}");
     }
 }

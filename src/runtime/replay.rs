@@ -5,7 +5,7 @@ use crate::lifecycle::facts::Run;
 use crate::lifecycle::migrate::migrate;
 use crate::lifecycle::time::Stamp;
 use crate::lifecycle::{Machine, SettingsCheck, Step};
-use crate::runtime::journal::Entry;
+use crate::runtime::journal::{Entry, LeftOut};
 use serde::Deserialize;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -57,7 +57,15 @@ pub fn replay(
     out(&step_line("resumed", 0, &step));
     let mut lines = lines.peekable();
     while let Some((at, line)) = lines.next() {
-        let entry: Entry = match serde_json::from_slice(line?.as_bytes()) {
+        let line = line?;
+        if let Ok(note) = serde_json::from_str::<LeftOut>(&line) {
+            out(&format!(
+                "{:>6} left out: {}, {} bytes",
+                note.seq, note.left_out, note.bytes
+            ));
+            continue;
+        }
+        let entry: Entry = match serde_json::from_slice(line.as_bytes()) {
             Ok(entry) => entry,
             Err(_) if lines.peek().is_none() => {
                 out("the last line is cut off");

@@ -11,6 +11,7 @@
 //! Every later version keeps the first line's format, so that an older agent can tell a newer file from a damaged one; and
 //! `version`, `generation`, `credentials` and `earlierCheckpoint`, so that an older one that comes back keeps its identity.
 
+use crate::durable_file;
 use crate::vault::Endpoint;
 use baseos_interfaces::token::{Token, TokenError, TokenKind, WireSecret};
 use secrecy::zeroize::Zeroizing;
@@ -48,13 +49,16 @@ pub(super) struct Document {
 }
 
 /// Why bytes are not a document of this version.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum DecodeError {
     /// Damaged, or not written by an agent.
+    #[error("{0}")]
     Corrupt(String),
     /// Written by a newer agent, without credentials that this one can read.
+    #[error("it has version {0}")]
     Newer(u32),
     /// Undamaged, but the value of this member is not a token.
+    #[error("its {0} is damaged: {1}")]
     Token(&'static str, TokenError),
 }
 
@@ -133,8 +137,13 @@ pub(super) fn encode(document: &Document, generation: u64) -> Result<Zeroizing<V
     Ok(bytes)
 }
 
-/// Reads a document and its generation.
-pub(super) fn decode(bytes: &[u8]) -> Result<(Document, u64), DecodeError> {
+/// Reads what is in a file: a document and its generation. Nothing else is written than what this reads.
+pub(super) fn read(bytes: &[u8]) -> Result<(Document, u64), DecodeError> {
+    durable_file::check_size(bytes).map_err(|error| DecodeError::Corrupt(error.to_string()))?;
+    decode(bytes)
+}
+
+fn decode(bytes: &[u8]) -> Result<(Document, u64), DecodeError> {
     let corrupt = |reason: &str| DecodeError::Corrupt(reason.to_owned());
     if bytes.is_empty() {
         return Err(corrupt("it is empty"));

@@ -8,7 +8,7 @@ use baseos_interfaces::token::TokenError;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use secrecy::zeroize::Zeroizing;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -187,6 +187,12 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
         path: path.clone(),
         source,
     };
+    match clear_way(dir, &path) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            return Err(OpenError::InUse { dir: dir.to_owned() });
+        }
+        other => other.map_err(io)?,
+    }
     let file = match OpenOptions::new()
         .write(true)
         .create(true)
@@ -208,6 +214,40 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
+/// Puts what would hold the agent up for ever (a pipe), or fail every start, out of the way of the lock file. Whoever does
+/// so holds a lock on the directory, so that nobody sets the file of another one aside.
+fn clear_way(dir: &Path, path: &Path) -> io::Result<()> {
+    let is_in_the_way = || match fs::metadata(path) {
+        Ok(found) => !found.is_file(),
+        Err(error) => is_damage(&error),
+    };
+    if !is_in_the_way() {
+        return Ok(());
+    }
+    let alone = File::open(dir)?;
+    flock(&alone, FlockOperation::NonBlockingLockExclusive)?;
+    if is_in_the_way() {
+        durable_file::set_aside(dir, LOCK)?;
+    }
+    Ok(())
+}
+
+/// Whether an error says that what is there is no file that could be read: a read error of the medium; a link to itself or
+/// through a file; a socket, or a device without a driver.
+fn is_damage(error: &io::Error) -> bool {
+    const DAMAGE: [Errno; 6] = [
+        Errno::IO,
+        Errno::LOOP,
+        Errno::NAMETOOLONG,
+        Errno::NODEV,
+        Errno::NOTDIR,
+        Errno::NXIO,
+    ];
+    DAMAGE
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
 fn read(path: &Path) -> Result<Found, OpenError> {
     let io = |source| OpenError::Io {
         path: path.to_owned(),
@@ -217,13 +257,10 @@ fn read(path: &Path) -> Result<Found, OpenError> {
         Ok(bytes) => Zeroizing::new(bytes),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Missing),
         Err(error) if error.kind() == ErrorKind::InvalidData => return Ok(Found::Damaged(error.to_string())),
-        // A read error of the medium counts as damage.
-        Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
-            return Ok(Found::Damaged("the medium has a read error".to_owned()));
-        }
+        Err(error) if is_damage(&error) => return Ok(Found::Damaged(error.to_string())),
         Err(error) => return Err(io(error)),
     };
-    match document::decode(&bytes) {
+    match document::read(&bytes) {
         Ok((document, generation)) => Ok(Found::Document(Box::new(document), generation)),
         Err(DecodeError::Corrupt(damage)) => Ok(Found::Damaged(damage)),
         Err(DecodeError::Newer(version)) => Ok(Found::Newer(version)),

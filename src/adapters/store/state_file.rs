@@ -47,6 +47,9 @@ pub enum SaveError {
     /// A defect in the agent.
     #[error("cannot write the state as JSON: {0}")]
     Encode(serde_json::Error),
+    /// What is on disk stays as it is: it can be read.
+    #[error("the state cannot be saved: it could not be read again: {0}")]
+    Unreadable(String),
 }
 
 impl StateFile {
@@ -65,17 +68,23 @@ impl StateFile {
     /// Stores the machine's checkpoint. An unchanged one is not written again.
     ///
     /// # Errors
-    /// When it cannot be written. It stays in memory and is written by the next successful save.
+    /// When it cannot be written. It stays in memory and is written by the next successful save, unless it could not be
+    /// read again: it would hold up those of credentials.
     pub fn save_checkpoint<T: Serialize>(&self, checkpoint: &T) -> Result<(), SaveError> {
         // Through text, as the journal is: the checkpoint is compiled for one serializer alone.
         let text = serde_json::to_vec(checkpoint).map_err(SaveError::Encode)?;
         let checkpoint = Some(serde_json::from_slice(&text).map_err(SaveError::Encode)?);
         let mut inner = self.inner();
-        if inner.document.checkpoint != checkpoint {
-            inner.document.checkpoint = checkpoint;
-            inner.dirty = true;
+        if inner.document.checkpoint == checkpoint {
+            return inner.save();
         }
-        inner.save()
+        let before = std::mem::replace(&mut inner.document.checkpoint, checkpoint);
+        inner.dirty = true;
+        let saved = inner.save();
+        if matches!(saved, Err(SaveError::Unreadable(_))) {
+            inner.document.checkpoint = before;
+        }
+        saved
     }
 
     /// The last saved checkpoint; `None` if there never was one.
@@ -219,6 +228,7 @@ impl Inner {
         self.dirty = true;
         self.generation += 1;
         let bytes = document::encode(&self.document, self.generation).map_err(SaveError::Encode)?;
+        document::read(&bytes).map_err(|error| SaveError::Unreadable(error.to_string()))?;
         self.disk.replace(&bytes).map_err(|source| SaveError::Write {
             path: self.disk.current(),
             source,

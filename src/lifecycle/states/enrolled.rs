@@ -12,7 +12,7 @@ use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::update::consent::nothing_offered;
-use crate::lifecycle::update::target::{Desired, Release};
+use crate::lifecycle::update::target::{Desired, Release, too_large};
 use baseos_interfaces::heartbeat::Instructions;
 use baseos_interfaces::local::DeferRequest;
 use baseos_interfaces::register::Approval;
@@ -75,7 +75,11 @@ fn answered(l: &mut Shared, instructions: &Instructions, credentials_stored: boo
     if !instructions.clone_suspected {
         // Before anything may begin: an update that has been superseded must not, least of all under the new policy.
         if let Some(desired) = &instructions.desired {
-            if let Some(fallback) = &desired.fallback {
+            if let Some(fallback) = desired
+                .fallback
+                .as_ref()
+                .filter(|fallback| too_large(fallback).is_none())
+            {
                 take_fallback(l, fallback.into(), cx);
             }
             take_desired(l, desired.into(), desired.reset, cx);
@@ -136,10 +140,14 @@ fn take_fallback(l: &mut Shared, fallback: Release, cx: &mut Context) {
     }
 }
 
-fn take_desired(l: &mut Shared, desired: Desired, reset: bool, cx: &mut Context) {
+fn take_desired(l: &mut Shared, mut desired: Desired, reset: bool, cx: &mut Context) {
     let known = l.durable.revision();
     if desired.revision > known || (reset && desired.revision != known) {
-        if let Some(app) = &desired.app {
+        if let Some(app) = &mut desired.app {
+            if app.release.refused.is_some() {
+                // Its policy was not taken in either.
+                app.policy = l.durable.policy().without_force();
+            }
             l.durable.last_policy = Some(app.policy.without_force());
         }
         if desired.revision < known {

@@ -72,6 +72,9 @@ impl Idle {
         let Some(app) = l.durable.desired_app() else {
             return;
         };
+        if app.release.refused.is_some() {
+            return;
+        }
         let commit = &app.release.commit;
         let reported = self.last.as_ref().is_some_and(|last| {
             last.commit == *commit && last.state == UpdateState::Succeeded && last.rollout == app.rollout

@@ -93,6 +93,10 @@ impl Staging {
 
     fn looked(&mut self, inspection: &Inspection, l: &mut Shared, cx: &mut Context) -> Outcome<State> {
         l.durable.target.adopt(inspection, &l.run);
+        if let Some(reason) = self.update.release.refused.clone() {
+            let error = UpdateError::new(ErrorCode::ReleaseRefused, reason.clone(), vec![reason], cx.now);
+            return Outcome::Transition(State::Failed(Failed::give_up(l, &self.update, error, cx)));
+        }
         if !inspection.view.managed
             && let Err(refusal) = check(&self.update.release, l)
         {

@@ -30,11 +30,14 @@ pub(crate) fn decide(l: &mut Shared, cx: &Context) -> Decision {
     }
     let commit = app.release.commit.clone();
     let ordered_again = is_ordered_again(l, &commit);
+    let refused = app.release.refused.is_some();
     let proven = l.durable.is_proven(&commit);
     let handed_over = l.durable.target.posted();
     let is_handed_over = handed_over == Some(commit.as_str());
     match &l.supervisor {
         None => return Decision::Nothing,
+        // Whatever runs, that it was refused is told.
+        Some(_) if refused && !proven => {}
         // What this agent handed over counts only once it has proved itself; until then it is to be watched.
         Some(Ok(view)) if view.app_state == AppState::Applied && view.release.as_ref() == Some(&commit) => {
             if !ordered_again && (proven || !is_handed_over) {

@@ -6,7 +6,7 @@ use crate::lifecycle::update::platform::PlatformImage;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::collect::CollectTree as _;
 use baseos_interfaces::desired::{self as wire, DEFAULT_AGENT_SERVICE};
-use baseos_interfaces::rules::{ReleaseParts, ServiceParts};
+use baseos_interfaces::rules::{ReleaseParts, ServiceParts, check_size};
 use baseos_interfaces::window::Window as WireWindow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -45,6 +45,9 @@ pub(crate) struct Release {
     pub(crate) version: Option<String>,
     /// Which service is the agent; `None`: [`DEFAULT_AGENT_SERVICE`].
     pub(crate) agent_service: Option<String>,
+    /// Why it was not taken in: the state could not be saved with it. Nothing below is there then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refused: Option<String>,
     /// By service name.
     pub(crate) services: BTreeMap<String, Service>,
     /// Compose definitions by volume name.
@@ -121,7 +124,25 @@ pub(crate) struct Window {
     time_zone: String,
 }
 
+/// What may come with a release, bytes.
+const BESIDE_MAX_BYTES: usize = 16 * 1024;
+/// What is kept of an id, a commit or a version of a release that was not taken in, characters.
+const KEPT_OF_REFUSED: usize = 64;
+/// What registries say of a release's images, entries; more is left out.
+const PLATFORM_IMAGES_MAX: usize = 1024;
+
 impl Release {
+    fn refused(release: &wire::Release, reason: String) -> Self {
+        let start = |text: &str| text.chars().take(KEPT_OF_REFUSED).collect();
+        Self {
+            id: start(&release.release_id),
+            commit: start(&release.commit),
+            version: release.version.as_deref().map(start),
+            refused: Some(reason),
+            ..Self::default()
+        }
+    }
+
     /// The name of the service that is the agent.
     pub(crate) fn agent_service(&self) -> &str {
         self.agent_service.as_deref().unwrap_or(DEFAULT_AGENT_SERVICE)
@@ -221,6 +242,13 @@ impl From<&wire::Desired> for Desired {
 
 impl From<&wire::DesiredApp> for AppTarget {
     fn from(app: &wire::DesiredApp) -> Self {
+        if let Some(reason) = too_large(&app.release).or_else(|| too_much_beside(app)) {
+            let release = Release::refused(&app.release, reason);
+            return Self {
+                release,
+                ..Self::default()
+            };
+        }
         Self {
             release: (&app.release).into(),
             rollout: app.rollout_id.clone(),
@@ -235,6 +263,8 @@ impl From<&wire::DesiredApp> for AppTarget {
 
 impl From<&wire::Release> for Release {
     fn from(release: &wire::Release) -> Self {
+        let platforms = release.services.values().map(|service| service.platforms.len());
+        let few_platforms = platforms.sum::<usize>() <= PLATFORM_IMAGES_MAX;
         let service = |service: &wire::Service| Service {
             image: service.image.clone(),
             environment: service.environment.clone(),
@@ -244,6 +274,7 @@ impl From<&wire::Release> for Release {
             platforms: service
                 .platforms
                 .iter()
+                .filter(|(platform, _)| few_platforms && platform.len() <= KEPT_OF_REFUSED)
                 .map(|(platform, image)| (platform.clone(), image.into()))
                 .collect_tree(),
         };
@@ -252,6 +283,7 @@ impl From<&wire::Release> for Release {
             commit: release.commit.clone(),
             version: release.version.clone(),
             agent_service: release.agent_service.clone(),
+            refused: None,
             services: release
                 .services
                 .iter()
@@ -284,6 +316,27 @@ impl<'a> From<&'a Release> for ReleaseParts<'a> {
             agent_service: release.agent_service(),
         }
     }
+}
+
+/// Why a release must not be stored.
+pub(crate) fn too_large(release: &wire::Release) -> Option<String> {
+    check_size(release).err().map(|violations| violations.to_string())
+}
+
+/// The same of what comes with a release.
+fn too_much_beside(app: &wire::DesiredApp) -> Option<String> {
+    let window = |window: &WireWindow| {
+        let days = window.days.iter().map(|day| day.len() + 8).sum::<usize>();
+        64 + days + window.start.len() + window.time_zone.len()
+    };
+    let policy = &app.policy;
+    let force = policy.force.as_ref();
+    let bytes = app.release.release_id.len()
+        + app.rollout_id.as_ref().map_or(0, String::len)
+        + policy.windows.iter().map(window).sum::<usize>()
+        + force.map_or(0, |force| force.by.len() + force.reason.len());
+    (bytes > BESIDE_MAX_BYTES)
+        .then(|| format!("its policy, rollout and id have {bytes} bytes, {BESIDE_MAX_BYTES} at most"))
 }
 
 impl From<&wire::Policy> for Policy {

@@ -289,14 +289,14 @@ async fn the_largest_answer_is_one_that_an_agent_reads() {
         let request = request.header("content-type", "application/json");
         request.send().await.unwrap()
     };
-    let refused = problem(create(release_of_numbers(COMMIT, 26_000)).await).await;
+    let refused = problem(create(release_of_numbers(COMMIT, 7_000)).await).await;
     assert_eq!(
         (refused.status, refused.errors[0].code.as_str()),
         (422, "tooLong")
     );
-    assert!(refused.title.contains("491520 at most"), "{}", refused.title);
+    assert!(refused.title.contains("131072 at most"), "{}", refused.title);
     for commit in [COMMIT, OTHER_COMMIT] {
-        let created = create(release_of_numbers(commit, 25_800)).await;
+        let created = create(release_of_numbers(commit, 6_800)).await;
         assert_eq!(created.status(), StatusCode::CREATED);
     }
     device
@@ -323,7 +323,7 @@ async fn the_largest_answer_is_one_that_an_agent_reads() {
         (OTHER_COMMIT, 32)
     );
     assert!(
-        answer.len() > 900_000 && answer.len() <= ANSWER_MAX_BYTES,
+        answer.len() > 250_000 && answer.len() <= ANSWER_MAX_BYTES,
         "{}",
         answer.len()
     );

@@ -2,7 +2,7 @@
 
 use super::parts::ReleaseParts;
 use super::violation::{Found, Violations, shown};
-use super::{agent, commit, composition, guard, image, json, names, volumes};
+use super::{agent, commit, composition, guard, image, json, names, size, volumes};
 use crate::codes::FieldCode;
 use crate::limits::NUMBER_MAX;
 use serde_json::{Map, Value};
@@ -41,6 +41,7 @@ pub fn check_release<'a>(release: impl Into<ReleaseParts<'a>>) -> Result<(), Vio
         }
         composition::check(name, service.composition, &parts, &mut found);
     }
+    size::check(&parts, &mut found);
     guard::check(&parts, &mut found);
     for (name, definition) in parts.volumes {
         names::named("volumes", "volume", name, &mut found);

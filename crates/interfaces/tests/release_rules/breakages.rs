@@ -42,6 +42,18 @@ pub(crate) fn all() -> Vec<Breakage> {
             r.services.remove(AGENT);
             r.services.insert("web".into(), service("i"));
         }),
+        breakage("/services", C::TooMany, |r| {
+            r.services.extend((0..64).map(|number| (format!("s{number}"), service("i:1"))));
+        }),
+        breakage("/services", C::TooLong, |r| {
+            agent(r).environment.insert("A".into(), "x".repeat(128 * 1024));
+        }),
+        breakage("/volumes", C::TooMany, |r| {
+            r.volumes.extend((0..64).map(|number| (format!("v{number}"), Map::new())));
+        }),
+        breakage("/networks", C::TooMany, |r| {
+            r.networks.extend((0..65).map(|number| (format!("n{number}"), Map::new())));
+        }),
         breakage("/services/web.1", C::NotAName, |r| {
             r.services.insert("web.1".into(), service("i"));
         }),

@@ -73,14 +73,7 @@ fn a_directory_or_a_pipe_in_its_place_is_replaced_by_the_previous_generation() {
     drop(opened);
 
     fs::remove_dir(&current).unwrap();
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &current,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::from(0o600),
-        0,
-    )
-    .unwrap();
+    pipe(&current);
     assert_recovered(dir.path(), "a pipe");
     opened = StateFile::open(dir.path()).unwrap();
     opened.file.save_checkpoint(&json!({"n": 4})).unwrap();
@@ -200,4 +193,48 @@ fn an_invalid_token_in_an_undamaged_file_is_an_error_without_the_token() {
     );
     let shown = format!("{:?}", StateFile::open(dir.path()).unwrap());
     assert!(!shown.contains("szn_"), "{shown}");
+}
+
+fn pipe(path: &Path) {
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::from(0o600));
+    rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).unwrap();
+}
+
+#[test]
+fn a_link_to_itself_or_a_socket_in_its_place_is_replaced_by_the_previous_generation() {
+    let dir = two_generations();
+    let current = dir.path().join(CURRENT);
+    fs::remove_file(&current).unwrap();
+    std::os::unix::fs::symlink(CURRENT, &current).unwrap();
+    assert_recovered(dir.path(), "a link to itself");
+    fs::remove_file(&current).unwrap();
+    // As a device without a driver, it cannot be opened (ENXIO).
+    drop(std::os::unix::net::UnixListener::bind(&current).unwrap());
+    assert_recovered(dir.path(), "a socket");
+    let file = open(dir.path());
+    file.save_checkpoint(&json!({"n": 3})).unwrap();
+    assert!(current.is_file());
+}
+
+#[test]
+fn what_is_no_file_in_the_place_of_the_lock_is_set_aside() {
+    let dir = two_generations();
+    let lock = dir.path().join("lock");
+    for place in [
+        pipe,
+        |path: &Path| fs::create_dir(path).unwrap(),
+        |path: &Path| {
+            std::os::unix::fs::symlink("lock", path).unwrap();
+        },
+    ] {
+        fs::remove_file(&lock).unwrap();
+        place(&lock);
+        let opened = StateFile::open(dir.path()).unwrap();
+        assert!(lock.is_file());
+        assert!(matches!(
+            StateFile::open(dir.path()).unwrap_err(),
+            OpenError::InUse { .. }
+        ));
+        drop(opened);
+    }
 }

@@ -131,3 +131,22 @@ fn without_hard_links_the_previous_generation_is_a_copy() {
     fs::remove_file(dir.path().join(CURRENT)).unwrap();
     assert_eq!(checkpoint(&open(dir.path())), Some(json!({"n": 2})));
 }
+
+#[test]
+fn what_could_not_be_read_back_is_not_written_and_holds_up_no_later_save() {
+    let nested = (0..127).fold(json!(1), |inner, _| json!({ "a": inner }));
+    for unreadable in [nested, json!("x".repeat(9 << 20))] {
+        let dir = two_generations();
+        let file = open(dir.path());
+        let on_disk = || [CURRENT, PREVIOUS].map(|name| fs::read(dir.path().join(name)).unwrap());
+        let before = on_disk();
+        let error = file.save_checkpoint(&unreadable).unwrap_err().to_string();
+        assert!(error.contains("could not be read again"), "{error}");
+        assert!(on_disk() == before, "both generations stay as they were");
+        file.store_next_token(&token(TokenKind::Node, 2)).unwrap();
+        drop(file);
+        let file = open(dir.path());
+        assert_eq!(checkpoint(&file), Some(json!({"n": 2})));
+        file.save_checkpoint(&json!({"n": 3})).unwrap();
+    }
+}

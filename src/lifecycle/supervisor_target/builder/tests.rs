@@ -182,7 +182,7 @@ fn a_release_with_thousands_of_faults_is_refused_with_short_evidence() {
         .unwrap_err()
         .evidence();
     assert_eq!(evidence.len(), LISTED_MAX + 1);
-    assert_eq!(evidence.last().unwrap(), "and 1968 more");
+    assert_eq!(evidence.last().unwrap(), "and 1970 more");
     assert!(evidence.iter().all(|line| line.len() < 500));
 }
 

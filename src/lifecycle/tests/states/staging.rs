@@ -83,3 +83,38 @@ fn an_agent_that_ends_here_each_time_waits_before_it_looks_again() {
         (UpdateState::Succeeded, false)
     );
 }
+
+#[test]
+fn a_release_that_is_too_deep_or_too_large_is_refused_without_being_stored() {
+    let deep = (0..100).fold(serde_json::json!(1), |inner, _| serde_json::json!([inner]));
+    let mut nested = desired_app(2, PolicyKind::Plain);
+    let onebox = nested.release.services.get_mut("onebox").unwrap();
+    onebox.composition.insert("x-deep".to_owned(), deep);
+    let mut many = desired_app(2, PolicyKind::Plain);
+    let service = many.release.services["onebox"].clone();
+    let more = (0..300).map(|number| (format!("s{number}"), service.clone()));
+    many.release.services.extend(more);
+    for (app, reason) in [
+        (nested, "nested more than 32 deep"),
+        (many, "services: 64 at most"),
+    ] {
+        let mut world = World::enrolled();
+        world.desire_app(Some(app.clone()));
+        world.desired.as_mut().unwrap().fallback = Some(app.release);
+        world.settle();
+        assert_eq!(
+            (wire(&world), left(&world, "ApplyTarget")),
+            (UpdateState::Failed, 0)
+        );
+        let update = report::status::update_status(world.machine.shared(), world.machine.state());
+        let error = update.error.unwrap();
+        assert_eq!(error.code, "releaseRefused");
+        assert!(error.message.contains(reason), "{error:?}");
+        let durable = &world.machine.shared().durable;
+        assert!(serde_json::to_vec(&**durable).unwrap().len() < 10_000);
+        assert_eq!(durable.revision(), 1, "Cloudly does not send it again");
+        heard(&mut world, 4, PolicyKind::Plain);
+        world.settle();
+        assert_eq!(wire(&world), UpdateState::Succeeded);
+    }
+}

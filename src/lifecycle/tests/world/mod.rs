@@ -77,7 +77,7 @@ pub(crate) struct World {
     /// What it tells a node that registers.
     pub(crate) limits: ServerLimits,
     revision: u64,
-    desired: Option<Desired>,
+    pub(crate) desired: Option<Desired>,
     /// The release that Cloudly sends as the one that runs (0: none).
     pub(crate) fallback: u8,
     commands: Vec<Command>,

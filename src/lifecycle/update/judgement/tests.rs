@@ -15,6 +15,7 @@ fn release() -> Release {
         commit: "b2".into(),
         version: None,
         agent_service: None,
+        refused: None,
         services: BTreeMap::from([("main".to_owned(), service)]),
         volumes: BTreeMap::new(),
         networks: BTreeMap::new(),
