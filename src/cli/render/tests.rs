@@ -38,7 +38,7 @@ fn waiting() -> LocalStatus {
             blocked_by: vec![Blocker {
                 kind: BlockerKind::LocalLock,
                 holder: Some("onebox".to_owned()),
-                reason: Some("backup\x1b[2J running".to_owned()),
+                reason: Some("backup\x1b[2J\u{202e}running".to_owned()),
                 since: time("2026-11-22T22:40:00Z"),
                 expires_at: None,
             }],

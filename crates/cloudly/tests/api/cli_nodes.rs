@@ -1,6 +1,7 @@
 //! What `cloudly node show` says of a node's status.
 
 use crate::support::{COMMIT, Program, status};
+use baseos_interfaces::terminal::is_hidden;
 use serde_json::json;
 
 #[tokio::test]
@@ -38,5 +39,32 @@ async fn node_show_lists_images_that_are_no_longer_needed_and_what_to_do() {
         "               to free their space run `balena image rm IMAGE` on the host;",
     ] {
         assert!(shown.contains(row), "{row:?} in {shown}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_node_reports_does_not_reach_the_terminal_as_control_characters() {
+    const EVIL: &str = "\u{1b}[2J\u{9b}31m\u{202e}\u{2066}\u{200b}\u{2028}";
+    let program = Program::start().await;
+    let token = program.run_ok(&["token", "create", "--quiet"]).await;
+    let mut device = program.enrol_with(token.trim(), "edge-1").await;
+    for state in ["idle", "waiting", "applying", "failed", "rolled-back"] {
+        let mut evil = status(state, Some(EVIL), Some(EVIL));
+        evil["update"]["error"] = json!({ "code": EVIL, "message": EVIL, "at": "2026-11-23T12:00:00Z" });
+        evil["release"]["version"] = json!(EVIL);
+        evil["release"]["services"] = json!({ EVIL: { "image": EVIL, "status": EVIL } });
+        evil["os"]["name"] = json!(EVIL);
+        evil["health"] = json!({ "state": "ok", "issues": [{ "code": EVIL, "since": "2026-11-23T12:00:00Z", "detail": EVIL }] });
+        device.report(&program, evil).await;
+        for command in [&["node", "show", "edge-1"][..], &["node", "list"]] {
+            let shown = program.run_ok(command).await;
+            assert!(shown.contains("[2J"), "{shown:?}");
+            let json = program.run_ok(&[command, &["--json"]].concat()).await;
+            assert!(json.contains(r"\u009B31m\u202E\u2066\u200B\u2028"), "{json:?}");
+            for text in [shown, json] {
+                let hidden = text.chars().find(|c| *c != '\n' && is_hidden(*c));
+                assert_eq!(hidden, None, "{state}: {text:?}");
+            }
+        }
     }
 }
