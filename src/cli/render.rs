@@ -55,7 +55,9 @@ pub(super) fn status(status: &LocalStatus, style: Style) -> String {
             utc(error.at)
         );
         row(&mut out, "error", &style.bad(&text));
-        for evidence in &error.evidence {
+        // What the message says already is not said again.
+        let more = |evidence: &&String| !error.message.contains(evidence.as_str());
+        for evidence in error.evidence.iter().filter(more) {
             row(&mut out, "", &plain(evidence));
         }
     }
@@ -106,10 +108,11 @@ pub(super) fn status(status: &LocalStatus, style: Style) -> String {
 }
 
 fn update(update: &UpdateStatus) -> String {
-    let mut text = update.state.as_str().to_owned();
-    if let Some(target) = &update.target {
-        let _ = write!(text, " to {}", plain(target));
-    }
+    let state = update.state.as_str();
+    let mut text = match &update.target {
+        Some(target) => format!("to {} {state}", plain(target)),
+        None => state.to_owned(),
+    };
     if let Some(percent) = update.progress_percent {
         let _ = write!(text, ", {percent} %");
     }
@@ -181,11 +184,7 @@ fn check_line(check: &Check, width: usize, style: Style) -> String {
     } else {
         style.bad("✗ ")
     };
-    let mut text = format!(
-        "{mark} {:<width$}  {}\n",
-        plain(&check.name),
-        plain(&check.fact)
-    );
+    let mut text = format!("{mark} {:<width$}  {}\n", plain(&check.name), plain(&check.fact));
     if let Some(fix) = check.fix.as_deref().filter(|_| !check.ok) {
         let _ = writeln!(text, "   {:<width$}  → {}", "", plain(fix));
     }
