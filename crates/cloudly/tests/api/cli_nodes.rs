@@ -68,3 +68,66 @@ async fn what_a_node_reports_does_not_reach_the_terminal_as_control_characters()
         }
     }
 }
+
+#[tokio::test]
+async fn a_release_that_is_not_taken_up_or_known_to_be_bad_is_shown_as_that() {
+    let program = Program::start().await;
+    let token = program.run_ok(&["token", "create", "--quiet"]).await;
+    let mut device = program.enrol_with(token.trim(), "edge-1").await;
+    program.create_release(COMMIT).await;
+    program.run_ok(&["desired", "set", "--commit", COMMIT]).await;
+    device
+        .report(&program, status("idle", None, Some("c0ffee1")))
+        .await;
+    let list = program.run_ok(&["node", "list"]).await;
+    assert!(list.ends_with("  not taken up yet\n"), "{list}");
+    device.report(&program, status("idle", None, Some(COMMIT))).await;
+    let list = program.run_ok(&["node", "list"]).await;
+    assert!(list.ends_with("  idle\n"), "{list}");
+    let mut failed = status("failed", Some(COMMIT), Some("c0ffee1"));
+    failed["update"]["phaseSince"] = json!("2026-11-24T12:00:00Z");
+    failed["update"]["error"] =
+        json!({ "code": "healthCheckFailed", "message": "onebox exits", "at": "2026-11-23T12:00:00Z" });
+    device.report(&program, failed).await;
+    let shown = program.run_ok(&["node", "show", "edge-1"]).await;
+    let expected = format!(
+        "edge-1 does not try release {COMMIT}: it is known to be bad since 2026-11-23 12:00:00Z (onebox exits); a forced \
+         order (`cloudly desired set --force`) tries it again; it runs release c0ffee1."
+    );
+    assert_eq!(shown.lines().next().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn nothing_is_promised_to_go_to_a_suspended_node() {
+    let program = Program::start().await;
+    let token = program.run_ok(&["token", "create", "--quiet"]).await;
+    let device = program.enrol_with(token.trim(), "edge-1").await;
+    program.run_ok(&["node", "suspend", "edge-1"]).await;
+    for command in [
+        &["node", "command", "edge-1", "checkNow"][..],
+        &["node", "logs", "edge-1"],
+    ] {
+        let error = program.run_err(command).await;
+        let restore = format!(
+            "is suspended: nothing is sent to it until `cloudly node restore {}`",
+            device.id
+        );
+        assert!(error.contains(&restore), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn two_nodes_with_one_name_are_both_named() {
+    let program = Program::start().await;
+    let token = program
+        .run_ok(&["token", "create", "--quiet", "--uses", "2"])
+        .await;
+    for registration in ["registration-1", "registration-2"] {
+        program.register_ok(token.trim(), registration).await;
+    }
+    let error = program.run_err(&["node", "show", "edge"]).await;
+    assert!(
+        error.contains("several nodes are named") && !error.contains('…'),
+        "{error}"
+    );
+}
