@@ -5,6 +5,7 @@ use super::console::Console;
 use super::exit::ExitCode;
 use super::render;
 use baseos_interfaces::local::{Check, CloudlyStatus, Doctor, JoinRequest, LocalStatus, Locks};
+use baseos_interfaces::terminal::plain_json;
 use baseos_interfaces::token::{Token, TokenKind, WireSecret};
 use serde::Serialize;
 use serde_json::json;
@@ -159,7 +160,7 @@ pub fn version(console: &mut Console<'_>) -> ExitCode {
 fn print_json(console: &mut Console<'_>, value: &impl Serialize) -> ExitCode {
     match serde_json::to_string_pretty(value) {
         Ok(text) => {
-            console.print(&format!("{text}\n"));
+            console.print(&format!("{}\n", plain_json(&text)));
             ExitCode::Ok
         }
         Err(error) => {

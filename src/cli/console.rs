@@ -1,5 +1,6 @@
 //! Where commands print to, and how.
 
+use baseos_interfaces::terminal::plain;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
@@ -36,7 +37,7 @@ impl<'a> Console<'a> {
 
     /// Prints an error message on one line.
     pub(super) fn print_error(&mut self, text: &str) {
-        let _ = writeln!(self.err, "{}", printable(text));
+        let _ = writeln!(self.err, "{}", plain(text));
     }
 
     pub(super) fn style(&self) -> Style {
@@ -68,12 +69,4 @@ impl Style {
             text.to_owned()
         }
     }
-}
-
-/// Text of other programs with control characters replaced, so that it stays on one line and cannot control the
-/// terminal.
-pub(super) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
 }

@@ -1,10 +1,11 @@
 //! The text output of commands, as pure functions.
 
-use super::console::{Style, printable};
+use super::console::Style;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::local::{Check, Doctor, LocalStatus, LockScope, Locks};
 use baseos_interfaces::states::AgentState;
 use baseos_interfaces::status::{Blocker, UnusedImage, UpdateStatus};
+use baseos_interfaces::terminal::plain;
 use jiff::tz::Offset;
 use std::fmt::Write as _;
 
@@ -21,7 +22,7 @@ fn row(out: &mut String, name: &str, value: &str) {
 
 /// `status`: the summary sentence, then one row per fact.
 pub(super) fn status(status: &LocalStatus, style: Style) -> String {
-    let mut out = format!("{}\n\n", printable(&status.summary));
+    let mut out = format!("{}\n\n", plain(&status.summary));
     let state = status.state.as_str();
     let state = match status.state {
         AgentState::Failed | AgentState::RollbackNeeded => style.bad(state),
@@ -32,7 +33,7 @@ pub(super) fn status(status: &LocalStatus, style: Style) -> String {
     row(
         &mut out,
         "node",
-        &printable(status.node_id.as_deref().unwrap_or(match status.state {
+        &plain(status.node_id.as_deref().unwrap_or(match status.state {
             AgentState::Unenrolled | AgentState::Registering => "not enrolled",
             _ => "enrolled; its id is not known",
         })),
@@ -40,7 +41,7 @@ pub(super) fn status(status: &LocalStatus, style: Style) -> String {
     row(
         &mut out,
         "running",
-        &printable(status.running.as_deref().unwrap_or("not known at the moment")),
+        &plain(status.running.as_deref().unwrap_or("not known at the moment")),
     );
     row(&mut out, "update", &update(&status.update));
     for blocker in &status.update.blocked_by {
@@ -49,13 +50,15 @@ pub(super) fn status(status: &LocalStatus, style: Style) -> String {
     if let Some(error) = &status.update.error {
         let text = format!(
             "{} ({}, {})",
-            printable(&error.message),
-            printable(error.code.as_str()),
+            plain(&error.message),
+            plain(error.code.as_str()),
             utc(error.at)
         );
         row(&mut out, "error", &style.bad(&text));
-        for evidence in &error.evidence {
-            row(&mut out, "", &printable(evidence));
+        // What the message says already is not said again.
+        let more = |evidence: &&String| !error.message.contains(evidence.as_str());
+        for evidence in error.evidence.iter().filter(more) {
+            row(&mut out, "", &plain(evidence));
         }
     }
     let supervisor = &status.supervisor;
@@ -72,9 +75,9 @@ pub(super) fn status(status: &LocalStatus, style: Style) -> String {
     let text = match &supervisor.error {
         _ if supervisor.is_unknown() => "not looked at yet".to_owned(),
         None if supervisor.available == Some(true) => {
-            style.good(&printable(&format!("available{version}{managed}")))
+            style.good(&plain(&format!("available{version}{managed}")))
         }
-        error => style.bad(&printable(&format!(
+        error => style.bad(&plain(&format!(
             "not available: {}",
             error.as_deref().unwrap_or("unknown")
         ))),
@@ -82,7 +85,7 @@ pub(super) fn status(status: &LocalStatus, style: Style) -> String {
     row(&mut out, "supervisor", &text);
     row(&mut out, "cloudly", &cloudly(status, style));
     for image in &status.unused_images {
-        row(&mut out, "unused", &printable(&image.in_words()));
+        row(&mut out, "unused", &plain(&image.in_words()));
     }
     if !status.unused_images.is_empty() {
         row(&mut out, "", UnusedImage::REMEDY);
@@ -95,8 +98,8 @@ pub(super) fn status(status: &LocalStatus, style: Style) -> String {
             .unwrap_or_default();
         let text = format!(
             "{}{} (since {})",
-            printable(issue.code.as_str()),
-            printable(&detail),
+            plain(issue.code.as_str()),
+            plain(&detail),
             utc(issue.since)
         );
         row(&mut out, "issue", &style.warning(&text));
@@ -105,10 +108,11 @@ pub(super) fn status(status: &LocalStatus, style: Style) -> String {
 }
 
 fn update(update: &UpdateStatus) -> String {
-    let mut text = update.state.as_str().to_owned();
-    if let Some(target) = &update.target {
-        let _ = write!(text, " to {}", printable(target));
-    }
+    let state = update.state.as_str();
+    let mut text = match &update.target {
+        Some(target) => format!("to {} {state}", plain(target)),
+        None => state.to_owned(),
+    };
     if let Some(percent) = update.progress_percent {
         let _ = write!(text, ", {percent} %");
     }
@@ -126,8 +130,8 @@ fn update(update: &UpdateStatus) -> String {
 fn blocked_by(blocker: &Blocker) -> String {
     let mut text = blocker.kind.as_str().to_owned();
     match (&blocker.holder, &blocker.reason) {
-        (Some(holder), Some(reason)) => drop(write!(text, " ({}: {})", printable(holder), printable(reason))),
-        (Some(detail), None) | (None, Some(detail)) => drop(write!(text, " ({})", printable(detail))),
+        (Some(holder), Some(reason)) => drop(write!(text, " ({}: {})", plain(holder), plain(reason))),
+        (Some(detail), None) | (None, Some(detail)) => drop(write!(text, " ({})", plain(detail))),
         (None, None) => {}
     }
     let _ = write!(text, " since {}", utc(blocker.since));
@@ -149,7 +153,7 @@ fn cloudly(status: &LocalStatus, style: Style) -> String {
     let error = cloudly
         .error
         .as_deref()
-        .map(|error| format!(": {}", printable(error)))
+        .map(|error| format!(": {}", plain(error)))
         .unwrap_or_default();
     let failures = match cloudly.failures {
         0 => String::new(),
@@ -180,13 +184,9 @@ fn check_line(check: &Check, width: usize, style: Style) -> String {
     } else {
         style.bad("✗ ")
     };
-    let mut text = format!(
-        "{mark} {:<width$}  {}\n",
-        printable(&check.name),
-        printable(&check.fact)
-    );
+    let mut text = format!("{mark} {:<width$}  {}\n", plain(&check.name), plain(&check.fact));
     if let Some(fix) = check.fix.as_deref().filter(|_| !check.ok) {
-        let _ = writeln!(text, "   {:<width$}  → {}", "", printable(fix));
+        let _ = writeln!(text, "   {:<width$}  → {}", "", plain(fix));
     }
     text
 }
@@ -207,9 +207,9 @@ pub(super) fn locks(locks: &Locks, style: Style) -> String {
         let _ = writeln!(
             out,
             "{} ({scope}) held by {}: {}; since {}, {} s left",
-            printable(&lock.name),
-            printable(&lock.owner),
-            printable(&lock.reason),
+            plain(&lock.name),
+            plain(&lock.owner),
+            plain(&lock.reason),
             utc(lock.since),
             lock.remaining_seconds
         );
@@ -218,7 +218,7 @@ pub(super) fn locks(locks: &Locks, style: Style) -> String {
         let _ = writeln!(
             out,
             "{} was created by another program; the agent does not touch it",
-            printable(path)
+            plain(path)
         );
     }
     if locks.locks.is_empty() && locks.foreign.is_empty() {

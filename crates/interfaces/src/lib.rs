@@ -29,6 +29,7 @@ pub mod running;
 pub mod states;
 pub mod status;
 pub mod suggest;
+pub mod terminal;
 pub mod token;
 pub mod window;
 

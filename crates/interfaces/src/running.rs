@@ -23,9 +23,30 @@ impl<'a> From<&'a NodeStatus> for Running<'a> {
     }
 }
 
+/// The first twelve characters of a commit, for people.
+#[must_use]
+pub fn short(commit: &str) -> &str {
+    commit
+        .char_indices()
+        .nth(12)
+        .map_or(commit, |(end, _)| &commit[..end])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_commit_of_up_to_twelve_characters_is_shown_whole() {
+        for (commit, shown) in [
+            ("d4d4d4d4", "d4d4d4d4"),
+            ("0123456789ab", "0123456789ab"),
+            ("0123456789abcdef", "0123456789ab"),
+            ("ääääääääääääß", "ääääääääääää"),
+        ] {
+            assert_eq!(short(commit), shown);
+        }
+    }
 
     #[test]
     fn what_runs_while_services_are_changed_is_not_known() {

@@ -38,7 +38,7 @@ fn waiting() -> LocalStatus {
             blocked_by: vec![Blocker {
                 kind: BlockerKind::LocalLock,
                 holder: Some("onebox".to_owned()),
-                reason: Some("backup\x1b[2J running".to_owned()),
+                reason: Some("backup\x1b[2J\u{202e}running".to_owned()),
                 since: time("2026-11-22T22:40:00Z"),
                 expires_at: None,
             }],
@@ -76,7 +76,7 @@ An update to 1.13.0 waits for onebox: backup running.
   state       waiting
   node        node_01
   running     1f0a
-  update      waiting to 77c2, 40 %, attempt 1 of 3
+  update      to 77c2 waiting, 40 %, attempt 1 of 3
   blocked by  localLock (onebox: backup [2J running) since 2026-11-22 22:40:00 UTC
   supervisor  available 19.0.5, gets releases from this agent
   cloudly     not connected: no answer in time, 3 calls failed in a row, last contact 2026-11-22 22:41:07 UTC
@@ -101,7 +101,9 @@ fn status_of_an_unenrolled_node_and_of_a_failed_update() {
     facts.update.error = Some(UpdateError {
         code: ErrorCode::HealthCheckFailed,
         message: "onebox did not stay up".to_owned(),
-        evidence: vec!["onebox: exited".to_owned()],
+        evidence: ["onebox: exited", "onebox did not stay up"]
+            .map(str::to_owned)
+            .to_vec(),
         at: time("2026-11-22T22:00:00Z"),
     });
     let text = status(&facts, PLAIN);
@@ -115,6 +117,7 @@ fn status_of_an_unenrolled_node_and_of_a_failed_update() {
     ] {
         assert!(text.lines().any(|l| l == line), "{line:?} in\n{text}");
     }
+    assert_eq!(text.matches("did not stay up").count(), 1, "{text}");
 }
 
 #[test]

@@ -8,8 +8,9 @@ use crate::lifecycle::guard::record::GuardRestored;
 use crate::lifecycle::guard::trial::has_gone_back;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::time::Stamp;
-use crate::lifecycle::update::record::{UpdateError, short};
+use crate::lifecycle::update::record::UpdateError;
 use baseos_interfaces::codes::ErrorCode;
+use baseos_interfaces::running::short;
 
 /// Remembers the release as bad. `None`: the guard has reported nothing that is not known.
 pub(crate) fn take_note(durable: &mut Durable, run: &Run, now: Stamp) -> Option<GuardRestored> {

@@ -1,5 +1,6 @@
 //! The doctor: everything an operator would look at, each as check, fact and fix.
 
+use crate::lifecycle::facts::CallFailureKind;
 use crate::lifecycle::report::guard::guard_status;
 use crate::lifecycle::report::unused_images::unused_images;
 use crate::lifecycle::shared::Shared;
@@ -15,6 +16,8 @@ const FIREWALL: &str = "put before BALENA-FIREWALL in INPUT: accept tcp/48484 fr
 
 const NETWORK: &str =
     "check the network, the name and the certificate of BASEOS_CLOUDLY_URL; the agent goes on trying";
+
+const RESTORE: &str = "apps and identity are kept; an operator runs `cloudly node restore NODE`";
 
 const NEW_TOKEN: &str = "make a new token (`cloudly token create`) and give it to `baserunner join`";
 
@@ -112,7 +115,11 @@ fn cloudly(l: &Shared, state: &State) -> Check {
             "cloudly",
             false,
             format!("{} ({} times in a row)", failure.message, l.heartbeats.failures()),
-            NETWORK,
+            if failure.kind == CallFailureKind::Suspended {
+                RESTORE
+            } else {
+                NETWORK
+            },
         ),
         (None, Some(mark)) => check(
             "cloudly",

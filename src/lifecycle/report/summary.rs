@@ -6,9 +6,11 @@ use crate::lifecycle::report::status::is_not_replaced;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::states::State;
 use crate::lifecycle::states::idle::Idle;
-use crate::lifecycle::update::record::{Blocker, Update, short};
+use crate::lifecycle::update::record::{Blocker, Finished, Update};
+use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::IssueCode;
 use baseos_interfaces::register::Approval;
+use baseos_interfaces::running::short;
 use baseos_interfaces::states::UpdateState;
 
 pub(crate) fn summary(l: &Shared, state: &State) -> String {
@@ -68,6 +70,11 @@ pub(crate) fn summary(l: &Shared, state: &State) -> String {
                 format!(
                     "Failed: release {release} does not run, although the Supervisor calls it applied: {why}."
                 )
+            } else if let Some(since) = found_bad_earlier(&failed.last) {
+                format!(
+                    "Failed: release {release} is not tried: it is known to be bad since {since} ({why}); {FORCE} tries it \
+                     again."
+                )
             } else {
                 format!("Failed: gave up release {release}: {why}.")
             }
@@ -84,9 +91,31 @@ pub(crate) fn summary(l: &Shared, state: &State) -> String {
         } else {
             "Cloudly: "
         };
-        sentence.push_str(&format!(" {who}{}.", failure.message));
+        // It is not said to wait for an operator's approval when an operator removed it.
+        let waits = l
+            .durable
+            .node
+            .as_ref()
+            .is_some_and(|node| node.approval != Approval::Approved);
+        if waits && l.heartbeats.is_disowned() {
+            sentence.clear();
+        } else {
+            sentence.push(' ');
+        }
+        sentence.push_str(&format!("{who}{}.", failure.message));
     }
     sentence
+}
+
+/// What tries a release again that is known to be bad.
+const FORCE: &str = "a forced order (`cloudly desired set --force`)";
+
+/// Since when a release is known to be bad that was not tried at all this time.
+fn found_bad_earlier(last: &Finished) -> Option<Timestamp> {
+    let error = last.error.as_ref()?;
+    let earlier = last.attempt == 0 && error.at != last.at;
+    // Without fractions of a second.
+    earlier.then(|| Timestamp::from_second(error.at.as_second()).unwrap_or(error.at))
 }
 
 /// All that is in the way of an update in the Supervisor's hands.
@@ -118,7 +147,16 @@ fn idle_sentence(l: &Shared, idle: &Idle) -> String {
             .error
             .as_ref()
             .map_or("it was bad", |error| error.message.as_str());
-        return format!("Idle: went back from release {}: {why}.", short(&last.commit));
+        let desired = l.durable.desired_app().map(|app| &app.release.commit);
+        let again = if desired == Some(&last.commit) && l.durable.memory.known_bad(&last.commit).is_some() {
+            format!(" It is known to be bad and not tried again; {FORCE} does.")
+        } else {
+            String::new()
+        };
+        return format!(
+            "Idle: went back from release {}: {why}.{again}",
+            short(&last.commit)
+        );
     }
     match &l.supervisor {
         Some(Err(error)) => format!("Idle; the Supervisor is not available: {}.", error.message),

@@ -8,8 +8,9 @@ use crate::lifecycle::context::Context;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::update::decide::next_attempt;
 use crate::lifecycle::update::gate::gate;
-use crate::lifecycle::update::record::{Update, UpdateError, short};
+use crate::lifecycle::update::record::{Update, UpdateError};
 use baseos_interfaces::codes::{ErrorCode, EventKind};
+use baseos_interfaces::running::short;
 use statig::Outcome;
 use std::time::Duration;
 

@@ -227,8 +227,9 @@ fn offer_join_token(l: &mut Shared, request: RequestId, offer: &JoinOffer, cx: &
     let keeps_identity = !offer.replace && !l.heartbeats.is_disowned();
     if let Some(node) = l.durable.node.as_ref().filter(|_| keeps_identity) {
         let title = format!("this node is {}", node.in_words());
-        let problem = Problem::new(409, ProblemCode::Conflict, title)
-            .detail("give it another identity with `replace`: true (`baserunner join --replace`)");
+        let problem = Problem::new(409, ProblemCode::Conflict, title).detail(
+            "`baserunner join --replace TOKEN` (`replace` in the local API) gives it another identity",
+        );
         return turn_down(l, request, offer, problem, cx);
     }
     if let Err(problem) = l.durable.join.may_use(offer) {

@@ -13,12 +13,11 @@ const OF_ROOT: [&str; 2] = ["DAC_OVERRIDE", "CHOWN"];
 pub(crate) fn problem(composition: &Map<String, Value>, owner: StateOwner) -> Option<String> {
     let user = member(composition, "user")?.as_str()?.trim();
     let (name, _) = user.split_once(':').unwrap_or((user, ""));
-    let right = format!(
-        "write \"{}:{}\", or \"0:0\" with the capabilities {}",
-        owner.uid,
-        owner.gid,
-        OF_ROOT.join(" and ")
-    );
+    let capabilities = OF_ROOT.join(" and ");
+    let right = match (owner.uid, owner.gid) {
+        (0, 0) => format!("write \"0:0\" with the capabilities {capabilities}"),
+        (uid, gid) => format!("write \"{uid}:{gid}\", or \"0:0\" with the capabilities {capabilities}"),
+    };
     let uid = match name {
         "" => return None,
         "root" => 0,
@@ -132,7 +131,8 @@ mod tests {
             gid: 0,
             ..OWNER
         };
-        assert!(problem_of(&json!({ "user": "10001" }), of_root).is_some());
+        let problem = problem_of(&json!({ "user": "10001" }), of_root).unwrap();
+        assert_eq!(problem.matches("\"0:0\"").count(), 1, "{problem}");
         assert_eq!(
             problem_of(&json!({ "user": "0", "cap_drop": ["ALL"] }), of_root),
             None

@@ -1,12 +1,14 @@
 //! Arguments that several commands share, and how values are written.
 
 use baseos_interfaces::members::Shape;
+use baseos_interfaces::problem::pointer;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use cloudly_baseos::Database;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_path_to_error::Segment;
 use std::error::Error;
 use std::fs::File;
 use std::io::Read as _;
@@ -119,13 +121,68 @@ pub(super) fn read_json(file: &Path, shape: Shape) -> Result<Value, Box<dyn Erro
 
 /// What a JSON file that was read says.
 pub(super) fn from_json<T: DeserializeOwned>(file: &Path, value: Value) -> Result<T, Box<dyn Error>> {
-    Ok(serde_json::from_value(value).map_err(|error| format!("{}: {error}", file.display()))?)
+    Ok(serde_path_to_error::deserialize(value).map_err(|error| {
+        let member = error.path().iter().filter_map(|segment| match segment {
+            Segment::Seq { index } => Some(index.to_string()),
+            Segment::Map { key } => Some(key.clone()),
+            Segment::Enum { .. } | Segment::Unknown => None,
+        });
+        let place = match pointer(member).as_str() {
+            "" => String::new(),
+            pointer => format!(": `{pointer}`"),
+        };
+        format!(
+            "{}{place}: {}",
+            file.display(),
+            in_words(&error.inner().to_string())
+        )
+    })?)
+}
+
+/// A message of serde without names of Rust's types.
+fn in_words(message: &str) -> String {
+    if let Some(member) = message.strip_prefix("missing field ") {
+        return format!("{member} is missing");
+    }
+    let Some((found, expected)) = message
+        .strip_prefix("invalid type: ")
+        .or_else(|| message.strip_prefix("invalid value: "))
+        .and_then(|rest| rest.rsplit_once(", expected "))
+    else {
+        return message.to_owned();
+    };
+    let whole = |most: u64| format!("a whole number from 0 to {most}");
+    let expected = match expected {
+        "u8" => whole(u8::MAX.into()),
+        "u16" => whole(u16::MAX.into()),
+        "u32" => whole(u32::MAX.into()),
+        "u64" | "usize" => "a whole number from 0".to_owned(),
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => "an object".to_owned(),
+        text if text.starts_with("struct ") => "an object".to_owned(),
+        text if text.contains("enum ") => "one of its names".to_owned(),
+        text => text.to_owned(),
+    };
+    let found = match found.split_once(' ') {
+        _ if found == "sequence" => "a list".to_owned(),
+        _ if found == "map" => "an object".to_owned(),
+        Some(("integer", number)) => format!("the number {number}"),
+        Some(("floating", _)) => found.replacen("floating point", "the number", 1),
+        Some(("boolean", value)) => value.to_owned(),
+        Some(("string", _)) => format!("the {found}"),
+        _ => found.to_owned(),
+    };
+    format!("expected {expected}, not {found}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use baseos_interfaces::members;
+    use serde_json::json;
 
     #[test]
     fn a_file_without_an_end_is_refused() {
@@ -137,6 +194,44 @@ mod tests {
             let refused = format!("{} has more than 1024 KiB", file.display());
             assert!(error.starts_with(&refused), "{error}");
         }
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_named_by_its_place_and_in_plain_words() {
+        use baseos_interfaces::admin::CreateRelease;
+        use baseos_interfaces::desired::Policy;
+        let file = Path::new("f.json");
+        for (policy, says) in [
+            (
+                json!({ "maxAttempts": "3" }),
+                "f.json: `/maxAttempts`: expected a whole number from 0 to 4294967295, not the string \"3\"",
+            ),
+            (
+                json!({ "maxAttempts": -1 }),
+                "f.json: `/maxAttempts`: expected a whole number from 0 to 4294967295, not the number `-1`",
+            ),
+            (
+                json!({ "requireRollback": 1 }),
+                "f.json: `/requireRollback`: expected true or false, not the number `1`",
+            ),
+            (
+                json!({ "windows": {} }),
+                "f.json: `/windows`: expected a list, not an object",
+            ),
+            (json!(["x"]), "f.json"),
+        ] {
+            let error = from_json::<Policy>(file, policy).unwrap_err().to_string();
+            assert!(error.starts_with(says), "{error}");
+        }
+        let release = json!({ "commit": "c0ffee1", "services": { "onebox": { "image": 3 } } });
+        let error = from_json::<CreateRelease>(file, release).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "f.json: `/services/onebox/image`: expected a string, not the number `3`"
+        );
+        let release = json!({ "commit": "c0ffee1", "services": { "onebox": {} } });
+        let error = from_json::<CreateRelease>(file, release).unwrap_err().to_string();
+        assert_eq!(error, "f.json: `/services/onebox`: `image` is missing");
     }
 
     #[test]

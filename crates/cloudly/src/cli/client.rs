@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) enum ClientError {
     #[error("`{0}` is not the URL of a server: use e.g. http://127.0.0.1:8080")]
     Url(String),
-    #[error("no answer from {url}")]
+    #[error("no answer from {url} (`--url` or CLOUDLY_URL says where Cloudly is)")]
     Unreachable { url: String, source: reqwest::Error },
     /// With the text of a problem.
     #[error("{0}")]
@@ -120,21 +120,36 @@ impl Client {
 
     /// The id of the node with this id or name, as a segment of a path.
     pub(super) async fn node_id(&self, wanted: &str) -> Result<String, ClientError> {
-        let nodes: Vec<NodeRecord> = self.all("nodes").await?;
-        if let Some(node) = nodes.iter().find(|node| node.id == wanted) {
+        segment(&self.node(wanted).await?.id)
+    }
+
+    /// The same of a node that heartbeats bring something to.
+    pub(super) async fn id_of_reachable(&self, wanted: &str) -> Result<String, ClientError> {
+        let node = self.node(wanted).await?;
+        if node.lifecycle != "suspended" {
             return segment(&node.id);
         }
-        let mut named = nodes
-            .iter()
-            .filter(|node| node.name == wanted && node.lifecycle != "removed");
-        match (named.next(), named.next()) {
-            (Some(node), None) => segment(&node.id),
-            (Some(one), Some(other)) => {
-                let (one, other) = (&one.id, &other.id);
-                let text = format!("several nodes are named `{wanted}` ({one}, {other}, …): use the id");
+        let id = &node.id;
+        Err(ClientError::Node(format!(
+            "`{wanted}` is suspended: nothing is sent to it until `cloudly node restore {id}`"
+        )))
+    }
+
+    async fn node(&self, wanted: &str) -> Result<NodeRecord, ClientError> {
+        let mut nodes: Vec<NodeRecord> = self.all("nodes").await?;
+        if let Some(at) = nodes.iter().position(|node| node.id == wanted) {
+            return Ok(nodes.swap_remove(at));
+        }
+        let is_named = |node: &NodeRecord| node.name == wanted && node.lifecycle != "removed";
+        let named: Vec<_> = nodes.iter().filter(|node| is_named(node)).collect();
+        match named[..] {
+            [] => Err(ClientError::Node(not_found(&nodes, wanted))),
+            [one] => Ok(one.clone()),
+            [one, other, ref more @ ..] => {
+                let (one, other, more) = (&one.id, &other.id, if more.is_empty() { "" } else { ", …" });
+                let text = format!("several nodes are named `{wanted}` ({one}, {other}{more}): use the id");
                 Err(ClientError::Node(text))
             }
-            _ => Err(ClientError::Node(not_found(&nodes, wanted))),
         }
     }
 

@@ -79,7 +79,7 @@ fn action(
 
 pub(super) async fn send(client: &Client, args: CommandArgs) -> Outcome {
     let action = action(args.action, args.service, args.lines)?;
-    let id = client.node_id(&args.node).await?;
+    let id = client.id_of_reachable(&args.node).await?;
     let request = CreateCommand {
         action,
         ttl_seconds: Some(args.ttl),

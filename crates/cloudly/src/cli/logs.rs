@@ -28,14 +28,15 @@ pub(super) struct LogsArgs {
 }
 
 pub(super) async fn run(client: &Client, args: LogsArgs) -> Outcome {
-    let id = client.node_id(&args.node).await?;
     let collected = if args.last {
+        let id = client.node_id(&args.node).await?;
         let is_log = |command: &CommandRecord| {
             matches!(command.action, CommandAction::CollectLogs { .. }) && command.result.is_some()
         };
         let found = commands(client, &id).await?.into_iter().find(is_log);
         found.ok_or("no log of this node was collected yet: leave out --last")?
     } else {
+        let id = client.id_of_reachable(&args.node).await?;
         collect(client, &id, &args).await?
     };
     print(client, &collected)

@@ -90,22 +90,28 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
     }
 }
 
-/// Prints an error and its causes.
+/// Prints an error and its causes. What a server or a node says may be in it.
 pub(crate) fn failed(error: &dyn Error) -> ExitCode {
-    eprint!("cloudly: {error}");
+    for line in with_causes(error).lines() {
+        eprintln!("{}", output::plain(line));
+    }
+    ExitCode::FAILURE
+}
+
+fn with_causes(error: &dyn Error) -> String {
     let mut shown = error.to_string();
+    let mut text = format!("cloudly: {shown}");
     let mut cause = error.source();
     while let Some(error) = cause {
-        let text = error.to_string();
+        let why = error.to_string();
         // Many errors have their cause in their own text.
-        if !shown.contains(&text) {
-            eprint!(": {text}");
-            shown = text;
+        if !shown.contains(&why) {
+            text.push_str(&format!(": {why}"));
+            shown = why;
         }
         cause = error.source();
     }
-    eprintln!();
-    ExitCode::FAILURE
+    text
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What a node does and what blocks it, in one sentence.
 
 use super::output::{plain, short, time, time_or_dash};
+use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::{NodeRecord, PresenceState};
 use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::register::Approval;
@@ -86,6 +87,21 @@ fn activity(node: &NodeRecord, status: &NodeStatus) -> String {
         {
             format!("does not run release {target}, although its Supervisor calls it applied{reason}")
         }
+        UpdateState::Failed
+            if found_bad_earlier(update).is_some()
+                && update.target.as_deref().map(Running::Release) != Some(running) =>
+        {
+            format!(
+                "does not try release {target}: it is known to be bad since {}{}; {FORCE} tries it again; it runs {}",
+                time_or_dash(found_bad_earlier(update)),
+                update
+                    .error
+                    .as_ref()
+                    .map(|error| format!(" ({})", plain(&error.message)))
+                    .unwrap_or_default(),
+                in_words(running)
+            )
+        }
         UpdateState::Failed => format!(
             "gave up on release {target}{reason}; it runs {}",
             in_words(running)
@@ -93,10 +109,17 @@ fn activity(node: &NodeRecord, status: &NodeStatus) -> String {
         UpdateState::RollbackNeeded => {
             format!("found release {target} bad{reason}; it goes back or waits for you")
         }
-        UpdateState::RolledBack => format!(
-            "went back from release {target}{reason}; it runs {}",
-            in_words(running)
-        ),
+        UpdateState::RolledBack => {
+            let again = if node.desired_commit == update.target {
+                format!("; it is known to be bad and not tried again, but {FORCE} does")
+            } else {
+                String::new()
+            };
+            format!(
+                "went back from release {target}{reason}; it runs {}{again}",
+                in_words(running)
+            )
+        }
         _ => match (node.desired_commit.as_deref(), running) {
             (None, Running::Nothing) => "runs no release and is not asked to".to_owned(),
             (None, _) => format!("runs {}; nothing else is asked of it", in_words(running)),
@@ -112,6 +135,16 @@ fn activity(node: &NodeRecord, status: &NodeStatus) -> String {
             }
         },
     }
+}
+
+/// What tries a release again that is known to be bad.
+const FORCE: &str = "a forced order (`cloudly desired set --force`)";
+
+/// Since when a release is known to be bad that was not tried at all this time: the error is of an earlier update.
+fn found_bad_earlier(update: &UpdateStatus) -> Option<Timestamp> {
+    let error = update.error.as_ref()?;
+    let first = update.attempt.is_none_or(|attempt| attempt <= 1);
+    (first && update.phase_since? != error.at).then_some(error.at)
 }
 
 /// What blocks an update that is not in the waiting state, whose activity says it already.

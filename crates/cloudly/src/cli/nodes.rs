@@ -9,7 +9,7 @@ use baseos_interfaces::admin::NodeRecord;
 use baseos_interfaces::register::Approval;
 use baseos_interfaces::running::Running;
 use baseos_interfaces::states::UpdateState;
-use baseos_interfaces::status::{Blocker, NodeStatus, UnusedImage, UpdateStatus};
+use baseos_interfaces::status::{Blocker, NodeStatus, UnusedImage};
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
@@ -107,7 +107,7 @@ fn row(node: &NodeRecord) -> [String; 8] {
         time_or_dash(node.last_seen_at),
         short(status.and_then(NodeStatus::running)),
         short(node.desired_commit.as_deref()),
-        status.map_or_else(dash, |status| update(&status.update)),
+        status.map_or_else(dash, |status| update(node, status)),
     ]
 }
 
@@ -122,11 +122,22 @@ fn state(node: &NodeRecord) -> &str {
 }
 
 /// The state of the update, and what blocks it first.
-fn update(update: &UpdateStatus) -> String {
+fn update(node: &NodeRecord, status: &NodeStatus) -> String {
+    let update = &status.update;
     match update.blocked_by.first() {
         Some(blocker) => format!("{} ({})", update.state, blocker.kind.as_str()),
+        None if not_taken_up(node, status) => "not taken up yet".to_owned(),
         None => update.state.to_string(),
     }
+}
+
+/// Whether the node runs something else than is desired of it, and does nothing about it yet.
+fn not_taken_up(node: &NodeRecord, status: &NodeStatus) -> bool {
+    use UpdateState::{Cancelled, Idle, Succeeded, Superseded};
+    let at_rest = matches!(status.update.state, Idle | Succeeded | Cancelled | Superseded);
+    let running = Running::from(status);
+    let wanted = node.desired_commit.as_deref().map(Running::Release);
+    at_rest && running != Running::NotKnown && wanted.is_some_and(|wanted| wanted != running)
 }
 
 async fn decide(client: &Client, node: &str, decision: &str) -> Outcome {

@@ -2,6 +2,8 @@
 
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::PresenceState;
+pub(super) use baseos_interfaces::terminal::plain;
+use baseos_interfaces::terminal::plain_json;
 use serde::Serialize;
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -10,11 +12,16 @@ use std::io::{self, Write as _};
 pub(crate) type Outcome = Result<(), Box<dyn Error>>;
 
 pub(super) fn json(value: &impl Serialize) -> Outcome {
-    line(&serde_json::to_string_pretty(value)?)
+    print(&plain_json(&serde_json::to_string_pretty(value)?))
 }
 
-/// Prints one line; a reader that went away (`| head`) is not an error.
+/// Prints one line, whoever the text is of.
 pub(super) fn line(text: &str) -> Outcome {
+    print(&plain(text))
+}
+
+/// A reader that went away (`| head`) is not an error.
+fn print(text: &str) -> Outcome {
     match writeln!(io::stdout(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
@@ -64,13 +71,6 @@ fn row_of<'a>(cells: impl Iterator<Item = &'a str>, widths: &[usize]) -> String 
     text.trim_end().to_owned()
 }
 
-/// Without control characters, so that what a node reports cannot control the terminal.
-pub(super) fn plain(text: &str) -> String {
-    text.chars()
-        .map(|character| if character.is_control() { ' ' } else { character })
-        .collect()
-}
-
 /// UTC, to the second.
 pub(super) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
@@ -84,9 +84,9 @@ pub(super) fn dash() -> String {
     "-".to_owned()
 }
 
-/// The first digits of a commit.
+/// The first digits of a commit, which may be any text that a node reports.
 pub(super) fn short(commit: Option<&str>) -> String {
-    commit.map_or_else(dash, |commit| commit.chars().take(12).collect())
+    commit.map_or_else(dash, |commit| plain(&commit.chars().take(12).collect::<String>()))
 }
 
 pub(super) const fn presence(state: PresenceState) -> &'static str {

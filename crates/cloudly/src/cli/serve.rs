@@ -15,7 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     /// Address to listen on; port 0 takes a free one
-    #[arg(long, env = "CLOUDLY_LISTEN", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "CLOUDLY_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: String,
     /// Where nodes and people reach this server, if a proxy stands before it
     #[arg(long, env = "CLOUDLY_PUBLIC_URL")]
@@ -50,6 +50,18 @@ pub(super) struct Serve {
 enum LogFormat {
     Text,
     Json,
+}
+
+/// `host:port`, or an IPv6 address in brackets with a port.
+fn address(text: &str) -> Result<String, &'static str> {
+    let right = text
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if right {
+        Ok(text.to_owned())
+    } else {
+        Err("use address:port, e.g. 127.0.0.1:8080, [::]:8080 or 0.0.0.0:0")
+    }
 }
 
 /// Stricter than `Targets::from_str`, which takes a mistyped level for a target to log, so that nothing else is.
@@ -127,7 +139,17 @@ async fn stop_signal(mut terminate: Signal, mut interrupt: Signal) {
 
 #[cfg(test)]
 mod tests {
-    use super::log_filter;
+    use super::{address, log_filter};
+
+    #[test]
+    fn an_address_to_listen_on_has_a_port() {
+        for good in ["127.0.0.1:8080", "[::1]:0", "localhost:80"] {
+            assert_eq!(address(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "foo", ":80", "127.0.0.1", "foo:", "foo:port", "foo:70000"] {
+            assert!(address(bad).unwrap_err().contains("127.0.0.1:8080"), "{bad:?}");
+        }
+    }
 
     #[test]
     fn a_log_filter_has_levels_and_targets_with_levels() {

@@ -1,6 +1,7 @@
 //! What `cloudly node show` says of a node's status.
 
 use crate::support::{COMMIT, Program, status};
+use baseos_interfaces::terminal::is_hidden;
 use serde_json::json;
 
 #[tokio::test]
@@ -39,4 +40,94 @@ async fn node_show_lists_images_that_are_no_longer_needed_and_what_to_do() {
     ] {
         assert!(shown.contains(row), "{row:?} in {shown}");
     }
+}
+
+#[tokio::test]
+async fn what_a_node_reports_does_not_reach_the_terminal_as_control_characters() {
+    const EVIL: &str = "\u{1b}[2J\u{9b}31m\u{202e}\u{2066}\u{200b}\u{2028}";
+    let program = Program::start().await;
+    let token = program.run_ok(&["token", "create", "--quiet"]).await;
+    let mut device = program.enrol_with(token.trim(), "edge-1").await;
+    for state in ["idle", "waiting", "applying", "failed", "rolled-back"] {
+        let mut evil = status(state, Some(EVIL), Some(EVIL));
+        evil["update"]["error"] = json!({ "code": EVIL, "message": EVIL, "at": "2026-11-23T12:00:00Z" });
+        evil["release"]["version"] = json!(EVIL);
+        evil["release"]["services"] = json!({ EVIL: { "image": EVIL, "status": EVIL } });
+        evil["os"]["name"] = json!(EVIL);
+        evil["health"] = json!({ "state": "ok", "issues": [{ "code": EVIL, "since": "2026-11-23T12:00:00Z", "detail": EVIL }] });
+        device.report(&program, evil).await;
+        for command in [&["node", "show", "edge-1"][..], &["node", "list"]] {
+            let shown = program.run_ok(command).await;
+            assert!(shown.contains("[2J"), "{shown:?}");
+            let json = program.run_ok(&[command, &["--json"]].concat()).await;
+            assert!(json.contains(r"\u009B31m\u202E\u2066\u200B\u2028"), "{json:?}");
+            for text in [shown, json] {
+                let hidden = text.chars().find(|c| *c != '\n' && is_hidden(*c));
+                assert_eq!(hidden, None, "{state}: {text:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_release_that_is_not_taken_up_or_known_to_be_bad_is_shown_as_that() {
+    let program = Program::start().await;
+    let token = program.run_ok(&["token", "create", "--quiet"]).await;
+    let mut device = program.enrol_with(token.trim(), "edge-1").await;
+    program.create_release(COMMIT).await;
+    program.run_ok(&["desired", "set", "--commit", COMMIT]).await;
+    device
+        .report(&program, status("idle", None, Some("c0ffee1")))
+        .await;
+    let list = program.run_ok(&["node", "list"]).await;
+    assert!(list.ends_with("  not taken up yet\n"), "{list}");
+    device.report(&program, status("idle", None, Some(COMMIT))).await;
+    let list = program.run_ok(&["node", "list"]).await;
+    assert!(list.ends_with("  idle\n"), "{list}");
+    let mut failed = status("failed", Some(COMMIT), Some("c0ffee1"));
+    failed["update"]["phaseSince"] = json!("2026-11-24T12:00:00Z");
+    failed["update"]["error"] =
+        json!({ "code": "healthCheckFailed", "message": "onebox exits", "at": "2026-11-23T12:00:00Z" });
+    device.report(&program, failed).await;
+    let shown = program.run_ok(&["node", "show", "edge-1"]).await;
+    let expected = format!(
+        "edge-1 does not try release {COMMIT}: it is known to be bad since 2026-11-23 12:00:00Z (onebox exits); a forced \
+         order (`cloudly desired set --force`) tries it again; it runs release c0ffee1."
+    );
+    assert_eq!(shown.lines().next().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn nothing_is_promised_to_go_to_a_suspended_node() {
+    let program = Program::start().await;
+    let token = program.run_ok(&["token", "create", "--quiet"]).await;
+    let device = program.enrol_with(token.trim(), "edge-1").await;
+    program.run_ok(&["node", "suspend", "edge-1"]).await;
+    for command in [
+        &["node", "command", "edge-1", "checkNow"][..],
+        &["node", "logs", "edge-1"],
+    ] {
+        let error = program.run_err(command).await;
+        let restore = format!(
+            "is suspended: nothing is sent to it until `cloudly node restore {}`",
+            device.id
+        );
+        assert!(error.contains(&restore), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn two_nodes_with_one_name_are_both_named() {
+    let program = Program::start().await;
+    let token = program
+        .run_ok(&["token", "create", "--quiet", "--uses", "2"])
+        .await;
+    for registration in ["registration-1", "registration-2"] {
+        program.register_ok(token.trim(), registration).await;
+    }
+    let error = program.run_err(&["node", "show", "edge"]).await;
+    assert!(
+        error.contains("several nodes are named") && !error.contains('…'),
+        "{error}"
+    );
 }

@@ -6,14 +6,15 @@ use baseos_simulator::json::Json;
 use baseos_simulator::supervisor::{Config, Image, Registry, Reply, Timing};
 use clap::{Parser, ValueEnum};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A target, as the Supervisor's local API takes it.
 const EXAMPLE: &str = r#"{"local": {"name": "edge", "config": {}, "apps": {"1": {
-  "name": "baseos", "commit": "a1a1a1a", "releaseId": 1, "volumes": {}, "networks": {},
+  "name": "baseos", "commit": "a1a1a1a", "releaseId": 1, "volumes": {"baseos": {}}, "networks": {},
   "services": {"1": {"serviceName": "baserunner", "imageId": 1, "image": "agent:1",
-    "environment": {}, "labels": {"io.balena.features.supervisor-api": "1"}}}}}}}"#;
+    "environment": {}, "volumes": ["baseos:/data/baseos"], "labels": {"io.balena.features.supervisor-api": "1"}}}}}}}"#;
 
 fn after_help() -> String {
     format!(
@@ -65,7 +66,8 @@ struct Options {
     /// The program that stands for an image, e.g. --program agent:1=target/debug/baserunner. Repeatable.
     #[arg(long = "program", value_name = "IMAGE=PATH", value_parser = image_and_path)]
     programs: Vec<(String, PathBuf)>,
-    /// A variable for those programs, e.g. --env BASEOS_CLOUDLY_URL=http://127.0.0.1:8080. Repeatable.
+    /// A variable for those programs, e.g. --env BASEOS_CLOUDLY_URL=http://127.0.0.1:8080 --env BASEOS_ALLOW_HTTP=1.
+    /// Repeatable.
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = name_and_value)]
     environment: Vec<(String, String)>,
     /// The device's directory; a temporary one unless given.
@@ -95,6 +97,10 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
 fn image_and_path(text: &str) -> Result<(String, PathBuf), String> {
     let (image, path) = text.split_once('=').ok_or("write IMAGE=PATH")?;
     let path = std::path::absolute(path).map_err(|error| format!("{path}: {error}"))?;
+    let file = std::fs::metadata(&path).map_err(|error| format!("cannot run {}: {error}", path.display()))?;
+    if !file.is_file() || file.permissions().mode() & 0o111 == 0 {
+        return Err(format!("cannot run {}: it is no executable file", path.display()));
+    }
     Ok((image.to_owned(), path))
 }
 
@@ -235,6 +241,37 @@ mod tests {
         }
         let error = read_target(Path::new("/nowhere.json")).unwrap_err();
         assert!(error.starts_with("cannot read /nowhere.json"), "{error}");
+    }
+
+    #[test]
+    fn a_program_that_cannot_run_is_refused_at_the_start() {
+        for (path, says) in [
+            ("/nowhere", "cannot run /nowhere: No such file"),
+            ("/etc", "is no executable file"),
+            ("/etc/passwd", "is no executable file"),
+        ] {
+            let error = image_and_path(&format!("agent:1={path}")).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+        assert!(image_and_path("agent:1=/bin/sh").is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let at = |listen, control| DeviceConfig {
+            listen,
+            control,
+            ..DeviceConfig::default()
+        };
+        for config in [at(Some(address), None), at(None, Some(address))] {
+            let error = Device::start(config).await.err().unwrap().to_string();
+            assert!(
+                error.starts_with(&format!("cannot listen on {address}: ")),
+                "{error}"
+            );
+        }
     }
 
     #[tokio::test]

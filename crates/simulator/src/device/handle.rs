@@ -37,9 +37,9 @@ impl Device {
             std::fs::create_dir_all(dir.join(sub))?;
         }
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener = TcpListener::bind(config.listen.unwrap_or(loopback)).await?;
+        let listener = listen(config.listen.unwrap_or(loopback)).await?;
         let address = listener.local_addr()?;
-        let control_listener = TcpListener::bind(config.control.unwrap_or(loopback)).await?;
+        let control_listener = listen(config.control.unwrap_or(loopback)).await?;
         let control = control_listener.local_addr()?;
         let supervisor = Config {
             address: format!("http://{address}"),
@@ -93,4 +93,10 @@ impl std::fmt::Debug for Device {
             .field("dir", &self.shared.dir)
             .finish_non_exhaustive()
     }
+}
+
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
+    TcpListener::bind(address).await.map_err(named)
 }

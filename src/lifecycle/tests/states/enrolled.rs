@@ -1,7 +1,9 @@
 use super::*;
+use crate::lifecycle::facts::{CallFailure, CallFailureKind};
 use baseos_interfaces::command::{self as wire, CommandState};
 use baseos_interfaces::desired::Desired;
 use baseos_interfaces::heartbeat::Heartbeat;
+use baseos_interfaces::register::Approval;
 
 /// The heartbeat under way.
 fn beat(world: &World) -> Heartbeat {
@@ -246,4 +248,49 @@ fn many_commands_are_all_answered_and_delay_no_update() {
         (wire(&world), world.machine.shared().durable.commands.is_busy()),
         (UpdateState::Succeeded, false)
     );
+}
+
+#[test]
+fn a_suspended_node_is_told_that_an_operator_restores_it() {
+    let mut world = World::enrolled();
+    world.act(Action::Elapse);
+    let (op, _) = world.pending.remove(&Port::Cloudly).unwrap();
+    let failure = CallFailure {
+        kind: CallFailureKind::Suspended,
+        code: None,
+        message: "Cloudly answered 403: an operator suspended this node".to_owned(),
+        retry_after_seconds: None,
+        next_heartbeat_seconds: None,
+    };
+    world.feed(Event::HeartbeatFailed { op, failure });
+    let doctor = report::doctor::examine(world.machine.shared(), world.machine.state(), world.now());
+    let check = doctor
+        .checks
+        .iter()
+        .find(|check| check.name == "cloudly")
+        .unwrap();
+    let fix = check.fix.as_deref().unwrap();
+    assert!(
+        fix.contains("an operator runs `cloudly node restore NODE`"),
+        "{fix}"
+    );
+}
+
+#[test]
+fn a_removed_node_is_not_said_to_wait_for_approval() {
+    let mut world = World::enrolled();
+    let mut checkpoint = world.disk.clone();
+    checkpoint.durable.node.as_mut().unwrap().approval = Approval::Pending;
+    world = World::resumed(checkpoint, 1);
+    let said = |world: &World| report::summary::summary(world.machine.shared(), world.machine.state());
+    assert!(
+        said(&world).contains("waiting for an operator to approve"),
+        "{}",
+        said(&world)
+    );
+    play(
+        &mut world,
+        &[Action::Elapse, Action::Answer(Port::Cloudly, Reply::Gone)],
+    );
+    assert_eq!(said(&world), "Cloudly: removed.");
 }

@@ -29,6 +29,12 @@ fn a_release_known_to_be_bad_is_not_tried_again_without_an_order() {
     world.act(Action::Desire(3, PolicyKind::Plain));
     world.settle();
     assert_eq!(wire(&world), UpdateState::Failed);
+    let said = report::summary::summary(world.machine.shared(), world.machine.state());
+    assert!(
+        said.contains("is not tried: it is known to be bad since 20")
+            && said.contains("); a forced order (`cloudly desired set --force`) tries it again."),
+        "{said}"
+    );
     let before = left(&world, "ApplyTarget");
     world.act(Action::Desire(3, PolicyKind::Forced));
     world.settle();
