@@ -18,13 +18,14 @@ use crate::lifecycle::update::decide::{Decision, decide};
 use crate::lifecycle::update::handover::{Handover, Progress};
 use crate::lifecycle::update::judgement::{Judgement, judge};
 use crate::lifecycle::update::last_look::{LastLook, judge_again};
-use crate::lifecycle::update::record::{Blocker, Update, UpdateError, short};
+use crate::lifecycle::update::record::{Blocker, Update, UpdateError};
 use crate::lifecycle::update::rollback::way_back;
 use crate::lifecycle::update::target::Release;
 use crate::lifecycle::update::verification::{
     FOREGROUND, Outlook, Verification, containers, extend_deadline,
 };
 use baseos_interfaces::codes::ErrorCode;
+use baseos_interfaces::running::short;
 use baseos_interfaces::states::UpdateState;
 use serde::{Deserialize, Serialize};
 use statig::Outcome;

@@ -252,11 +252,6 @@ impl Blocker {
     }
 }
 
-/// The first seven characters of a commit, for people.
-pub(crate) fn short(commit: &str) -> &str {
-    commit.get(..7).unwrap_or(commit)
-}
-
 impl From<&Blocker> for wire::Blocker {
     fn from(blocker: &Blocker) -> Self {
         Self {

@@ -7,9 +7,10 @@
 use crate::lifecycle::facts::{AppState, Inspection, PresentRelease, PresentService};
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::supervisor_target::builder;
-use crate::lifecycle::update::record::{Rollback, Update, short};
+use crate::lifecycle::update::record::{Rollback, Update};
 use crate::lifecycle::update::target::{Release, Service};
 use baseos_interfaces::collect::CollectTree as _;
+use baseos_interfaces::running::short;
 
 /// The release to go back to from this commit.
 pub(crate) fn way_back<'a>(l: &'a Shared, commit: &str) -> Option<&'a Release> {
