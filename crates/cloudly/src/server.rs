@@ -4,22 +4,26 @@ use crate::auth::key_file::{AdminFile, KeyError};
 use crate::auth::operators::load_admin_token;
 use crate::auth::pepper::Pepper;
 use crate::clock::Clock;
+use crate::http::accept::{self, Limits};
 use crate::service::app::App;
 use crate::service::{join_tokens, presence};
 use crate::settings::Settings;
 use crate::storage::database::{self, OpenError, Storage};
 use crate::{http, jobs};
-use axum::serve::ListenerExt as _;
 use baseos_interfaces::token::{Token, TokenError, TokenKind};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use secrecy::ExposeSecret as _;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+/// How long a connection may be idle, at least: longer than nodes pause between heartbeats.
+const IDLE: Duration = Duration::from_secs(150);
+/// Descriptors that are not for connections.
+const OTHER_DESCRIPTORS: usize = 64;
 /// How long requests may go on once the server is asked to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -38,8 +42,6 @@ pub enum ServerError {
     Settings(&'static str),
     #[error("the database: {0}")]
     Database(#[from] database::Error),
-    #[error("serving ended: {0}")]
-    Serve(io::Error),
 }
 
 /// A server that holds its address and its database, and answers once [`Server::serve`] runs.
@@ -136,29 +138,46 @@ impl Server {
     /// When the listener fails.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServerError> {
         let Self { listener, app, .. } = self;
-        let (stop, mut stopping) = watch::channel(());
+        let (stop, stopping) = watch::channel(());
         let (stop_jobs, jobs_stopping) = watch::channel(());
         let jobs = tokio::spawn(jobs::run(Arc::clone(&app), jobs_stopping));
-        let routes = http::router(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
-        // Answers are small: waiting for more to send only delays them.
-        let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
-        let serving = axum::serve(listener, routes).with_graceful_shutdown(async move {
-            shutdown.await;
-            // Dropping it is the signal.
-            drop(stop);
-        });
-        let mut serving = pin!(serving.into_future());
-        let served = tokio::select! {
-            served = &mut serving => served,
-            // A client that never finishes its request must not hold up a restart.
-            _ = stopping.changed() => tokio::time::timeout(DRAIN, serving).await.unwrap_or(Ok(())),
-        };
+        let limits = connection_limits(&app.settings);
+        let routes = http::router(Arc::clone(&app));
+        let serving = tokio::spawn(accept::serve(listener, routes, limits, stopping));
+        shutdown.await;
+        // Dropping it is the signal.
+        drop(stop);
+        // A client that never finishes its request must not hold up a restart.
+        if let Ok(Err(error)) = tokio::time::timeout(DRAIN, serving).await {
+            tracing::error!(%error, "accepting connections ended before the server");
+        }
         drop(stop_jobs);
         if let Err(error) = jobs.await {
             tracing::error!(%error, "the jobs ended before the server");
         }
         presence::flush(&app).await;
         app.close().await;
-        served.map_err(ServerError::Serve)
+        Ok(())
+    }
+}
+
+/// The process may have as many descriptors as the system allows it, and some are for files and the database.
+fn connection_limits(settings: &Settings) -> Limits {
+    let allowed = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: allowed.maximum,
+        maximum: allowed.maximum,
+    };
+    let descriptors = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => allowed.maximum,
+        Err(_) => allowed.current,
+    };
+    let descriptors = descriptors.and_then(|most| usize::try_from(most).ok());
+    let room = descriptors.map_or(usize::MAX, |most| most.saturating_sub(OTHER_DESCRIPTORS));
+    let interval = settings.heartbeat_seconds.max(settings.active_heartbeat_seconds);
+    Limits {
+        connections: settings.max_connections.min(room),
+        first_request: settings.first_request_within,
+        idle: IDLE.max(Duration::from_secs(2 * u64::from(interval))),
     }
 }

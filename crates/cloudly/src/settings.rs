@@ -3,6 +3,7 @@
 use secrecy::{ExposeSecret as _, SecretString};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where the database is.
 #[derive(Clone, Debug)]
@@ -97,6 +98,10 @@ pub struct Settings {
     pub active_heartbeat_seconds: u32,
     /// Shortest time between two heartbeats of a node, seconds; nodes are told.
     pub min_heartbeat_seconds: u32,
+    /// How many connections may be open; fewer where the process may have fewer descriptors.
+    pub max_connections: usize,
+    /// How long a new connection may take to bring its first request.
+    pub first_request_within: Duration,
     /// Of requests of one node.
     pub node_rate: Rate,
     /// Of wrong tokens from one address.
@@ -124,6 +129,8 @@ impl Settings {
             heartbeat_seconds: 60,
             active_heartbeat_seconds: 15,
             min_heartbeat_seconds: baseos_interfaces::limits::MIN_HEARTBEAT_SECONDS,
+            max_connections: 10_000,
+            first_request_within: Duration::from_secs(10),
             node_rate: Rate {
                 burst: 60,
                 per_second: 2.0,

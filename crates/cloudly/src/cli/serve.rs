@@ -38,6 +38,9 @@ pub(super) struct Serve {
     /// Shortest time between two heartbeats of a node, seconds
     #[arg(long, env = "CLOUDLY_MIN_HEARTBEAT_SECONDS", default_value_t = 10)]
     min_heartbeat_seconds: u32,
+    /// How many connections may be open; the one that has been idle for longest makes room for another one
+    #[arg(long, env = "CLOUDLY_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    max_connections: u32,
     /// What to log: a level, or `target=level` pairs
     #[arg(long, env = "CLOUDLY_LOG", default_value = "info", value_parser = log_filter)]
     log: Targets,
@@ -118,6 +121,7 @@ pub(super) async fn run(serve: Serve, global: &Global) -> Outcome {
     settings.baseos_join_token_uses = serve.baseos_join_token_uses;
     settings.heartbeat_seconds = serve.heartbeat_seconds;
     settings.active_heartbeat_seconds = serve.active_heartbeat_seconds;
+    settings.max_connections = serve.max_connections as usize;
     settings.min_heartbeat_seconds = serve.min_heartbeat_seconds;
     let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let server = Server::bind(settings, Clock::system()).await?;

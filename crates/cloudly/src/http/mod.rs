@@ -1,5 +1,6 @@
 //! The HTTP API. Handlers read the request, call a service and write its answer; they never open the database.
 
+pub(crate) mod accept;
 mod admin;
 mod body;
 mod envelope;

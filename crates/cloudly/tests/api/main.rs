@@ -16,6 +16,7 @@ mod cli_nodes;
 mod cli_refusals;
 mod commands;
 mod configured_token;
+mod connections;
 mod durability;
 mod first_slice;
 mod full_disk;
