@@ -28,6 +28,7 @@ mod platform;
 mod release;
 mod size;
 mod state_mount;
+mod version;
 mod violation;
 mod volumes;
 
@@ -41,8 +42,9 @@ pub use json::{DEPTH_MAX, is_shallow};
 pub use names::NAME_MAX_LEN;
 pub use parts::{ReleaseParts, ServiceParts};
 pub use platform::is_platform;
-pub use release::{VERSION_MAX_LEN, check_release};
+pub use release::check_release;
 pub use size::{ENTRIES_MAX, RELEASE_MAX_BYTES, check_size};
 pub use state_mount::{AGENT_STATE_DIR, AGENT_STATE_DIR_VARIABLE, StatePlace, state_place, state_place_in};
+pub use version::VERSION_MAX_LEN;
 pub use violation::{LISTED_MAX, Violation, Violations};
 pub use volumes::VolumeDefinition;

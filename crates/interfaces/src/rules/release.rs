@@ -2,13 +2,10 @@
 
 use super::parts::ReleaseParts;
 use super::violation::{Found, Violations, shown};
-use super::{agent, commit, composition, guard, image, json, names, size, volumes};
+use super::{agent, commit, composition, guard, image, json, names, size, version, volumes};
 use crate::codes::FieldCode;
 use crate::limits::NUMBER_MAX;
 use serde_json::{Map, Value};
-
-/// The longest version, characters.
-pub const VERSION_MAX_LEN: usize = 64;
 
 /// Whether a release may reach a Supervisor, as far as can be told without the device.
 ///
@@ -19,7 +16,7 @@ pub fn check_release<'a>(release: impl Into<ReleaseParts<'a>>) -> Result<(), Vio
     let mut found = Found::default();
     commit::check(parts.commit, &mut found);
     if let Some(version) = parts.version {
-        check_version(version, &mut found);
+        version::check(version, &mut found);
     }
     for (name, service) in &parts.services {
         names::service(name, &mut found);
@@ -60,26 +57,6 @@ pub fn check_release<'a>(release: impl Into<ReleaseParts<'a>>) -> Result<(), Vio
         agent::check(&parts, &mut found);
     }
     found.into_result()
-}
-
-/// 1 to 64 characters without control characters, which would forge lines in tables and logs.
-fn check_version(version: &str, found: &mut Found) {
-    let path = ["version"];
-    if version.is_empty() {
-        let message = "the version must not be empty: leave it out, or use e.g. 1.13.0";
-        found.add(&path, FieldCode::Empty, message);
-    }
-    if version.chars().count() > VERSION_MAX_LEN {
-        let message = format!("the version has more than {VERSION_MAX_LEN} characters");
-        found.add(&path, FieldCode::TooLong, message);
-    }
-    if version.chars().any(char::is_control) {
-        let message = format!(
-            "the version `{}` holds a control character: use e.g. 1.13.0",
-            shown(version)
-        );
-        found.add(&path, FieldCode::ControlCharacter, message);
-    }
 }
 
 fn check_members(section: &str, name: &str, definition: &Map<String, Value>, found: &mut Found) {

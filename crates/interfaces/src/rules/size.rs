@@ -3,7 +3,7 @@
 use super::commit::{self, COMMIT_MAX_LEN};
 use super::json::{DEPTH_MAX, is_shallow};
 use super::parts::{ReleaseParts, ServiceParts};
-use super::release::VERSION_MAX_LEN;
+use super::version::VERSION_MAX_LEN;
 use super::violation::{Found, Violations};
 use crate::codes::FieldCode;
 use serde_json::{Map, Value};
