@@ -218,3 +218,24 @@ fn a_release_is_not_bad_because_the_supervisor_does_not_say_which_image_runs() {
     assert_eq!(wire(&world), UpdateState::Succeeded);
     assert!(blockers(&world).is_empty());
 }
+
+#[test]
+fn what_only_the_last_look_saw_does_not_hold_the_release_up() {
+    let mut world = watched(4);
+    play(
+        &mut world,
+        &[
+            Action::Turn(View::Working),
+            Action::Elapse,
+            good(Port::Supervisor),
+            Action::Turn(View::Actual),
+        ],
+    );
+    assert_eq!(world.machine.agent_state(), AgentState::Verifying);
+    for _ in 0..50 {
+        world.act(good(Port::Cloudly));
+        world.act(good(Port::Supervisor));
+        world.act(Action::Elapse);
+    }
+    assert_eq!(wire(&world), UpdateState::Succeeded);
+}
