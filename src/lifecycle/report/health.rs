@@ -62,7 +62,7 @@ pub(crate) fn examine(l: &Shared, at_rest: bool, now: Stamp) -> Found {
     found
 }
 
-fn cannot_be(why: &str) -> String {
+fn not_brought_back(why: &str) -> String {
     format!("cannot be brought back: {why}")
 }
 
@@ -73,13 +73,13 @@ fn services(l: &Shared, found: &mut Found, now: Stamp) {
     let mut stopped = Vec::new();
     for (name, finding) in findings(l) {
         if finding == Finding::TargetLost {
-            found.insert(IssueCode::TargetLost, healing.refused().map(cannot_be));
+            found.insert(IssueCode::TargetLost, healing.refused().map(not_brought_back));
             break;
         }
         let tries = healing.tries(name, now.boot);
         let refused = healing.refused().filter(|_| finding == Finding::Absent);
         if let Some(why) = refused {
-            stopped.push(format!("{name}: {finding}, {}", cannot_be(why)));
+            stopped.push(format!("{name}: {finding}, {}", not_brought_back(why)));
             continue;
         }
         stopped.push(match tries {

@@ -2,10 +2,13 @@ use super::*;
 
 const INTERVAL: u32 = 60;
 
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_000_000 + second).unwrap()
+}
+
 /// What each heartbeat (seconds, run, sequence) says.
 fn hear(beats: &[(i64, &str, u64)]) -> Vec<Sequence> {
     let mut runs = Runs::default();
-    let at = |second: i64| Timestamp::from_second(1_000_000 + second).unwrap();
     beats
         .iter()
         .map(|(second, run, sequence)| runs.hear(run, *sequence, INTERVAL, at(*second)))
@@ -77,7 +80,6 @@ fn one_of_two_agents_that_starts_again_and_again_does_not_hide_three() {
 #[test]
 fn a_cleared_suspicion_comes_back_when_both_go_on() {
     let mut runs = Runs::default();
-    let at = |second: i64| Timestamp::from_second(1_000_000 + second).unwrap();
     let mut said = Vec::new();
     for round in 0..10i64 {
         if round == 5 {
@@ -96,7 +98,6 @@ fn a_cleared_suspicion_comes_back_when_both_go_on() {
 #[test]
 fn a_cleared_suspicion_does_not_come_back_when_one_of_them_is_gone() {
     let mut runs = Runs::default();
-    let at = |second: i64| Timestamp::from_second(1_000_000 + second).unwrap();
     for round in 0..5i64 {
         runs.hear("a", round.unsigned_abs(), INTERVAL, at(round * 60));
         runs.hear("b", round.unsigned_abs(), INTERVAL, at(round * 60 + 30));
@@ -112,8 +113,7 @@ fn a_cleared_suspicion_does_not_come_back_when_one_of_them_is_gone() {
 fn more_runs_than_are_kept_take_no_more_memory() {
     let mut runs = Runs::default();
     for number in 0..1000 {
-        let at = Timestamp::from_second(1_000_000 + number).unwrap();
-        runs.hear(&format!("r{number}"), 1, INTERVAL, at);
+        runs.hear(&format!("r{number}"), 1, INTERVAL, at(number));
     }
     assert_eq!(runs.runs.len(), KEPT);
 }
@@ -122,7 +122,7 @@ fn more_runs_than_are_kept_take_no_more_memory() {
 fn it_reads_back_as_it_was_written() {
     let mut runs = Runs::default();
     for (second, run) in [(0, "a"), (30, "b"), (60, "a"), (120, "c")] {
-        runs.hear(run, 1, INTERVAL, Timestamp::from_second(second).unwrap());
+        runs.hear(run, 1, INTERVAL, at(second));
     }
     let json = serde_json::to_string(&runs).unwrap();
     assert_eq!(serde_json::from_str::<Runs>(&json).unwrap(), runs);
