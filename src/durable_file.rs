@@ -1,6 +1,7 @@
 //! Replaces small files in one step, so that a reader and a power cut find the old or the new one, whole.
 
 use crate::failpoint;
+use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown, lchown};
@@ -18,8 +19,9 @@ const PRIVATE: u32 = 0o600;
 /// then, unless only the last sync failed.
 pub fn replace(dir: &Path, name: &'static str, bytes: &[u8]) -> io::Result<()> {
     check_size(bytes)?;
-    let (path, temp) = (dir.join(name), dir.join(format!("{name}.new")));
-    let written = write(dir, &temp, bytes).and_then(|()| {
+    let new = format!("{name}.new");
+    let (path, temp) = (dir.join(name), dir.join(&new));
+    let written = write(dir, &new, bytes).and_then(|()| {
         failpoint::hit_with("file.before_rename", name);
         match fs::rename(&temp, &path) {
             Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
@@ -112,16 +114,52 @@ pub fn leave_socket_to_owner_of(dir: &Path, socket: &Path) {
     }
 }
 
-fn write(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(PRIVATE)
-        .open(path)?;
+fn write(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut file = create(dir, name)?;
     leave_to_owner_of(dir, &file);
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// A new file for the owner alone. What has its name is removed: what is left of an interrupted write, a pipe that would
+/// hold up its writer, a link to elsewhere. A directory is set aside.
+///
+/// # Errors
+/// When it cannot be created.
+pub fn create(dir: &Path, name: &str) -> io::Result<File> {
+    let path = dir.join(name);
+    let create_new = || {
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(PRIVATE)
+            .open(&path)
+    };
+    match create_new() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        other => return other,
+    }
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => set_aside(dir, name)?,
+        other => other?,
+    }
+    create_new()
+}
+
+/// Whether an error says that what is there is no file that could be read: a read error of the medium; a link to itself or
+/// through a file; a socket, or a device without a driver.
+pub fn is_damage(error: &io::Error) -> bool {
+    const DAMAGE: [Errno; 6] = [
+        Errno::IO,
+        Errno::LOOP,
+        Errno::NAMETOOLONG,
+        Errno::NODEV,
+        Errno::NOTDIR,
+        Errno::NXIO,
+    ];
+    DAMAGE
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 #[cfg(test)]
@@ -153,9 +191,32 @@ mod tests {
     fn a_failed_write_says_so_and_keeps_the_old_file() {
         let dir = tempfile::tempdir().unwrap();
         replace(dir.path(), "name", b"old").unwrap();
+        for number in 1..=99 {
+            fs::create_dir(dir.path().join(format!("name.new.damaged.{number}"))).unwrap();
+        }
         fs::create_dir(dir.path().join("name.new")).unwrap();
         replace(dir.path(), "name", b"new").unwrap_err();
         assert_eq!(fs::read(dir.path().join("name")).unwrap(), b"old");
+    }
+
+    #[test]
+    fn what_is_in_the_way_of_the_new_file_is_cleared_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let temp = dir.path().join("name.new");
+        let elsewhere = dir.path().join("elsewhere");
+        fs::write(&elsewhere, "untouched").unwrap();
+        let pipe = || rustix::fs::mkfifoat(rustix::fs::CWD, &temp, rustix::fs::Mode::RWXU).unwrap();
+        let link = || std::os::unix::fs::symlink(&elsewhere, &temp).unwrap();
+        let directory = || fs::create_dir(&temp).unwrap();
+        let in_the_way: [(&str, &dyn Fn()); 3] =
+            [("pipe", &pipe), ("link", &link), ("directory", &directory)];
+        for (what, put) in in_the_way {
+            put();
+            replace(dir.path(), "name", what.as_bytes()).unwrap();
+            assert_eq!(read(&dir.path().join("name")).unwrap(), what.as_bytes());
+        }
+        assert_eq!(fs::read_to_string(elsewhere).unwrap(), "untouched");
+        assert!(dir.path().join("name.new.damaged.1").is_dir());
     }
 
     #[test]

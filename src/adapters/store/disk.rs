@@ -1,6 +1,6 @@
 //! Writes files in steps such that a power cut between any two of them loses no document.
 
-use crate::durable_file::leave_to_owner_of;
+use crate::durable_file::{self, leave_to_owner_of};
 use crate::failpoint;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -126,7 +126,7 @@ impl Disk {
         let temp = self.at(TEMP);
         failpoint::hit("store.before_temp");
         if let Err(error) = self
-            .write_temp(&temp, bytes)
+            .write_temp(bytes)
             .and_then(|()| self.rename_into_place(&temp))
         {
             remove(&temp);
@@ -139,9 +139,9 @@ impl Disk {
         File::open(&self.dir)?.sync_all()
     }
 
-    fn write_temp(&mut self, temp: &Path, bytes: &[u8]) -> io::Result<()> {
+    fn write_temp(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.step(Step::Create)?;
-        let mut file = create_new(temp)?;
+        let mut file = durable_file::create(&self.dir, TEMP)?;
         leave_to_owner_of(&self.dir, &file);
         self.step(Step::Write)?;
         file.write_all(bytes)?;
@@ -173,7 +173,7 @@ impl Disk {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) if is_full(&error) => return Err(error),
             // Not every file system has hard links; a copy has the same effect.
-            Err(_) => copy(&self.dir, &current, &second)?,
+            Err(_) => copy(&self.dir, &current, TEMP_PREVIOUS)?,
         }
         self.step(Step::Rotate)?;
         fs::rename(&second, self.at(PREVIOUS))?;
@@ -207,16 +207,8 @@ pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
-fn create_new(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(PRIVATE)
-        .open(path)
-}
-
-fn copy(dir: &Path, from: &Path, to: &Path) -> io::Result<()> {
-    let mut file = create_new(to)?;
+fn copy(dir: &Path, from: &Path, to: &str) -> io::Result<()> {
+    let mut file = durable_file::create(dir, to)?;
     leave_to_owner_of(dir, &file);
     io::copy(&mut File::open(from)?, &mut file)?;
     file.sync_all()

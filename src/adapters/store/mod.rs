@@ -11,6 +11,7 @@
 //! All calls block. They are made from the async runtime on purpose: the files are small, and no effect may be
 //! dispatched before they are on disk anyway.
 
+mod dir_lock;
 mod disk;
 mod document;
 mod guard_orders;

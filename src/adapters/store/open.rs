@@ -1,19 +1,17 @@
 //! Opening the store: one agent per directory, and no new identity because of a damaged file.
 
+use super::dir_lock::{self, DirLock};
 use super::disk::{CURRENT, Disk, PREVIOUS};
 use super::document::{self, DecodeError, Document};
 use super::state_file::{Inner, StateFile};
-use crate::durable_file::{self, leave_to_owner_of};
+use crate::durable_file::{self, is_damage};
 use baseos_interfaces::token::TokenError;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use secrecy::zeroize::Zeroizing;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::DirBuilder;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-const LOCK: &str = "lock";
 const MISSING: &str = "missing";
 
 #[derive(Debug)]
@@ -91,7 +89,13 @@ impl StateFile {
                     source,
                 })?;
         }
-        let lock = lock(dir)?;
+        let lock = DirLock::take(dir).map_err(|source| match source.kind() {
+            ErrorKind::WouldBlock => OpenError::InUse { dir: dir.to_owned() },
+            _ => OpenError::Io {
+                path: dir.join(dir_lock::NAME),
+                source,
+            },
+        })?;
         let (current, previous) = (dir.join(CURRENT), dir.join(PREVIOUS));
         let unusable = match read(&current)? {
             Found::Document(document, generation) => {
@@ -168,7 +172,7 @@ enum Current {
     Unusable,
 }
 
-fn start(dir: &Path, lock: File, document: Document, generation: u64, current: Current) -> StateFile {
+fn start(dir: &Path, lock: DirLock, document: Document, generation: u64, current: Current) -> StateFile {
     let is_used = current == Current::Used;
     let mut disk = Disk::new(dir.to_owned(), is_used);
     disk.remove_leftovers();
@@ -178,74 +182,6 @@ fn start(dir: &Path, lock: File, document: Document, generation: u64, current: C
     disk.fill_reserve();
     // Without a valid newest file, the next save must write the document even if it is unchanged.
     StateFile::new(lock, Inner::new(disk, document, generation, !is_used))
-}
-
-/// Locks the directory. The kernel releases the lock when the process ends, however it ends.
-fn lock(dir: &Path) -> Result<File, OpenError> {
-    let path = dir.join(LOCK);
-    let io = |source| OpenError::Io {
-        path: path.clone(),
-        source,
-    };
-    match clear_way(dir, &path) {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => {
-            return Err(OpenError::InUse { dir: dir.to_owned() });
-        }
-        other => other.map_err(io)?,
-    }
-    let file = match OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-    {
-        // On a read-only file system the agent starts all the same, to report the problem.
-        Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => {
-            File::open(&path).or_else(|_| File::open(dir)).map_err(io)?
-        }
-        other => other.map_err(io)?,
-    };
-    leave_to_owner_of(dir, &file);
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(Errno::WOULDBLOCK) => Err(OpenError::InUse { dir: dir.to_owned() }),
-        Err(error) => Err(io(error.into())),
-    }
-}
-
-/// Puts what would hold the agent up for ever (a pipe), or fail every start, out of the way of the lock file. Whoever does
-/// so holds a lock on the directory, so that nobody sets the file of another one aside.
-fn clear_way(dir: &Path, path: &Path) -> io::Result<()> {
-    let is_in_the_way = || match fs::metadata(path) {
-        Ok(found) => !found.is_file(),
-        Err(error) => is_damage(&error),
-    };
-    if !is_in_the_way() {
-        return Ok(());
-    }
-    let alone = File::open(dir)?;
-    flock(&alone, FlockOperation::NonBlockingLockExclusive)?;
-    if is_in_the_way() {
-        durable_file::set_aside(dir, LOCK)?;
-    }
-    Ok(())
-}
-
-/// Whether an error says that what is there is no file that could be read: a read error of the medium; a link to itself or
-/// through a file; a socket, or a device without a driver.
-fn is_damage(error: &io::Error) -> bool {
-    const DAMAGE: [Errno; 6] = [
-        Errno::IO,
-        Errno::LOOP,
-        Errno::NAMETOOLONG,
-        Errno::NODEV,
-        Errno::NOTDIR,
-        Errno::NXIO,
-    ];
-    DAMAGE
-        .iter()
-        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 fn read(path: &Path) -> Result<Found, OpenError> {

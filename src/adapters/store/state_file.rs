@@ -1,5 +1,6 @@
 //! The opened state file: its document in memory, and how it is saved.
 
+use super::dir_lock::DirLock;
 use super::disk::Disk;
 use super::document::{self, Document};
 use crate::vault::Endpoint;
@@ -8,7 +9,6 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ const JOIN_TOKENS_MAX: usize = 8;
 /// The agent's state file. Also the [`Vault`](crate::vault::Vault).
 pub struct StateFile {
     /// Keeps the directory locked for as long as this value exists.
-    _lock: File,
+    _lock: DirLock,
     inner: Mutex<Inner>,
 }
 
@@ -53,7 +53,7 @@ pub enum SaveError {
 }
 
 impl StateFile {
-    pub(super) fn new(lock: File, inner: Inner) -> Self {
+    pub(super) fn new(lock: DirLock, inner: Inner) -> Self {
         Self {
             _lock: lock,
             inner: Mutex::new(inner),
