@@ -332,6 +332,16 @@ pub enum SupervisorErrorKind {
     Garbage,
 }
 
+impl SupervisorErrorKind {
+    /// Whether it surely did not do what it was asked.
+    pub(crate) fn is_refusal(self) -> bool {
+        match self {
+            Self::NotConfigured | Self::Unauthorized | Self::Locked | Self::Refused => true,
+            Self::Unavailable | Self::Garbage => false,
+        }
+    }
+}
+
 /// Why a call to Cloudly did not bring what it should.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallFailure {

@@ -4,6 +4,7 @@ use crate::lifecycle::context::Context;
 use crate::lifecycle::effect::{OpId, SupervisorCall};
 use crate::lifecycle::event::SupervisorAnswer;
 use crate::lifecycle::facts::{Container, SupervisorError};
+use crate::lifecycle::healing::record::Healing;
 use crate::lifecycle::in_flight::InFlight;
 use crate::lifecycle::locks::leases::Lease;
 use crate::lifecycle::report::size_limit::keep_end;
@@ -47,6 +48,9 @@ struct Pending {
     /// It restarts the agent, which ends before it is answered.
     #[serde(default)]
     own_restart: bool,
+    /// The service that it stops.
+    #[serde(default)]
+    stops: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +102,7 @@ impl Commands {
         &mut self,
         instructions: &Instructions,
         circumstances: Circumstances<'_>,
+        healing: &mut Healing,
         in_flight: &mut InFlight,
         cx: &mut Context,
     ) -> bool {
@@ -122,6 +127,9 @@ impl Commands {
             if command.expires_at.is_some_and(|at| at < instructions.server_time) {
                 self.finish(command.id.clone(), CommandState::Expired, None, cx.now);
             } else {
+                if matches!(plan, Plan::Call(_)) {
+                    healing.hear(&command.action);
+                }
                 self.execute(command, plan, circumstances.own_service, in_flight, cx);
             }
         }
@@ -151,11 +159,16 @@ impl Commands {
             &call,
             SupervisorCall::RestartService { service, .. } if service == own_service
         );
+        let stops = match &call {
+            SupervisorCall::StopService { service, .. } => Some(service.clone()),
+            _ => None,
+        };
         self.pending.push(Pending {
             id: command.id.clone(),
             op: in_flight.ask_supervisor(call, cx),
             reboot,
             own_restart,
+            stops,
         });
     }
 
@@ -164,12 +177,17 @@ impl Commands {
         &mut self,
         op: OpId,
         answer: &Result<SupervisorAnswer, SupervisorError>,
+        healing: &mut Healing,
         now: Stamp,
     ) -> bool {
-        let Some(at) = self.pending.iter().position(|pending| pending.op == op) else {
+        let Some(pending) = self.take_pending(op) else {
             return false;
         };
-        let pending = self.pending.remove(at);
+        if let (Some(service), Err(error)) = (&pending.stops, answer)
+            && error.kind.is_refusal()
+        {
+            healing.was_not_stopped(service);
+        }
         let (state, message) = match answer {
             Ok(SupervisorAnswer::Logs(logs)) => (CommandState::Succeeded, Some(logs.clone())),
             Ok(_) => (CommandState::Succeeded, None),
@@ -177,6 +195,23 @@ impl Commands {
         };
         self.finish(pending.id, state, message, now);
         true
+    }
+
+    /// The call did not leave. True: it was about a command.
+    pub(crate) fn withheld(&mut self, op: OpId, why: &str, healing: &mut Healing, now: Stamp) -> bool {
+        let Some(pending) = self.take_pending(op) else {
+            return false;
+        };
+        if let Some(service) = &pending.stops {
+            healing.was_not_stopped(service);
+        }
+        self.finish(pending.id, CommandState::Failed, Some(why.to_owned()), now);
+        true
+    }
+
+    fn take_pending(&mut self, op: OpId) -> Option<Pending> {
+        let at = self.pending.iter().position(|pending| pending.op == op)?;
+        Some(self.pending.remove(at))
     }
 
     /// What was under way when the agent ended has an unknown outcome, except a reboot that evidently happened.

@@ -62,7 +62,7 @@ pub(crate) enum Phase {
 }
 
 impl Healing {
-    /// An operator's command says whether a service is to run.
+    /// An operator's command that is carried out says whether a service is to run.
     pub(crate) fn hear(&mut self, action: &CommandAction) {
         match action {
             CommandAction::StopService { service } => {
@@ -78,6 +78,11 @@ impl Healing {
             | CommandAction::RotateToken {}
             | CommandAction::Unknown(_) => {}
         }
+    }
+
+    /// The Supervisor refused to stop it.
+    pub(crate) fn was_not_stopped(&mut self, service: &str) {
+        self.stopped.remove(service);
     }
 
     pub(crate) fn was_stopped_on_purpose(&self, service: &str) -> bool {

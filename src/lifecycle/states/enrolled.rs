@@ -185,11 +185,6 @@ fn take_commands(l: &mut Shared, instructions: &Instructions, token_rotated: boo
         return;
     }
     let durable = &mut *l.durable;
-    for command in &instructions.commands {
-        if !durable.commands.was_executed(&command.id) {
-            durable.healing.hear(&command.action);
-        }
-    }
     let circumstances = Circumstances {
         own_service: &l.run.own_service,
         containers: l
@@ -200,10 +195,13 @@ fn take_commands(l: &mut Shared, instructions: &Instructions, token_rotated: boo
         lease: durable.leases.longest(cx.now.boot),
         token_rotated,
     };
-    if durable
-        .commands
-        .take_up(instructions, circumstances, &mut l.in_flight, cx)
-    {
+    if durable.commands.take_up(
+        instructions,
+        circumstances,
+        &mut durable.healing,
+        &mut l.in_flight,
+        cx,
+    ) {
         l.heartbeats.urge();
     }
 }

@@ -56,7 +56,8 @@ pub(super) fn absorb(l: &mut Shared, event: &Event, cx: &mut Context) -> bool {
         }
         Event::SupervisorAnswered { op, answer } => {
             l.arming.settle(*op, answer);
-            if l.durable.commands.settle(*op, answer, cx.now) {
+            let durable = &mut *l.durable;
+            if durable.commands.settle(*op, answer, &mut durable.healing, cx.now) {
                 l.heartbeats.urge();
             }
             healing::act::answered(l, *op, answer, cx.now);
@@ -71,11 +72,16 @@ pub(super) fn absorb(l: &mut Shared, event: &Event, cx: &mut Context) -> bool {
             problem,
             ..
         } => {
-            let refused = Err(SupervisorError::withheld(problem));
-            l.arming.settle(*op, &refused);
-            if l.durable.commands.settle(*op, &refused, cx.now) {
+            let error = SupervisorError::withheld(problem);
+            let durable = &mut *l.durable;
+            if durable
+                .commands
+                .withheld(*op, &error.message, &mut durable.healing, cx.now)
+            {
                 l.heartbeats.urge();
             }
+            let refused = Err(error);
+            l.arming.settle(*op, &refused);
             healing::act::answered(l, *op, &refused, cx.now);
         }
         Event::Elapsed(_)

@@ -236,6 +236,39 @@ fn what_an_operator_stopped_stays_stopped() {
 }
 
 #[test]
+fn a_stop_that_was_refused_leaves_its_service_to_be_healed() {
+    let refused = |stop: &dyn Fn(&mut World)| {
+        let mut world = resting();
+        stop(&mut world);
+        world.act(Action::Observe(View::Unhealthy));
+        pass(&mut world, 2 * MINUTE);
+        left(&world, "StartService")
+    };
+    let by_supervisor = |world: &mut World| {
+        world.act(Action::Command(CommandKind::StopService));
+        pass(world, 2 * MINUTE);
+        play(world, &[Action::Answer(Port::Supervisor, Reply::Gone)]);
+    };
+    let by_agent = |world: &mut World| {
+        world.act(Action::Request(LocalRequest::Lock));
+        world.act(Action::Command(CommandKind::StopService));
+        pass(world, 2 * MINUTE);
+        assert_eq!(left(world, "StopService"), 0);
+        world.act(Action::Request(LocalRequest::Unlock));
+    };
+    let without_disk = |world: &mut World| {
+        world.act(Action::Disk { works: false });
+        world.act(Action::Command(CommandKind::StopService));
+        pass(world, 2 * MINUTE);
+        assert_eq!(left(world, "StopService"), 0);
+        world.act(Action::Disk { works: true });
+    };
+    assert!(refused(&by_supervisor) > 0, "by the Supervisor");
+    assert!(refused(&by_agent) > 0, "by the agent");
+    assert!(refused(&without_disk) > 0, "it never left");
+}
+
+#[test]
 fn the_policy_says_what_is_healed() {
     let healed = |policy: &str, view| {
         let mut world = resting();

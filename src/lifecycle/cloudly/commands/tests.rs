@@ -40,7 +40,14 @@ fn take_up(commands: &mut Commands, new: Vec<Command>) {
         token_rotated: false,
     };
     let mut cx = Context::new(now(), "test", Grants::Freely);
-    commands.take_up(&instructions, circumstances, &mut InFlight::default(), &mut cx);
+    let mut healing = Healing::default();
+    commands.take_up(
+        &instructions,
+        circumstances,
+        &mut healing,
+        &mut InFlight::default(),
+        &mut cx,
+    );
 }
 
 fn many() -> Vec<Command> {
