@@ -117,6 +117,11 @@ impl Shared {
         }
     }
 
+    /// The same of an exit, which tells nothing of containers.
+    pub(crate) fn watch_exit(&mut self, clock: Clock, now: Stamp) -> Watch<'_> {
+        self.watch(Vec::new(), clock, now)
+    }
+
     /// Cloudly's clock, as an answer gave it.
     pub(crate) fn hear_clock(&mut self, server_time: Timestamp, now: Stamp) {
         self.heartbeats.hear_clock(server_time, now);

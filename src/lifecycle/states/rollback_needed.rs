@@ -7,7 +7,7 @@ use super::idle::Idle;
 use super::staging::Staging;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
-use crate::lifecycle::facts::SupervisorView;
+use crate::lifecycle::facts::{SupervisorError, SupervisorView};
 use crate::lifecycle::guard::record::GuardRestored;
 use crate::lifecycle::progress::hindrance::{hindrances, is_not_the_releases_fault};
 use crate::lifecycle::progress::stall::start_failed;
@@ -68,12 +68,16 @@ impl Restore {
         view.map(|view| judge(view, &self.release, images, None))
     }
 
-    /// Takes in what a look shows; without one, what was seen last.
-    fn see(&mut self, look: Option<&SupervisorView>, l: &mut Shared, cx: &Context) -> Outlook {
-        let view = look.or_else(|| l.view());
-        let judgement = self.judge(view, l);
-        let watch = l.watch(containers(view), FOREGROUND, cx.now);
-        self.verification.see(judgement.as_ref(), watch)
+    /// Takes in what a look shows.
+    fn see(
+        &mut self,
+        judgement: Option<&Judgement>,
+        seen: Vec<String>,
+        l: &mut Shared,
+        cx: &Context,
+    ) -> Outlook {
+        self.verification
+            .see(judgement, l.watch(seen, FOREGROUND, cx.now))
     }
 }
 
@@ -155,8 +159,21 @@ impl RollbackNeeded {
         l.timers.arm(Timer::Deadline, self.update.since.boot + allowed);
         restore.verification.restart();
         if let Some(pause) = restore.handover.enter_anew(l, cx) {
-            self.update.set_blocked(vec![pause.blocker]);
+            self.set_blocked(vec![pause.blocker], l);
         }
+    }
+
+    fn set_blocked(&mut self, blocked: Vec<Blocker>, l: &mut Shared) {
+        if self.update.set_blocked(blocked) {
+            l.heartbeats.urge();
+        }
+    }
+
+    /// The Supervisor cannot be asked to go back, or how it is.
+    fn silent(&mut self, error: &SupervisorError, l: &mut Shared, cx: &Context) -> Outcome<State> {
+        let silent = Blocker::supervisor_unavailable(error, cx.now).continuing(self.update.blocked());
+        self.set_blocked(vec![silent], l);
+        Outcome::Handled
     }
 
     pub(super) fn exit(&mut self, l: &mut Shared) {
@@ -232,13 +249,7 @@ impl RollbackNeeded {
         };
         match restore.last_look.take(event) {
             Some(Ok(view)) => return self.looked_at_the_end(view, l, cx),
-            Some(Err(error)) => {
-                let silent = Blocker::supervisor_unavailable(error, cx.now).continuing(self.update.blocked());
-                if self.update.set_blocked(vec![silent]) {
-                    l.heartbeats.urge();
-                }
-                return Outcome::Handled;
-            }
+            Some(Err(error)) => return self.silent(error, l, cx),
             None => {}
         }
         match restore.handover.handle(&restore.release, l, event, cx) {
@@ -252,12 +263,7 @@ impl RollbackNeeded {
             Progress::HandedOver => self.observe(l, cx),
             Progress::Locked(message) => self.not_restored(l, message, Vec::new(), cx),
             Progress::Refused { message, evidence } => self.not_restored(l, message, evidence, cx),
-            Progress::Unavailable(error) => {
-                let blocker =
-                    Blocker::supervisor_unavailable(&error, cx.now).continuing(self.update.blocked());
-                self.update.set_blocked(vec![blocker]);
-                Outcome::Handled
-            }
+            Progress::Unavailable(error) => self.silent(&error, l, cx),
         }
     }
 
@@ -269,7 +275,7 @@ impl RollbackNeeded {
         else {
             return Outcome::Super;
         };
-        let judgement = restore.judge(l.view(), l);
+        let (judgement, seen) = (restore.judge(l.view(), l), containers(l.view()));
         let blocked = hindrances(l, &self.update, judgement.as_ref(), cx.now);
         if self.update.set_blocked(blocked) {
             l.heartbeats.urge();
@@ -283,7 +289,7 @@ impl RollbackNeeded {
         if let Some(error) = start_failed(l, &restore.release, &self.update, cx.now) {
             return self.not_restored(l, error.message, error.evidence, cx);
         }
-        let outlook = restore.see(None, l, cx);
+        let outlook = restore.see(judgement.as_ref(), seen, l, cx);
         self.proceed(outlook, l, cx)
     }
 
@@ -301,7 +307,8 @@ impl RollbackNeeded {
         let Some(restore) = &mut self.restore else {
             return Outcome::Handled;
         };
-        let outlook = restore.see(Some(view), l, cx);
+        let judgement = restore.judge(Some(view), l);
+        let outlook = restore.see(judgement.as_ref(), containers(Some(view)), l, cx);
         if restore
             .verification
             .is_over(l.durable.policy().health(), cx.now.boot)
@@ -326,8 +333,9 @@ impl RollbackNeeded {
         else {
             return Outcome::Super;
         };
-        let watch = l.watch(Vec::new(), FOREGROUND, cx.now);
-        let outlook = restore.verification.exited(service, watch);
+        let outlook = restore
+            .verification
+            .exited(service, l.watch_exit(FOREGROUND, cx.now));
         self.proceed(outlook, l, cx)
     }
 

@@ -19,6 +19,7 @@ use crate::lifecycle::update::rollback::way_back;
 use crate::lifecycle::update::superseded::{Course, Superseded};
 use crate::lifecycle::update::verification::{BACKGROUND, containers};
 use baseos_interfaces::codes::ErrorCode;
+use baseos_interfaces::running::short;
 use baseos_interfaces::states::UpdateState;
 use statig::Outcome;
 use std::time::Duration;
@@ -101,13 +102,22 @@ fn leave(update: &Update, ends: UpdateState, l: &mut Shared, cx: &Context) -> Ou
         l.record_outcome(&finished, cx.now);
         return Outcome::Transition(Idle::after(finished));
     };
-    let reported = handed_over.commit() != update.commit();
+    let (superseded, why) = match l.durable.desired_app() {
+        Some(app) => {
+            let desired = short(&app.release.commit);
+            (true, format!("release {desired} is desired in its place"))
+        }
+        None => (
+            false,
+            "the operator withdrew the release while it was being applied".to_owned(),
+        ),
+    };
+    let reported = superseded || handed_over.commit() != update.commit();
     if reported {
         let finished = update.finished(ends, None, cx.now.wall);
         l.record_outcome(&finished, cx.now);
     }
     forget_superseded(l);
-    let why = "the operator withdrew the release while it was being applied".to_owned();
     let error = UpdateError::new(ErrorCode::Withdrawn, why, Vec::new(), cx.now);
     let back = RollbackNeeded::withdrawn(l, &handed_over, error, cx).reported(reported);
     Outcome::Transition(State::RollbackNeeded(back))

@@ -78,8 +78,9 @@ impl Verifying {
                 self.observe(l, cx)
             }
             Input::Event(Event::ServiceExited { service }) if self.update.release.minds_exit(service) => {
-                let watch = l.watch(Vec::new(), FOREGROUND, cx.now);
-                let outlook = self.verification.exited(service, watch);
+                let outlook = self
+                    .verification
+                    .exited(service, l.watch_exit(FOREGROUND, cx.now));
                 self.proceed(outlook, l, cx)
             }
             Input::Event(Event::Elapsed(Timer::Retry)) => {

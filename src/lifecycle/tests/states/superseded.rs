@@ -127,3 +127,23 @@ fn has_one_end_when_the_old_release_is_desired_again() {
     assert_eq!(world.target_commit(), Some(commit(2)));
     assert_eq!(outcomes(&world, 4).len(), 1, "{:?}", outcomes(&world, 4));
 }
+
+#[test]
+fn is_gone_back_from_without_being_called_withdrawn_when_the_newer_one_is_known_to_be_bad() {
+    let mut world = proven(2);
+    world.act(Action::Desire(3, PolicyKind::Plain));
+    world.settle();
+    assert!(known_bad(&world, 3));
+    handed_over(&mut world, 4, PolicyKind::Plain);
+    world.act(Action::Observe(View::Actual));
+    assert_eq!(world.machine.agent_state(), AgentState::Verifying);
+    heard(&mut world, 3, PolicyKind::Plain);
+    let summary = report::summary::summary(world.machine.shared(), world.machine.state());
+    assert!(summary.contains("is desired in its place"), "{summary}");
+    world.settle();
+    assert_eq!(outcomes(&world, 4), ["superseded"]);
+    assert_eq!(
+        (world.machine.agent_state(), world.target_commit()),
+        (AgentState::Failed, Some(commit(2)))
+    );
+}
