@@ -29,6 +29,10 @@ pub(super) fn absorb(l: &mut Shared, event: &Event, cx: &mut Context) -> bool {
     match event {
         Event::SupervisorObserved(view) => {
             l.progress.see(view, cx.now);
+            let answered = l.supervisor.as_ref().map(Result::is_ok);
+            if answered != Some(view.is_ok()) {
+                l.heartbeats.urge();
+            }
             l.supervisor = Some((**view).clone());
             l.supervisor_changed = cx.now.boot;
             // It may have been the Supervisor's own lock files that were in the way.

@@ -122,6 +122,24 @@ fn after_an_update_urgent_heartbeats_keep_to_cloudlys_minimum() {
     }
 }
 
+#[test]
+fn a_supervisor_that_falls_silent_or_answers_again_is_told_at_cloudlys_minimum() {
+    let mut world = World::enrolled();
+    world.act(Action::Restart { reboot: true });
+    let available = |heartbeat: &Heartbeat| heartbeat.status.as_ref()?.supervisor.available;
+    for _ in 0..2 {
+        assert_eq!(available(&next_heartbeat(&mut world)), None, "it was not looked at");
+        play(&mut world, &[good(Port::Cloudly)]);
+    }
+    for (view, answers) in [(View::Silent, false), (View::Actual, true)] {
+        let told = world.now().boot;
+        play(&mut world, &[Action::Observe(view)]);
+        assert_eq!(available(&next_heartbeat(&mut world)), Some(answers));
+        assert_eq!(world.now().boot.since(told), Duration::from_secs(10));
+        play(&mut world, &[good(Port::Cloudly)]);
+    }
+}
+
 /// The rate that the poller was told last.
 fn rate(world: &World) -> PollRate {
     let rates = world.effects.iter().rev().find_map(|effect| match effect {
