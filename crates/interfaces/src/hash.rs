@@ -12,3 +12,28 @@ pub fn status_hash(status: &NodeStatus) -> String {
         .map(|byte| format!("{byte:02x}"))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(ip: &str) -> NodeStatus {
+        serde_json::from_value(serde_json::json!({
+            "agent": { "version": "0.1.0", "startedAt": "2026-11-23T11:00:00Z", "restartCount": 0, "state": "idle" },
+            "update": { "kind": "app", "state": "idle", "blockedBy": [] },
+            "rollout": null,
+            "network": { "ipAddresses": [ip], "macAddresses": [] },
+            "health": { "state": "ok", "issues": [] },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_status_has_a_hash_of_its_own() {
+        let hash = status_hash(&status("10.0.4.17"));
+        assert_eq!(hash, status_hash(&status("10.0.4.17")));
+        assert_ne!(hash, status_hash(&status("10.0.4.18")));
+        assert_eq!(hash.len(), 16);
+        assert!(hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{hash}");
+    }
+}
