@@ -36,17 +36,11 @@ pub enum ImageVersion<'a> {
 impl<'a> ImageReference<'a> {
     /// The parts of `repository:tag`, `repository@sha256:…` or `repository:tag@sha256:…`; nothing else has any.
     pub fn parse(reference: &'a str) -> Option<Self> {
-        let (name, digest) = match reference.split_once('@') {
-            Some((name, digest)) => (name, Some(digest)),
-            None => (reference, None),
-        };
-        // A colon before the last slash belongs to the registry's port.
-        let last = name.rfind('/').map_or(0, |slash| slash + 1);
-        let (repository, tag) = match name[last..].find(':') {
-            Some(colon) => (&name[..last + colon], Some(&name[last + colon + 1..])),
-            None => (name, None),
-        };
-        let in_order = is_repository(repository) && tag.is_none_or(is_tag) && digest.is_none_or(is_digest);
+        let (repository, tag, digest) = split(reference);
+        let in_order = is_repository(repository)
+            && !has_upper_case(repository)
+            && tag.is_none_or(is_tag)
+            && digest.is_none_or(is_digest);
         let version = match (digest, tag) {
             (Some(digest), _) => ImageVersion::Digest(digest),
             (None, Some(tag)) => ImageVersion::Tag(tag),
@@ -54,10 +48,48 @@ impl<'a> ImageReference<'a> {
         };
         in_order.then_some(Self { repository, version })
     }
+
+    /// The registry, if the reference names one, and the repository's name in it.
+    pub fn in_registry(&self) -> (Option<&'a str>, &'a str) {
+        split_registry(self.repository)
+    }
+}
+
+/// Repository, tag and digest, whatever is in them.
+fn split(reference: &str) -> (&str, Option<&str>, Option<&str>) {
+    let (name, digest) = match reference.split_once('@') {
+        Some((name, digest)) => (name, Some(digest)),
+        None => (reference, None),
+    };
+    // A colon before the last slash belongs to the registry's port.
+    let last = name.rfind('/').map_or(0, |slash| slash + 1);
+    match name[last..].find(':') {
+        Some(colon) => (&name[..last + colon], Some(&name[last + colon + 1..]), digest),
+        None => (name, None, digest),
+    }
 }
 
 fn is_repository(text: &str) -> bool {
     text.split('/').all(|part| !part.is_empty()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The registry and the path in it. The first part is a registry's host when it has a dot, a port or an upper-case letter,
+/// or is `localhost` (reference grammar of the distribution project).
+fn split_registry(repository: &str) -> (Option<&str>, &str) {
+    let is_host = |first: &str| {
+        first == "localhost" || first.contains(|c: char| matches!(c, '.' | ':') || c.is_ascii_uppercase())
+    };
+    match repository.split_once('/') {
+        Some((first, path)) if is_host(first) => (Some(first), path),
+        _ => (None, repository),
+    }
+}
+
+/// Whether the path of a repository has upper-case letters: the engine refuses the reference.
+fn has_upper_case(repository: &str) -> bool {
+    split_registry(repository)
+        .1
+        .contains(|c: char| c.is_ascii_uppercase())
 }
 
 fn is_tag(text: &str) -> bool {
@@ -74,7 +106,7 @@ pub fn is_digest(text: &str) -> bool {
     })
 }
 
-/// One reference of 1 to 255 printable ASCII characters without white space. That it has a tag or a digest is left to
+/// One reference of 1 to 255 printable ASCII characters without white space, its repository in lower case. That it has a tag or a digest is left to
 /// [`check_images`]: a release that runs without must still be gone back to.
 pub(super) fn check(service: &str, image: &str, found: &mut Found) {
     let path = ["services", service, "image"];
@@ -96,6 +128,21 @@ pub(super) fn check(service: &str, image: &str, found: &mut Found) {
         let message = format!(
             "the image of `{name}` holds a character that no image reference has (a space, or a `…` that stands for \
              something?): it is one reference, e.g. registry.example/app:1.13.0"
+        );
+        found.add(&path, FieldCode::NotAnImage, message);
+        return;
+    }
+    let repository = split(image).0;
+    if has_upper_case(repository) {
+        let (registry, path_in_it) = split_registry(repository);
+        let lower = path_in_it.to_ascii_lowercase();
+        let right = match registry {
+            Some(registry) => format!("{registry}/{lower}"),
+            None => lower,
+        };
+        let message = format!(
+            "the image of `{name}` has upper-case letters in its repository, which no registry takes: write {}",
+            shown(&format!("{right}{}", &image[repository.len()..]))
         );
         found.add(&path, FieldCode::NotAnImage, message);
     }
@@ -238,6 +285,41 @@ mod tests {
         for bad in ["a b", "app\n", "registry.example/app@sha256:…", "\u{7f}"] {
             assert_eq!(codes(bad), ["/services/web/image notAnImage"], "{bad}");
         }
+    }
+
+    #[test]
+    fn a_repository_is_in_lower_case_and_its_registry_and_tag_need_not_be() {
+        let codes = |image: &str| found_by(|found| check("web", image, found));
+        let digest = format!("Registry.Example:5000/app:RC1@{A}");
+        for good in [
+            "app:RC1",
+            "Registry.Example/app:RC1",
+            "LOCALHOST:5000/app:1",
+            "Registry/app:1",
+            "[FE80::1]:5000/app:1",
+            &digest,
+        ] {
+            assert_eq!(codes(good), [""; 0], "{good}");
+            assert!(ImageReference::parse(good).is_some(), "{good}");
+        }
+        for bad in [
+            "App",
+            "App:1",
+            "App:5000",
+            "registry.example/Team/app:1",
+            "Registry.Example:5000/team/App:1",
+            &format!("registry.example/App@{A}"),
+        ] {
+            assert_eq!(codes(bad), ["/services/web/image notAnImage"], "{bad}");
+            assert_eq!(ImageReference::parse(bad), None, "{bad}");
+        }
+        let mut found = Found::default();
+        check("web", "Registry.Example/Team/App:RC1", &mut found);
+        let message = found.into_result().unwrap_err().to_string();
+        assert!(
+            message.contains("write Registry.Example/team/app:RC1"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -66,6 +66,7 @@ pub(crate) fn all() -> Vec<Breakage> {
         breakage("/services/baserunner/image", C::Empty, |r| agent(r).image.clear()),
         breakage("/services/baserunner/image", C::TooLong, |r| agent(r).image = "x".repeat(256)),
         breakage("/services/baserunner/image", C::NotAnImage, |r| agent(r).image = "a b".into()),
+        breakage("/services/baserunner/image", C::NotAnImage, |r| agent(r).image = "Baserunner:1".into()),
         breakage("/services/baserunner/environment/A-B", C::NotAVariable, |r| {
             agent(r).environment.insert("A-B".into(), String::new());
         }),
