@@ -20,6 +20,7 @@ pub mod heartbeat;
 pub mod limits;
 pub mod local;
 pub mod members;
+pub mod mismatch;
 pub mod problem;
 pub mod redact;
 pub mod register;

@@ -163,8 +163,8 @@ async fn an_invalid_release_is_refused_with_pointer_and_reason() {
         (image(&"x".repeat(256)), "/services/onebox/image", "255"),
         (
             release_with("/services/onebox", json!({})),
-            "/services/onebox",
-            "missing field `image`",
+            "/services/onebox/image",
+            "`/services/onebox/image` is missing",
         ),
         (
             release_with(
@@ -179,7 +179,7 @@ async fn an_invalid_release_is_refused_with_pointer_and_reason() {
             "/volumes/a~1b",
             "name",
         ),
-        (json!({ "commit": COMMIT }), "", "missing field `services`"),
+        (json!({ "commit": COMMIT }), "/services", "`/services` is missing"),
         (
             json!({ "commit": COMMIT, "services": {}, "service": {} }),
             "/service",
