@@ -5,6 +5,7 @@
 //! source). A tag is looked up as it is written, and is not pulled again when it moves (observed: E4). What it finds or
 //! pulls by digest it tags `latest` (source).
 
+use super::image_reference::{ImageReference, ImageVersion, in_lower_case};
 use super::violation::{Found, Violations, shown};
 use crate::codes::FieldCode;
 use std::collections::BTreeMap;
@@ -12,102 +13,8 @@ use std::collections::BTreeMap;
 /// The longest image reference the Supervisor takes, characters (observed: u05-body-matrix).
 pub const IMAGE_MAX_LEN: usize = 255;
 
-/// The longest tag (OCI distribution specification).
-const TAG_MAX_LEN: usize = 128;
-
-/// An image reference by its parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImageReference<'a> {
-    /// With the registry, if it names one: `registry.example:5000/onebox`.
-    pub repository: &'a str,
-    /// How the image is chosen in the repository.
-    pub version: ImageVersion<'a>,
-}
-
-/// How a reference chooses an image in its repository.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImageVersion<'a> {
-    /// `repository:tag`.
-    Tag(&'a str),
-    /// `repository@sha256:…`, also with a tag, which the Supervisor drops.
-    Digest(&'a str),
-}
-
-impl<'a> ImageReference<'a> {
-    /// The parts of `repository:tag`, `repository@sha256:…` or `repository:tag@sha256:…`; nothing else has any.
-    pub fn parse(reference: &'a str) -> Option<Self> {
-        let (repository, tag, digest) = split(reference);
-        let in_order = is_repository(repository)
-            && !has_upper_case(repository)
-            && tag.is_none_or(is_tag)
-            && digest.is_none_or(is_digest);
-        let version = match (digest, tag) {
-            (Some(digest), _) => ImageVersion::Digest(digest),
-            (None, Some(tag)) => ImageVersion::Tag(tag),
-            (None, None) => return None,
-        };
-        in_order.then_some(Self { repository, version })
-    }
-
-    /// The registry, if the reference names one, and the repository's name in it.
-    pub fn in_registry(&self) -> (Option<&'a str>, &'a str) {
-        split_registry(self.repository)
-    }
-}
-
-/// Repository, tag and digest, whatever is in them.
-fn split(reference: &str) -> (&str, Option<&str>, Option<&str>) {
-    let (name, digest) = match reference.split_once('@') {
-        Some((name, digest)) => (name, Some(digest)),
-        None => (reference, None),
-    };
-    // A colon before the last slash belongs to the registry's port.
-    let last = name.rfind('/').map_or(0, |slash| slash + 1);
-    match name[last..].find(':') {
-        Some(colon) => (&name[..last + colon], Some(&name[last + colon + 1..]), digest),
-        None => (name, None, digest),
-    }
-}
-
-fn is_repository(text: &str) -> bool {
-    text.split('/').all(|part| !part.is_empty()) && text.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-/// The registry and the path in it. The first part is a registry's host when it has a dot, a port or an upper-case letter,
-/// or is `localhost` (reference grammar of the distribution project).
-fn split_registry(repository: &str) -> (Option<&str>, &str) {
-    let is_host = |first: &str| {
-        first == "localhost" || first.contains(|c: char| matches!(c, '.' | ':') || c.is_ascii_uppercase())
-    };
-    match repository.split_once('/') {
-        Some((first, path)) if is_host(first) => (Some(first), path),
-        _ => (None, repository),
-    }
-}
-
-/// Whether the path of a repository has upper-case letters: the engine refuses the reference.
-fn has_upper_case(repository: &str) -> bool {
-    split_registry(repository)
-        .1
-        .contains(|c: char| c.is_ascii_uppercase())
-}
-
-fn is_tag(text: &str) -> bool {
-    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    text.len() <= TAG_MAX_LEN
-        && text.bytes().next().is_some_and(word)
-        && text.bytes().all(|byte| word(byte) || matches!(byte, b'.' | b'-'))
-}
-
-/// `sha256:` and 64 hex digits in lower case.
-pub fn is_digest(text: &str) -> bool {
-    text.strip_prefix("sha256:").is_some_and(|hex| {
-        hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    })
-}
-
-/// One reference of 1 to 255 printable ASCII characters without white space, its repository in lower case. That it has a tag or a digest is left to
-/// [`check_images`]: a release that runs without must still be gone back to.
+/// One reference of 1 to 255 printable ASCII characters without white space, its repository in lower case. That it has a
+/// tag or a digest is left to [`check_images`]: a release that runs without must still be gone back to.
 pub(super) fn check(service: &str, image: &str, found: &mut Found) {
     let path = ["services", service, "image"];
     let name = shown(service);
@@ -132,17 +39,10 @@ pub(super) fn check(service: &str, image: &str, found: &mut Found) {
         found.add(&path, FieldCode::NotAnImage, message);
         return;
     }
-    let repository = split(image).0;
-    if has_upper_case(repository) {
-        let (registry, path_in_it) = split_registry(repository);
-        let lower = path_in_it.to_ascii_lowercase();
-        let right = match registry {
-            Some(registry) => format!("{registry}/{lower}"),
-            None => lower,
-        };
+    if let Some(right) = in_lower_case(image) {
         let message = format!(
             "the image of `{name}` has upper-case letters in its repository, which no registry takes: write {}",
-            shown(&format!("{right}{}", &image[repository.len()..]))
+            shown(&right)
         );
         found.add(&path, FieldCode::NotAnImage, message);
     }
@@ -352,14 +252,6 @@ mod tests {
         ] {
             assert_eq!(codes(bad), [FieldCode::NotAnImage], "{bad}");
         }
-    }
-
-    #[test]
-    fn a_tag_after_the_digest_is_dropped_and_a_port_is_no_tag() {
-        let text = format!("registry.example:5000/app:1@{A}");
-        let parsed = ImageReference::parse(&text).unwrap();
-        assert_eq!(parsed.repository, "registry.example:5000/app");
-        assert_eq!(parsed.version, ImageVersion::Digest(A));
     }
 
     #[test]
