@@ -163,7 +163,7 @@ fn cloudly(status: &LocalStatus, style: Style) -> String {
     style.warning(&format!("not connected{error}{failures}, {contact}"))
 }
 
-/// `doctor`: one line per check, with the fix of a failed one below it.
+/// `doctor`: one line per check, with the fix of a failed one or of a warning below it.
 pub(super) fn doctor(doctor: &Doctor, style: Style) -> String {
     let width = doctor
         .checks
@@ -179,13 +179,13 @@ pub(super) fn doctor(doctor: &Doctor, style: Style) -> String {
 }
 
 fn check_line(check: &Check, width: usize, style: Style) -> String {
-    let mark = if check.ok {
-        style.good("ok")
-    } else {
-        style.bad("✗ ")
+    let mark = match (check.ok, check.warning) {
+        (true, false) => style.good("ok"),
+        (true, true) => style.warning("! "),
+        (false, _) => style.bad("✗ "),
     };
     let mut text = format!("{mark} {:<width$}  {}\n", plain(&check.name), plain(&check.fact));
-    if let Some(fix) = check.fix.as_deref().filter(|_| !check.ok) {
+    if let Some(fix) = check.fix.as_deref().filter(|_| !check.ok || check.warning) {
         let _ = writeln!(text, "   {:<width$}  → {}", "", plain(fix));
     }
     text

@@ -152,12 +152,14 @@ fn doctor_shows_the_fix_of_a_failed_check_below_it() {
         Check {
             name: "cloudly".to_owned(),
             ok: true,
+            warning: false,
             fact: "connected".to_owned(),
             fix: Some("none".to_owned()),
         },
         Check {
             name: "state".to_owned(),
             ok: false,
+            warning: false,
             fact: "the disk is full".to_owned(),
             fix: Some("make room".to_owned()),
         },
