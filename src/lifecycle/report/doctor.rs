@@ -9,6 +9,7 @@ use crate::lifecycle::time::Stamp;
 use baseos_interfaces::codes::IssueCode;
 use baseos_interfaces::local::{Check, Doctor};
 use baseos_interfaces::status::UnusedImage;
+use baseos_interfaces::terminal::time;
 
 /// Closes the Supervisor's port to the LAN; observed to survive Supervisor restarts.
 const FIREWALL: &str = "put before BALENA-FIREWALL in INPUT: accept tcp/48484 from lo and supervisor0, then reject \
@@ -125,7 +126,7 @@ fn cloudly(l: &Shared, state: &State) -> Check {
         (None, Some(mark)) => check(
             "cloudly",
             true,
-            format!("last accepted a call at {}", mark.wall),
+            format!("last accepted a call at {}", time(mark.wall)),
             "",
         ),
         (None, None) => check(

@@ -289,6 +289,28 @@ fn the_open_api_of_an_unmanaged_supervisor_is_a_warning_and_no_failed_check() {
 }
 
 #[test]
+fn the_doctor_tells_times_to_the_second() {
+    let mut world = World::enrolled();
+    world.stay_away(Duration::from_millis(123));
+    while !world.pending.contains_key(&Port::Cloudly) {
+        play(&mut world, &[Action::Elapse]);
+    }
+    play(&mut world, &[good(Port::Cloudly)]);
+    let mark = world.machine.shared().heartbeats.last_contact().unwrap();
+    assert!(mark.wall.subsec_nanosecond() > 0, "{}", mark.wall);
+    let doctor = report::doctor::examine(world.machine.shared(), world.machine.state(), world.now());
+    let check = doctor
+        .checks
+        .iter()
+        .find(|check| check.name == "cloudly")
+        .unwrap();
+    assert!(
+        check.fact.ends_with('Z') && !check.fact.contains('.'),
+        "{check:?}"
+    );
+}
+
+#[test]
 fn a_removed_node_is_not_said_to_wait_for_approval() {
     let mut world = World::enrolled();
     let mut checkpoint = world.disk.clone();
