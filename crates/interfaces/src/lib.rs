@@ -10,6 +10,7 @@
 #![warn(missing_docs)]
 
 pub mod admin;
+pub mod agent_variables;
 mod blocker;
 pub mod codes;
 pub mod collect;

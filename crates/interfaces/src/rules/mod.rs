@@ -33,7 +33,7 @@ mod version;
 mod violation;
 mod volumes;
 
-pub use agent::SUPERVISOR_API_LABEL;
+pub use agent::{AGENT_SERVICE_VARIABLE, SUPERVISOR_API_LABEL, agent_name_problem};
 pub use commit::{COMMIT_MAX_LEN, COMMIT_MIN_LEN, check_commit};
 pub use compose_keys::camel_case;
 pub use composition::RESERVED_KEYS;

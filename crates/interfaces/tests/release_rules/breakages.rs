@@ -116,6 +116,9 @@ pub(crate) fn all() -> Vec<Breakage> {
         breakage("/services/baserunner/composition/network_mode", C::AgentNotKept, |r| {
             compose(r, "network_mode", json!("none"));
         }),
+        breakage("/services/baserunner/environment/BASEOS_SERVICE", C::InvalidValue, |r| {
+            agent(r).environment.insert("BASEOS_SERVICE".to_owned(), "onebox".to_owned());
+        }),
         breakage("/services/baserunner/environment/BALENA_APP_ID", C::ReservedVariable, |r| {
             agent(r).environment.insert("BALENA_APP_ID".into(), "9".into());
         }),

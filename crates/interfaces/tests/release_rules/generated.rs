@@ -155,6 +155,18 @@ fn generated_releases_are_partly_accepted_and_partly_refused() {
 }
 
 #[test]
+fn the_agents_environment_may_name_its_own_service_or_nothing() {
+    for named in ["baserunner", " baserunner ", "", " "] {
+        let mut release = super::releases::least();
+        let agent = release.services.get_mut(AGENT).unwrap();
+        agent
+            .environment
+            .insert("BASEOS_SERVICE".to_owned(), named.to_owned());
+        assert_eq!(verdict(&release), Ok(()), "{named:?}");
+    }
+}
+
+#[test]
 fn a_release_may_name_another_service_as_the_agent() {
     let mut release = super::releases::least();
     let agent = release.services.remove(AGENT).unwrap();
