@@ -128,6 +128,7 @@ fn check(name: &str, result: Result<String, String>, fix: &str) -> Check {
     Check {
         name: name.to_owned(),
         ok,
+        warning: false,
         fact,
         fix: (!ok).then(|| fix.to_owned()),
     }

@@ -1,19 +1,11 @@
 //! The text output of commands, as pure functions.
 
 use super::console::Style;
-use baseos_interfaces::Timestamp;
 use baseos_interfaces::local::{Check, Doctor, LocalStatus, LockScope, Locks};
 use baseos_interfaces::states::AgentState;
 use baseos_interfaces::status::{Blocker, UnusedImage, UpdateStatus};
-use baseos_interfaces::terminal::plain;
-use jiff::tz::Offset;
+use baseos_interfaces::terminal::{plain, time};
 use std::fmt::Write as _;
-
-fn utc(time: Timestamp) -> String {
-    let time = Offset::UTC.to_datetime(time);
-    let (date, hour, minute, second) = (time.date(), time.hour(), time.minute(), time.second());
-    format!("{date} {hour:02}:{minute:02}:{second:02} UTC")
-}
 
 fn row(out: &mut String, name: &str, value: &str) {
     // Writing to a String does not fail.
@@ -52,7 +44,7 @@ pub(super) fn status(status: &LocalStatus, style: Style) -> String {
             "{} ({}, {})",
             plain(&error.message),
             plain(error.code.as_str()),
-            utc(error.at)
+            time(error.at)
         );
         row(&mut out, "error", &style.bad(&text));
         // What the message says already is not said again.
@@ -100,7 +92,7 @@ pub(super) fn status(status: &LocalStatus, style: Style) -> String {
             "{}{} (since {})",
             plain(issue.code.as_str()),
             plain(&detail),
-            utc(issue.since)
+            time(issue.since)
         );
         row(&mut out, "issue", &style.warning(&text));
     }
@@ -122,7 +114,7 @@ fn update(update: &UpdateStatus) -> String {
         _ => {}
     }
     if let Some(since) = update.phase_since {
-        let _ = write!(text, ", since {}", utc(since));
+        let _ = write!(text, ", since {}", time(since));
     }
     text
 }
@@ -134,9 +126,9 @@ fn blocked_by(blocker: &Blocker) -> String {
         (Some(detail), None) | (None, Some(detail)) => drop(write!(text, " ({})", plain(detail))),
         (None, None) => {}
     }
-    let _ = write!(text, " since {}", utc(blocker.since));
+    let _ = write!(text, " since {}", time(blocker.since));
     if let Some(expires) = blocker.expires_at {
-        let _ = write!(text, ", until {} at the latest", utc(expires));
+        let _ = write!(text, ", until {} at the latest", time(expires));
     }
     text
 }
@@ -145,7 +137,7 @@ fn cloudly(status: &LocalStatus, style: Style) -> String {
     let cloudly = &status.cloudly;
     let contact = cloudly
         .last_contact_at
-        .map(|time| format!("last contact {}", utc(time)));
+        .map(|at| format!("last contact {}", time(at)));
     let contact = contact.unwrap_or_else(|| "no contact yet".to_owned());
     if cloudly.connected {
         return style.good(&format!("connected, {contact}"));
@@ -163,7 +155,7 @@ fn cloudly(status: &LocalStatus, style: Style) -> String {
     style.warning(&format!("not connected{error}{failures}, {contact}"))
 }
 
-/// `doctor`: one line per check, with the fix of a failed one below it.
+/// `doctor`: one line per check, with the fix of a failed one or of a warning below it.
 pub(super) fn doctor(doctor: &Doctor, style: Style) -> String {
     let width = doctor
         .checks
@@ -179,13 +171,13 @@ pub(super) fn doctor(doctor: &Doctor, style: Style) -> String {
 }
 
 fn check_line(check: &Check, width: usize, style: Style) -> String {
-    let mark = if check.ok {
-        style.good("ok")
-    } else {
-        style.bad("✗ ")
+    let mark = match (check.ok, check.warning) {
+        (true, false) => style.good("ok"),
+        (true, true) => style.warning("! "),
+        (false, _) => style.bad("✗ "),
     };
     let mut text = format!("{mark} {:<width$}  {}\n", plain(&check.name), plain(&check.fact));
-    if let Some(fix) = check.fix.as_deref().filter(|_| !check.ok) {
+    if let Some(fix) = check.fix.as_deref().filter(|_| !check.ok || check.warning) {
         let _ = writeln!(text, "   {:<width$}  → {}", "", plain(fix));
     }
     text
@@ -210,7 +202,7 @@ pub(super) fn locks(locks: &Locks, style: Style) -> String {
             plain(&lock.name),
             plain(&lock.owner),
             plain(&lock.reason),
-            utc(lock.since),
+            time(lock.since),
             lock.remaining_seconds
         );
     }

@@ -3,7 +3,7 @@
 use super::keys::{Key, SPECS};
 use super::layer::Layer;
 use super::source::Source;
-use baseos_interfaces::suggest::closest;
+use baseos_interfaces::agent_variables::unknown_agent_variable;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 
@@ -51,21 +51,10 @@ impl Environment {
     /// Unknown `BASEOS_` variables, and Supervisor variables of which one is missing. Not errors, because the
     /// environment is shared with other programs.
     pub(super) fn warnings(&self) -> Vec<String> {
-        let known = || {
-            SPECS
-                .iter()
-                .map(|spec| spec.env)
-                .filter(|name| name.starts_with("BASEOS_"))
-        };
         self.0
             .keys()
-            .filter(|name| {
-                name.starts_with("BASEOS_") && *name != FAILPOINT && !known().any(|known| known == *name)
-            })
-            .map(|name| match closest(name, known()) {
-                Some(near) => format!("{name} is not known; is {near} meant?"),
-                None => format!("{name} is not known and is ignored"),
-            })
+            .filter(|name| *name != FAILPOINT)
+            .filter_map(|name| unknown_agent_variable(name))
             .chain(self.incomplete_supervisor_access())
             .collect()
     }

@@ -1,6 +1,6 @@
 //! All configuration keys: their names, defaults, and whether they are secret.
 
-use baseos_interfaces::rules::{AGENT_STATE_DIR, AGENT_STATE_DIR_VARIABLE};
+use baseos_interfaces::rules::{AGENT_SERVICE_VARIABLE, AGENT_STATE_DIR, AGENT_STATE_DIR_VARIABLE};
 
 /// What each key means is documented at the field of `Settings` it sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,7 +113,7 @@ pub const SPECS: [Spec; 30] = [
     },
     configurable(Key::NodeName, "BASEOS_NODE_NAME", "node_name", None),
     configurable(Key::Labels, "BASEOS_LABELS", "labels", None),
-    configurable(Key::Service, "BASEOS_SERVICE", "service", None),
+    configurable(Key::Service, AGENT_SERVICE_VARIABLE, "service", None),
     Spec {
         flag: Some("--log"),
         ..configurable(Key::Log, "BASEOS_LOG", "log", Some("info"))
@@ -176,6 +176,7 @@ impl Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use baseos_interfaces::agent_variables::AGENT_VARIABLES;
     use std::collections::BTreeSet;
 
     #[test]
@@ -187,6 +188,14 @@ mod tests {
         assert_eq!(
             SPECS.iter().map(|spec| spec.env).collect::<BTreeSet<_>>().len(),
             SPECS.len()
+        );
+        let own = SPECS
+            .iter()
+            .map(|spec| spec.env)
+            .filter(|env| env.starts_with("BASEOS_"));
+        assert!(
+            own.eq(AGENT_VARIABLES),
+            "others are told of the names in the contract"
         );
         let files: Vec<_> = SPECS.iter().filter_map(|spec| spec.file).collect();
         assert_eq!(files.iter().collect::<BTreeSet<_>>().len(), files.len());

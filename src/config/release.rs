@@ -5,6 +5,7 @@ use super::keys::Key;
 use super::layer::Layer;
 use super::validate;
 use super::values::Values;
+use baseos_interfaces::rules::agent_name_problem;
 use std::collections::BTreeMap;
 
 /// What is wrong with the environment that a release gives the agent's service, a line each. What an agent that runs
@@ -25,16 +26,6 @@ pub fn check_environment(environment: &BTreeMap<String, String>, service: &str) 
         Ok(settings) => settings.problems.iter().map(ToString::to_string).collect(),
         Err(errors) => errors.0.iter().map(ToString::to_string).collect(),
     };
-    let name = Key::Service.spec().env;
-    if let Some(other) = given
-        .get(name)
-        .filter(|other| other.trim() != service && !other.trim().is_empty())
-    {
-        problems.push(format!(
-            "{name} = `{}`: the agent's service is `{service}`, and under another name the agent would refuse every \
-             release; leave it out",
-            other.escape_debug()
-        ));
-    }
+    problems.extend(agent_name_problem(environment, service));
     problems
 }

@@ -10,6 +10,7 @@
 #![warn(missing_docs)]
 
 pub mod admin;
+pub mod agent_variables;
 mod blocker;
 pub mod codes;
 pub mod collect;
@@ -20,6 +21,7 @@ pub mod heartbeat;
 pub mod limits;
 pub mod local;
 pub mod members;
+pub mod mismatch;
 pub mod problem;
 pub mod redact;
 pub mod register;

@@ -169,11 +169,14 @@ pub struct Doctor {
 pub struct Check {
     /// What was looked at.
     pub name: String,
-    /// Whether it is as it should be.
+    /// Whether it is as it should be, or cannot be otherwise here.
     pub ok: bool,
+    /// It cannot be otherwise here, and is a risk.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub warning: bool,
     /// What was found.
     pub fact: String,
-    /// What to do about it; missing when it is as it should be.
+    /// What to do about it; missing when there is nothing to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
 }

@@ -1,12 +1,14 @@
-//! Strict reading of what operators write: a mistyped member would be ignored, so one that is not known is refused.
+//! Strict reading of what operators write: a mistyped member would be ignored, so one that is not known is refused; and
+//! serde would take a list for an object, by the order of its members.
 //! Devices read the same types leniently, because Cloudly may be newer than they are.
 
+use crate::codes::FieldCode;
 use crate::problem;
 use crate::suggest;
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// The members that a JSON document may have. Values of the wrong type are not this module's concern.
+/// The members that a JSON document may have. Other values of the wrong type are not this module's concern.
 #[derive(Clone, Copy, Debug)]
 pub enum Shape {
     /// Anything.
@@ -60,41 +62,70 @@ const SERVICE: Shape = Shape::Object(&[
 ]);
 const PLATFORM: Shape = Shape::Object(&[("configDigest", Shape::Any), ("sizeBytes", Shape::Any)]);
 
-/// A member that a document may not have.
+/// What a document may not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownMember {
-    /// Where it is, a JSON pointer (RFC 6901).
-    pub pointer: String,
-    /// The member that was meant, unless all names differ too much.
-    pub nearest: Option<&'static str>,
-    /// All that there are.
-    pub known: Vec<&'static str>,
+pub enum WrongMember {
+    /// A member that is not known.
+    Unknown {
+        /// Where it is, a JSON pointer (RFC 6901).
+        pointer: String,
+        /// The member that was meant, unless all names differ too much.
+        nearest: Option<&'static str>,
+        /// All that there are.
+        known: Vec<&'static str>,
+    },
+    /// A list in the place of an object.
+    List {
+        /// Where it is.
+        pointer: String,
+    },
 }
 
-impl fmt::Display for UnknownMember {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is not known: ", self.pointer)?;
-        match self.nearest {
-            Some(nearest) => write!(f, "did you mean `{nearest}`?"),
-            None => write!(f, "use {}", self.known.join(", ")),
+impl WrongMember {
+    /// Where it is, and the code of what is wrong with it.
+    #[must_use]
+    pub fn place(&self) -> (&str, FieldCode) {
+        match self {
+            Self::Unknown { pointer, .. } => (pointer, FieldCode::UnknownMember),
+            Self::List { pointer } => (pointer, FieldCode::InvalidValue),
         }
     }
 }
 
-impl std::error::Error for UnknownMember {}
+impl fmt::Display for WrongMember {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown {
+                pointer,
+                nearest: Some(nearest),
+                ..
+            } => write!(f, "`{pointer}` is not known: did you mean `{nearest}`?"),
+            Self::Unknown { pointer, known, .. } => {
+                write!(f, "`{pointer}` is not known: use {}", known.join(", "))
+            }
+            Self::List { pointer } if pointer.is_empty() => write!(f, "expected an object, not a list"),
+            Self::List { pointer } => write!(f, "`{pointer}`: expected an object, not a list"),
+        }
+    }
+}
+
+impl std::error::Error for WrongMember {}
 
 impl Shape {
-    /// Looks for members that are not known.
+    /// Looks for members that are not known, and for lists in the place of objects.
     ///
     /// # Errors
     /// Names the first one.
-    pub fn check(self, value: &Value) -> Result<(), UnknownMember> {
+    pub fn check(self, value: &Value) -> Result<(), WrongMember> {
         self.check_at(&mut Vec::new(), value)
     }
 
-    fn check_at(self, path: &mut Vec<String>, value: &Value) -> Result<(), UnknownMember> {
+    fn check_at(self, path: &mut Vec<String>, value: &Value) -> Result<(), WrongMember> {
         match (self, value) {
             (Self::Object(members), Value::Object(object)) => check_object(members, path, object),
+            (Self::Object(_), Value::Array(_)) => Err(WrongMember::List {
+                pointer: problem::pointer(path),
+            }),
             (Self::Each(shape), Value::Array(items)) => {
                 let mut items = items.iter().enumerate();
                 items.try_for_each(|(index, item)| shape.check_below(path, index.to_string(), item))
@@ -107,7 +138,7 @@ impl Shape {
         }
     }
 
-    fn check_below(self, path: &mut Vec<String>, name: String, value: &Value) -> Result<(), UnknownMember> {
+    fn check_below(self, path: &mut Vec<String>, name: String, value: &Value) -> Result<(), WrongMember> {
         path.push(name);
         self.check_at(path, value)?;
         path.pop();
@@ -119,12 +150,12 @@ fn check_object(
     members: &'static [(&'static str, Shape)],
     path: &mut Vec<String>,
     object: &Map<String, Value>,
-) -> Result<(), UnknownMember> {
+) -> Result<(), WrongMember> {
     for (name, value) in object {
         let Some((_, shape)) = members.iter().find(|(member, _)| member == name) else {
             let known: Vec<_> = members.iter().map(|(member, _)| *member).collect();
             path.push(name.clone());
-            return Err(UnknownMember {
+            return Err(WrongMember::Unknown {
                 pointer: problem::pointer(path.iter().cloned()),
                 nearest: suggest::closest(name, known.iter().copied()),
                 known,
@@ -220,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_member_is_named_with_the_nearest_known_one() {
+    fn an_unknown_member_is_named_with_the_nearest_known_one_and_a_list_by_its_place() {
         for (shape, document, expected) in [
             (
                 POLICY,
@@ -237,6 +268,12 @@ mod tests {
                 json!({ "services": { "one/box": { "enviroment": {} } } }),
                 "`/services/one~1box/enviroment` is not known: did you mean `environment`?",
             ),
+            (
+                SET_DESIRED,
+                json!({ "policy": [] }),
+                "`/policy`: expected an object, not a list",
+            ),
+            (POLICY, json!([]), "expected an object, not a list"),
         ] {
             assert_eq!(shape.check(&document).unwrap_err().to_string(), expected);
         }
@@ -248,7 +285,7 @@ mod tests {
         for document in [
             json!({ "services": { "any": service }, "volumes": { "any": {} } }),
             json!({ "services": 7 }),
-            json!([]),
+            json!("x"),
         ] {
             assert_eq!(CREATE_RELEASE.check(&document), Ok(()));
         }

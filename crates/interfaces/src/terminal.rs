@@ -1,5 +1,7 @@
 //! Text of others on a terminal: without characters that control it or that change how the rest is read.
 
+use crate::Timestamp;
+
 /// Whether a character controls a terminal (C0, DEL, C1), ends a line, has no width, or changes the direction of text.
 #[must_use]
 pub const fn is_hidden(character: char) -> bool {
@@ -17,6 +19,12 @@ pub fn plain(text: &str) -> String {
     text.chars()
         .map(|character| if is_hidden(character) { ' ' } else { character })
         .collect()
+}
+
+/// A time as people are shown it everywhere: RFC 3339 in UTC, to the second, as in JSON and logs.
+#[must_use]
+pub fn time(at: Timestamp) -> String {
+    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
 }
 
 /// The same JSON with hidden characters written as `\u` and four hex digits. Line ends between its values stay; within
@@ -42,6 +50,13 @@ mod tests {
     use serde_json::{Value, json};
 
     const HIDDEN: &str = "\x1b\x07\r\n\t\u{7f}\u{9b}\u{ad}\u{61c}\u{200b}\u{200e}\u{2028}\u{2029}\u{202e}\u{2066}\u{2069}\u{feff}\u{e0041}";
+
+    #[test]
+    fn a_time_is_in_utc_and_has_no_fraction() {
+        for at in ["2026-11-22T20:00:00Z", "2026-11-22T21:00:00.987654321+01:00"] {
+            assert_eq!(time(at.parse().unwrap()), "2026-11-22T20:00:00Z");
+        }
+    }
 
     #[test]
     fn what_controls_a_terminal_or_is_not_seen_becomes_a_space() {

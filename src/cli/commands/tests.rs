@@ -24,6 +24,7 @@ fn check(ok: bool) -> Check {
     Check {
         name: "supervisor".to_owned(),
         ok,
+        warning: false,
         fact: "no connection".to_owned(),
         fix,
     }
@@ -103,6 +104,25 @@ async fn doctor_fails_when_a_check_fails() {
         );
         assert_eq!(printed.texts().0.contains("→ turn it on"), !ok);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn doctor_tells_a_warning_with_what_to_do_about_it_and_does_not_fail() {
+    let warning = Check {
+        warning: true,
+        fix: Some("close the port".to_owned()),
+        ..check(true)
+    };
+    let agent = Agent::answering(LocalAnswer::Doctor(Doctor {
+        checks: vec![warning],
+    }));
+    let mut printed = Printed::default();
+    assert_eq!(
+        doctor(&agent.run_dir(), false, &FailedCheck, &mut printed.console()).await,
+        ExitCode::Ok
+    );
+    let expected = "!  supervisor  no connection\n               → close the port\n";
+    assert_eq!(printed.texts().0, expected);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,5 @@
 use super::*;
+use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::{ErrorCode, IssueCode};
 use baseos_interfaces::local::{CloudlyStatus, Lock};
 use baseos_interfaces::states::UpdateState;
@@ -77,10 +78,10 @@ An update to 1.13.0 waits for onebox: backup running.
   node        node_01
   running     1f0a
   update      to 77c2 waiting, 40 %, attempt 1 of 3
-  blocked by  localLock (onebox: backup [2J running) since 2026-11-22 22:40:00 UTC
+  blocked by  localLock (onebox: backup [2J running) since 2026-11-22T22:40:00Z
   supervisor  available 19.0.5, gets releases from this agent
-  cloudly     not connected: no answer in time, 3 calls failed in a row, last contact 2026-11-22 22:41:07 UTC
-  issue       supervisorApiExposed (since 2026-11-22 20:00:00 UTC)
+  cloudly     not connected: no answer in time, 3 calls failed in a row, last contact 2026-11-22T22:41:07Z
+  issue       supervisorApiExposed (since 2026-11-22T20:00:00Z)
 ";
     assert_eq!(status(&waiting(), PLAIN), expected);
 }
@@ -112,7 +113,7 @@ fn status_of_an_unenrolled_node_and_of_a_failed_update() {
         "  running     not known at the moment",
         "  cloudly     not connected, no contact yet",
         "  supervisor  not available: no connection",
-        "  error       onebox did not stay up (healthCheckFailed, 2026-11-22 22:00:00 UTC)",
+        "  error       onebox did not stay up (healthCheckFailed, 2026-11-22T22:00:00Z)",
         "              onebox: exited",
     ] {
         assert!(text.lines().any(|l| l == line), "{line:?} in\n{text}");
@@ -152,12 +153,14 @@ fn doctor_shows_the_fix_of_a_failed_check_below_it() {
         Check {
             name: "cloudly".to_owned(),
             ok: true,
+            warning: false,
             fact: "connected".to_owned(),
             fix: Some("none".to_owned()),
         },
         Check {
             name: "state".to_owned(),
             ok: false,
+            warning: false,
             fact: "the disk is full".to_owned(),
             fix: Some("make room".to_owned()),
         },
@@ -184,7 +187,7 @@ fn locks_prints_one_line_per_lock() {
     };
     let expected = "\
 An update waits for these locks to end; no new ones are granted.
-backup (app) held by onebox: nightly; since 2026-11-22 22:40:00 UTC, 55 s left
+backup (app) held by onebox: nightly; since 2026-11-22T22:40:00Z, 55 s left
 /tmp/x/updates.lock was created by another program; the agent does not touch it
 ";
     assert_eq!(locks(&locks_held, PLAIN), expected);

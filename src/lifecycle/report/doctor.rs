@@ -9,6 +9,7 @@ use crate::lifecycle::time::Stamp;
 use baseos_interfaces::codes::IssueCode;
 use baseos_interfaces::local::{Check, Doctor};
 use baseos_interfaces::status::UnusedImage;
+use baseos_interfaces::terminal::time;
 
 /// Closes the Supervisor's port to the LAN; observed to survive Supervisor restarts.
 const FIREWALL: &str = "put before BALENA-FIREWALL in INPUT: accept tcp/48484 from lo and supervisor0, then reject \
@@ -43,6 +44,7 @@ fn check(name: &str, ok: bool, fact: impl Into<String>, fix: &str) -> Check {
     Check {
         name: name.to_owned(),
         ok,
+        warning: false,
         fact: fact.into(),
         fix: (!ok).then(|| fix.to_owned()),
     }
@@ -124,7 +126,7 @@ fn cloudly(l: &Shared, state: &State) -> Check {
         (None, Some(mark)) => check(
             "cloudly",
             true,
-            format!("last accepted a call at {}", mark.wall),
+            format!("last accepted a call at {}", time(mark.wall)),
             "",
         ),
         (None, None) => check(
@@ -186,14 +188,18 @@ fn supervisor(l: &Shared) -> Check {
     }
 }
 
+/// An unmanaged Supervisor never asks for a key, and the agent cannot see the host's firewall.
 fn exposure(l: &Shared) -> Check {
     if l.issues.has(&IssueCode::SupervisorApiExposed) {
-        return check(
-            "supervisor API",
-            false,
-            "it takes orders from anybody who reaches port 48484, without a key",
-            FIREWALL,
-        );
+        return Check {
+            name: "supervisor API".to_owned(),
+            ok: true,
+            warning: true,
+            fact: "without a key it takes orders from anybody whom a firewall lets reach port 48484; an unmanaged \
+                   Supervisor cannot do otherwise"
+                .to_owned(),
+            fix: Some(FIREWALL.to_owned()),
+        };
     }
     let fact = match l.view() {
         Some(_) => "asks for a key",

@@ -12,6 +12,7 @@ use baseos_interfaces::codes::IssueCode;
 use baseos_interfaces::register::Approval;
 use baseos_interfaces::running::short;
 use baseos_interfaces::states::UpdateState;
+use baseos_interfaces::terminal::time;
 
 pub(crate) fn summary(l: &Shared, state: &State) -> String {
     let goal = |update: &Update| match &update.release.version {
@@ -71,6 +72,7 @@ pub(crate) fn summary(l: &Shared, state: &State) -> String {
                     "Failed: release {release} does not run, although the Supervisor calls it applied: {why}."
                 )
             } else if let Some(since) = found_bad_earlier(&failed.last) {
+                let since = time(since);
                 format!(
                     "Failed: release {release} is not tried: it is known to be bad since {since} ({why}); {FORCE} tries it \
                      again."

@@ -7,6 +7,7 @@ use crate::lifecycle::update::record::{Blocker, Rollback, Update};
 use crate::lifecycle::update::target::Policy;
 use baseos_interfaces::collect::CollectTree as _;
 use baseos_interfaces::status::BlockerKind;
+use baseos_interfaces::terminal::time;
 use baseos_interfaces::window::{Opening, opening};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -213,7 +214,7 @@ impl GateKeeper<'_> {
         let Some(at) = next else {
             return self.block(blocker.because("no maintenance window opens: is one malformed?"));
         };
-        let reason = format!("the next maintenance window opens at {at}");
+        let reason = format!("the next maintenance window opens at {}", time(at));
         self.block(blocker.because(reason).until(Some(at)));
         let wait = at.as_millisecond().saturating_sub(server_now.as_millisecond());
         self.gate

@@ -2,8 +2,8 @@
 
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::PresenceState;
-pub(super) use baseos_interfaces::terminal::plain;
 use baseos_interfaces::terminal::plain_json;
+pub(super) use baseos_interfaces::terminal::{plain, time};
 use serde::Serialize;
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -69,11 +69,6 @@ fn row_of<'a>(cells: impl Iterator<Item = &'a str>, widths: &[usize]) -> String 
         text.push_str(&format!("{:<width$}  ", plain(cell)));
     }
     text.trim_end().to_owned()
-}
-
-/// UTC, to the second.
-pub(super) fn time(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 pub(super) fn time_or_dash(at: Option<Timestamp>) -> String {

@@ -5,6 +5,7 @@ use super::client::Client;
 use super::output::{self, Outcome, dash, time};
 use super::registry::{self, RegistryArgs};
 use baseos_interfaces::admin::{CreateRelease, ReleaseRecord};
+use baseos_interfaces::agent_variables::unknown_agent_variable;
 use baseos_interfaces::desired::{DEFAULT_AGENT_SERVICE, Service};
 use baseos_interfaces::members;
 use baseos_interfaces::rules::{AGENT_STATE_DIR, SUPERVISOR_API_LABEL};
@@ -56,6 +57,9 @@ pub(super) async fn run(client: &Client, command: ReleaseCommand) -> Outcome {
 async fn create(client: &Client, args: CreateArgs) -> Outcome {
     let (registry, mut request) = request(args)?;
     for problem in registry::fill_in(&registry, &mut request.services).await? {
+        output::warning(&problem);
+    }
+    for problem in unknown_settings(&request) {
         output::warning(&problem);
     }
     let (created, record): (bool, ReleaseRecord) = client.create("releases", &request).await?;
@@ -120,6 +124,19 @@ fn request(args: CreateArgs) -> Result<(RegistryArgs, CreateRelease), Box<dyn Er
         request.version = args.version;
     }
     Ok((args.registry, request))
+}
+
+/// The settings that the release gives its agent and that agents ignore, as far as this program knows them.
+fn unknown_settings(release: &CreateRelease) -> impl Iterator<Item = String> {
+    let name = release.agent_service();
+    let agent = release.services.get(name).into_iter();
+    let unknown = agent.flat_map(|agent| {
+        agent
+            .environment
+            .keys()
+            .filter_map(|key| unknown_agent_variable(key))
+    });
+    unknown.map(move |problem| format!("in the environment of `{name}`, the agent: {problem}"))
 }
 
 /// Gives the agent's service what the rules of a release ask for.

@@ -5,10 +5,11 @@ use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
 use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::members::Shape;
+use baseos_interfaces::mismatch::Mismatch;
 use baseos_interfaces::problem;
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// Largest body of an admin request, bytes. A release must fit into an answer to a node.
@@ -30,8 +31,6 @@ pub(super) enum BodyError {
     TooLarge { limit: usize },
     #[error("the body is not JSON, see line {line} column {column}")]
     Syntax { line: usize, column: usize },
-    #[error("this is not a command: `type` is missing")]
-    NotACommand,
     #[error("{message}")]
     Member {
         pointer: String,
@@ -82,24 +81,23 @@ async fn collect(mut body: Body, limit: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What a body says. Every body is an object; serde would take a list for one too, by the order of its members.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        read::<Map<String, Value>>(bytes)?;
+    }
+    read(bytes)
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let pointer = pointer(error.path());
+        let place = pointer(error.path());
         let inner = error.into_inner();
-        if !inner.is_data() {
-            return syntax(&inner);
-        }
-        let (code, reason) = reason(&inner.to_string());
-        let place = if pointer.is_empty() {
-            "the body".to_owned()
+        if inner.is_data() {
+            mismatch(place, &inner.to_string())
         } else {
-            format!("`{pointer}`")
-        };
-        BodyError::Member {
-            pointer,
-            code,
-            message: format!("{place}: {reason}"),
+            syntax(&inner)
         }
     })?;
     deserializer.end().map_err(|error| syntax(&error))?;
@@ -108,10 +106,13 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 
 /// Refuses members that the type of the body does not have, below the top level too.
 pub(super) fn check_members(shape: Shape, body: &Value) -> Result<()> {
-    shape.check(body).map_err(|unknown| BodyError::Member {
-        message: unknown.to_string(),
-        pointer: unknown.pointer,
-        code: FieldCode::UnknownMember,
+    shape.check(body).map_err(|wrong| {
+        let (pointer, code) = wrong.place();
+        BodyError::Member {
+            pointer: pointer.to_owned(),
+            code,
+            message: wrong.to_string(),
+        }
     })
 }
 
@@ -122,25 +123,29 @@ fn syntax(error: &serde_json::Error) -> BodyError {
     }
 }
 
-/// The code of serde's message, and what is safe to repeat of it: names of members and what was expected.
-fn reason(message: &str) -> (FieldCode, String) {
+/// The error for serde's message about the member at `place`, which ends with line and column.
+fn mismatch(place: String, message: &str) -> BodyError {
     let message = message
         .rsplit_once(" at line ")
-        .map_or(message, |(reason, _)| reason);
-    if message.starts_with("missing field") {
-        (FieldCode::Missing, message.to_owned())
-    } else if message.starts_with("unknown field") {
-        let expected = message
-            .rsplit_once(", expected ")
-            .map_or("", |(_, expected)| expected);
-        (
-            FieldCode::UnknownMember,
-            format!("a member it does not have; expected {expected}"),
-        )
-    } else if let Some((_, expected)) = message.rsplit_once(", expected ") {
-        (FieldCode::InvalidValue, format!("expected {expected}"))
-    } else {
-        (FieldCode::InvalidValue, "a value it cannot have".to_owned())
+        .map_or(message, |(message, _)| message);
+    let mismatch = Mismatch::of(message);
+    let code = mismatch.code();
+    if let Mismatch::Missing(member) = mismatch {
+        let pointer = place + &problem::pointer([member]);
+        return BodyError::Member {
+            message: format!("`{pointer}` is missing"),
+            pointer,
+            code,
+        };
+    }
+    let shown = match place.as_str() {
+        "" => "the body".to_owned(),
+        place => format!("`{place}`"),
+    };
+    BodyError::Member {
+        message: format!("{shown}: {mismatch}"),
+        pointer: place,
+        code,
     }
 }
 

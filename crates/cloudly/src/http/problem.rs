@@ -92,7 +92,7 @@ impl From<BodyError> for Failure {
             BodyError::NotJson => Problem::new(415, ProblemCode::UnsupportedMediaType, title),
             BodyError::TimedOut => Problem::new(408, ProblemCode::InvalidRequest, title).retry_after(None),
             BodyError::TooLarge { .. } => Problem::new(413, ProblemCode::PayloadTooLarge, title),
-            BodyError::CutOff | BodyError::Syntax { .. } | BodyError::NotACommand => {
+            BodyError::CutOff | BodyError::Syntax { .. } => {
                 Problem::new(422, ProblemCode::InvalidRequest, title)
             }
             BodyError::Member { pointer, code, .. } => Problem {

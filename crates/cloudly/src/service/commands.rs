@@ -57,10 +57,7 @@ pub(crate) async fn create(
 
 fn check_action(action: &CommandAction) -> Result<()> {
     match action {
-        CommandAction::Unknown(_) => {
-            let message = "type is checkNow, restartService (params.service), stopService (params.service), startService (params.service), reboot, collectLogs (params.lines) or rotateToken";
-            Err(Error::field("/type", FieldCode::UnknownCommand, message))
-        }
+        CommandAction::Unknown(_) => Err(not_understood(action.name())),
         CommandAction::RestartService { service }
         | CommandAction::StopService { service }
         | CommandAction::StartService { service } => validate::text("/params/service", service, 1, 63),
@@ -73,6 +70,21 @@ fn check_action(action: &CommandAction) -> Result<()> {
         | CommandAction::Reboot {}
         | CommandAction::RotateToken {} => Ok(()),
     }
+}
+
+/// A command that has parameters of its own reads as unknown when they are not right.
+fn not_understood(name: &str) -> Error {
+    let params = match name {
+        "restartService" | "stopService" | "startService" => "service is the name of a service",
+        "collectLogs" => "lines is a whole number, 1 to 500",
+        _ => {
+            let message = "type is checkNow, restartService (params.service), stopService (params.service), startService \
+                           (params.service), reboot, collectLogs (params.lines) or rotateToken";
+            return Error::field("/type", FieldCode::UnknownCommand, message);
+        }
+    };
+    let message = format!("the params of {name} are not right: {params}");
+    Error::field("/params", FieldCode::InvalidValue, message)
 }
 
 /// A node's commands, newest first.

@@ -50,13 +50,15 @@ pub(crate) async fn decide(
     let node = app
         .storage
         .change_node(id, app.clock.now(), |node| {
-            change(node.ok_or_else(|| not_found(id))?, operator, decision)
+            let change = change(node.ok_or_else(|| not_found(id))?, operator, decision)?;
+            // Before others see the change: a heartbeat in between would find the clone again by the runs before.
+            if matches!(decision, Decision::ClearClone) {
+                app.presence.forget_runs(id);
+            }
+            Ok::<_, Error>(change)
         })
         .await?
         .ok_or_else(|| not_found(id))?;
-    if matches!(decision, Decision::ClearClone) {
-        app.presence.forget_runs(id);
-    }
     Ok(record(app, node))
 }
 

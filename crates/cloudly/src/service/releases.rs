@@ -4,6 +4,7 @@ use super::app::App;
 use super::error::{Error, Result};
 use super::images;
 use super::page::PageRequest;
+use super::release_differences;
 use crate::auth::operators::Operator;
 use crate::random;
 use crate::storage::audit::AuditLine;
@@ -62,9 +63,11 @@ fn decide(operator: &Operator, release: &Release, facts: Facts) -> Result<Decide
         let line = AuditLine::new(&operator.id, "release.created", subject, data);
         return Ok(Decided::Insert(line));
     };
-    if !is_same(release, &known.release) {
+    let sent = comparable(release, &known.release);
+    if sent != known.release {
         return Err(Error::Conflict(format!(
-            "there is a release with commit {commit} and other contents; a commit never changes its contents"
+            "there is a release with commit {commit} and other contents ({}); a commit never changes its contents",
+            release_differences::describe(&sent, &known.release)
         )));
     }
     if !images::gain_platforms(&mut known.release, release) {
@@ -81,15 +84,18 @@ fn decide(operator: &Operator, release: &Release, facts: Facts) -> Result<Decide
     Ok(Decided::Update(known, line))
 }
 
-fn is_same(release: &Release, known: &Release) -> bool {
-    let mut with_known_id = Release {
+/// The release with what does not belong to its contents taken from the known one.
+fn comparable(release: &Release, known: &Release) -> Release {
+    let mut comparable = Release {
         release_id: known.release_id.clone(),
-        // Named or left out, the default is the same.
-        agent_service: known.agent_service.clone(),
         ..release.clone()
     };
-    images::take_over_platforms(&mut with_known_id, known);
-    with_known_id == *known && release.agent_service() == known.agent_service()
+    // Named or left out, the default is the same.
+    if release.agent_service() == known.agent_service() {
+        comparable.agent_service.clone_from(&known.agent_service);
+    }
+    images::take_over_platforms(&mut comparable, known);
+    comparable
 }
 
 /// The release as it is sent must fit into the answer that an agent reads. It may be several times as long as the

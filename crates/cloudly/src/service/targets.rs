@@ -42,7 +42,9 @@ pub(crate) async fn set(
         Ok(believed(app, facts, node))
     };
     let target = |revision| {
-        let data = json!({ "commit": commit, "revision": revision, "force": policy.force });
+        let data = json!({
+            "commit": commit, "revision": revision, "policy": policy, "force": policy.force,
+        });
         let target = Target {
             scope: scope.to_owned(),
             commit,

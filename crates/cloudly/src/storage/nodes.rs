@@ -119,11 +119,12 @@ pub(super) async fn list(c: &mut Connection, after: &str, limit: i64) -> Result<
     rows.iter().map(node).collect()
 }
 
-/// The node with this hardware that has been heard from and was not removed.
+/// The node with this hardware that has been heard from and was not removed: the approved one before a duplicate of it
+/// that waits for approval, of several the one that came last.
 pub(super) async fn live_with_hardware(c: &mut Connection, hardware: &str) -> Result<Option<Node>> {
     let sql = select(
         "n.hardware_id = $1 AND n.confirmed_at IS NOT NULL AND n.lifecycle IN ('active', 'suspended')
-         ORDER BY n.enrolled_at DESC LIMIT 1",
+         ORDER BY CASE n.approval WHEN 'approved' THEN 0 ELSE 1 END, n.enrolled_at DESC, n.id DESC LIMIT 1",
     );
     let row = sqlx::query(sql).bind(hardware).fetch_optional(c).await?;
     row.as_ref().map(node).transpose()

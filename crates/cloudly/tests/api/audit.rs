@@ -21,6 +21,21 @@ async fn a_forced_target_is_audited_with_who_and_why() {
 }
 
 #[tokio::test]
+async fn the_policy_that_is_set_with_a_target_is_audited_in_full() {
+    let cloudly = Cloudly::start().await;
+    cloudly.create_release(COMMIT).await;
+    let policy = json!({ "maxAttempts": 7, "requireRollback": true });
+    let _: Value = cloudly
+        .put("desired", json!({ "commit": COMMIT, "policy": policy }))
+        .await;
+    let shown: Value = cloudly.get("desired").await;
+    let (_, data) = cloudly.audit().await.remove(0);
+    assert_eq!(data["policy"], shown["policy"], "members left out too");
+    assert_eq!(data["policy"]["maxAttempts"], 7);
+    assert_eq!(data["policy"]["healthSeconds"], 120);
+}
+
+#[tokio::test]
 async fn every_change_by_an_operator_is_audited_with_the_admin_token_id() {
     let cloudly = Cloudly::start().await;
     let device = cloudly.enrol("edge").await;

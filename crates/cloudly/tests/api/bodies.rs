@@ -192,3 +192,164 @@ async fn a_heartbeat_with_invalid_members_changes_nothing() {
     }
     assert_eq!(cloudly.node(&device).await.last_seen_at, None);
 }
+
+#[tokio::test]
+async fn a_refused_admin_body_says_what_was_given_and_what_is_expected_in_words_of_json() {
+    let cloudly = Cloudly::start().await;
+    let device = cloudly.enrol("edge").await;
+    let commands = format!("nodes/{}/commands", device.id);
+    let release_with = |service: Value| json!({ "commit": "c0ffee1", "services": { "web": service } });
+    let whole = "expected a whole number from 0 to 4294967295";
+    let commit = |policy: Value| json!({ "commit": null, "policy": policy });
+    for (method, path, body, pointer, code, says) in [
+        (
+            Method::POST,
+            "releases",
+            json!(["szj_secret"]),
+            "",
+            "invalidValue",
+            "the body: expected an object, not a list",
+        ),
+        (
+            Method::POST,
+            "join-tokens",
+            json!([]),
+            "",
+            "invalidValue",
+            "the body: expected an object, not a list",
+        ),
+        (
+            Method::PUT,
+            "desired",
+            json!([null]),
+            "",
+            "invalidValue",
+            "the body: expected an object, not a list",
+        ),
+        (
+            Method::PUT,
+            "desired",
+            json!("szj_secret"),
+            "",
+            "invalidValue",
+            "the body: expected an object, not a string",
+        ),
+        (
+            Method::POST,
+            "releases",
+            json!({ "commit": "c0ffee1" }),
+            "/services",
+            "missing",
+            "`/services` is missing",
+        ),
+        (
+            Method::POST,
+            "releases",
+            release_with(json!({})),
+            "/services/web/image",
+            "missing",
+            "`/services/web/image` is missing",
+        ),
+        (
+            Method::POST,
+            "releases",
+            release_with(json!({ "image": 5 })),
+            "/services/web/image",
+            "invalidValue",
+            "`/services/web/image`: expected a string, not a number",
+        ),
+        (
+            Method::POST,
+            "releases",
+            release_with(json!("szj_secret")),
+            "/services/web",
+            "invalidValue",
+            "`/services/web`: expected an object, not a string",
+        ),
+        (
+            Method::POST,
+            "releases",
+            json!({ "commit": "c0ffee1", "services": true }),
+            "/services",
+            "invalidValue",
+            "`/services`: expected an object, not a boolean",
+        ),
+        (
+            Method::PUT,
+            "desired",
+            commit(json!({ "maxAttempts": "szj_secret, expected u32" })),
+            "/policy/maxAttempts",
+            "invalidValue",
+            &format!("`/policy/maxAttempts`: {whole}, not a string"),
+        ),
+        (
+            Method::PUT,
+            "desired",
+            commit(json!({ "maxAttempts": -1 })),
+            "/policy/maxAttempts",
+            "invalidValue",
+            &format!("`/policy/maxAttempts`: {whole}, not a number"),
+        ),
+        (
+            Method::PUT,
+            "desired",
+            commit(json!({ "requireRollback": null })),
+            "/policy/requireRollback",
+            "invalidValue",
+            "`/policy/requireRollback`: expected true or false, not null",
+        ),
+        (
+            Method::PUT,
+            "desired",
+            commit(json!(["szj_secret"])),
+            "/policy",
+            "invalidValue",
+            "`/policy`: expected an object, not a list",
+        ),
+        (
+            Method::POST,
+            "join-tokens",
+            json!({ "maxUse": 5 }),
+            "/maxUse",
+            "unknownMember",
+            "`/maxUse`: not known; use maxUses, ttlSeconds, fleet, labels, requireApproval, allowReplace",
+        ),
+        (
+            Method::POST,
+            &commands,
+            json!({ "params": {} }),
+            "/type",
+            "missing",
+            "`/type` is missing",
+        ),
+        (
+            Method::POST,
+            &commands,
+            json!({ "type": "reboot", "ttlSeconds": [1] }),
+            "/ttlSeconds",
+            "invalidValue",
+            &format!("`/ttlSeconds`: {whole}, not a list"),
+        ),
+        (
+            Method::POST,
+            &commands,
+            json!({ "type": "collectLogs", "params": { "lines": "szj_secret" } }),
+            "/params",
+            "invalidValue",
+            "the params of collectLogs are not right: lines is a whole number, 1 to 500",
+        ),
+    ] {
+        let refused = cloudly.refused(method, path, body.clone()).await;
+        let error = &refused.errors[0];
+        assert_eq!(
+            (
+                refused.status,
+                error.pointer.as_str(),
+                error.code.as_str(),
+                refused.title.as_str()
+            ),
+            (422, pointer, code, says),
+            "{body}"
+        );
+    }
+}

@@ -55,7 +55,7 @@ async fn a_node_is_operated_from_the_command_line() {
     );
     assert_eq!(first, expected);
     assert!(shown.contains("online"), "{shown}");
-    let row = "  blocked by   localLock (onebox: backup running) since 2026-11-23 12:00:00Z\n";
+    let row = "  blocked by   localLock (onebox: backup running) since 2026-11-23T12:00:00Z\n";
     assert!(shown.contains(row), "{shown}");
     assert!(shown.contains("  state        active\n"), "{shown}");
     let list = program.run_ok(&["node", "list"]).await;

@@ -91,7 +91,7 @@ async fn a_release_that_is_not_taken_up_or_known_to_be_bad_is_shown_as_that() {
     device.report(&program, failed).await;
     let shown = program.run_ok(&["node", "show", "edge-1"]).await;
     let expected = format!(
-        "edge-1 does not try release {COMMIT}: it is known to be bad since 2026-11-23 12:00:00Z (onebox exits); a forced \
+        "edge-1 does not try release {COMMIT}: it is known to be bad since 2026-11-23T12:00:00Z (onebox exits); a forced \
          order (`cloudly desired set --force`) tries it again; it runs release c0ffee1."
     );
     assert_eq!(shown.lines().next().unwrap(), expected);

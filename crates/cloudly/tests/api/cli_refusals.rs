@@ -2,7 +2,7 @@
 
 use crate::support::{COMMIT, Program, cloudly, output, release};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 #[tokio::test]
@@ -124,6 +124,31 @@ async fn a_release_that_exists_already_is_told_from_a_new_one() {
     let create = ["release", "create", "--no-registry", "--file", "release.json"];
     assert!(!program.run_ok(&create).await.contains("exists already"));
     assert!(program.run_ok(&create).await.contains("exists already"));
+}
+
+#[tokio::test]
+async fn a_setting_of_the_agent_that_it_would_ignore_or_refuse_is_told_when_the_release_is_created() {
+    let program = Program::start().await;
+    let create = ["release", "create", "--no-registry", "--file", "release.json"];
+    let write = |environment: Value| {
+        let mut release = release(COMMIT);
+        release["services"]["baserunner"]["environment"] = environment;
+        std::fs::write(program.dir.path().join("release.json"), release.to_string()).unwrap();
+    };
+    write(json!({ "BASEOS_SERVICE": "onebox" }));
+    let refused = program.run_err(&create).await;
+    assert!(
+        refused.contains("BASEOS_SERVICE = `onebox`: the agent's service is `baserunner`"),
+        "{refused}"
+    );
+    write(json!({ "BASEOS_SERVICE": "baserunner", "BASEOS_CLOUDLY_ULR": "https://cloudly.example" }));
+    let created = program.run(&create).await;
+    assert!(created.status.success(), "{created:?}");
+    assert_eq!(
+        String::from_utf8_lossy(&created.stderr),
+        "cloudly: in the environment of `baserunner`, the agent: BASEOS_CLOUDLY_ULR is not known; is BASEOS_CLOUDLY_URL \
+         meant?\n"
+    );
 }
 
 #[tokio::test]

@@ -109,21 +109,23 @@ async fn rotation_issues_another_token_after_a_restart() {
 }
 
 #[tokio::test]
-async fn an_unknown_command_is_refused_with_the_known_ones() {
+async fn an_unknown_command_and_params_it_does_not_take_are_refused_with_what_is_known() {
     let cloudly = Cloudly::start().await;
     let device = cloudly.enrol("edge").await;
     let path = format!("nodes/{}/commands", device.id);
-    for request in [
-        json!({ "type": "selfDestruct" }),
-        json!({ "type": "restartService" }),
+    for (request, says) in [
+        (
+            json!({ "type": "selfDestruct" }),
+            "restartService (params.service)",
+        ),
+        (
+            json!({ "type": "restartService" }),
+            "service is the name of a service",
+        ),
     ] {
         let refused = cloudly.refused(Method::POST, &path, request).await;
         assert_eq!(refused.status, 422);
-        assert!(
-            refused.title.contains("restartService (params.service)"),
-            "{}",
-            refused.title
-        );
+        assert!(refused.title.contains(says), "{}", refused.title);
     }
     let request = json!({ "type": "collectLogs", "params": { "lines": 501 } });
     assert_eq!(

@@ -70,7 +70,32 @@ async fn the_same_release_is_accepted_again_and_other_contents_conflict() {
         let other = release_with(pointer, value);
         let refused = cloudly.refused(Method::POST, "releases", other).await;
         assert_eq!((refused.status, refused.code.as_str()), (409, "conflict"));
+        assert!(
+            refused.title.contains(&format!("({pointer} differs)")),
+            "{}",
+            refused.title
+        );
     }
+}
+
+#[tokio::test]
+async fn a_conflict_names_the_first_members_that_differ_and_no_values() {
+    let cloudly = Cloudly::start().await;
+    let mut known = release(COMMIT);
+    known["services"]["onebox"]["environment"] = json!({ "GONE": "old-secret", "KEY": "old-secret" });
+    let _: ReleaseRecord = cloudly.post("releases", known).await;
+    let mut other = release(COMMIT);
+    other["services"]["onebox"]["environment"] = json!({ "KEY": "new-secret", "MORE": "new-secret" });
+    other["services"]["baserunner"]["composition"]["privileged"] = json!(true);
+    other["services"]["web"] = json!({ "image": "registry.example/web:1" });
+    other["volumes"]["data"] = json!({});
+    other["version"] = json!("new-secret");
+    let refused = cloudly.refused(Method::POST, "releases", other).await;
+    let expected = "(/services/baserunner/composition/privileged is new, /services/onebox/environment/GONE is missing, \
+                    /services/onebox/environment/KEY differs, /services/onebox/environment/MORE is new, \
+                    /services/web is new, and 2 more)";
+    assert!(refused.title.contains(expected), "{}", refused.title);
+    assert!(!refused.title.contains("secret"), "{}", refused.title);
 }
 
 #[tokio::test]
@@ -138,8 +163,8 @@ async fn an_invalid_release_is_refused_with_pointer_and_reason() {
         (image(&"x".repeat(256)), "/services/onebox/image", "255"),
         (
             release_with("/services/onebox", json!({})),
-            "/services/onebox",
-            "missing field `image`",
+            "/services/onebox/image",
+            "`/services/onebox/image` is missing",
         ),
         (
             release_with(
@@ -154,7 +179,7 @@ async fn an_invalid_release_is_refused_with_pointer_and_reason() {
             "/volumes/a~1b",
             "name",
         ),
-        (json!({ "commit": COMMIT }), "", "missing field `services`"),
+        (json!({ "commit": COMMIT }), "/services", "`/services` is missing"),
         (
             json!({ "commit": COMMIT, "services": {}, "service": {} }),
             "/service",

@@ -91,3 +91,42 @@ async fn an_unconfirmed_node_does_not_count_as_the_same_hardware() {
     let second: RegisterAnswer = ok(cloudly.register_as(&token, "reg-2", hardware("aa")).await).await;
     assert_eq!(second.approval, Approval::Approved);
 }
+
+#[tokio::test]
+async fn a_replacement_takes_over_the_approved_node_and_not_its_pending_duplicate() {
+    let cloudly = Cloudly::start().await;
+    let plain = cloudly.join_token(json!({ "maxUses": 2 })).await;
+    let mut old = Device::new(ok(cloudly.register_as(&plain, "reg-1", hardware("aa")).await).await);
+    old.heartbeat(&cloudly).await;
+    cloudly.clock.advance(60);
+    let pending: RegisterAnswer = ok(cloudly.register_as(&plain, "reg-2", hardware("aa")).await).await;
+    assert_eq!(pending.approval_reason.as_deref(), Some("possibleReplacement"));
+    Device::new(pending).heartbeat(&cloudly).await;
+
+    let replacing = cloudly.join_token(json!({ "allowReplace": true })).await;
+    // The first answer is lost.
+    for status in [201, 200] {
+        let response = cloudly.register_as(&replacing, "reg-3", hardware("aa")).await;
+        assert_eq!(response.status(), status);
+        let answer: RegisterAnswer = ok(response).await;
+        assert_eq!(
+            (answer.node_id, answer.approval),
+            (old.id.clone(), Approval::Approved)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_replacement_takes_over_the_node_that_was_approved_last() {
+    let cloudly = Cloudly::start().await;
+    let plain = cloudly.join_token(json!({ "maxUses": 2 })).await;
+    let mut old = Device::new(ok(cloudly.register_as(&plain, "reg-1", hardware("aa")).await).await);
+    old.heartbeat(&cloudly).await;
+    cloudly.clock.advance(60);
+    let mut new = Device::new(ok(cloudly.register_as(&plain, "reg-2", hardware("aa")).await).await);
+    new.heartbeat(&cloudly).await;
+    cloudly.decide(&new, "approve").await;
+    let replacing = cloudly.join_token(json!({ "allowReplace": true })).await;
+    let answer: RegisterAnswer = ok(cloudly.register_as(&replacing, "reg-3", hardware("aa")).await).await;
+    assert_eq!((answer.node_id, answer.approval), (new.id, Approval::Approved));
+}

@@ -141,7 +141,7 @@ async fn an_invalid_target_is_refused_with_pointer_and_reason() {
         (
             json!({ "commit": COMMIT, "policy": { "maxAttempts": "three" } }),
             "/policy/maxAttempts",
-            "expected u32",
+            "expected a whole number from 0 to 4294967295, not a string",
         ),
     ];
     for (request, pointer, text) in cases {

@@ -5,9 +5,26 @@ use super::parts::ReleaseParts;
 use super::state_mount::{AGENT_STATE_DIR, AGENT_STATE_DIR_VARIABLE, state_place};
 use super::violation::{Found, shown};
 use crate::codes::FieldCode;
+use std::collections::BTreeMap;
 
 /// Without this label, at `1`, the Supervisor does not give the container its address and key.
 pub const SUPERVISOR_API_LABEL: &str = "io.balena.features.supervisor-api";
+
+/// The variable in the agent's environment that names its own service.
+pub const AGENT_SERVICE_VARIABLE: &str = "BASEOS_SERVICE";
+
+/// What is wrong with the name that the environment of the agent's service gives it; set to nothing counts as not set.
+pub fn agent_name_problem(environment: &BTreeMap<String, String>, service: &str) -> Option<String> {
+    let named = environment.get(AGENT_SERVICE_VARIABLE)?.trim();
+    (!named.is_empty() && named != service).then(|| {
+        format!(
+            "{AGENT_SERVICE_VARIABLE} = `{}`: the agent's service is `{}`, and under another name the agent would refuse \
+             every release; leave it out",
+            shown(named),
+            shown(service)
+        )
+    })
+}
 
 /// The agent's own service is in the release, reaches the Supervisor, is kept running, and keeps its state in a named
 /// volume. A path of the host does not count: the Supervisor leaves such mounts out (source).
@@ -44,6 +61,10 @@ pub(super) fn check(parts: &ReleaseParts<'_>, found: &mut Found) {
         );
         let path = ["services", agent, "composition", "volumes"];
         found.add(&path, FieldCode::StateVolumeMissing, message);
+    }
+    if let Some(message) = agent_name_problem(service.environment, agent) {
+        let path = ["services", agent, "environment", AGENT_SERVICE_VARIABLE];
+        found.add(&path, FieldCode::InvalidValue, message);
     }
     for variable in service.environment.keys() {
         // What the release says wins over what the Supervisor would set (source), and the agent would take another app

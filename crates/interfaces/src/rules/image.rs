@@ -5,6 +5,7 @@
 //! source). A tag is looked up as it is written, and is not pulled again when it moves (observed: E4). What it finds or
 //! pulls by digest it tags `latest` (source).
 
+use super::image_reference::{ImageReference, ImageVersion, in_lower_case};
 use super::violation::{Found, Violations, shown};
 use crate::codes::FieldCode;
 use std::collections::BTreeMap;
@@ -12,70 +13,8 @@ use std::collections::BTreeMap;
 /// The longest image reference the Supervisor takes, characters (observed: u05-body-matrix).
 pub const IMAGE_MAX_LEN: usize = 255;
 
-/// The longest tag (OCI distribution specification).
-const TAG_MAX_LEN: usize = 128;
-
-/// An image reference by its parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImageReference<'a> {
-    /// With the registry, if it names one: `registry.example:5000/onebox`.
-    pub repository: &'a str,
-    /// How the image is chosen in the repository.
-    pub version: ImageVersion<'a>,
-}
-
-/// How a reference chooses an image in its repository.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImageVersion<'a> {
-    /// `repository:tag`.
-    Tag(&'a str),
-    /// `repository@sha256:…`, also with a tag, which the Supervisor drops.
-    Digest(&'a str),
-}
-
-impl<'a> ImageReference<'a> {
-    /// The parts of `repository:tag`, `repository@sha256:…` or `repository:tag@sha256:…`; nothing else has any.
-    pub fn parse(reference: &'a str) -> Option<Self> {
-        let (name, digest) = match reference.split_once('@') {
-            Some((name, digest)) => (name, Some(digest)),
-            None => (reference, None),
-        };
-        // A colon before the last slash belongs to the registry's port.
-        let last = name.rfind('/').map_or(0, |slash| slash + 1);
-        let (repository, tag) = match name[last..].find(':') {
-            Some(colon) => (&name[..last + colon], Some(&name[last + colon + 1..])),
-            None => (name, None),
-        };
-        let in_order = is_repository(repository) && tag.is_none_or(is_tag) && digest.is_none_or(is_digest);
-        let version = match (digest, tag) {
-            (Some(digest), _) => ImageVersion::Digest(digest),
-            (None, Some(tag)) => ImageVersion::Tag(tag),
-            (None, None) => return None,
-        };
-        in_order.then_some(Self { repository, version })
-    }
-}
-
-fn is_repository(text: &str) -> bool {
-    text.split('/').all(|part| !part.is_empty()) && text.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-fn is_tag(text: &str) -> bool {
-    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    text.len() <= TAG_MAX_LEN
-        && text.bytes().next().is_some_and(word)
-        && text.bytes().all(|byte| word(byte) || matches!(byte, b'.' | b'-'))
-}
-
-/// `sha256:` and 64 hex digits in lower case.
-pub fn is_digest(text: &str) -> bool {
-    text.strip_prefix("sha256:").is_some_and(|hex| {
-        hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    })
-}
-
-/// One reference of 1 to 255 printable ASCII characters without white space. That it has a tag or a digest is left to
-/// [`check_images`]: a release that runs without must still be gone back to.
+/// One reference of 1 to 255 printable ASCII characters without white space, its repository in lower case. That it has a
+/// tag or a digest is left to [`check_images`]: a release that runs without must still be gone back to.
 pub(super) fn check(service: &str, image: &str, found: &mut Found) {
     let path = ["services", service, "image"];
     let name = shown(service);
@@ -96,6 +35,14 @@ pub(super) fn check(service: &str, image: &str, found: &mut Found) {
         let message = format!(
             "the image of `{name}` holds a character that no image reference has (a space, or a `…` that stands for \
              something?): it is one reference, e.g. registry.example/app:1.13.0"
+        );
+        found.add(&path, FieldCode::NotAnImage, message);
+        return;
+    }
+    if let Some(right) = in_lower_case(image) {
+        let message = format!(
+            "the image of `{name}` has upper-case letters in its repository, which no registry takes: write {}",
+            shown(&right)
         );
         found.add(&path, FieldCode::NotAnImage, message);
     }
@@ -241,6 +188,41 @@ mod tests {
     }
 
     #[test]
+    fn a_repository_is_in_lower_case_and_its_registry_and_tag_need_not_be() {
+        let codes = |image: &str| found_by(|found| check("web", image, found));
+        let digest = format!("Registry.Example:5000/app:RC1@{A}");
+        for good in [
+            "app:RC1",
+            "Registry.Example/app:RC1",
+            "LOCALHOST:5000/app:1",
+            "Registry/app:1",
+            "[FE80::1]:5000/app:1",
+            &digest,
+        ] {
+            assert_eq!(codes(good), [""; 0], "{good}");
+            assert!(ImageReference::parse(good).is_some(), "{good}");
+        }
+        for bad in [
+            "App",
+            "App:1",
+            "App:5000",
+            "registry.example/Team/app:1",
+            "Registry.Example:5000/team/App:1",
+            &format!("registry.example/App@{A}"),
+        ] {
+            assert_eq!(codes(bad), ["/services/web/image notAnImage"], "{bad}");
+            assert_eq!(ImageReference::parse(bad), None, "{bad}");
+        }
+        let mut found = Found::default();
+        check("web", "Registry.Example/Team/App:RC1", &mut found);
+        let message = found.into_result().unwrap_err().to_string();
+        assert!(
+            message.contains("write Registry.Example/team/app:RC1"),
+            "{message}"
+        );
+    }
+
+    #[test]
     fn a_new_image_is_a_repository_with_a_tag_or_a_digest() {
         let codes = |reference: &str| codes(&[image(reference, &[])], &[]);
         let by_digest = format!("registry.example:5000/app@{A}");
@@ -270,14 +252,6 @@ mod tests {
         ] {
             assert_eq!(codes(bad), [FieldCode::NotAnImage], "{bad}");
         }
-    }
-
-    #[test]
-    fn a_tag_after_the_digest_is_dropped_and_a_port_is_no_tag() {
-        let text = format!("registry.example:5000/app:1@{A}");
-        let parsed = ImageReference::parse(&text).unwrap();
-        assert_eq!(parsed.repository, "registry.example:5000/app");
-        assert_eq!(parsed.version, ImageVersion::Digest(A));
     }
 
     #[test]

@@ -66,6 +66,7 @@ pub(crate) fn all() -> Vec<Breakage> {
         breakage("/services/baserunner/image", C::Empty, |r| agent(r).image.clear()),
         breakage("/services/baserunner/image", C::TooLong, |r| agent(r).image = "x".repeat(256)),
         breakage("/services/baserunner/image", C::NotAnImage, |r| agent(r).image = "a b".into()),
+        breakage("/services/baserunner/image", C::NotAnImage, |r| agent(r).image = "Baserunner:1".into()),
         breakage("/services/baserunner/environment/A-B", C::NotAVariable, |r| {
             agent(r).environment.insert("A-B".into(), String::new());
         }),
@@ -114,6 +115,9 @@ pub(crate) fn all() -> Vec<Breakage> {
         breakage("/services/baserunner/composition/restart", C::AgentNotKept, |r| compose(r, "restart", json!("no"))),
         breakage("/services/baserunner/composition/network_mode", C::AgentNotKept, |r| {
             compose(r, "network_mode", json!("none"));
+        }),
+        breakage("/services/baserunner/environment/BASEOS_SERVICE", C::InvalidValue, |r| {
+            agent(r).environment.insert("BASEOS_SERVICE".to_owned(), "onebox".to_owned());
         }),
         breakage("/services/baserunner/environment/BALENA_APP_ID", C::ReservedVariable, |r| {
             agent(r).environment.insert("BALENA_APP_ID".into(), "9".into());

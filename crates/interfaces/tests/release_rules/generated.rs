@@ -72,6 +72,17 @@ fn assert_harmless(release: &CreateRelease) -> Result<(), TestCaseError> {
     for (name, service) in &release.services {
         prop_assert!(!name.is_empty() && !name.contains('.'));
         prop_assert!((1..=255).contains(&service.image.len()));
+        let name_in_registry = service
+            .image
+            .split('@')
+            .next()
+            .and_then(|name| name.rsplit('/').next());
+        let repository = name_in_registry.and_then(|name| name.split(':').next());
+        prop_assert!(
+            !repository
+                .unwrap_or_default()
+                .contains(|c: char| c.is_ascii_uppercase())
+        );
         let keys = posted(name, release);
         let unique: BTreeSet<_> = keys.iter().collect();
         prop_assert_eq!(unique.len(), keys.len(), "one key twice: {:?}", keys);
@@ -141,6 +152,18 @@ fn generated_releases_are_partly_accepted_and_partly_refused() {
     });
     let accepted = accepted.count();
     assert!((100..400).contains(&accepted), "{accepted} of 500");
+}
+
+#[test]
+fn the_agents_environment_may_name_its_own_service_or_nothing() {
+    for named in ["baserunner", " baserunner ", "", " "] {
+        let mut release = super::releases::least();
+        let agent = release.services.get_mut(AGENT).unwrap();
+        agent
+            .environment
+            .insert("BASEOS_SERVICE".to_owned(), named.to_owned());
+        assert_eq!(verdict(&release), Ok(()), "{named:?}");
+    }
 }
 
 #[test]

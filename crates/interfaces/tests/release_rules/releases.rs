@@ -60,7 +60,7 @@ pub(crate) fn good_release() -> impl Strategy<Value = CreateRelease> {
     ];
     let composition = btree_map("x-[a-z]{1,8}", value, 0..3);
     let any_service = (
-        "[a-z]{1,8}/[a-z]{1,8}:[0-9.]{1,5}",
+        "([A-Za-z]{1,8}\\.example(:[0-9]{1,5})?/)?[a-z]{1,8}/[a-z]{1,8}:[A-Za-z0-9.]{1,5}",
         btree_map("[A-Z_][A-Z0-9_]{0,8}", "[^\\x00]{0,20}", 0..3),
         btree_map("[a-z.]{1,12}", "[^\\x00]{0,20}", 0..3),
         composition,

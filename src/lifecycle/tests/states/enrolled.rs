@@ -277,6 +277,40 @@ fn a_suspended_node_is_told_that_an_operator_restores_it() {
 }
 
 #[test]
+fn the_open_api_of_an_unmanaged_supervisor_is_a_warning_and_no_failed_check() {
+    let world = World::enrolled();
+    let doctor = report::doctor::examine(world.machine.shared(), world.machine.state(), world.now());
+    let named = |name: &str| doctor.checks.iter().find(|check| check.name == name).unwrap();
+    let check = named("supervisor API");
+    assert!(named("supervisor").fact.contains("unmanaged") && check.ok && check.warning);
+    assert!(check.fix.as_deref().unwrap().contains("tcp/48484"), "{check:?}");
+    let failed: Vec<_> = doctor.checks.iter().filter(|check| !check.ok).collect();
+    assert!(failed.iter().all(|check| check.name == "guard"), "{failed:?}");
+}
+
+#[test]
+fn the_doctor_tells_times_to_the_second() {
+    let mut world = World::enrolled();
+    world.stay_away(Duration::from_millis(123));
+    while !world.pending.contains_key(&Port::Cloudly) {
+        play(&mut world, &[Action::Elapse]);
+    }
+    play(&mut world, &[good(Port::Cloudly)]);
+    let mark = world.machine.shared().heartbeats.last_contact().unwrap();
+    assert!(mark.wall.subsec_nanosecond() > 0, "{}", mark.wall);
+    let doctor = report::doctor::examine(world.machine.shared(), world.machine.state(), world.now());
+    let check = doctor
+        .checks
+        .iter()
+        .find(|check| check.name == "cloudly")
+        .unwrap();
+    assert!(
+        check.fact.ends_with('Z') && !check.fact.contains('.'),
+        "{check:?}"
+    );
+}
+
+#[test]
 fn a_removed_node_is_not_said_to_wait_for_approval() {
     let mut world = World::enrolled();
     let mut checkpoint = world.disk.clone();

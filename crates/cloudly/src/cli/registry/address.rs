@@ -26,15 +26,12 @@ impl Address {
     /// When the reference is none.
     pub(super) fn of(reference: &str, insecure: bool) -> Result<Self, RegistryError> {
         let parsed = ImageReference::parse(reference).ok_or(RegistryError::NotAnImage)?;
-        let is_host = |first: &str| first.contains(['.', ':']) || first == "localhost";
-        let (host, name) = match parsed.repository.split_once('/') {
-            Some((host, name)) if is_host(host) => (host, name.to_owned()),
-            _ => (DEFAULT_REGISTRY, parsed.repository.to_owned()),
-        };
+        let (host, name) = parsed.in_registry();
+        let host = host.unwrap_or(DEFAULT_REGISTRY);
         let (served_by, name) = match host {
             DEFAULT_REGISTRY if !name.contains('/') => (DEFAULT_HOST, format!("library/{name}")),
-            DEFAULT_REGISTRY => (DEFAULT_HOST, name),
-            host => (host, name),
+            DEFAULT_REGISTRY => (DEFAULT_HOST, name.to_owned()),
+            host => (host, name.to_owned()),
         };
         let scheme = if insecure { "http" } else { "https" };
         let is_host_and_port = served_by

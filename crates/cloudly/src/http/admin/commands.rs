@@ -9,7 +9,9 @@ use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use baseos_interfaces::admin::{CommandRecord, CreateCommand, Page};
-use serde_json::{Value, json};
+use baseos_interfaces::command::CommandAction;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 pub(super) async fn create(
     State(app): Shared,
@@ -22,13 +24,26 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(command)))
 }
 
-/// Most commands have no parameters, so `params` may be left out.
+/// The members apart, since an error in a flattened type does not say where it is. Most commands have no parameters, so
+/// `params` may be left out.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Sent {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    params: Map<String, Value>,
+    #[serde(default)]
+    ttl_seconds: Option<u32>,
+}
+
 async fn read(request: Request) -> Result<CreateCommand, BodyError> {
-    let mut value: Value = body::json(request, ADMIN_MAX_BYTES).await?;
-    if let Some(object) = value.as_object_mut() {
-        object.entry("params").or_insert_with(|| json!({}));
-    }
-    serde_json::from_value(value).map_err(|_| BodyError::NotACommand)
+    let sent: Sent = body::json(request, ADMIN_MAX_BYTES).await?;
+    let action = json!({ "type": sent.kind, "params": sent.params });
+    Ok(CreateCommand {
+        action: serde_json::from_value(action.clone()).unwrap_or(CommandAction::Unknown(action)),
+        ttl_seconds: sent.ttl_seconds,
+    })
 }
 
 pub(super) async fn list(
