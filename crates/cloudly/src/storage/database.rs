@@ -4,7 +4,9 @@ pub(super) use super::connection::Connection;
 pub use super::connection::OpenError;
 pub(crate) use super::connection::{Error, Result};
 use super::engine::Engine;
+use super::session_cache::{SessionCache, Touched};
 use super::{migrate, postgres, sqlite};
+use crate::metrics::DatabaseMetrics;
 use crate::settings::Database;
 use baseos_interfaces::Timestamp;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
@@ -28,6 +30,8 @@ pub(crate) struct Storage {
     engine: Engine,
     writer: AnyPool,
     reader: AnyPool,
+    sessions: Arc<SessionCache>,
+    pub(super) metrics: DatabaseMetrics,
     /// A write failed, or was given up, since the last check.
     doubted: Arc<AtomicBool>,
     guard: Guard,
@@ -55,21 +59,45 @@ pub(crate) enum CheckError {
 pub(super) struct Write {
     transaction: Transaction<'static, Any>,
     doubt: Doubt,
+    touched: Touched,
+    sessions: Arc<SessionCache>,
 }
 
 impl Write {
+    /// In a task of its own: a request that is given up meanwhile leaves no commit behind that sessions do not know of.
     pub(super) async fn commit(self) -> Result<()> {
-        let Self { transaction, doubt } = self;
-        transaction.commit().await?;
+        tokio::spawn(self.finish())
+            .await
+            .map_err(|_| Error::WorkerCrashed)?
+    }
+
+    async fn finish(self) -> Result<()> {
+        let Self {
+            transaction,
+            doubt,
+            touched,
+            sessions,
+        } = self;
+        let committed = transaction.commit().await;
+        // Also when it failed: then it may be committed all the same.
+        sessions.forget(&touched);
+        committed?;
         doubt.dismiss();
         Ok(())
     }
 
     pub(super) async fn rollback(self) -> Result<()> {
-        let Self { transaction, doubt } = self;
+        let Self {
+            transaction, doubt, ..
+        } = self;
         transaction.rollback().await?;
         doubt.dismiss();
         Ok(())
+    }
+
+    /// It turned out that the transaction changes this.
+    pub(super) fn touch(&mut self, touched: Touched) {
+        self.touched = touched;
     }
 }
 
@@ -107,10 +135,14 @@ impl Drop for Doubt {
 impl Storage {
     /// Opens the database and migrates its schema. Creates the file if it does not exist; a PostgreSQL server has to
     /// have the database.
-    pub(crate) async fn open(database: &Database, now: Timestamp) -> std::result::Result<Self, OpenError> {
+    pub(crate) async fn open(
+        database: &Database,
+        metrics: DatabaseMetrics,
+        now: Timestamp,
+    ) -> std::result::Result<Self, OpenError> {
         sqlx::any::install_default_drivers();
         match database {
-            Database::Sqlite(path) => Self::open_file(path, now)
+            Database::Sqlite(path) => Self::open_file(path, metrics, now)
                 .await
                 .map_err(|error| sqlite::open_error(path, error)),
             Database::Postgres(url) => {
@@ -118,18 +150,22 @@ impl Storage {
                 let options = postgres::options(url).map_err(failed(&name))?;
                 let session = postgres::lock(&options, &name).await?;
                 let guard = Guard::Session(Mutex::new(Some(session)));
-                Self::connect(Engine::Postgres, &options, guard, &name, now).await
+                Self::connect(Engine::Postgres, &options, guard, &name, metrics, now).await
             }
         }
     }
 
-    async fn open_file(path: &Path, now: Timestamp) -> std::result::Result<Self, OpenError> {
+    async fn open_file(
+        path: &Path,
+        metrics: DatabaseMetrics,
+        now: Timestamp,
+    ) -> std::result::Result<Self, OpenError> {
         let guard = Guard::File {
             _lock: sqlite::lock(path)?,
         };
         let name = path.display().to_string();
         let options = sqlite::options(path).map_err(failed(&name))?;
-        Self::connect(Engine::Sqlite, &options, guard, &name, now).await
+        Self::connect(Engine::Sqlite, &options, guard, &name, metrics, now).await
     }
 
     async fn connect(
@@ -137,6 +173,7 @@ impl Storage {
         options: &AnyConnectOptions,
         guard: Guard,
         name: &str,
+        metrics: DatabaseMetrics,
         now: Timestamp,
     ) -> std::result::Result<Self, OpenError> {
         // By itself: a pool would try again and again, and not say what is wrong.
@@ -166,20 +203,43 @@ impl Storage {
             engine,
             writer: writer.connect_lazy_with(options.clone()),
             reader: pool(readers).connect_lazy_with(options.clone()),
+            sessions: Arc::default(),
+            metrics,
             doubted: Arc::default(),
             guard,
         })
     }
 
     pub(super) async fn read(&self) -> Result<PoolConnection<Any>> {
+        self.metrics.reads.inc();
         self.reader.acquire().await
     }
 
-    /// A transaction that is rolled back unless it is committed.
-    pub(super) async fn write(&self) -> Result<Write> {
+    /// A transaction that is rolled back unless it is committed. The sessions of what it touches are read anew after it.
+    pub(super) async fn write(&self, touched: Touched) -> Result<Write> {
+        self.metrics.writes.inc();
+        self.begin(touched).await
+    }
+
+    /// The same for presence, which is written as often however many heartbeats come.
+    pub(super) async fn write_presence(&self) -> Result<Write> {
+        self.metrics.presence_writes.inc();
+        self.begin(Touched::Nothing).await
+    }
+
+    async fn begin(&self, touched: Touched) -> Result<Write> {
         let doubt = Doubt(Some(Arc::clone(&self.doubted)));
         let transaction = self.writer.begin_with(self.engine.begin()).await?;
-        Ok(Write { transaction, doubt })
+        Ok(Write {
+            transaction,
+            doubt,
+            touched,
+            sessions: Arc::clone(&self.sessions),
+        })
+    }
+
+    pub(super) fn sessions(&self) -> &SessionCache {
+        &self.sessions
     }
 
     /// Fails when the database cannot be read, or cannot be written. Writes something only after a transaction that
@@ -195,7 +255,7 @@ impl Storage {
     async fn probe(&self) -> Result<()> {
         // Before the attempt: a write that fails meanwhile is doubted again.
         self.doubted.store(false, Ordering::Release);
-        let mut tx = self.write().await?;
+        let mut tx = self.write(Touched::Nothing).await?;
         sqlx::query(
             "INSERT INTO meta (name, value) VALUES ('probe', $1) ON CONFLICT (name) DO UPDATE SET value = $1",
         )
@@ -203,7 +263,7 @@ impl Storage {
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
-        let mut tx = self.write().await?;
+        let mut tx = self.write(Touched::Nothing).await?;
         sqlx::query("DELETE FROM meta WHERE name = 'probe'")
             .execute(&mut *tx)
             .await?;
@@ -231,7 +291,7 @@ impl Storage {
     }
 
     pub(crate) async fn set_pepper_fingerprint(&self, fingerprint: &str) -> Result<()> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write(Touched::Nothing).await?;
         sqlx::query("INSERT INTO meta (name, value) VALUES ('pepper', $1) ON CONFLICT (name) DO NOTHING")
             .bind(fingerprint)
             .execute(&mut *tx)
@@ -253,13 +313,17 @@ mod tests {
 
     async fn storage(dir: &tempfile::TempDir) -> Storage {
         let now = "2026-11-23T12:00:00Z".parse().unwrap();
-        Storage::open(&dir.path().join("cloudly.db").into(), now)
-            .await
-            .unwrap()
+        Storage::open(
+            &dir.path().join("cloudly.db").into(),
+            DatabaseMetrics::default(),
+            now,
+        )
+        .await
+        .unwrap()
     }
 
     async fn insert(storage: &Storage, name: &str, value: &str) -> Result<()> {
-        let mut tx = storage.write().await?;
+        let mut tx = storage.write(Touched::Nothing).await?;
         sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2)")
             .bind(name)
             .bind(value)
@@ -272,7 +336,7 @@ mod tests {
     async fn a_full_disk_fails_one_write_and_not_the_next_ones() {
         let dir = tempfile::tempdir().unwrap();
         let storage = storage(&dir).await;
-        let mut tx = storage.write().await.unwrap();
+        let mut tx = storage.write(Touched::Nothing).await.unwrap();
         // Of this connection alone; SQLite makes it as large as the database is.
         sqlx::raw_sql("PRAGMA max_page_count = 1")
             .execute(&mut *tx)
@@ -294,14 +358,14 @@ mod tests {
     async fn a_transaction_that_is_given_up_does_not_cost_the_connection() {
         let dir = tempfile::tempdir().unwrap();
         let storage = storage(&dir).await;
-        let mut tx = storage.write().await.unwrap();
+        let mut tx = storage.write(Touched::Nothing).await.unwrap();
         sqlx::raw_sql("CREATE TEMP TABLE of_this_connection (x)")
             .execute(&mut *tx)
             .await
             .unwrap();
         tx.commit().await.unwrap();
-        drop(storage.write().await.unwrap());
-        let mut tx = storage.write().await.unwrap();
+        drop(storage.write(Touched::Nothing).await.unwrap());
+        let mut tx = storage.write(Touched::Nothing).await.unwrap();
         let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM of_this_connection")
             .fetch_one(&mut *tx)
             .await
