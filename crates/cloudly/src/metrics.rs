@@ -29,6 +29,8 @@ pub(crate) struct DatabaseMetrics {
     pub(crate) reads: Counter,
     pub(crate) writes: Counter,
     pub(crate) presence_writes: Counter,
+    /// With SQLite: several transactions may be one commit.
+    pub(crate) commits: Counter,
     /// Sessions that were in memory.
     pub(crate) session_hits: Counter,
     pub(crate) session_misses: Counter,
@@ -95,6 +97,11 @@ impl Metrics {
                 "database_presence_writes",
                 "Transactions for presence",
                 &database.presence_writes,
+            ),
+            (
+                "database_commits",
+                "Commits of SQLite, each of one transaction or more",
+                &database.commits,
             ),
             (
                 "session_hits",

@@ -66,13 +66,10 @@ async fn insert(c: &mut Connection, node: &str, command: &CommandRecord, by: &st
 
 /// How many commands wait for a node.
 async fn count_open(c: &mut Connection, node: &str, now: Timestamp) -> Result<i64> {
-    sqlx::query_scalar(
+    let count = sqlx::query_scalar(
         "SELECT COUNT(*) FROM commands WHERE node_id = $1 AND result IS NULL AND expires_at > $2",
-    )
-    .bind(text(node))
-    .bind(millis(now))
-    .fetch_one(c)
-    .await
+    );
+    Ok(count.bind(text(node)).bind(millis(now)).fetch_one(c).await?)
 }
 
 /// A node's commands without a result that have not expired, oldest first.

@@ -4,6 +4,7 @@ pub(super) use super::connection::Connection;
 pub use super::connection::OpenError;
 pub(crate) use super::connection::{Error, Result};
 use super::engine::Engine;
+use super::group_commit::{Turn, WriteLine};
 use super::session_cache::{SessionCache, Touched};
 use super::{migrate, postgres, sqlite};
 use crate::metrics::DatabaseMetrics;
@@ -22,19 +23,28 @@ use tokio::sync::Mutex;
 /// What [`Storage::check`] writes, in bytes: more than is left on a disk on which other writes just failed.
 const PROBE_BYTES: usize = 64 * 1024;
 
+/// Connections of SQLite that read beside the one that writes.
+const SQLITE_READERS: u32 = 4;
 /// Connections of PostgreSQL that write, and as many that read beside them.
 const POSTGRES_CONNECTIONS: u32 = 8;
 
 /// Connections that write, one with SQLite, and a few that read beside them.
 pub(crate) struct Storage {
-    engine: Engine,
-    writer: AnyPool,
+    writer: Writer,
     reader: AnyPool,
     sessions: Arc<SessionCache>,
     pub(super) metrics: DatabaseMetrics,
     /// A write failed, or was given up, since the last check.
     doubted: Arc<AtomicBool>,
     guard: Guard,
+}
+
+/// How is written.
+enum Writer {
+    /// SQLite: one connection.
+    Line(Arc<WriteLine>),
+    /// PostgreSQL: some connections. It commits together what is committed at the same time.
+    Pool(AnyPool),
 }
 
 /// Keeps a second server out, since each would hold half of the presence.
@@ -57,40 +67,53 @@ pub(crate) enum CheckError {
 
 /// A transaction that is rolled back unless it is committed.
 pub(super) struct Write {
-    transaction: Transaction<'static, Any>,
+    job: Job,
     doubt: Doubt,
     touched: Touched,
     sessions: Arc<SessionCache>,
 }
 
+enum Job {
+    Turn(Turn),
+    Transaction(Transaction<'static, Any>),
+}
+
 impl Write {
     /// In a task of its own: a request that is given up meanwhile leaves no commit behind that sessions do not know of.
     pub(super) async fn commit(self) -> Result<()> {
-        tokio::spawn(self.finish())
-            .await
-            .map_err(|_| Error::WorkerCrashed)?
+        match tokio::spawn(self.finish()).await {
+            Ok(committed) => committed,
+            Err(error) => Err(Error::Commit(error.to_string().into())),
+        }
     }
 
     async fn finish(self) -> Result<()> {
         let Self {
-            transaction,
+            job,
             doubt,
             touched,
             sessions,
         } = self;
-        let committed = transaction.commit().await;
-        // Also when it failed: then it may be committed all the same.
-        sessions.forget(&touched);
-        committed?;
+        match job {
+            Job::Turn(turn) => turn.commit(touched).await?,
+            Job::Transaction(transaction) => {
+                let committed = transaction.commit().await;
+                // Also when it failed: then it may be committed all the same.
+                sessions.forget(&touched);
+                committed?;
+            }
+        }
         doubt.dismiss();
         Ok(())
     }
 
     pub(super) async fn rollback(self) -> Result<()> {
-        let Self {
-            transaction, doubt, ..
-        } = self;
-        transaction.rollback().await?;
+        let Self { job, doubt, .. } = self;
+        match job {
+            // The next one undoes it.
+            Job::Turn(turn) => drop(turn),
+            Job::Transaction(transaction) => transaction.rollback().await?,
+        }
         doubt.dismiss();
         Ok(())
     }
@@ -105,13 +128,19 @@ impl Deref for Write {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        &self.transaction
+        match &self.job {
+            Job::Turn(turn) => turn.connection(),
+            Job::Transaction(transaction) => transaction,
+        }
     }
 }
 
 impl DerefMut for Write {
     fn deref_mut(&mut self) -> &mut Connection {
-        &mut self.transaction
+        match &mut self.job {
+            Job::Turn(turn) => turn.connection_mut(),
+            Job::Transaction(transaction) => transaction,
+        }
     }
 }
 
@@ -189,21 +218,22 @@ impl Storage {
                 .max_lifetime(None)
                 .after_connect(move |connection, _| Box::pin(engine.prepare(connection)))
         };
-        let (writers, readers) = match engine {
-            Engine::Sqlite => (1, 4),
-            Engine::Postgres => (POSTGRES_CONNECTIONS, POSTGRES_CONNECTIONS),
+        let sessions = Arc::<SessionCache>::default();
+        let (writer, readers) = match engine {
+            Engine::Sqlite => {
+                let commits = metrics.commits.clone();
+                let line = WriteLine::open(options.clone(), Arc::clone(&sessions), commits).await;
+                (Writer::Line(line.map_err(failed(name))?), SQLITE_READERS)
+            }
+            Engine::Postgres => {
+                let writer = pool(POSTGRES_CONNECTIONS).connect_lazy_with(options.clone());
+                (Writer::Pool(writer), POSTGRES_CONNECTIONS)
+            }
         };
-        // After some errors (a full disk, no memory) SQLite itself rolls back, and sqlx still counts the transaction: no
-        // other could begin on such a connection.
-        let writer = pool(writers).before_acquire(|connection, _| {
-            let usable = !connection.is_in_transaction();
-            Box::pin(async move { Ok(usable) })
-        });
         Ok(Self {
-            engine,
-            writer: writer.connect_lazy_with(options.clone()),
+            writer,
             reader: pool(readers).connect_lazy_with(options.clone()),
-            sessions: Arc::default(),
+            sessions,
             metrics,
             doubted: Arc::default(),
             guard,
@@ -212,7 +242,7 @@ impl Storage {
 
     pub(super) async fn read(&self) -> Result<PoolConnection<Any>> {
         self.metrics.reads.inc();
-        self.reader.acquire().await
+        Ok(self.reader.acquire().await?)
     }
 
     /// A transaction that is rolled back unless it is committed. The sessions of what it touches are read anew after it.
@@ -229,9 +259,12 @@ impl Storage {
 
     async fn begin(&self, touched: Touched) -> Result<Write> {
         let doubt = Doubt(Some(Arc::clone(&self.doubted)));
-        let transaction = self.writer.begin_with(self.engine.begin()).await?;
+        let job = match &self.writer {
+            Writer::Line(line) => Job::Turn(line.turn().await?),
+            Writer::Pool(pool) => Job::Transaction(pool.begin_with(Engine::Postgres.begin()).await?),
+        };
         Ok(Write {
-            transaction,
+            job,
             doubt,
             touched,
             sessions: Arc::clone(&self.sessions),
@@ -273,7 +306,10 @@ impl Storage {
     /// Waits for running statements and closes the database.
     pub(crate) async fn close(&self) {
         self.reader.close().await;
-        self.writer.close().await;
+        match &self.writer {
+            Writer::Line(line) => line.close().await,
+            Writer::Pool(pool) => pool.close().await,
+        }
         if let Guard::Session(session) = &self.guard
             && let Some(session) = session.lock().await.take()
         {
@@ -285,9 +321,8 @@ impl Storage {
     /// The fingerprint of the pepper this database was made with; `None`: the database is new.
     pub(crate) async fn pepper_fingerprint(&self) -> Result<Option<String>> {
         let mut connection = self.read().await?;
-        sqlx::query_scalar("SELECT value FROM meta WHERE name = 'pepper'")
-            .fetch_optional(&mut *connection)
-            .await
+        let value = sqlx::query_scalar("SELECT value FROM meta WHERE name = 'pepper'");
+        Ok(value.fetch_optional(&mut *connection).await?)
     }
 
     pub(crate) async fn set_pepper_fingerprint(&self, fingerprint: &str) -> Result<()> {
@@ -300,10 +335,10 @@ impl Storage {
     }
 }
 
-fn failed(database: &str) -> impl Fn(Error) -> OpenError {
+fn failed<E: Into<Error>>(database: &str) -> impl Fn(E) -> OpenError {
     move |error| OpenError::Database {
         database: database.to_owned(),
-        error,
+        error: error.into(),
     }
 }
 

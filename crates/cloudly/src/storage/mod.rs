@@ -8,6 +8,7 @@ mod connection;
 pub(crate) mod database;
 mod engine;
 mod events;
+mod group_commit;
 pub(crate) mod heartbeats;
 mod join_token_uses;
 pub(crate) mod join_tokens;
