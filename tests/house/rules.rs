@@ -103,6 +103,7 @@ const CLOUDLY: &[Area] = &[
             "crates/cloudly/src/random.rs",
             "crates/cloudly/src/clock.rs",
             "crates/cloudly/src/auth/operators.rs",
+            "crates/cloudly/src/metrics.rs",
         ],
         "http calls services and never opens storage (architecture §6)",
     ),
@@ -116,6 +117,7 @@ const CLOUDLY: &[Area] = &[
         &[
             "crates/cloudly/src/auth",
             "crates/cloudly/src/clock.rs",
+            "crates/cloudly/src/metrics.rs",
             "crates/cloudly/src/presence",
             "crates/cloudly/src/random.rs",
             "crates/cloudly/src/settings.rs",
@@ -127,6 +129,7 @@ const CLOUDLY: &[Area] = &[
         "crates/cloudly/src/storage",
         &[
             "crates/cloudly/src/clock.rs",
+            "crates/cloudly/src/metrics.rs",
             "crates/cloudly/src/presence/judge.rs",
             "crates/cloudly/src/settings.rs",
         ],

@@ -25,6 +25,7 @@ mod auth;
 mod clock;
 mod http;
 mod jobs;
+mod metrics;
 mod presence;
 mod random;
 mod server;

@@ -5,6 +5,7 @@ use crate::auth::operators::load_admin_token;
 use crate::auth::pepper::Pepper;
 use crate::clock::Clock;
 use crate::http::accept::{self, Limits};
+use crate::metrics::Metrics;
 use crate::service::app::App;
 use crate::service::{join_tokens, presence};
 use crate::settings::Settings;
@@ -64,9 +65,14 @@ impl Server {
         // A node cannot follow an interval that is shorter than the shortest allowed one.
         let shortest = settings.heartbeat_seconds.min(settings.active_heartbeat_seconds);
         settings.min_heartbeat_seconds = settings.min_heartbeat_seconds.min(shortest);
-        let storage = Storage::open(&settings.database, clock.now()).await?;
+        let metrics = Metrics::new();
+        let storage = Storage::open(&settings.database, metrics.database.clone(), clock.now()).await?;
         let known = storage.pepper_fingerprint().await?;
-        let pepper = Pepper::load(&settings.pepper_path(), known.is_none())?;
+        let pepper = Pepper::load(
+            &settings.pepper_path(),
+            known.is_none(),
+            metrics.token_hashes.clone(),
+        )?;
         match known {
             None => storage.set_pepper_fingerprint(&pepper.fingerprint()).await?,
             Some(known) if known == pepper.fingerprint() => {}
@@ -78,7 +84,7 @@ impl Server {
         };
         let admin = load_admin_token(&settings.admin_token_path(), admin_file)?;
         let presence = presence::load(&storage).await?;
-        let app = App::new(settings, clock, storage, pepper, presence, &admin);
+        let app = App::new(settings, clock, metrics, storage, pepper, presence, &admin);
         if let Some(text) = &app.settings.baseos_join_token {
             let token =
                 Token::parse(TokenKind::Join, text.expose_secret()).map_err(ServerError::JoinToken)?;

@@ -4,64 +4,81 @@ use super::key_file::{self, KeyError};
 use crate::random;
 use baseos_interfaces::token::Token;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use prometheus_client::metrics::counter::Counter;
 use sha2::Sha256;
 use std::path::Path;
 use subtle::ConstantTimeEq as _;
 
 /// Whoever reads only the database can neither use nor verify a token.
 #[derive(Clone)]
-pub(crate) struct Pepper([u8; 32]);
+pub(crate) struct Pepper {
+    /// What has taken in the key already.
+    keyed: Hmac<Sha256>,
+    hashes: Counter,
+}
 
 impl Pepper {
     /// Reads the pepper. Creates it when the file does not exist and `may_create`: no database needs an older one.
-    pub(crate) fn load(path: &Path, may_create: bool) -> Result<Self, KeyError> {
+    /// `hashes` counts what is hashed.
+    pub(crate) fn load(path: &Path, may_create: bool, hashes: Counter) -> Result<Self, KeyError> {
         let text = match key_file::read(path)? {
             Some(text) => text,
             None if may_create => {
                 let mut key = [0u8; 32];
                 random::fill(&mut key)?;
-                let text = hex(&key);
+                let text = text(hex(&key));
                 key_file::create(path, &text)?;
                 text
             }
             None => return Err(KeyError::Lost(path.to_owned())),
         };
-        unhex(text.trim())
-            .map(Self)
+        let key = unhex(text.trim());
+        // HMAC takes a key of any length.
+        let keyed = key.and_then(|key| Hmac::new_from_slice(&key).ok());
+        keyed
+            .map(|keyed| Self { keyed, hashes })
             .ok_or_else(|| KeyError::Pepper(path.to_owned()))
     }
 
     /// The hash that is stored of a token, hex.
     pub(crate) fn mac(&self, token: &Token) -> String {
-        self.hash(token.expose().as_bytes())
+        text(self.hash(token.expose().as_bytes()))
     }
 
     /// Stored in a database to recognise the pepper it was made with.
     pub(crate) fn fingerprint(&self) -> String {
-        self.hash(b"cloudly pepper fingerprint")
+        text(self.hash(b"cloudly pepper fingerprint"))
     }
 
     /// Compares a token with a stored hash in constant time. An unknown token (`None`) costs the same.
     pub(crate) fn verify(&self, token: &Token, stored: Option<&str>) -> bool {
-        const NO_MAC: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-        let mac = self.mac(token);
-        let equal = mac.as_bytes().ct_eq(stored.unwrap_or(NO_MAC).as_bytes());
+        const NO_MAC: &[u8] = &[b'0'; 64];
+        let mac = self.hash(token.expose().as_bytes());
+        let equal = mac.ct_eq(stored.map_or(NO_MAC, str::as_bytes));
         bool::from(equal) && stored.is_some()
     }
 
-    fn hash(&self, bytes: &[u8]) -> String {
-        // HMAC takes a key of any length, so this cannot fail; an empty hash would match nothing stored.
-        Hmac::<Sha256>::new_from_slice(&self.0)
-            .map(|mut mac| {
-                mac.update(bytes);
-                hex(&mac.finalize().into_bytes())
-            })
-            .unwrap_or_default()
+    /// Hexadecimal digits.
+    fn hash(&self, bytes: &[u8]) -> [u8; 64] {
+        self.hashes.inc();
+        let mut mac = self.keyed.clone();
+        mac.update(bytes);
+        hex(&mac.finalize().into_bytes().into())
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn hex(bytes: &[u8; 32]) -> [u8; 64] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut digits = [0; 64];
+    for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    digits
+}
+
+fn text(digits: [u8; 64]) -> String {
+    digits.map(char::from).iter().collect()
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {

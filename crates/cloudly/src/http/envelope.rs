@@ -39,7 +39,10 @@ pub(super) async fn envelope(State(app): Shared, request: Request, next: Next) -
         if let Ok(value) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
-        let took = app.clock.now().duration_since(began).as_millis();
+        let took = app.clock.now().duration_since(began);
+        app.metrics
+            .request(&route, status.as_u16(), took.try_into().unwrap_or_default());
+        let took = took.as_millis();
         if status.is_server_error() {
             tracing::error!(status = status.as_u16(), took, "answered");
         } else {

@@ -6,6 +6,7 @@ mod body;
 mod envelope;
 mod extract;
 mod health;
+mod metrics;
 mod node;
 mod paging;
 mod problem;
@@ -19,6 +20,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .merge(node::router())
         .route("/healthz", get(health::healthz))
+        .route("/metrics", get(metrics::metrics))
         .nest("/baseos/v1/admin", admin::router(&app))
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)

@@ -1,9 +1,10 @@
 //! The presence of all nodes, in memory. It changes with every heartbeat, so it is written to the database in batches.
 
-use super::judge::Presence;
+use super::judge::{Presence, judge};
 use super::runs::Sequence;
 use crate::clock::after;
 use baseos_interfaces::Timestamp;
+use baseos_interfaces::admin::PresenceState;
 use baseos_interfaces::heartbeat::Heartbeat;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,6 +31,15 @@ impl PresenceCache {
     /// `None`: the node has never been heard from.
     pub(crate) fn get(&self, node: &str) -> Option<Presence> {
         self.lock().get(node).map(|entry| entry.presence.clone())
+    }
+
+    /// The presence of every node that was heard from, in no order.
+    pub(crate) fn states(&self, now: Timestamp, started_at: Timestamp) -> Vec<PresenceState> {
+        let entries = self.lock();
+        let states = entries
+            .values()
+            .map(|entry| judge(&entry.presence, now, started_at));
+        states.collect()
     }
 
     /// Takes in a heartbeat. Its answer says when the next one is due: [`Self::set_next_due`].

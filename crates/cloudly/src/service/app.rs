@@ -6,6 +6,7 @@ use crate::auth::operators::AdminToken;
 use crate::auth::pending_tokens::PendingTokens;
 use crate::auth::pepper::Pepper;
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::presence::cache::PresenceCache;
 use crate::settings::Settings;
 use crate::storage::database::Storage;
@@ -17,6 +18,7 @@ use std::net::IpAddr;
 pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
     pub(super) started_at: Timestamp,
     pub(super) storage: Storage,
     pub(super) pepper: Pepper,
@@ -32,6 +34,7 @@ impl App {
     pub(crate) fn new(
         settings: Settings,
         clock: Clock,
+        metrics: Metrics,
         storage: Storage,
         pepper: Pepper,
         presence: PresenceCache,
@@ -45,6 +48,7 @@ impl App {
             failure_limits: Buckets::new(settings.failure_rate),
             settings,
             clock,
+            metrics,
             storage,
             pepper,
             presence,

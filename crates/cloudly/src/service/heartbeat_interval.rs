@@ -1,7 +1,7 @@
 //! How soon a node should be heard from again.
 
 use crate::settings::Settings;
-use crate::storage::node_tokens::NodeSession;
+use crate::storage::node_session::NodeSession;
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::NodeStatus;
 

@@ -9,7 +9,7 @@ use super::{desired_state, node_tokens};
 use crate::presence::runs::Sequence;
 use crate::storage::audit::AuditLine;
 use crate::storage::heartbeats::{Needed, Report};
-use crate::storage::node_tokens::NodeSession;
+use crate::storage::node_session::NodeSession;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::FieldCode;
 use baseos_interfaces::heartbeat::{Heartbeat, HeartbeatAnswer, Instructions};
@@ -48,6 +48,7 @@ pub(crate) async fn receive(
         clone_suspected,
     };
     let observed = heartbeat.observed_revision;
+    app.metrics.heartbeat(reports(&heartbeat));
     let status = store_report(app, session, heartbeat, sequence, now).await?;
     let mut credentials = None;
     if !clone_suspected && session.approval == Approval::Approved {
@@ -95,6 +96,12 @@ async fn add_instructions(
 ) -> Result<()> {
     let node = session.node_id.as_str();
     let now = instructions.server_time;
+    if status.is_none() && session.is_up_to_date(observed, now) {
+        let commit = session.wanted.commit.as_deref();
+        let progress = Progress::stored(session);
+        instructions.next_heartbeat_seconds = heartbeat_interval::seconds(&app.settings, commit, progress);
+        return Ok(());
+    }
     let running = match status {
         Some(status) => status
             .release
@@ -136,6 +143,11 @@ async fn add_instructions(
     Ok(())
 }
 
+/// Whether it says more than that the node is there.
+fn reports(heartbeat: &Heartbeat) -> bool {
+    heartbeat.status.is_some() || !heartbeat.events.is_empty() || !heartbeat.command_results.is_empty()
+}
+
 /// Whether the node has just reported an update that it could not undo: it may have been told what is desired before it
 /// knew what runs.
 fn lacks_fallback(status: Option<&NodeStatus>) -> bool {
@@ -148,18 +160,20 @@ fn lacks_fallback(status: Option<&NodeStatus>) -> bool {
 async fn store_report(
     app: &App,
     session: &NodeSession,
-    heartbeat: Heartbeat,
+    mut heartbeat: Heartbeat,
     sequence: Sequence,
     now: Timestamp,
 ) -> Result<Option<NodeStatus>> {
     let clone_found = sequence == Sequence::CloneSuspected && !session.clone_suspected;
     let stale = matches!(sequence, Sequence::Stale | Sequence::CloneSuspected);
-    let mut status = heartbeat.status.filter(|_| !stale);
-    if status.is_none() && heartbeat.events.is_empty() && heartbeat.command_results.is_empty() && !clone_found
-    {
+    if stale {
+        heartbeat.status = None;
+    }
+    if !reports(&heartbeat) && !clone_found {
         return Ok(None);
     }
     let node = session.node_id.as_str();
+    let mut status = heartbeat.status;
     if let Some(status) = &mut status
         && let Some(rollout) = &mut status.rollout
     {

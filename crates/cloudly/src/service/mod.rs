@@ -13,6 +13,7 @@ mod heartbeat_interval;
 pub(crate) mod heartbeats;
 mod images;
 pub(crate) mod join_tokens;
+pub(crate) mod metrics;
 pub(crate) mod node_tokens;
 pub(crate) mod nodes;
 pub(crate) mod operators;

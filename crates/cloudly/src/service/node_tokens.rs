@@ -5,7 +5,8 @@ use super::error::{Error, Result};
 use crate::auth::tokens;
 use crate::storage::audit::AuditLine;
 use crate::storage::database;
-use crate::storage::node_tokens::{FirstUse, NewToken, NodeSession};
+use crate::storage::node_session::NodeSession;
+use crate::storage::node_tokens::{FirstUse, NewToken};
 use crate::storage::nodes::Lifecycle;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::command::{Command, CommandAction, CommandResult, CommandState};
@@ -13,9 +14,10 @@ use baseos_interfaces::heartbeat::Credentials;
 use baseos_interfaces::token::{Token, TokenKind, WireSecret};
 use serde_json::json;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// The node behind a bearer token, if it may speak.
-pub(crate) async fn authenticate(app: &App, ip: IpAddr, bearer: Option<&str>) -> Result<NodeSession> {
+pub(crate) async fn authenticate(app: &App, ip: IpAddr, bearer: Option<&str>) -> Result<Arc<NodeSession>> {
     let token = bearer.and_then(|text| Token::parse(TokenKind::Node, text).ok());
     let session = match &token {
         Some(token) => verify(app, token).await?,
@@ -39,7 +41,7 @@ pub(crate) async fn authenticate(app: &App, ip: IpAddr, bearer: Option<&str>) ->
     }
 }
 
-async fn verify(app: &App, token: &Token) -> database::Result<Option<NodeSession>> {
+async fn verify(app: &App, token: &Token) -> database::Result<Option<Arc<NodeSession>>> {
     let session = app.storage.session(token.id().as_str()).await?;
     let mac = session.as_ref().map(|session| session.token_mac.as_str());
     let known = app.pepper.verify(token, mac);

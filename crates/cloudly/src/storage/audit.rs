@@ -2,6 +2,7 @@
 
 use super::columns::{from_json, to_json, unsigned};
 use super::database::{Connection, Result, Storage};
+use super::session_cache::Touched;
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::AuditRecord;
@@ -33,7 +34,7 @@ impl AuditLine {
 impl Storage {
     /// Writes a line about what changed nothing else.
     pub(crate) async fn note(&self, line: AuditLine, now: Timestamp) -> Result<()> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write(Touched::Nothing).await?;
         append(&mut tx, now, &line).await?;
         tx.commit().await
     }

@@ -6,11 +6,11 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(error.into()))
+    serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(error.into()).into())
 }
 
 pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
+    serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()).into())
 }
 
 /// Text that may hold anything, for a column or to find a row by. PostgreSQL has no place for U+0000; U+FFFD stands for

@@ -5,6 +5,7 @@ use super::columns::{from_json, text, to_json};
 use super::database::{Connection, Error, Result, Storage};
 use super::locks;
 use super::nodes::{self, Node};
+use super::session_cache::Touched;
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::CommandRecord;
@@ -22,7 +23,7 @@ impl Storage {
         check: impl FnOnce(Option<&Node>, i64) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let now = command.issued_at;
-        let mut tx = self.write().await?;
+        let mut tx = self.write(Touched::Node(node.to_owned())).await?;
         locks::node(&mut tx, node).await?;
         let known = nodes::known(&mut tx, node).await?;
         check(known.as_ref(), count_open(&mut tx, node, now).await?)?;
@@ -65,13 +66,10 @@ async fn insert(c: &mut Connection, node: &str, command: &CommandRecord, by: &st
 
 /// How many commands wait for a node.
 async fn count_open(c: &mut Connection, node: &str, now: Timestamp) -> Result<i64> {
-    sqlx::query_scalar(
+    let count = sqlx::query_scalar(
         "SELECT COUNT(*) FROM commands WHERE node_id = $1 AND result IS NULL AND expires_at > $2",
-    )
-    .bind(text(node))
-    .bind(millis(now))
-    .fetch_one(c)
-    .await
+    );
+    Ok(count.bind(text(node)).bind(millis(now)).fetch_one(c).await?)
 }
 
 /// A node's commands without a result that have not expired, oldest first.

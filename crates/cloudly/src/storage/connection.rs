@@ -2,10 +2,22 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub(super) type Connection = sqlx::AnyConnection;
-pub(crate) type Error = sqlx::Error;
 pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// Why the database did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Sql(#[from] sqlx::Error),
+    /// As far as is known nothing of it is stored.
+    #[error("the changes could not be committed: {0}")]
+    Commit(Arc<str>),
+    #[error("too many changes wait to be written")]
+    Overloaded,
+}
 
 /// Why a database cannot be used. A `database` is a file, or an address without a password.
 #[derive(Debug, thiserror::Error)]

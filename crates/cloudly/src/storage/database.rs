@@ -4,7 +4,10 @@ pub(super) use super::connection::Connection;
 pub use super::connection::OpenError;
 pub(crate) use super::connection::{Error, Result};
 use super::engine::Engine;
+use super::group_commit::{Turn, WriteLine};
+use super::session_cache::{SessionCache, Touched};
 use super::{migrate, postgres, sqlite};
+use crate::metrics::DatabaseMetrics;
 use crate::settings::Database;
 use baseos_interfaces::Timestamp;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
@@ -20,17 +23,28 @@ use tokio::sync::Mutex;
 /// What [`Storage::check`] writes, in bytes: more than is left on a disk on which other writes just failed.
 const PROBE_BYTES: usize = 64 * 1024;
 
+/// Connections of SQLite that read beside the one that writes.
+const SQLITE_READERS: u32 = 4;
 /// Connections of PostgreSQL that write, and as many that read beside them.
 const POSTGRES_CONNECTIONS: u32 = 8;
 
 /// Connections that write, one with SQLite, and a few that read beside them.
 pub(crate) struct Storage {
-    engine: Engine,
-    writer: AnyPool,
+    writer: Writer,
     reader: AnyPool,
+    sessions: Arc<SessionCache>,
+    pub(super) metrics: DatabaseMetrics,
     /// A write failed, or was given up, since the last check.
     doubted: Arc<AtomicBool>,
     guard: Guard,
+}
+
+/// How is written.
+enum Writer {
+    /// SQLite: one connection.
+    Line(Arc<WriteLine>),
+    /// PostgreSQL: some connections. It commits together what is committed at the same time.
+    Pool(AnyPool),
 }
 
 /// Keeps a second server out, since each would hold half of the presence.
@@ -53,23 +67,60 @@ pub(crate) enum CheckError {
 
 /// A transaction that is rolled back unless it is committed.
 pub(super) struct Write {
-    transaction: Transaction<'static, Any>,
+    job: Job,
     doubt: Doubt,
+    touched: Touched,
+    sessions: Arc<SessionCache>,
+}
+
+enum Job {
+    Turn(Turn),
+    Transaction(Transaction<'static, Any>),
 }
 
 impl Write {
+    /// In a task of its own: a request that is given up meanwhile leaves no commit behind that sessions do not know of.
     pub(super) async fn commit(self) -> Result<()> {
-        let Self { transaction, doubt } = self;
-        transaction.commit().await?;
+        match tokio::spawn(self.finish()).await {
+            Ok(committed) => committed,
+            Err(error) => Err(Error::Commit(error.to_string().into())),
+        }
+    }
+
+    async fn finish(self) -> Result<()> {
+        let Self {
+            job,
+            doubt,
+            touched,
+            sessions,
+        } = self;
+        match job {
+            Job::Turn(turn) => turn.commit(touched).await?,
+            Job::Transaction(transaction) => {
+                let committed = transaction.commit().await;
+                // Also when it failed: then it may be committed all the same.
+                sessions.forget(&touched);
+                committed?;
+            }
+        }
         doubt.dismiss();
         Ok(())
     }
 
     pub(super) async fn rollback(self) -> Result<()> {
-        let Self { transaction, doubt } = self;
-        transaction.rollback().await?;
+        let Self { job, doubt, .. } = self;
+        match job {
+            // The next one undoes it.
+            Job::Turn(turn) => drop(turn),
+            Job::Transaction(transaction) => transaction.rollback().await?,
+        }
         doubt.dismiss();
         Ok(())
+    }
+
+    /// It turned out that the transaction changes this.
+    pub(super) fn touch(&mut self, touched: Touched) {
+        self.touched = touched;
     }
 }
 
@@ -77,13 +128,19 @@ impl Deref for Write {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        &self.transaction
+        match &self.job {
+            Job::Turn(turn) => turn.connection(),
+            Job::Transaction(transaction) => transaction,
+        }
     }
 }
 
 impl DerefMut for Write {
     fn deref_mut(&mut self) -> &mut Connection {
-        &mut self.transaction
+        match &mut self.job {
+            Job::Turn(turn) => turn.connection_mut(),
+            Job::Transaction(transaction) => transaction,
+        }
     }
 }
 
@@ -107,10 +164,14 @@ impl Drop for Doubt {
 impl Storage {
     /// Opens the database and migrates its schema. Creates the file if it does not exist; a PostgreSQL server has to
     /// have the database.
-    pub(crate) async fn open(database: &Database, now: Timestamp) -> std::result::Result<Self, OpenError> {
+    pub(crate) async fn open(
+        database: &Database,
+        metrics: DatabaseMetrics,
+        now: Timestamp,
+    ) -> std::result::Result<Self, OpenError> {
         sqlx::any::install_default_drivers();
         match database {
-            Database::Sqlite(path) => Self::open_file(path, now)
+            Database::Sqlite(path) => Self::open_file(path, metrics, now)
                 .await
                 .map_err(|error| sqlite::open_error(path, error)),
             Database::Postgres(url) => {
@@ -118,18 +179,22 @@ impl Storage {
                 let options = postgres::options(url).map_err(failed(&name))?;
                 let session = postgres::lock(&options, &name).await?;
                 let guard = Guard::Session(Mutex::new(Some(session)));
-                Self::connect(Engine::Postgres, &options, guard, &name, now).await
+                Self::connect(Engine::Postgres, &options, guard, &name, metrics, now).await
             }
         }
     }
 
-    async fn open_file(path: &Path, now: Timestamp) -> std::result::Result<Self, OpenError> {
+    async fn open_file(
+        path: &Path,
+        metrics: DatabaseMetrics,
+        now: Timestamp,
+    ) -> std::result::Result<Self, OpenError> {
         let guard = Guard::File {
             _lock: sqlite::lock(path)?,
         };
         let name = path.display().to_string();
         let options = sqlite::options(path).map_err(failed(&name))?;
-        Self::connect(Engine::Sqlite, &options, guard, &name, now).await
+        Self::connect(Engine::Sqlite, &options, guard, &name, metrics, now).await
     }
 
     async fn connect(
@@ -137,6 +202,7 @@ impl Storage {
         options: &AnyConnectOptions,
         guard: Guard,
         name: &str,
+        metrics: DatabaseMetrics,
         now: Timestamp,
     ) -> std::result::Result<Self, OpenError> {
         // By itself: a pool would try again and again, and not say what is wrong.
@@ -152,34 +218,61 @@ impl Storage {
                 .max_lifetime(None)
                 .after_connect(move |connection, _| Box::pin(engine.prepare(connection)))
         };
-        let (writers, readers) = match engine {
-            Engine::Sqlite => (1, 4),
-            Engine::Postgres => (POSTGRES_CONNECTIONS, POSTGRES_CONNECTIONS),
+        let sessions = Arc::<SessionCache>::default();
+        let (writer, readers) = match engine {
+            Engine::Sqlite => {
+                let commits = metrics.commits.clone();
+                let line = WriteLine::open(options.clone(), Arc::clone(&sessions), commits).await;
+                (Writer::Line(line.map_err(failed(name))?), SQLITE_READERS)
+            }
+            Engine::Postgres => {
+                let writer = pool(POSTGRES_CONNECTIONS).connect_lazy_with(options.clone());
+                (Writer::Pool(writer), POSTGRES_CONNECTIONS)
+            }
         };
-        // After some errors (a full disk, no memory) SQLite itself rolls back, and sqlx still counts the transaction: no
-        // other could begin on such a connection.
-        let writer = pool(writers).before_acquire(|connection, _| {
-            let usable = !connection.is_in_transaction();
-            Box::pin(async move { Ok(usable) })
-        });
         Ok(Self {
-            engine,
-            writer: writer.connect_lazy_with(options.clone()),
+            writer,
             reader: pool(readers).connect_lazy_with(options.clone()),
+            sessions,
+            metrics,
             doubted: Arc::default(),
             guard,
         })
     }
 
     pub(super) async fn read(&self) -> Result<PoolConnection<Any>> {
-        self.reader.acquire().await
+        self.metrics.reads.inc();
+        Ok(self.reader.acquire().await?)
     }
 
-    /// A transaction that is rolled back unless it is committed.
-    pub(super) async fn write(&self) -> Result<Write> {
+    /// A transaction that is rolled back unless it is committed. The sessions of what it touches are read anew after it.
+    pub(super) async fn write(&self, touched: Touched) -> Result<Write> {
+        self.metrics.writes.inc();
+        self.begin(touched).await
+    }
+
+    /// The same for presence, which is written as often however many heartbeats come.
+    pub(super) async fn write_presence(&self) -> Result<Write> {
+        self.metrics.presence_writes.inc();
+        self.begin(Touched::Nothing).await
+    }
+
+    async fn begin(&self, touched: Touched) -> Result<Write> {
         let doubt = Doubt(Some(Arc::clone(&self.doubted)));
-        let transaction = self.writer.begin_with(self.engine.begin()).await?;
-        Ok(Write { transaction, doubt })
+        let job = match &self.writer {
+            Writer::Line(line) => Job::Turn(line.turn().await?),
+            Writer::Pool(pool) => Job::Transaction(pool.begin_with(Engine::Postgres.begin()).await?),
+        };
+        Ok(Write {
+            job,
+            doubt,
+            touched,
+            sessions: Arc::clone(&self.sessions),
+        })
+    }
+
+    pub(super) fn sessions(&self) -> &SessionCache {
+        &self.sessions
     }
 
     /// Fails when the database cannot be read, or cannot be written. Writes something only after a transaction that
@@ -195,7 +288,7 @@ impl Storage {
     async fn probe(&self) -> Result<()> {
         // Before the attempt: a write that fails meanwhile is doubted again.
         self.doubted.store(false, Ordering::Release);
-        let mut tx = self.write().await?;
+        let mut tx = self.write(Touched::Nothing).await?;
         sqlx::query(
             "INSERT INTO meta (name, value) VALUES ('probe', $1) ON CONFLICT (name) DO UPDATE SET value = $1",
         )
@@ -203,7 +296,7 @@ impl Storage {
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
-        let mut tx = self.write().await?;
+        let mut tx = self.write(Touched::Nothing).await?;
         sqlx::query("DELETE FROM meta WHERE name = 'probe'")
             .execute(&mut *tx)
             .await?;
@@ -213,7 +306,10 @@ impl Storage {
     /// Waits for running statements and closes the database.
     pub(crate) async fn close(&self) {
         self.reader.close().await;
-        self.writer.close().await;
+        match &self.writer {
+            Writer::Line(line) => line.close().await,
+            Writer::Pool(pool) => pool.close().await,
+        }
         if let Guard::Session(session) = &self.guard
             && let Some(session) = session.lock().await.take()
         {
@@ -225,13 +321,12 @@ impl Storage {
     /// The fingerprint of the pepper this database was made with; `None`: the database is new.
     pub(crate) async fn pepper_fingerprint(&self) -> Result<Option<String>> {
         let mut connection = self.read().await?;
-        sqlx::query_scalar("SELECT value FROM meta WHERE name = 'pepper'")
-            .fetch_optional(&mut *connection)
-            .await
+        let value = sqlx::query_scalar("SELECT value FROM meta WHERE name = 'pepper'");
+        Ok(value.fetch_optional(&mut *connection).await?)
     }
 
     pub(crate) async fn set_pepper_fingerprint(&self, fingerprint: &str) -> Result<()> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write(Touched::Nothing).await?;
         sqlx::query("INSERT INTO meta (name, value) VALUES ('pepper', $1) ON CONFLICT (name) DO NOTHING")
             .bind(fingerprint)
             .execute(&mut *tx)
@@ -240,10 +335,10 @@ impl Storage {
     }
 }
 
-fn failed(database: &str) -> impl Fn(Error) -> OpenError {
+fn failed<E: Into<Error>>(database: &str) -> impl Fn(E) -> OpenError {
     move |error| OpenError::Database {
         database: database.to_owned(),
-        error,
+        error: error.into(),
     }
 }
 
@@ -253,13 +348,17 @@ mod tests {
 
     async fn storage(dir: &tempfile::TempDir) -> Storage {
         let now = "2026-11-23T12:00:00Z".parse().unwrap();
-        Storage::open(&dir.path().join("cloudly.db").into(), now)
-            .await
-            .unwrap()
+        Storage::open(
+            &dir.path().join("cloudly.db").into(),
+            DatabaseMetrics::default(),
+            now,
+        )
+        .await
+        .unwrap()
     }
 
     async fn insert(storage: &Storage, name: &str, value: &str) -> Result<()> {
-        let mut tx = storage.write().await?;
+        let mut tx = storage.write(Touched::Nothing).await?;
         sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2)")
             .bind(name)
             .bind(value)
@@ -272,7 +371,7 @@ mod tests {
     async fn a_full_disk_fails_one_write_and_not_the_next_ones() {
         let dir = tempfile::tempdir().unwrap();
         let storage = storage(&dir).await;
-        let mut tx = storage.write().await.unwrap();
+        let mut tx = storage.write(Touched::Nothing).await.unwrap();
         // Of this connection alone; SQLite makes it as large as the database is.
         sqlx::raw_sql("PRAGMA max_page_count = 1")
             .execute(&mut *tx)
@@ -294,14 +393,14 @@ mod tests {
     async fn a_transaction_that_is_given_up_does_not_cost_the_connection() {
         let dir = tempfile::tempdir().unwrap();
         let storage = storage(&dir).await;
-        let mut tx = storage.write().await.unwrap();
+        let mut tx = storage.write(Touched::Nothing).await.unwrap();
         sqlx::raw_sql("CREATE TEMP TABLE of_this_connection (x)")
             .execute(&mut *tx)
             .await
             .unwrap();
         tx.commit().await.unwrap();
-        drop(storage.write().await.unwrap());
-        let mut tx = storage.write().await.unwrap();
+        drop(storage.write(Touched::Nothing).await.unwrap());
+        let mut tx = storage.write(Touched::Nothing).await.unwrap();
         let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM of_this_connection")
             .fetch_one(&mut *tx)
             .await

@@ -31,7 +31,7 @@ impl Engine {
     }
 
     /// Sets up a new connection.
-    pub(super) async fn prepare(self, connection: &mut Connection) -> Result<()> {
+    pub(super) async fn prepare(self, connection: &mut Connection) -> sqlx::Result<()> {
         match self {
             Self::Sqlite => sqlite::prepare(connection).await,
             Self::Postgres => postgres::prepare(connection).await,

@@ -2,6 +2,7 @@
 
 use super::audit::{self, AuditLine};
 use super::database::{Result, Storage};
+use super::session_cache::Touched;
 use super::targets::{self, Target};
 use super::{commands, events, locks, node_status, nodes, releases};
 use baseos_interfaces::Timestamp;
@@ -19,6 +20,17 @@ pub(crate) struct Report<'a> {
     pub(crate) results: &'a [CommandResult],
     /// The node was found to be cloned: what is audited unless that was known.
     pub(crate) cloned: Option<AuditLine>,
+}
+
+impl Report<'_> {
+    fn touches(&self, node: &str) -> Touched {
+        let only_events = self.status.is_none() && self.results.is_empty() && self.cloned.is_none();
+        if only_events {
+            Touched::Nothing
+        } else {
+            Touched::Node(node.to_owned())
+        }
+    }
 }
 
 /// What waits for a node.
@@ -41,7 +53,7 @@ pub(crate) struct Needed {
 
 impl Storage {
     pub(crate) async fn report(&self, node: &str, report: Report<'_>, now: Timestamp) -> Result<()> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write(report.touches(node)).await?;
         locks::node(&mut tx, node).await?;
         if let Some((hash, status)) = report.status {
             node_status::put(&mut tx, node, hash, status, now).await?;

@@ -3,6 +3,7 @@
 
 use super::database::{Connection, Result, Storage};
 use super::locks;
+use super::session_cache::Touched;
 use crate::clock::millis;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::registration::RegistrationId;
@@ -45,7 +46,7 @@ impl Storage {
         if !are_overdue(&mut *self.read().await?, now).await? {
             return Ok(0);
         }
-        let mut tx = self.write().await?;
+        let mut tx = self.write(Touched::All).await?;
         let given_back = give_back(&mut tx, now).await?;
         tx.commit().await?;
         Ok(given_back)

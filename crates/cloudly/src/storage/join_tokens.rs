@@ -3,6 +3,7 @@
 use super::audit::{self, AuditLine};
 use super::columns::{from_json, text, to_json};
 use super::database::{Connection, Result, Storage};
+use super::session_cache::Touched;
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::JoinTokenRecord;
@@ -56,7 +57,7 @@ pub(crate) enum Revoked {
 impl Storage {
     /// `false`: there already is a token with this id; it stays as it is.
     pub(crate) async fn create_join_token(&self, token: &JoinToken, line: AuditLine) -> Result<bool> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write(Touched::Nothing).await?;
         let created = insert(&mut tx, token).await?;
         if created {
             audit::append(&mut tx, token.created_at, &line).await?;
@@ -80,7 +81,7 @@ impl Storage {
         now: Timestamp,
         line: AuditLine,
     ) -> Result<Revoked> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write(Touched::Nothing).await?;
         if find(&mut tx, id).await?.is_none() {
             tx.rollback().await?;
             return Ok(Revoked::Unknown);

@@ -13,9 +13,9 @@ pub(super) async fn migrate(
     now: Timestamp,
 ) -> Result<(), OpenError> {
     let engine = Engine::of(connection);
-    let failed = |error| OpenError::Database {
+    let failed = |error: sqlx::Error| OpenError::Database {
         database: database.to_owned(),
-        error,
+        error: error.into(),
     };
     let mut tx = connection.begin_with(engine.begin()).await.map_err(failed)?;
     let tables: Vec<String> = sqlx::query_scalar(engine.tables())

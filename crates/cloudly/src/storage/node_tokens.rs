@@ -1,37 +1,14 @@
 //! Node tokens, of which only hashes are stored. A node has up to two: `current` and `next` (contract §2).
 
 use super::audit::{self, AuditLine};
-use super::columns::unsigned;
 use super::database::{Connection, Result, Storage};
-use super::nodes::{Lifecycle, parse_approval};
+use super::node_session::NodeSession;
+use super::session_cache::Touched;
 use super::{commands, join_token_uses, locks, nodes};
 use crate::clock::millis;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::command::CommandResult;
-use baseos_interfaces::register::Approval;
-use baseos_interfaces::states::UpdateState;
 use sqlx::Row as _;
-
-/// A node token and what a heartbeat needs to know of the node it belongs to.
-#[derive(Clone, Debug)]
-pub(crate) struct NodeSession {
-    pub(crate) token_mac: String,
-    pub(crate) token_id: String,
-    pub(crate) token_is_next: bool,
-    /// The `rotateToken` command the token was issued for.
-    pub(crate) token_command: Option<String>,
-    pub(crate) token_used: bool,
-    pub(crate) node_id: String,
-    pub(crate) approval: Approval,
-    pub(crate) approval_decided: bool,
-    pub(crate) lifecycle: Lifecycle,
-    pub(crate) clone_suspected: bool,
-    pub(crate) desired_floor: u64,
-    pub(crate) status_hash: Option<String>,
-    pub(crate) update_state: UpdateState,
-    pub(crate) target_commit: Option<String>,
-    pub(crate) running_commit: Option<String>,
-}
 
 /// What [`Storage::first_use`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +21,6 @@ pub(crate) enum FirstUse {
 }
 
 impl Storage {
-    /// Finds a session by the token's public id.
-    pub(crate) async fn session(&self, token_id: &str) -> Result<Option<NodeSession>> {
-        session(&mut *self.read().await?, token_id).await
-    }
-
     /// On the first use of a token, makes it the only one of its node, and confirms the use of the join token, or sets
     /// the result of the command, that it was issued for.
     pub(crate) async fn first_use(
@@ -59,7 +31,7 @@ impl Storage {
         line: AuditLine,
     ) -> Result<FirstUse> {
         let node = session.node_id.as_str();
-        let mut tx = self.write().await?;
+        let mut tx = self.write(Touched::Node(node.to_owned())).await?;
         locks::join_tokens_of(&mut tx, node).await?;
         locks::node(&mut tx, node).await?;
         if !note_use(&mut tx, session, now).await? {
@@ -92,7 +64,7 @@ impl Storage {
         pending: impl FnOnce() -> Option<String>,
         issued: impl FnOnce(),
     ) -> Result<bool> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write(Touched::Node(node.to_owned())).await?;
         locks::node(&mut tx, node).await?;
         if let Some(pending) = pending()
             && exists(&mut tx, &pending).await?
@@ -106,39 +78,6 @@ impl Storage {
         tx.commit().await?;
         Ok(true)
     }
-}
-
-async fn session(c: &mut Connection, token_id: &str) -> Result<Option<NodeSession>> {
-    let row = sqlx::query(
-        "SELECT t.mac, t.slot, t.command_id, t.first_used_at, n.id, n.approval, n.approval_decided_at, n.lifecycle,
-             n.clone_suspected_at, n.desired_floor, s.status_hash, s.update_state, s.target_commit, s.running_commit
-         FROM node_tokens t JOIN nodes n ON n.id = t.node_id LEFT JOIN node_status s ON s.node_id = n.id
-         WHERE t.id = $1",
-    )
-    .bind(token_id)
-    .fetch_optional(c)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let state: Option<&str> = row.try_get("update_state")?;
-    Ok(Some(NodeSession {
-        token_mac: row.try_get("mac")?,
-        token_id: token_id.to_owned(),
-        token_is_next: row.try_get::<&str, _>("slot")? == "next",
-        token_command: row.try_get("command_id")?,
-        token_used: row.try_get::<Option<i64>, _>("first_used_at")?.is_some(),
-        node_id: row.try_get("id")?,
-        approval: parse_approval(row.try_get("approval")?),
-        approval_decided: row.try_get::<Option<i64>, _>("approval_decided_at")?.is_some(),
-        lifecycle: Lifecycle::parse(row.try_get("lifecycle")?),
-        clone_suspected: row.try_get::<Option<i64>, _>("clone_suspected_at")?.is_some(),
-        desired_floor: unsigned(&row, "desired_floor")?,
-        status_hash: row.try_get("status_hash")?,
-        update_state: state
-            .and_then(|state| serde_json::from_value(serde_json::Value::from(state)).ok())
-            .unwrap_or_default(),
-        target_commit: row.try_get("target_commit")?,
-        running_commit: row.try_get("running_commit")?,
-    }))
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -2,6 +2,7 @@
 
 use super::columns::{from_json, signed, text, to_json, unsigned};
 use super::database::{Connection, Result};
+pub(crate) use super::node_lifecycle::Lifecycle;
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::Capability;
@@ -10,36 +11,6 @@ use baseos_interfaces::status::NodeStatus;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 use std::collections::BTreeMap;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lifecycle {
-    Active,
-    Suspended,
-    Removed,
-    /// Its join-token use was given back before its first heartbeat.
-    Abandoned,
-}
-
-impl Lifecycle {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Suspended => "suspended",
-            Self::Removed => "removed",
-            Self::Abandoned => "abandoned",
-        }
-    }
-
-    pub(super) fn parse(text: &str) -> Self {
-        match text {
-            "active" => Self::Active,
-            "suspended" => Self::Suspended,
-            "abandoned" => Self::Abandoned,
-            // A value that only a newer Cloudly knows: take the one that permits least.
-            _ => Self::Removed,
-        }
-    }
-}
 
 fn approval_str(approval: Approval) -> &'static str {
     match approval {

@@ -1,6 +1,6 @@
 //! A database of a PostgreSQL server.
 
-use super::connection::{Connection, OpenError, Result};
+use super::connection::{Connection, Error, OpenError, Result};
 use crate::settings::PostgresUrl;
 use sqlx::ConnectOptions as _;
 use sqlx::any::AnyConnectOptions;
@@ -10,11 +10,11 @@ const SERVER_LOCK: i64 = 0x636c_6f75_646c_7901;
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 pub(super) fn options(url: &PostgresUrl) -> Result<AnyConnectOptions> {
-    url.expose().parse()
+    Ok(url.expose().parse()?)
 }
 
 /// Sets up a connection: a transaction that waits for another one gives up, as SQLite's do.
-pub(super) async fn prepare(connection: &mut Connection) -> Result<()> {
+pub(super) async fn prepare(connection: &mut Connection) -> sqlx::Result<()> {
     sqlx::raw_sql("SET lock_timeout = '5s'")
         .execute(connection)
         .await?;
@@ -36,8 +36,11 @@ pub(super) async fn lock(
             .await?;
         Ok(connection)
     };
-    locked.await.map_err(|error: sqlx::Error| {
-        let code = error.as_database_error().and_then(|error| error.code());
+    locked.await.map_err(|error: Error| {
+        let code = match &error {
+            Error::Sql(error) => error.as_database_error().and_then(|error| error.code()),
+            _ => None,
+        };
         if code.as_deref() == Some(LOCK_NOT_AVAILABLE) {
             OpenError::InUse(database.to_owned())
         } else {

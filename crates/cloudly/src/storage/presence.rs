@@ -24,7 +24,7 @@ impl Storage {
 
     /// `dirty` is in the order of the ids, so that no two writers wait for each other.
     pub(crate) async fn save_presence(&self, dirty: &[(String, Presence)]) -> Result<()> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write_presence().await?;
         save(&mut tx, dirty).await?;
         tx.commit().await
     }

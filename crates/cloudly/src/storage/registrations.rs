@@ -7,6 +7,7 @@ use super::join_tokens::{self, JoinToken};
 use super::locks;
 use super::node_tokens::{self, NewToken};
 use super::nodes::{self, Node};
+use super::session_cache::Touched;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::registration::RegistrationId;
 
@@ -41,7 +42,7 @@ impl Storage {
         now: Timestamp,
         decide: impl FnOnce(Facts) -> std::result::Result<std::result::Result<Admitted, R>, E>,
     ) -> std::result::Result<Option<std::result::Result<Node, R>>, E> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write(Touched::Nothing).await?;
         locks::join_token(&mut tx, join_token).await?;
         let Some(token) = join_tokens::find(&mut tx, join_token).await? else {
             tx.rollback().await?;
@@ -62,6 +63,7 @@ impl Storage {
         if takes_use {
             join_token_uses::take(&mut tx, join_token).await?;
         }
+        tx.touch(Touched::Node(node.id.clone()));
         nodes::put(&mut tx, &node).await?;
         node_tokens::insert(&mut tx, &node.id, new, now).await?;
         join_token_uses::bind(&mut tx, join_token, registration, &node.id, now).await?;

@@ -5,6 +5,7 @@ use super::columns::{from_json, text, to_json};
 use super::database::{Connection, Error, Result, Storage};
 use super::engine::Engine;
 use super::locks;
+use super::session_cache::Touched;
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::admin::ReleaseRecord;
 use baseos_interfaces::desired::{Release, Service};
@@ -39,7 +40,7 @@ impl Storage {
         decide: impl FnOnce(Facts) -> std::result::Result<Decided, E>,
     ) -> std::result::Result<Decided, E> {
         let commit = record.release.commit.as_str();
-        let mut tx = self.write().await?;
+        let mut tx = self.write(Touched::Nothing).await?;
         locks::releases(&mut tx).await?;
         let known = find(&mut tx, commit).await?;
         let mut others = Vec::new();

@@ -1,6 +1,6 @@
 //! A database in a file.
 
-use super::connection::{Connection, OpenError, Result};
+use super::connection::{Connection, Error, OpenError, Result};
 use sqlx::any::AnyConnectOptions;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -34,11 +34,11 @@ pub(super) fn options(path: &Path) -> Result<AnyConnectOptions> {
         }
     }
     url.push_str("?mode=rwc");
-    url.parse()
+    Ok(url.parse()?)
 }
 
 /// Sets up a connection. The log (WAL) belongs to the file; the rest is this connection's.
-pub(super) async fn prepare(connection: &mut Connection) -> Result<()> {
+pub(super) async fn prepare(connection: &mut Connection) -> sqlx::Result<()> {
     for pragma in [
         "PRAGMA busy_timeout = 5000",
         "PRAGMA journal_mode = WAL",
@@ -89,10 +89,11 @@ pub(super) fn open_error(path: &Path, error: OpenError) -> OpenError {
     let OpenError::Database { error, database } = error else {
         return error;
     };
-    let code = error
-        .as_database_error()
-        .and_then(|e| e.code())
-        .and_then(|code| code.parse::<i32>().ok());
+    let code = match &error {
+        Error::Sql(error) => error.as_database_error().and_then(|error| error.code()),
+        _ => None,
+    };
+    let code = code.and_then(|code| code.parse::<i32>().ok());
     let io = |kind: io::ErrorKind| OpenError::Io {
         path: path.to_owned(),
         error: kind.into(),

@@ -4,6 +4,7 @@ use super::audit::{self, AuditLine};
 use super::database::{Connection, Error, Result, Storage};
 use super::locks;
 use super::nodes::{self, Lifecycle, Node};
+use super::session_cache::Touched;
 use super::targets::{self, Target};
 use baseos_interfaces::Timestamp;
 
@@ -48,7 +49,7 @@ impl Storage {
         now: Timestamp,
         decide: impl FnOnce(Option<&Node>) -> std::result::Result<Option<(Change, AuditLine)>, E>,
     ) -> std::result::Result<Option<TargetedNode>, E> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write(Touched::Node(id.to_owned())).await?;
         locks::node(&mut tx, id).await?;
         let node = nodes::known(&mut tx, id).await?;
         if let Some((change, line)) = decide(node.as_ref())? {

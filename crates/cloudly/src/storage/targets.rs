@@ -4,6 +4,7 @@ use super::audit::{self, AuditLine};
 use super::columns::{from_json, signed, to_json, unsigned};
 use super::database::{Connection, Error, Result, Storage};
 use super::nodes::{self, Node};
+use super::session_cache::Touched;
 use super::{locks, releases};
 use crate::clock::{millis, timestamp};
 use baseos_interfaces::Timestamp;
@@ -47,7 +48,9 @@ impl Storage {
         decide: impl FnOnce(&Facts<'_>) -> std::result::Result<u64, E>,
         target: impl FnOnce(u64) -> (Target, AuditLine),
     ) -> std::result::Result<u64, E> {
-        let mut tx = self.write().await?;
+        let mut tx = self
+            .write(node.map_or(Touched::All, |node| Touched::Node(node.to_owned())))
+            .await?;
         let known = locked(&mut tx, node).await?;
         let facts = Facts {
             node: known.as_ref(),
@@ -75,7 +78,7 @@ impl Storage {
         decide: impl FnOnce(&Facts<'_>) -> std::result::Result<u64, E>,
         line: impl FnOnce(u64) -> AuditLine,
     ) -> std::result::Result<(u64, Option<Target>), E> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write(Touched::Node(node.to_owned())).await?;
         let known = locked(&mut tx, Some(node)).await?;
         let facts = Facts {
             node: known.as_ref(),

@@ -32,6 +32,7 @@ mod registration;
 mod releases;
 mod replacement;
 mod secrets;
+mod sessions;
 mod sqlite_file;
 mod start;
 #[allow(dead_code, reason = "each of the two targets uses a part of it")]

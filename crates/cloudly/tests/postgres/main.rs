@@ -40,6 +40,8 @@ mod releases;
 mod replacement;
 #[path = "../api/secrets.rs"]
 mod secrets;
+#[path = "../api/sessions.rs"]
+mod sessions;
 mod start;
 #[allow(
     dead_code,

@@ -1,0 +1,245 @@
+//! Group commit for SQLite: what is written at the same time is committed together, because a commit waits for the disk,
+//! which takes as long as a hundred statements.
+//!
+//! One connection writes, and who wants to write stands in line for it. The first one begins a transaction and lets its
+//! commit stand at the end of the line. Everyone in between writes into the same transaction, one after the other and each
+//! in a savepoint of its own, and is answered once it is committed. So a group is as large as the line was long.
+
+use super::connection::{Connection, Error, Result};
+use super::session_cache::{SessionCache, Touched};
+use super::sqlite;
+use prometheus_client::metrics::counter::Counter;
+use sqlx::ConnectOptions as _;
+use sqlx::any::AnyConnectOptions;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
+
+/// Those who stand in line at most: some seconds of work. Who comes later is refused at once.
+const WAITING_MAX: usize = 4096;
+
+/// The line for the connection that writes.
+pub(super) struct WriteLine {
+    writer: Arc<Mutex<Writer>>,
+    waiting: AtomicUsize,
+    sessions: Arc<SessionCache>,
+    commits: Counter,
+}
+
+struct Writer {
+    connection: Connection,
+    options: AnyConnectOptions,
+    phase: Phase,
+}
+
+enum Phase {
+    Idle,
+    /// The transaction is being begun or ended. Whoever finds it so finds a connection on which that failed or was given
+    /// up.
+    Uncertain,
+    Open(Group),
+}
+
+/// The transaction that is open.
+#[derive(Default)]
+struct Group {
+    /// Those whose changes are in it.
+    members: Vec<Member>,
+    /// Somebody's savepoint is open. Found by the next one: what is in it was given up.
+    savepoint: bool,
+    /// Why the transaction is lost.
+    broken: Option<Arc<str>>,
+}
+
+struct Member {
+    touched: Touched,
+    answer: oneshot::Sender<std::result::Result<(), Arc<str>>>,
+}
+
+/// Somebody's turn at the connection. What was written is undone unless it is committed.
+pub(super) struct Turn {
+    writer: OwnedMutexGuard<Writer>,
+}
+
+/// A place in the line.
+struct Place<'a>(&'a AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl WriteLine {
+    /// `commits` counts them.
+    pub(super) async fn open(
+        options: AnyConnectOptions,
+        sessions: Arc<SessionCache>,
+        commits: Counter,
+    ) -> Result<Arc<Self>> {
+        let writer = Writer {
+            connection: connect(&options).await?,
+            options,
+            phase: Phase::Idle,
+        };
+        Ok(Arc::new(Self {
+            writer: Arc::new(Mutex::new(writer)),
+            waiting: AtomicUsize::new(0),
+            sessions,
+            commits,
+        }))
+    }
+
+    /// Waits for a turn.
+    ///
+    /// # Errors
+    /// `Overloaded`, when too many wait already.
+    pub(super) async fn turn(self: &Arc<Self>) -> Result<Turn> {
+        let place = Place(&self.waiting);
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
+            return Err(Error::Overloaded);
+        }
+        let mut writer = Arc::clone(&self.writer).lock_owned().await;
+        drop(place);
+        writer.settle().await?;
+        if writer.begin().await? {
+            tokio::spawn(Arc::clone(self).commit());
+        }
+        writer.begin_savepoint().await?;
+        Ok(Turn { writer })
+    }
+
+    /// Commits the open transaction, when its turn has come, and tells everyone.
+    async fn commit(self: Arc<Self>) {
+        let mut writer = Arc::clone(&self.writer).lock_owned().await;
+        let (members, committed) = writer.commit().await;
+        self.commits.inc();
+        for member in &members {
+            // Also when it failed: then it may be committed all the same.
+            self.sessions.forget(&member.touched);
+        }
+        drop(writer);
+        for member in members {
+            // Who is not there any more has given up waiting.
+            let _ = member.answer.send(committed.clone());
+        }
+    }
+
+    /// Waits for those in line. The connection closes with the last one who holds the line.
+    pub(super) async fn close(&self) {
+        drop(self.writer.lock().await);
+    }
+}
+
+impl Turn {
+    pub(super) fn connection(&self) -> &Connection {
+        &self.writer.connection
+    }
+
+    pub(super) fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.writer.connection
+    }
+
+    /// Commits what was written, together with what others wrote. Must not be dropped before it has ended.
+    pub(super) async fn commit(mut self, touched: Touched) -> Result<()> {
+        let (answer, committed) = oneshot::channel();
+        self.writer.end_savepoint(Member { touched, answer }).await;
+        drop(self.writer);
+        match committed.await {
+            Ok(committed) => committed.map_err(Error::Commit),
+            Err(_) => Err(Error::Commit("the server is stopping".into())),
+        }
+    }
+}
+
+impl Writer {
+    /// Undoes what somebody has given up.
+    async fn settle(&mut self) -> Result<()> {
+        match &mut self.phase {
+            Phase::Idle => {}
+            Phase::Uncertain => {
+                self.connection = connect(&self.options).await?;
+                self.phase = Phase::Idle;
+            }
+            Phase::Open(group) => {
+                if group.savepoint {
+                    let undo = sqlx::raw_sql("ROLLBACK TO job; RELEASE job");
+                    match undo.execute(&mut self.connection).await {
+                        Ok(_) => group.savepoint = false,
+                        // After some errors (a full disk, no memory) SQLite itself rolls back everything.
+                        Err(error) => group.broken = Some(error.to_string().into()),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a transaction unless there is one; true: it was begun.
+    async fn begin(&mut self) -> Result<bool> {
+        match &self.phase {
+            Phase::Open(Group {
+                broken: Some(reason), ..
+            }) => return Err(Error::Commit(Arc::clone(reason))),
+            Phase::Open(_) => return Ok(false),
+            Phase::Idle | Phase::Uncertain => {}
+        }
+        self.phase = Phase::Uncertain;
+        sqlx::raw_sql("BEGIN IMMEDIATE")
+            .execute(&mut self.connection)
+            .await?;
+        self.phase = Phase::Open(Group::default());
+        Ok(true)
+    }
+
+    async fn begin_savepoint(&mut self) -> Result<()> {
+        if let Phase::Open(group) = &mut self.phase {
+            group.savepoint = true;
+        }
+        sqlx::raw_sql("SAVEPOINT job")
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+
+    async fn end_savepoint(&mut self, member: Member) {
+        let Phase::Open(group) = &mut self.phase else {
+            return;
+        };
+        group.members.push(member);
+        match sqlx::raw_sql("RELEASE job").execute(&mut self.connection).await {
+            Ok(_) => group.savepoint = false,
+            Err(error) => group.broken = Some(error.to_string().into()),
+        }
+    }
+
+    /// Ends the transaction. Returns those whose changes were in it, and what became of them.
+    async fn commit(&mut self) -> (Vec<Member>, std::result::Result<(), Arc<str>>) {
+        if let Err(error) = self.settle().await {
+            tracing::warn!(%error, "the database cannot be opened again");
+        }
+        let Phase::Open(group) = std::mem::replace(&mut self.phase, Phase::Uncertain) else {
+            return (Vec::new(), Ok(()));
+        };
+        let committed = match group.broken {
+            Some(reason) => Err(reason),
+            None => match sqlx::raw_sql("COMMIT").execute(&mut self.connection).await {
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.to_string().into()),
+            },
+        };
+        if committed.is_ok() {
+            self.phase = Phase::Idle;
+        }
+        (group.members, committed)
+    }
+}
+
+async fn connect(options: &AnyConnectOptions) -> Result<Connection> {
+    let mut connection = options.connect().await?;
+    sqlite::prepare(&mut connection).await?;
+    Ok(connection)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+use super::*;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+struct Fixture {
+    _dir: TempDir,
+    options: AnyConnectOptions,
+    line: Arc<WriteLine>,
+    commits: Counter,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        sqlx::any::install_default_drivers();
+        let dir = tempfile::tempdir().unwrap();
+        let options = sqlite::options(&dir.path().join("test.db")).unwrap();
+        let mut first = connect(&options).await.unwrap();
+        sqlx::raw_sql("CREATE TABLE numbers (number INTEGER PRIMARY KEY, text TEXT)")
+            .execute(&mut first)
+            .await
+            .unwrap();
+        let commits = Counter::default();
+        let sessions = Arc::<SessionCache>::default();
+        let line = WriteLine::open(options.clone(), sessions, commits.clone()).await;
+        Self {
+            _dir: dir,
+            options,
+            line: line.unwrap(),
+            commits,
+        }
+    }
+
+    /// The numbers that are stored, as another connection reads them.
+    async fn stored(&self) -> BTreeSet<i64> {
+        let mut reader = connect(&self.options).await.unwrap();
+        let rows = sqlx::query_scalar("SELECT number FROM numbers").fetch_all(&mut reader);
+        rows.await.unwrap().into_iter().collect()
+    }
+
+    /// Lets all tasks run until so many stand in line.
+    async fn until_waiting(&self, waiting: usize) {
+        while self.line.waiting.load(Ordering::Relaxed) < waiting {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn insert(turn: &mut Turn, number: i64, text: &str) -> Result<()> {
+    sqlx::query("INSERT INTO numbers (number, text) VALUES ($1, $2)")
+        .bind(number)
+        .bind(text)
+        .execute(turn.connection_mut())
+        .await?;
+    Ok(())
+}
+
+fn write(line: &Arc<WriteLine>, number: i64) -> JoinHandle<Result<()>> {
+    let line = Arc::clone(line);
+    tokio::spawn(async move {
+        let mut turn = line.turn().await?;
+        insert(&mut turn, number, "small").await?;
+        turn.commit(Touched::Nothing).await
+    })
+}
+
+#[tokio::test]
+async fn those_who_wait_are_committed_together() {
+    let fixture = Fixture::new().await;
+    let mut first = fixture.line.turn().await.unwrap();
+    let others: Vec<_> = (1..=100).map(|number| write(&fixture.line, number)).collect();
+    fixture.until_waiting(100).await;
+    insert(&mut first, 0, "first").await.unwrap();
+    first.commit(Touched::Nothing).await.unwrap();
+    for other in others {
+        other.await.unwrap().unwrap();
+    }
+    assert_eq!(fixture.stored().await, (0..=100).collect());
+    assert!(fixture.commits.get() <= 3, "{}", fixture.commits.get());
+}
+
+#[tokio::test]
+async fn nobody_is_answered_before_the_commit() {
+    let fixture = Fixture::new().await;
+    for number in 0..20 {
+        write(&fixture.line, number).await.unwrap().unwrap();
+        assert!(fixture.stored().await.contains(&number));
+    }
+}
+
+#[tokio::test]
+async fn what_one_gives_up_is_undone_and_the_others_stay() {
+    let fixture = Fixture::new().await;
+    let mut given_up = fixture.line.turn().await.unwrap();
+    let before = write(&fixture.line, 1);
+    fixture.until_waiting(1).await;
+    insert(&mut given_up, 0, "given up").await.unwrap();
+    drop(given_up);
+    before.await.unwrap().unwrap();
+    let mut refused = fixture.line.turn().await.unwrap();
+    let after = write(&fixture.line, 2);
+    insert(&mut refused, 1, "there already").await.unwrap_err();
+    drop(refused);
+    after.await.unwrap().unwrap();
+    assert_eq!(fixture.stored().await, BTreeSet::from([1, 2]));
+}
+
+/// SQLite rolls back the whole transaction when the disk is full: everybody in it is told.
+#[tokio::test]
+async fn who_is_told_that_it_is_stored_finds_it_stored_also_when_the_transaction_is_lost() {
+    let fixture = Fixture::new().await;
+    let mut small = fixture.line.turn().await.unwrap();
+    sqlx::raw_sql("PRAGMA max_page_count = 1")
+        .execute(small.connection_mut())
+        .await
+        .unwrap();
+    let line = Arc::clone(&fixture.line);
+    let large = tokio::spawn(async move {
+        let mut turn = line.turn().await?;
+        insert(&mut turn, 1, &"x".repeat(1 << 20)).await?;
+        turn.commit(Touched::Nothing).await
+    });
+    let last = write(&fixture.line, 2);
+    fixture.until_waiting(2).await;
+    insert(&mut small, 0, "small").await.unwrap();
+    let answers = [
+        small.commit(Touched::Nothing).await,
+        large.await.unwrap(),
+        last.await.unwrap(),
+    ];
+    assert!(answers[1].is_err());
+    let stored = fixture.stored().await;
+    for (number, answer) in (0..).zip(&answers) {
+        assert_eq!(answer.is_ok(), stored.contains(&number), "{number}: {answer:?}");
+    }
+    write(&fixture.line, 3).await.unwrap().unwrap();
+    assert!(fixture.stored().await.contains(&3), "and it goes on");
+}
+
+/// Requests are given up at any moment.
+#[tokio::test]
+async fn whoever_is_aborted_costs_nobody_else_anything() {
+    let fixture = Fixture::new().await;
+    fastrand::seed(7);
+    let mut expected = BTreeSet::new();
+    for round in 0..40i64 {
+        let tasks: Vec<_> = (0..10)
+            .map(|n| (round * 10 + n, write(&fixture.line, round * 10 + n)))
+            .collect();
+        for _ in 0..fastrand::usize(0..60) {
+            tokio::task::yield_now().await;
+        }
+        for (number, task) in tasks {
+            if fastrand::u8(0..3) == 0 {
+                task.abort();
+            } else {
+                let answer = tokio::time::timeout(Duration::from_secs(60), task).await;
+                answer.expect("nobody waits for ever").unwrap().unwrap();
+                expected.insert(number);
+            }
+        }
+    }
+    assert!(fixture.stored().await.is_superset(&expected));
+}
+
+#[tokio::test]
+async fn too_long_a_line_refuses_at_once() {
+    let fixture = Fixture::new().await;
+    let turn = fixture.line.turn().await.unwrap();
+    fixture.line.waiting.fetch_add(WAITING_MAX, Ordering::Relaxed);
+    let refused = fixture.line.turn().await;
+    assert!(matches!(refused, Err(Error::Overloaded)));
+    fixture.line.waiting.fetch_sub(WAITING_MAX, Ordering::Relaxed);
+    turn.commit(Touched::Nothing).await.unwrap();
+    write(&fixture.line, 1).await.unwrap().unwrap();
+}
