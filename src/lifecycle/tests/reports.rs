@@ -128,7 +128,11 @@ fn a_supervisor_that_falls_silent_or_answers_again_is_told_at_cloudlys_minimum()
     world.act(Action::Restart { reboot: true });
     let available = |heartbeat: &Heartbeat| heartbeat.status.as_ref()?.supervisor.available;
     for _ in 0..2 {
-        assert_eq!(available(&next_heartbeat(&mut world)), None, "it was not looked at");
+        assert_eq!(
+            available(&next_heartbeat(&mut world)),
+            None,
+            "it was not looked at"
+        );
         play(&mut world, &[good(Port::Cloudly)]);
     }
     for (view, answers) in [(View::Silent, false), (View::Actual, true)] {

@@ -13,10 +13,15 @@ use sqlx::ConnectOptions as _;
 use sqlx::any::AnyConnectOptions;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
+use tokio::time::timeout;
 
 /// Those who stand in line at most: some seconds of work. Who comes later is refused at once.
 const WAITING_MAX: usize = 4096;
+
+/// How long somebody stands in line at most: another program may hold the database, for one.
+const WAITING_AT_MOST: Duration = Duration::from_secs(10);
 
 /// The line for the connection that writes.
 pub(super) struct WriteLine {
@@ -93,13 +98,15 @@ impl WriteLine {
     /// Waits for a turn.
     ///
     /// # Errors
-    /// `Overloaded`, when too many wait already.
+    /// `Overloaded`, when too many wait already, or it takes too long.
     pub(super) async fn turn(self: &Arc<Self>) -> Result<Turn> {
         let place = Place(&self.waiting);
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
             return Err(Error::Overloaded);
         }
-        let mut writer = Arc::clone(&self.writer).lock_owned().await;
+        let mut writer = timeout(WAITING_AT_MOST, Arc::clone(&self.writer).lock_owned())
+            .await
+            .map_err(|_| Error::Overloaded)?;
         drop(place);
         writer.settle().await?;
         if writer.begin().await? {

@@ -155,7 +155,7 @@ async fn whoever_is_aborted_costs_nobody_else_anything() {
             if fastrand::u8(0..3) == 0 {
                 task.abort();
             } else {
-                let answer = tokio::time::timeout(Duration::from_secs(60), task).await;
+                let answer = timeout(Duration::from_secs(60), task).await;
                 answer.expect("nobody waits for ever").unwrap().unwrap();
                 expected.insert(number);
             }
@@ -172,6 +172,18 @@ async fn too_long_a_line_refuses_at_once() {
     let refused = fixture.line.turn().await;
     assert!(matches!(refused, Err(Error::Overloaded)));
     fixture.line.waiting.fetch_sub(WAITING_MAX, Ordering::Relaxed);
+    turn.commit(Touched::Nothing).await.unwrap();
+    write(&fixture.line, 1).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn nobody_stands_in_line_for_ever() {
+    let fixture = Fixture::new().await;
+    let turn = fixture.line.turn().await.unwrap();
+    tokio::time::pause();
+    let refused = fixture.line.turn().await;
+    tokio::time::resume();
+    assert!(matches!(refused, Err(Error::Overloaded)));
     turn.commit(Touched::Nothing).await.unwrap();
     write(&fixture.line, 1).await.unwrap().unwrap();
 }
