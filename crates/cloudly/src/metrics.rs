@@ -31,6 +31,8 @@ pub(crate) struct DatabaseMetrics {
     pub(crate) presence_writes: Counter,
     /// With SQLite: several transactions may be one commit.
     pub(crate) commits: Counter,
+    /// Those who wait to write, with SQLite.
+    pub(crate) waiting: Gauge,
     /// Sessions that were in memory.
     pub(crate) session_hits: Counter,
     pub(crate) session_misses: Counter,
@@ -116,6 +118,11 @@ impl Metrics {
         ] {
             registry.register(name, help, counter.clone());
         }
+        registry.register(
+            "database_waiting",
+            "Those who wait to write, with SQLite",
+            database.waiting.clone(),
+        );
         let mut text = String::new();
         if let Err(error) = encode(&mut text, &registry) {
             // Its reader misses the end of the text.

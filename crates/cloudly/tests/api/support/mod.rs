@@ -4,6 +4,7 @@ mod api;
 mod cloudly;
 mod device;
 mod engine;
+mod metrics;
 mod postgres;
 mod process;
 mod program;
@@ -13,6 +14,7 @@ pub(crate) use api::{assert_refused, ok, problem, send_refused};
 pub(crate) use cloudly::{Cloudly, start_time};
 pub(crate) use device::{Device, status};
 pub(crate) use engine::{Engine, connect};
+pub(crate) use metrics::metrics;
 pub(crate) use process::output;
 pub(crate) use program::{Program, cloudly};
 
