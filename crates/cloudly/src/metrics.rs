@@ -20,6 +20,8 @@ pub(crate) struct Metrics {
     requests: Durations,
     pub(crate) database: DatabaseMetrics,
     pub(crate) token_hashes: Counter,
+    /// Requests whose handler panicked.
+    pub(crate) panics: Counter,
     nodes: Family<[Label<&'static str>; 1], Gauge>,
 }
 
@@ -45,6 +47,7 @@ impl Metrics {
             requests: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.0005, 2.0, 15))),
             database: DatabaseMetrics::default(),
             token_hashes: Counter::default(),
+            panics: Counter::default(),
             nodes: Family::default(),
         }
     }
@@ -82,6 +85,11 @@ impl Metrics {
             "token_hashes",
             "Tokens that were hashed to compare them",
             self.token_hashes.clone(),
+        );
+        registry.register(
+            "panics",
+            "Requests that a defect left without an answer",
+            self.panics.clone(),
         );
         let database = &self.database;
         for (name, help, counter) in [

@@ -20,9 +20,18 @@ pub(crate) use program::{Program, cloudly};
 
 use baseos_interfaces::token::{Token, TokenKind};
 use serde_json::{Value, json};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 pub(crate) const COMMIT: &str = "1f0a9be";
 pub(crate) const OTHER_COMMIT: &str = "77c2d01";
+
+/// A file with a secret, for its owner alone.
+pub(crate) fn write_secret(path: impl AsRef<Path>, text: &str) {
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+}
 
 /// A release with the agent and a service beside it.
 pub(crate) fn release(commit: &str) -> Value {
