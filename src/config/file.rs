@@ -10,16 +10,25 @@ use std::io::ErrorKind;
 use std::path::Path;
 use toml::{Table, Value};
 
+/// What is wrong with a file.
+#[derive(Debug, Default)]
+pub(super) struct Wrong {
+    /// It cannot be used.
+    pub(super) errors: Vec<ConfigError>,
+    /// A key of it counts as not set.
+    pub(super) problems: Vec<ConfigError>,
+}
+
 /// Reads the file. A missing one is an empty layer, unless its path was set explicitly.
-pub(super) fn read(path: &Path, explicit: bool, errors: &mut Vec<ConfigError>) -> Layer {
+pub(super) fn read(path: &Path, explicit: bool, wrong: &mut Wrong) -> Layer {
     let empty = Layer::new(Source::File(path.to_owned()));
     match fs::read_to_string(path) {
-        Ok(text) => parse(path, &text, errors),
+        Ok(text) => parse(path, &text, wrong),
         Err(error) if !explicit && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             empty
         }
         Err(error) => {
-            errors.push(file_error(
+            wrong.errors.push(file_error(
                 path,
                 format!("the configuration file cannot be read: {error}"),
             ));
@@ -28,7 +37,7 @@ pub(super) fn read(path: &Path, explicit: bool, errors: &mut Vec<ConfigError>) -
     }
 }
 
-fn parse(path: &Path, text: &str, errors: &mut Vec<ConfigError>) -> Layer {
+fn parse(path: &Path, text: &str, wrong: &mut Wrong) -> Layer {
     let mut layer = Layer::new(Source::File(path.to_owned()));
     let table: Table = match toml::from_str(text) {
         Ok(table) => table,
@@ -38,7 +47,7 @@ fn parse(path: &Path, text: &str, errors: &mut Vec<ConfigError>) -> Layer {
                 .span()
                 .and_then(|span| text.get(..span.start))
                 .map_or(0, |before| before.matches('\n').count() + 1);
-            errors.push(file_error(
+            wrong.errors.push(file_error(
                 path,
                 format!("line {line} is not TOML: {}", error.message()),
             ));
@@ -51,12 +60,12 @@ fn parse(path: &Path, text: &str, errors: &mut Vec<ConfigError>) -> Layer {
                 Some(known) => format!("this key is not known; is `{known}` meant?"),
                 None => "this key is not known; `baserunner config` lists those that are".to_owned(),
             };
-            errors.push(key_error(path, name, expected));
+            wrong.problems.push(key_error(path, name, expected));
             continue;
         };
         match as_text(value) {
             Ok(text) => layer.set(spec.key, Some(text)),
-            Err(expected) => errors.push(key_error(path, name, expected)),
+            Err(expected) => wrong.problems.push(key_error(path, name, expected)),
         }
     }
     layer

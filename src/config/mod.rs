@@ -42,13 +42,14 @@ pub fn load(environment: &Environment, overrides: &Overrides) -> Result<Settings
     let (env, command_line) = (environment.layer(), overrides.layer());
     let explicit = command_line.get(Key::Config).or_else(|| env.get(Key::Config));
     let path = explicit.or_else(|| Key::Config.spec().default).map(Path::new);
-    let mut errors = Vec::new();
-    let file = path.map(|path| file::read(path, explicit.is_some(), &mut errors));
+    let mut wrong = file::Wrong::default();
+    let file = path.map(|path| file::read(path, explicit.is_some(), &mut wrong));
     let layers = [Layer::defaults()]
         .into_iter()
         .chain(file)
         .chain([env, command_line]);
     let mut values = Values::merge(layers);
-    values.errors = errors;
+    values.errors = wrong.errors;
+    values.problems = wrong.problems;
     validate::settings(values, environment.warnings())
 }

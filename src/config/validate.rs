@@ -49,7 +49,7 @@ pub(super) fn settings(mut values: Values, warnings: Vec<String>) -> Result<Sett
             .parse_soft(Key::JournalBytes, parse::journal_bytes)
             .unwrap_or_default(),
         guard_budget: values
-            .parse(Key::GuardBudget, parse::guard_budget)
+            .parse_soft(Key::GuardBudget, parse::guard_budget)
             .unwrap_or_default(),
         supervisor: supervisor(&mut values),
         app_id: values.parse_soft(Key::AppId, parse::app_id),
@@ -102,15 +102,15 @@ fn endpoint(values: &mut Values) -> Option<Endpoint> {
 }
 
 fn proxy(values: &mut Values) -> Option<ProxyChoice> {
-    let bypass = values.parse(Key::NoProxy, parse::bypass).unwrap_or_default();
-    match values.parse(Key::Proxy, parse::proxy)? {
+    let bypass = values.parse_soft(Key::NoProxy, parse::bypass).unwrap_or_default();
+    match values.parse_soft(Key::Proxy, parse::proxy)? {
         ProxyChoice::Fixed(proxy) => Some(ProxyChoice::Fixed(Box::new(proxy.with_bypass(bypass)))),
         other => Some(other),
     }
 }
 
 fn supervisor(values: &mut Values) -> Option<SupervisorAccess> {
-    let address = values.parse(Key::SupervisorAddress, parse::supervisor_address);
+    let address = values.parse_soft(Key::SupervisorAddress, parse::supervisor_address);
     let api_key = values.text(Key::SupervisorApiKey);
     Some(SupervisorAccess {
         address: address?,

@@ -112,9 +112,9 @@ fn a_missing_file_is_an_error_only_when_its_path_is_set() {
     };
     let errors = load(&env("/nonexistent/config.toml"), &Overrides::default()).unwrap_err();
     assert_eq!(errors.0[0].key, "/nonexistent/config.toml");
-    let mut errors = Vec::new();
-    file::read(Path::new("/nonexistent/config.toml"), false, &mut errors);
-    assert!(errors.is_empty());
+    let mut wrong = file::Wrong::default();
+    file::read(Path::new("/nonexistent/config.toml"), false, &mut wrong);
+    assert!(wrong.errors.is_empty() && wrong.problems.is_empty());
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn the_login_of_a_proxy_is_shown_nowhere() {
     assert_eq!(effective(&settings, "BASEOS_PROXY").0.as_deref(), Some("***"));
     assert!(!format!("{settings:?}").contains("w0rd"));
     let wrong = format!("{url}/path");
-    let error = load_env(&[("BASEOS_PROXY", &wrong)]).unwrap_err().to_string();
+    let error = error_of("BASEOS_PROXY", &wrong);
     assert!(
         error.contains("BASEOS_PROXY") && error.contains("http://proxy.example:3128"),
         "{error}"
@@ -56,7 +56,7 @@ fn a_bypass_list_has_names_addresses_and_networks() {
         assert!(fixed(&env).1.is_empty(), "{list}");
     }
     for list in ["10.0.0.0/33", "name/8", "http://internal.example", "a b", ","] {
-        let error = load_env(&[("BASEOS_NO_PROXY", list)]).unwrap_err().to_string();
+        let error = error_of("BASEOS_NO_PROXY", list);
         assert!(
             error.contains("BASEOS_NO_PROXY") && error.contains("10.0.0.0/8"),
             "{error}"

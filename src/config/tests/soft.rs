@@ -16,6 +16,11 @@ fn an_optional_setting_that_is_not_right_counts_as_not_set() {
         ("BASEOS_LABELS", "site"),
         ("BASEOS_RESERVE_BYTES", "much"),
         ("BASEOS_JOURNAL_BYTES", "1"),
+        ("BASEOS_GUARD_BUDGET", "5x"),
+        ("BASEOS_PROXY", "ftp://proxy"),
+        ("BASEOS_NO_PROXY", "a b"),
+        ("BALENA_SUPERVISOR_ADDRESS", "s:1"),
+        ("BALENA_SUPERVISOR_API_KEY", "k"),
     ])
     .unwrap();
     let usual = load_env(&[("BALENA_SERVICE_NAME", "edge")]).unwrap();
@@ -26,12 +31,22 @@ fn an_optional_setting_that_is_not_right_counts_as_not_set() {
         (usual.reserve_bytes, usual.journal_bytes)
     );
     assert_eq!((settings.api_hosts, settings.api), (usual.api_hosts, usual.api));
-    assert_eq!(settings.problems.len(), 9);
+    assert_eq!(settings.guard_budget, usual.guard_budget);
+    assert!(settings.proxy.is_none() && settings.supervisor.is_none());
+    assert_eq!(settings.problems.len(), 13);
     let warned = settings
         .warnings
         .iter()
         .filter(|warning| warning.ends_with("it counts as not set"));
-    assert_eq!(warned.count(), 9);
+    assert_eq!(warned.count(), 13);
+}
+
+#[test]
+fn a_key_of_the_file_that_is_not_known_counts_as_not_set() {
+    let settings = load_all("node_nam = 'x'\nnode_name = 'edge'", &[], &Overrides::default()).unwrap();
+    assert_eq!(settings.node_name.as_deref(), Some("edge"));
+    let problem = settings.problems[0].to_string();
+    assert!(problem.contains("is `node_name` meant?"), "{problem}");
 }
 
 #[test]

@@ -129,6 +129,9 @@ fn cloudly(l: &Shared, state: &State) -> Check {
             format!("last accepted a call at {}", time(mark.wall)),
             "",
         ),
+        (None, None) if l.durable.join.refused().is_some() => {
+            check("cloudly", true, "it answers, and refused the join token", "")
+        }
         (None, None) => check(
             "cloudly",
             l.durable.node.is_none(),
@@ -201,8 +204,9 @@ fn exposure(l: &Shared) -> Check {
             fix: Some(FIREWALL.to_owned()),
         };
     }
-    let fact = match l.view() {
-        Some(_) => "asks for a key",
+    let fact = match &l.supervisor {
+        Some(Ok(_)) => "asks for a key",
+        Some(Err(_)) => "not known while the Supervisor does not answer",
         None => "not looked at yet",
     };
     check("supervisor API", true, fact, "")
@@ -219,6 +223,17 @@ fn guard(l: &Shared) -> Option<Check> {
         (None, Some(reason)) => format!("not armed: {reason}"),
         (None, None) => format!("armed, it holds {holds}"),
     };
+    if !status.armed && !managed && l.durable.proven.is_none() {
+        return Some(Check {
+            name: "guard".to_owned(),
+            ok: true,
+            warning: true,
+            fact,
+            fix: Some(
+                "set a release desired: the agent adds its guard once one has proved itself".to_owned(),
+            ),
+        });
+    }
     let fix = "wait: the agent adds its guard once a release has proved itself and Cloudly has accepted a heartbeat; if it \
                stays so, look at the container baserunner-guard";
     Some(check("guard", status.armed || managed, fact, fix))

@@ -23,7 +23,7 @@ pub(super) struct LogsArgs {
     #[arg(long, value_parser = seconds, default_value = "3m")]
     wait: u32,
     /// Print what was collected last, without asking the node
-    #[arg(long)]
+    #[arg(long, conflicts_with = "lines")]
     last: bool,
 }
 

@@ -45,9 +45,13 @@ pub enum OpenError {
     Io { path: PathBuf, error: io::Error },
     #[error("cannot open the database {}: make the directory first: `install -d -m 700 {}`", path.display(), directory.display())]
     NoDirectory { path: PathBuf, directory: PathBuf },
-    #[error("another cloudly already uses the database {0}")]
+    #[error(
+        "another cloudly already uses the database {0}: stop it, or give this one another with --database-url"
+    )]
     InUse(String),
-    #[error("{0} is not a database of Cloudly")]
+    #[error(
+        "{0} is not a database of Cloudly: give it one of its own with --database-url; a new file is made"
+    )]
     NotOurs(String),
     #[error(
         "the database {database} has schema {found}, this cloudly knows up to {known}: run a newer cloudly"

@@ -131,9 +131,13 @@ impl WriteLine {
         }
     }
 
-    /// Waits for those in line. The connection closes with the last one who holds the line.
+    /// Waits for those in line, and takes what is in the log (WAL) into the database, so that a copy of its file is whole.
     pub(super) async fn close(&self) {
-        drop(self.writer.lock().await);
+        let mut writer = self.writer.lock().await;
+        let written = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut writer.connection);
+        if let Err(error) = written.await {
+            tracing::warn!(%error, "what was written last stays in the database's log (-wal)");
+        }
     }
 }
 
