@@ -39,8 +39,7 @@ struct Writer {
 
 enum Phase {
     Idle,
-    /// The transaction is being begun or ended. Whoever finds it so finds a connection on which that failed or was given
-    /// up.
+    /// The transaction is being begun or ended. Whoever finds it so finds a connection on which that failed.
     Uncertain,
     Open(Group),
 }
@@ -104,13 +103,21 @@ impl WriteLine {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
             return Err(Error::Overloaded);
         }
-        let mut writer = timeout(WAITING_AT_MOST, Arc::clone(&self.writer).lock_owned())
+        let writer = timeout(WAITING_AT_MOST, Arc::clone(&self.writer).lock_owned())
             .await
             .map_err(|_| Error::Overloaded)?;
         drop(place);
+        // In a task of its own: of statements that are given up meanwhile it is not known whether they were executed.
+        match tokio::spawn(Arc::clone(self).begin(writer)).await {
+            Ok(turn) => turn,
+            Err(error) => Err(Error::Commit(error.to_string().into())),
+        }
+    }
+
+    async fn begin(self: Arc<Self>, mut writer: OwnedMutexGuard<Writer>) -> Result<Turn> {
         writer.settle().await?;
         if writer.begin().await? {
-            tokio::spawn(Arc::clone(self).commit());
+            tokio::spawn(self.commit());
         }
         writer.begin_savepoint().await?;
         Ok(Turn { writer })

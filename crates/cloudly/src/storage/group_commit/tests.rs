@@ -1,5 +1,6 @@
 use super::*;
 use std::collections::BTreeSet;
+use std::task::Poll;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -186,4 +187,54 @@ async fn nobody_stands_in_line_for_ever() {
     assert!(matches!(refused, Err(Error::Overloaded)));
     turn.commit(Touched::Nothing).await.unwrap();
     write(&fixture.line, 1).await.unwrap().unwrap();
+}
+
+/// What a future of many steps comes to; `None`: it was given up after so many steps.
+async fn given_up_after<F: Future>(steps: usize, future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    let mut left = steps;
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if left == 0 => {
+            // SQLite's own thread goes on, and does what it was asked.
+            std::thread::sleep(Duration::from_millis(5));
+            Poll::Ready(None)
+        }
+        Poll::Pending => {
+            left -= 1;
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn whoever_gives_up_while_the_turn_begins_costs_nobody_else_anything() {
+    for steps in 1..12 {
+        let fixture = Fixture::new().await;
+        let first = fixture.line.turn().await.unwrap();
+        let before = write(&fixture.line, 1);
+        fixture.until_waiting(1).await;
+        let line = Arc::clone(&fixture.line);
+        let dropped = tokio::spawn(async move {
+            let mut turn = line.turn().await.unwrap();
+            insert(&mut turn, 2, "given up").await.unwrap();
+        });
+        fixture.until_waiting(2).await;
+        let line = Arc::clone(&fixture.line);
+        let given_up = tokio::spawn(async move {
+            given_up_after(steps, line.turn()).await;
+        });
+        fixture.until_waiting(3).await;
+        let after = write(&fixture.line, 3);
+        fixture.until_waiting(4).await;
+        first.commit(Touched::Nothing).await.unwrap();
+        dropped.await.unwrap();
+        given_up.await.unwrap();
+        for other in [before, after] {
+            let answer = other.await.unwrap();
+            assert!(answer.is_ok(), "after {steps} steps: {answer:?}");
+        }
+        assert_eq!(fixture.stored().await, BTreeSet::from([1, 3]));
+    }
 }
