@@ -107,15 +107,29 @@ impl Write {
         Ok(())
     }
 
+    /// Changes nothing. What was read in it is stored when this returns `Ok`.
     pub(super) async fn rollback(self) -> Result<()> {
         let Self { job, doubt, .. } = self;
         match job {
-            // The next one undoes it.
-            Job::Turn(turn) => drop(turn),
+            Job::Turn(turn) => turn.rollback().await?,
             Job::Transaction(transaction) => transaction.rollback().await?,
         }
         doubt.dismiss();
         Ok(())
+    }
+
+    /// Goes on unless the change is refused; a refusal is told once it is certain what it was decided by.
+    pub(super) async fn unless_refused<T, E: From<Error>>(
+        self,
+        decided: std::result::Result<T, E>,
+    ) -> std::result::Result<(Self, T), E> {
+        match decided {
+            Ok(decided) => Ok((self, decided)),
+            Err(refusal) => {
+                self.rollback().await?;
+                Err(refusal)
+            }
+        }
     }
 
     /// It turned out that the transaction changes this.

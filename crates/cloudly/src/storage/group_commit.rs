@@ -47,7 +47,7 @@ enum Phase {
 /// The transaction that is open.
 #[derive(Default)]
 struct Group {
-    /// Those whose changes are in it.
+    /// Those whose changes are in it, or who read what is in it.
     members: Vec<Member>,
     /// Somebody's savepoint is open. Found by the next one: what is in it was given up.
     savepoint: bool,
@@ -57,8 +57,11 @@ struct Group {
 
 struct Member {
     touched: Touched,
-    answer: oneshot::Sender<std::result::Result<(), Arc<str>>>,
+    answer: oneshot::Sender<Answer>,
 }
+
+/// What became of a transaction; else why it is lost.
+type Answer = std::result::Result<(), Arc<str>>;
 
 /// Somebody's turn at the connection. What was written is undone unless it is committed.
 pub(super) struct Turn {
@@ -159,10 +162,27 @@ impl Turn {
         let (answer, committed) = oneshot::channel();
         self.writer.end_savepoint(Member { touched, answer }).await;
         drop(self.writer);
-        match committed.await {
-            Ok(committed) => committed.map_err(Error::Commit),
-            Err(_) => Err(Error::Commit("the server is stopping".into())),
+        until_committed(committed).await
+    }
+
+    /// Undoes what was written, and waits until what was read is stored: others may have written it just before, into the
+    /// same transaction.
+    pub(super) async fn rollback(mut self) -> Result<()> {
+        let (answer, committed) = oneshot::channel();
+        let touched = Touched::Nothing;
+        if let Phase::Open(group) = &mut self.writer.phase {
+            group.members.push(Member { touched, answer });
         }
+        // The next one undoes it.
+        drop(self.writer);
+        until_committed(committed).await
+    }
+}
+
+async fn until_committed(answer: oneshot::Receiver<Answer>) -> Result<()> {
+    match answer.await {
+        Ok(committed) => committed.map_err(Error::Commit),
+        Err(_) => Err(Error::Commit("the server is stopping".into())),
     }
 }
 
@@ -228,7 +248,7 @@ impl Writer {
     }
 
     /// Ends the transaction. Returns those whose changes were in it, and what became of them.
-    async fn commit(&mut self) -> (Vec<Member>, std::result::Result<(), Arc<str>>) {
+    async fn commit(&mut self) -> (Vec<Member>, Answer) {
         if let Err(error) = self.settle().await {
             tracing::warn!(%error, "the database cannot be opened again");
         }

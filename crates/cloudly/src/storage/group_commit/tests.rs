@@ -238,3 +238,39 @@ async fn whoever_gives_up_while_the_turn_begins_costs_nobody_else_anything() {
         assert_eq!(fixture.stored().await, BTreeSet::from([1, 3]));
     }
 }
+
+/// Who changes nothing may answer by what others wrote before.
+#[tokio::test]
+async fn whoever_gives_up_after_reading_what_is_not_committed_is_told_when_it_is_lost() {
+    let fixture = Fixture::new().await;
+    let mut first = fixture.line.turn().await.unwrap();
+    sqlx::raw_sql("PRAGMA max_page_count = 1")
+        .execute(first.connection_mut())
+        .await
+        .unwrap();
+    let written = write(&fixture.line, 1);
+    fixture.until_waiting(1).await;
+    let line = Arc::clone(&fixture.line);
+    let reads = tokio::spawn(async move {
+        let mut turn = line.turn().await?;
+        let found: Option<i64> = sqlx::query_scalar("SELECT number FROM numbers WHERE number = 1")
+            .fetch_optional(turn.connection_mut())
+            .await?;
+        turn.rollback().await?;
+        Ok::<_, Error>(found)
+    });
+    fixture.until_waiting(2).await;
+    let line = Arc::clone(&fixture.line);
+    let large = tokio::spawn(async move {
+        let mut turn = line.turn().await?;
+        insert(&mut turn, 2, &"x".repeat(1 << 20)).await?;
+        turn.commit(Touched::Nothing).await
+    });
+    fixture.until_waiting(3).await;
+    first.commit(Touched::Nothing).await.unwrap();
+    written.await.unwrap().unwrap_err();
+    large.await.unwrap().unwrap_err();
+    assert!(fixture.stored().await.is_empty());
+    let read = reads.await.unwrap();
+    assert!(read.is_err(), "it answers by what is not stored: {read:?}");
+}
