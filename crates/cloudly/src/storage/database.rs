@@ -4,7 +4,7 @@ pub(super) use super::connection::Connection;
 pub use super::connection::OpenError;
 pub(crate) use super::connection::{Error, Result};
 use super::engine::Engine;
-use super::group_commit::{Turn, WriteLine};
+use super::group_commit::{Turn, WriteLine, in_own_task};
 use super::guard::Guard;
 use super::session_cache::{SessionCache, Touched};
 use super::{migrate, postgres, sqlite};
@@ -73,15 +73,8 @@ enum Job {
 }
 
 impl Write {
-    /// In a task of its own: a request that is given up meanwhile leaves no commit behind that sessions do not know of.
+    /// A request that is given up meanwhile leaves no commit behind that sessions do not know of.
     pub(super) async fn commit(self) -> Result<()> {
-        match tokio::spawn(self.finish()).await {
-            Ok(committed) => committed,
-            Err(error) => Err(Error::Commit(error.to_string().into())),
-        }
-    }
-
-    async fn finish(self) -> Result<()> {
         let Self {
             job,
             doubt,
@@ -91,10 +84,13 @@ impl Write {
         match job {
             Job::Turn(turn) => turn.commit(touched).await?,
             Job::Transaction(transaction) => {
-                let committed = transaction.commit().await;
-                // Also when it failed: then it may be committed all the same.
-                sessions.forget(&touched);
-                committed?;
+                in_own_task(async move {
+                    let committed = transaction.commit().await;
+                    // Also when it failed: then it may be committed all the same.
+                    sessions.forget(&touched);
+                    Ok(committed?)
+                })
+                .await?;
             }
         }
         doubt.dismiss();

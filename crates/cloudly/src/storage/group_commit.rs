@@ -110,11 +110,7 @@ impl WriteLine {
             .await
             .map_err(|_| Error::Overloaded)?;
         drop(place);
-        // In a task of its own: of statements that are given up meanwhile it is not known whether they were executed.
-        match tokio::spawn(Arc::clone(self).begin(writer)).await {
-            Ok(turn) => turn,
-            Err(error) => Err(Error::Commit(error.to_string().into())),
-        }
+        in_own_task(Arc::clone(self).begin(writer)).await
     }
 
     async fn begin(self: Arc<Self>, mut writer: OwnedMutexGuard<Writer>) -> Result<Turn> {
@@ -157,11 +153,15 @@ impl Turn {
         &mut self.writer.connection
     }
 
-    /// Commits what was written, together with what others wrote. Must not be dropped before it has ended.
+    /// Commits what was written, together with what others wrote.
     pub(super) async fn commit(mut self, touched: Touched) -> Result<()> {
         let (answer, committed) = oneshot::channel();
-        self.writer.end_savepoint(Member { touched, answer }).await;
-        drop(self.writer);
+        let member = Member { touched, answer };
+        in_own_task(async move {
+            self.writer.end_savepoint(member).await;
+            Ok(())
+        })
+        .await?;
         until_committed(committed).await
     }
 
@@ -176,6 +176,16 @@ impl Turn {
         // The next one undoes it.
         drop(self.writer);
         until_committed(committed).await
+    }
+}
+
+/// Goes on when it is given up: of statements that are given up it is not known whether they were executed.
+pub(super) async fn in_own_task<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => Err(Error::Commit(error.to_string().into())),
     }
 }
 

@@ -239,6 +239,32 @@ async fn whoever_gives_up_while_the_turn_begins_costs_nobody_else_anything() {
     }
 }
 
+#[tokio::test]
+async fn whoever_gives_up_while_it_commits_costs_nobody_else_anything() {
+    for steps in 0..6 {
+        let fixture = Fixture::new().await;
+        let first = fixture.line.turn().await.unwrap();
+        let before = write(&fixture.line, 1);
+        fixture.until_waiting(1).await;
+        let line = Arc::clone(&fixture.line);
+        let given_up = tokio::spawn(async move {
+            let mut turn = line.turn().await.unwrap();
+            insert(&mut turn, 2, "given up").await.unwrap();
+            given_up_after(steps, turn.commit(Touched::Nothing)).await;
+        });
+        fixture.until_waiting(2).await;
+        let after = write(&fixture.line, 3);
+        fixture.until_waiting(3).await;
+        first.commit(Touched::Nothing).await.unwrap();
+        given_up.await.unwrap();
+        for other in [before, after] {
+            let answer = other.await.unwrap();
+            assert!(answer.is_ok(), "after {steps} steps: {answer:?}");
+        }
+        assert!(fixture.stored().await.is_superset(&BTreeSet::from([1, 3])));
+    }
+}
+
 /// Who changes nothing may answer by what others wrote before.
 #[tokio::test]
 async fn whoever_gives_up_after_reading_what_is_not_committed_is_told_when_it_is_lost() {
