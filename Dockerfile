@@ -65,7 +65,7 @@ VOLUME ["/data"]
 EXPOSE 8080
 USER 10001:10001
 # Checks the socket, the admin token and the database.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 CMD ["/cloudly", "node", "list"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 CMD ["/cloudly", "healthcheck"]
 ENTRYPOINT ["/cloudly"]
 CMD ["serve"]
 

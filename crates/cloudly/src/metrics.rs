@@ -20,6 +20,8 @@ pub(crate) struct Metrics {
     requests: Durations,
     pub(crate) database: DatabaseMetrics,
     pub(crate) token_hashes: Counter,
+    /// Requests whose handler panicked.
+    pub(crate) panics: Counter,
     nodes: Family<[Label<&'static str>; 1], Gauge>,
 }
 
@@ -31,6 +33,8 @@ pub(crate) struct DatabaseMetrics {
     pub(crate) presence_writes: Counter,
     /// With SQLite: several transactions may be one commit.
     pub(crate) commits: Counter,
+    /// Those who wait to write, with SQLite.
+    pub(crate) waiting: Gauge,
     /// Sessions that were in memory.
     pub(crate) session_hits: Counter,
     pub(crate) session_misses: Counter,
@@ -43,6 +47,7 @@ impl Metrics {
             requests: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.0005, 2.0, 15))),
             database: DatabaseMetrics::default(),
             token_hashes: Counter::default(),
+            panics: Counter::default(),
             nodes: Family::default(),
         }
     }
@@ -81,6 +86,11 @@ impl Metrics {
             "Tokens that were hashed to compare them",
             self.token_hashes.clone(),
         );
+        registry.register(
+            "panics",
+            "Requests that a defect left without an answer",
+            self.panics.clone(),
+        );
         let database = &self.database;
         for (name, help, counter) in [
             (
@@ -116,6 +126,11 @@ impl Metrics {
         ] {
             registry.register(name, help, counter.clone());
         }
+        registry.register(
+            "database_waiting",
+            "Those who wait to write, with SQLite",
+            database.waiting.clone(),
+        );
         let mut text = String::new();
         if let Err(error) = encode(&mut text, &registry) {
             // Its reader misses the end of the text.

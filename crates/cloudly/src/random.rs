@@ -13,6 +13,15 @@ pub(crate) fn fill(bytes: &mut [u8]) -> Result<(), NoRandomness> {
     getrandom::fill(bytes).map_err(NoRandomness)
 }
 
+/// Something between a number and its double. Without randomness it is the number.
+pub(crate) fn spread(number: u32) -> u32 {
+    let mut random = [0u8; 4];
+    match fill(&mut random) {
+        Ok(()) => number.saturating_add(u32::from_le_bytes(random) % number.saturating_add(1)),
+        Err(_) => number,
+    }
+}
+
 /// `<prefix><time><random>` in Crockford's base 32. Ids sort by age, so that lists page in order of arrival.
 pub(crate) fn id(prefix: &str, now: Timestamp) -> Result<String, NoRandomness> {
     let mut random = [0u8; 8];

@@ -9,7 +9,7 @@ use crate::metrics::Metrics;
 use crate::service::app::App;
 use crate::service::{join_tokens, presence};
 use crate::settings::Settings;
-use crate::storage::database::{self, OpenError, Storage};
+use crate::storage::database::{self, OpenError, Opening, Storage};
 use crate::{http, jobs};
 use baseos_interfaces::token::{Token, TokenError, TokenKind};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -66,7 +66,12 @@ impl Server {
         let shortest = settings.heartbeat_seconds.min(settings.active_heartbeat_seconds);
         settings.min_heartbeat_seconds = settings.min_heartbeat_seconds.min(shortest);
         let metrics = Metrics::new();
-        let storage = Storage::open(&settings.database, metrics.database.clone(), clock.now()).await?;
+        let opening = Opening {
+            longest_line: settings.writes_waiting,
+            metrics: metrics.database.clone(),
+            now: clock.now(),
+        };
+        let storage = Storage::open(&settings.database, opening).await?;
         let known = storage.pepper_fingerprint().await?;
         let pepper = Pepper::load(
             &settings.pepper_path(),

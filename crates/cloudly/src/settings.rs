@@ -100,6 +100,8 @@ pub struct Settings {
     pub min_heartbeat_seconds: u32,
     /// How many connections may be open; fewer where the process may have fewer descriptors.
     pub max_connections: usize,
+    /// How many requests may wait to write, with SQLite. More are told to come again: some seconds of work.
+    pub writes_waiting: u32,
     /// How long a new connection may take to bring its first request.
     pub first_request_within: Duration,
     /// Of requests of one node.
@@ -130,6 +132,7 @@ impl Settings {
             active_heartbeat_seconds: 15,
             min_heartbeat_seconds: baseos_interfaces::limits::MIN_HEARTBEAT_SECONDS,
             max_connections: 10_000,
+            writes_waiting: 4096,
             first_request_within: Duration::from_secs(10),
             node_rate: Rate {
                 burst: 60,

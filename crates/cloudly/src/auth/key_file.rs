@@ -4,16 +4,23 @@ use crate::random::NoRandomness;
 use baseos_interfaces::token::TokenError;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+#[cfg(unix)]
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// More than any secret is long: whatever else is in the file is not read whole.
 const MAX_BYTES: u64 = 4096;
+/// What the mode of a secret may not permit. Its group may read it: an orchestrator hands secrets out like that.
+#[cfg(unix)]
+const OTHERS: u32 = 0o037;
 
 /// Why a secret's file cannot be used. Never holds the secret.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error("cannot use the file {}: {error}", path.display())]
     Io { path: PathBuf, error: io::Error },
+    #[error("others than its owner may use the secret in {path} (mode {mode:03o}): `chmod 600 {path}`", path = path.display())]
+    Mode { path: PathBuf, mode: u32 },
     #[error("{} is not a token pepper (64 hex digits); restore it from the backup of this database", .0.display())]
     Pepper(PathBuf),
     #[error("the token pepper {} is missing, and without it no token of this database is accepted: restore it from the backup", .0.display())]
@@ -53,16 +60,27 @@ impl AdminFile {
 
 /// `None`: the file does not exist.
 pub(super) fn read(path: &Path) -> Result<Option<String>, KeyError> {
-    let opened = OpenOptions::new().read(true).open(path);
-    let mut text = String::new();
-    match opened.and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text)) {
-        Ok(_) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(KeyError::Io {
-            path: path.to_owned(),
-            error,
-        }),
+    let failed = |error| KeyError::Io {
+        path: path.to_owned(),
+        error,
+    };
+    let file = match OpenOptions::new().read(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(failed)?,
+    };
+    #[cfg(unix)]
+    {
+        let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
+        if mode & OTHERS != 0 {
+            return Err(KeyError::Mode {
+                path: path.to_owned(),
+                mode,
+            });
+        }
     }
+    let mut text = String::new();
+    file.take(MAX_BYTES).read_to_string(&mut text).map_err(failed)?;
+    Ok(Some(text))
 }
 
 /// Writes a secret that did not exist before. Atomic: after a crash, half a pepper would look like a lost one.

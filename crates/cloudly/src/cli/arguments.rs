@@ -4,7 +4,7 @@ use baseos_interfaces::members::Shape;
 use baseos_interfaces::mismatch::Mismatch;
 use baseos_interfaces::problem::pointer;
 use clap::Args;
-use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
 use cloudly_baseos::Database;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
@@ -44,6 +44,15 @@ pub(super) struct Global {
         help_heading = HEADING
     )]
     database_url: SecretString,
+    /// Send the admin token over plain HTTP to another host too, where everybody in between can read it
+    #[arg(
+        long,
+        env = "CLOUDLY_ALLOW_HTTP",
+        value_parser = BoolishValueParser::new(),
+        global = true,
+        help_heading = HEADING
+    )]
+    pub(super) allow_http: bool,
     /// Print JSON instead of a table
     #[arg(long, global = true, help_heading = HEADING)]
     pub(super) json: bool,

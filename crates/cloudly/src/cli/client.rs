@@ -9,6 +9,7 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::error::Error;
+use std::net::IpAddr;
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -17,6 +18,13 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) enum ClientError {
     #[error("`{0}` is not the URL of a server: use e.g. http://127.0.0.1:8080")]
     Url(String),
+    #[error(
+        "everybody on the way to {0} could read the admin token: use https, or `--allow-http` (CLOUDLY_ALLOW_HTTP=1) in \
+         a network that you trust"
+    )]
+    PlainHttp(String),
+    #[error("no HTTP client can be made: {0}")]
+    Http(#[source] reqwest::Error),
     #[error("no answer from {url} (`--url` or CLOUDLY_URL says where Cloudly is)")]
     Unreachable { url: String, source: reqwest::Error },
     /// With the text of a problem.
@@ -48,6 +56,52 @@ pub(super) fn segment(id: &str) -> Result<String, ClientError> {
     Ok(segment)
 }
 
+/// Whether what is sent there stays on this host.
+fn is_this_host(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+/// Asks a server, without a token, whether it can do its work.
+pub(super) async fn check_health(url: &str) -> Result<(), ClientError> {
+    let (http, base) = connect(url)?;
+    let url = format!("{}/healthz", base.as_str().trim_end_matches('/'));
+    let unreachable = |source: reqwest::Error| ClientError::Unreachable {
+        url: base.to_string(),
+        source: source.without_url(),
+    };
+    let answer = http.get(url).send().await.map_err(unreachable)?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    let problem: Result<Problem, _> = answer.json().await;
+    Err(match problem {
+        Ok(problem) => ClientError::Refused(problem.title),
+        Err(_) => ClientError::NotCloudly {
+            url: base.to_string(),
+            status,
+        },
+    })
+}
+
+fn connect(url: &str) -> Result<(reqwest::Client, Url), ClientError> {
+    let base = Url::parse(url)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
+        .ok_or_else(|| ClientError::Url(url.to_owned()))?;
+    let mut builder = reqwest::Client::builder()
+        .timeout(TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none());
+    if base.scheme() == "http" {
+        // Nothing to verify without TLS, and a container may have no certificates at all.
+        builder = builder.tls_certs_only([]).no_proxy();
+    }
+    let http = builder.build().map_err(ClientError::Http)?;
+    Ok((http, base))
+}
+
 pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
@@ -63,19 +117,12 @@ impl Client {
             None => global.database()?.directory().join("admin-token"),
         };
         let token = cloudly_baseos::read_admin_token(&file)?;
-        let base = Url::parse(&global.url)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https"));
-        let base = base.ok_or_else(|| ClientError::Url(global.url.clone()))?;
-        let mut builder = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none());
-        if base.scheme() == "http" {
-            // Nothing to verify without TLS, and a container may have no certificates at all.
-            builder = builder.tls_certs_only([]).no_proxy();
+        let (http, base) = connect(&global.url)?;
+        if base.scheme() == "http" && !is_this_host(&base) && !global.allow_http {
+            return Err(ClientError::PlainHttp(global.url.clone()).into());
         }
         Ok(Self {
-            http: builder.build()?,
+            http,
             base,
             token,
             json: global.json,

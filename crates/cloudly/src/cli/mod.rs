@@ -5,6 +5,7 @@ mod audit;
 mod client;
 mod commands;
 mod events;
+mod healthcheck;
 mod join_tokens;
 mod logs;
 mod node_summary;
@@ -51,6 +52,8 @@ enum Command {
     /// Who did what
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Exit with 0 if the server can do its work; needs no token
+    Healthcheck,
 }
 
 impl Cli {
@@ -87,6 +90,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Desired(command) => targets::run(&client()?, command).await,
         Command::Node(command) => nodes::run(&client()?, command).await,
         Command::Audit(command) => audit::run(&client()?, command).await,
+        Command::Healthcheck => healthcheck::run(&global.url).await,
     }
 }
 

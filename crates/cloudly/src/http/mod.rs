@@ -9,6 +9,7 @@ mod health;
 mod metrics;
 mod node;
 mod paging;
+mod panics;
 mod problem;
 
 use crate::service::app::App;
@@ -24,6 +25,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .nest("/baseos/v1/admin", admin::router(&app))
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
+        .layer(panics::layer(&app.metrics))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),
             envelope::envelope,

@@ -1,6 +1,7 @@
 //! Errors as RFC 9457 problems. The only place that makes them.
 
 use super::body::BodyError;
+use crate::random;
 use crate::service::error::Error;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -9,6 +10,8 @@ use baseos_interfaces::problem::{FieldError, Problem};
 
 /// When to try again after a failure of the database or of the random number generator.
 const UNAVAILABLE_SECONDS: u32 = 15;
+/// The same when more requests come than can be written.
+const OVERLOADED_SECONDS: u32 = 60;
 
 /// A problem on its way to the envelope, which adds the request's id and the time and writes the body.
 #[derive(Clone, Debug)]
@@ -64,25 +67,35 @@ impl From<Error> for Failure {
                 ..Problem::new(410, ProblemCode::NodeRemoved, title)
             },
             Error::ProtocolTooOld(_) => Problem::new(426, ProblemCode::ProtocolTooOld, title),
+            Error::Damaged(error) => {
+                tracing::error!(%error, "the database holds what this cloudly cannot read");
+                Problem::new(500, ProblemCode::Internal, title)
+            }
+            Error::Overloaded => {
+                tracing::warn!("too many requests wait to write");
+                unavailable(title, OVERLOADED_SECONDS)
+            }
             Error::Storage(error) => {
                 tracing::error!(%error, "a database operation failed");
-                unavailable(title)
+                unavailable(title, UNAVAILABLE_SECONDS)
             }
             Error::Unhealthy(error) => {
                 tracing::error!(%error, "the health check failed");
-                unavailable(title)
+                unavailable(title, UNAVAILABLE_SECONDS)
             }
             Error::Randomness(error) => {
                 tracing::error!(%error, "no token could be made");
-                unavailable(title)
+                unavailable(title, UNAVAILABLE_SECONDS)
             }
         };
         problem.into()
     }
 }
 
-fn unavailable(title: String) -> Problem {
-    Problem::new(503, ProblemCode::Unavailable, title).retry_after(Some(UNAVAILABLE_SECONDS))
+/// Those who are told to come again come again at different times.
+fn unavailable(title: String, seconds: u32) -> Problem {
+    let retry_after = random::spread(seconds);
+    Problem::new(503, ProblemCode::Unavailable, title).retry_after(Some(retry_after))
 }
 
 impl From<BodyError> for Failure {

@@ -34,11 +34,26 @@ pub(crate) enum Error {
     #[error("protocol version {0} is too old; this Cloudly speaks {PROTOCOL_VERSION}")]
     ProtocolTooOld(u32),
     #[error("the database is not available")]
-    Storage(#[from] database::Error),
+    Storage(#[source] database::Error),
+    /// As it is it never can.
+    #[error("the database holds what cannot be read")]
+    Damaged(#[source] database::Error),
+    #[error("more requests come than can be stored")]
+    Overloaded,
     #[error("{0}")]
     Unhealthy(#[from] database::CheckError),
     #[error("no token can be made")]
     Randomness(#[from] NoRandomness),
+}
+
+impl From<database::Error> for Error {
+    fn from(error: database::Error) -> Self {
+        match error {
+            database::Error::Overloaded => Self::Overloaded,
+            error if error.is_transient() => Self::Storage(error),
+            error => Self::Damaged(error),
+        }
+    }
 }
 
 /// A member of the request that is wrong.

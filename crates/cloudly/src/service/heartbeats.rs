@@ -7,6 +7,7 @@ use super::heartbeat_interval::{self, Progress};
 use super::validate::{self, depth, text};
 use super::{desired_state, node_tokens};
 use crate::presence::runs::Sequence;
+use crate::random;
 use crate::storage::audit::AuditLine;
 use crate::storage::heartbeats::{Needed, Report};
 use crate::storage::node_session::NodeSession;
@@ -18,6 +19,9 @@ use baseos_interfaces::register::Approval;
 use baseos_interfaces::states::RolloutState;
 use baseos_interfaces::status::{NodeStatus, RollbackState};
 use serde_json::json;
+
+/// How many times as long as usual a node waits whose status could not be taken in.
+const SHED: u32 = 4;
 
 /// Takes in a heartbeat and answers it.
 pub(crate) async fn receive(
@@ -49,7 +53,13 @@ pub(crate) async fn receive(
     };
     let observed = heartbeat.observed_revision;
     app.metrics.heartbeat(reports(&heartbeat));
-    let status = store_report(app, session, heartbeat, sequence, now).await?;
+    let may_wait = heartbeat.events.is_empty() && heartbeat.command_results.is_empty();
+    let status = match store_report(app, session, heartbeat, sequence, now).await {
+        Err(Error::Overloaded) if may_wait && !clone_suspected => {
+            return Ok(shed(app, node, instructions));
+        }
+        stored => stored?,
+    };
     let mut credentials = None;
     if !clone_suspected && session.approval == Approval::Approved {
         add_instructions(app, session, status.as_ref(), observed, &mut instructions).await?;
@@ -61,6 +71,21 @@ pub(crate) async fn receive(
         instructions,
         credentials,
     })
+}
+
+/// More is reported than can be stored: the node is to come again later, and then with its whole status.
+fn shed(app: &App, node: &str, mut instructions: Instructions) -> HeartbeatAnswer {
+    instructions.next_heartbeat_seconds = random::spread(app.settings.heartbeat_seconds.saturating_mul(SHED));
+    instructions.resend_full_status = true;
+    app.presence.set_next_due(
+        node,
+        instructions.next_heartbeat_seconds,
+        instructions.server_time,
+    );
+    HeartbeatAnswer {
+        instructions,
+        credentials: None,
+    }
 }
 
 fn check(heartbeat: &Heartbeat) -> Result<()> {

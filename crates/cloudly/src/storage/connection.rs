@@ -19,6 +19,25 @@ pub enum Error {
     Overloaded,
 }
 
+impl Error {
+    /// Whether the same may succeed later. What cannot be read or written as it is, never does.
+    pub(crate) fn is_transient(&self) -> bool {
+        use sqlx::Error as Sql;
+        !matches!(
+            self,
+            Self::Sql(
+                Sql::Decode(_)
+                    | Sql::Encode(_)
+                    | Sql::ColumnDecode { .. }
+                    | Sql::ColumnNotFound(_)
+                    | Sql::ColumnIndexOutOfBounds { .. }
+                    | Sql::TypeNotFound { .. }
+                    | Sql::RowNotFound
+            )
+        )
+    }
+}
+
 /// Why a database cannot be used. A `database` is a file, or an address without a password.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

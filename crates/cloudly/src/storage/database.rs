@@ -39,6 +39,15 @@ pub(crate) struct Storage {
     guard: Guard,
 }
 
+/// What a database is opened with.
+pub(crate) struct Opening {
+    /// How many may wait to write, with SQLite.
+    pub(crate) longest_line: u32,
+    pub(crate) metrics: DatabaseMetrics,
+    /// For the note of when the schema was migrated.
+    pub(crate) now: Timestamp,
+}
+
 /// How is written.
 enum Writer {
     /// SQLite: one connection.
@@ -168,36 +177,28 @@ impl Drop for Doubt {
 impl Storage {
     /// Opens the database and migrates its schema. Creates the file if it does not exist; a PostgreSQL server has to
     /// have the database.
-    pub(crate) async fn open(
-        database: &Database,
-        metrics: DatabaseMetrics,
-        now: Timestamp,
-    ) -> std::result::Result<Self, OpenError> {
+    pub(crate) async fn open(database: &Database, with: Opening) -> std::result::Result<Self, OpenError> {
         sqlx::any::install_default_drivers();
         match database {
-            Database::Sqlite(path) => Self::open_file(path, metrics, now)
+            Database::Sqlite(path) => Self::open_file(path, with)
                 .await
                 .map_err(|error| sqlite::open_error(path, error)),
             Database::Postgres(url) => {
                 let name = url.to_string();
                 let options = postgres::options(url).map_err(failed(&name))?;
                 let guard = Guard::session(&options, &name).await?;
-                Self::connect(Engine::Postgres, &options, guard, &name, metrics, now).await
+                Self::connect(Engine::Postgres, &options, guard, &name, with).await
             }
         }
     }
 
-    async fn open_file(
-        path: &Path,
-        metrics: DatabaseMetrics,
-        now: Timestamp,
-    ) -> std::result::Result<Self, OpenError> {
+    async fn open_file(path: &Path, with: Opening) -> std::result::Result<Self, OpenError> {
         let guard = Guard::File {
             _lock: sqlite::lock(path)?,
         };
         let name = path.display().to_string();
         let options = sqlite::options(path).map_err(failed(&name))?;
-        Self::connect(Engine::Sqlite, &options, guard, &name, metrics, now).await
+        Self::connect(Engine::Sqlite, &options, guard, &name, with).await
     }
 
     async fn connect(
@@ -205,9 +206,13 @@ impl Storage {
         options: &AnyConnectOptions,
         guard: Guard,
         name: &str,
-        metrics: DatabaseMetrics,
-        now: Timestamp,
+        with: Opening,
     ) -> std::result::Result<Self, OpenError> {
+        let Opening {
+            longest_line,
+            metrics,
+            now,
+        } = with;
         // By itself: a pool would try again and again, and not say what is wrong.
         let mut first = options.connect().await.map_err(failed(name))?;
         engine.prepare(&mut first).await.map_err(failed(name))?;
@@ -224,8 +229,8 @@ impl Storage {
         let sessions = Arc::<SessionCache>::default();
         let (writer, readers) = match engine {
             Engine::Sqlite => {
-                let commits = metrics.commits.clone();
-                let line = WriteLine::open(options.clone(), Arc::clone(&sessions), commits).await;
+                let sessions = Arc::clone(&sessions);
+                let line = WriteLine::open(options.clone(), longest_line, sessions, metrics.clone()).await;
                 (Writer::Line(line.map_err(failed(name))?), SQLITE_READERS)
             }
             Engine::Postgres => {
@@ -367,8 +372,11 @@ mod tests {
         let now = "2026-11-23T12:00:00Z".parse().unwrap();
         Storage::open(
             &dir.path().join("cloudly.db").into(),
-            DatabaseMetrics::default(),
-            now,
+            Opening {
+                longest_line: 10,
+                metrics: DatabaseMetrics::default(),
+                now,
+            },
         )
         .await
         .unwrap()

@@ -8,17 +8,14 @@
 use super::connection::{Connection, Error, Result};
 use super::session_cache::{SessionCache, Touched};
 use super::sqlite;
-use prometheus_client::metrics::counter::Counter;
+use crate::metrics::DatabaseMetrics;
+use prometheus_client::metrics::gauge::Gauge;
 use sqlx::ConnectOptions as _;
 use sqlx::any::AnyConnectOptions;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 use tokio::time::timeout;
-
-/// Those who stand in line at most: some seconds of work. Who comes later is refused at once.
-const WAITING_MAX: usize = 4096;
 
 /// How long somebody stands in line at most: another program may hold the database, for one.
 const WAITING_AT_MOST: Duration = Duration::from_secs(10);
@@ -26,9 +23,10 @@ const WAITING_AT_MOST: Duration = Duration::from_secs(10);
 /// The line for the connection that writes.
 pub(super) struct WriteLine {
     writer: Arc<Mutex<Writer>>,
-    waiting: AtomicUsize,
+    /// Those who stand in line at most. Who comes later is refused at once.
+    longest: u32,
     sessions: Arc<SessionCache>,
-    commits: Counter,
+    metrics: DatabaseMetrics,
 }
 
 struct Writer {
@@ -69,20 +67,20 @@ pub(super) struct Turn {
 }
 
 /// A place in the line.
-struct Place<'a>(&'a AtomicUsize);
+struct Place<'a>(&'a Gauge);
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.dec();
     }
 }
 
 impl WriteLine {
-    /// `commits` counts them.
     pub(super) async fn open(
         options: AnyConnectOptions,
+        longest: u32,
         sessions: Arc<SessionCache>,
-        commits: Counter,
+        metrics: DatabaseMetrics,
     ) -> Result<Arc<Self>> {
         let writer = Writer {
             connection: connect(&options).await?,
@@ -91,9 +89,9 @@ impl WriteLine {
         };
         Ok(Arc::new(Self {
             writer: Arc::new(Mutex::new(writer)),
-            waiting: AtomicUsize::new(0),
+            longest,
             sessions,
-            commits,
+            metrics,
         }))
     }
 
@@ -102,8 +100,9 @@ impl WriteLine {
     /// # Errors
     /// `Overloaded`, when too many wait already, or it takes too long.
     pub(super) async fn turn(self: &Arc<Self>) -> Result<Turn> {
-        let place = Place(&self.waiting);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
+        let before = self.metrics.waiting.inc();
+        let place = Place(&self.metrics.waiting);
+        if before >= i64::from(self.longest) {
             return Err(Error::Overloaded);
         }
         let writer = timeout(WAITING_AT_MOST, Arc::clone(&self.writer).lock_owned())
@@ -126,7 +125,7 @@ impl WriteLine {
     async fn commit(self: Arc<Self>) {
         let mut writer = Arc::clone(&self.writer).lock_owned().await;
         let (members, committed) = writer.commit().await;
-        self.commits.inc();
+        self.metrics.commits.inc();
         for member in &members {
             // Also when it failed: then it may be committed all the same.
             self.sessions.forget(&member.touched);

@@ -1,6 +1,6 @@
 //! The real program: serving, and operated from its command line.
 
-use crate::support::{COMMIT, Program, cloudly, output, release, status};
+use crate::support::{COMMIT, Program, cloudly, output, release, status, write_secret};
 use baseos_interfaces::token::{Token, TokenKind};
 use cloudly_baseos::mint;
 use serde_json::{Value, json};
@@ -251,7 +251,7 @@ async fn failures_print_a_sentence_and_exit_with_an_error() {
         "{error}"
     );
     let other = mint(TokenKind::Admin).unwrap();
-    std::fs::write(program.dir.path().join("other"), other.expose()).unwrap();
+    write_secret(program.dir.path().join("other"), other.expose());
     let error = program.run_err(&["node", "list", "--token-file", "other"]).await;
     assert!(error.contains("not accepted"), "{error}");
 }

@@ -36,6 +36,52 @@ async fn a_client_never_advises_to_remove_the_file_it_was_given() {
 }
 
 #[tokio::test]
+async fn the_admin_token_is_sent_over_plain_http_to_this_host_alone_unless_that_is_allowed() {
+    let program = Program::start().await;
+    let run = async |url: &str, more: &[&str]| {
+        let output = output(
+            cloudly(&program.dir)
+                .args(["node", "list", "--url", url])
+                .args(more),
+        )
+        .await;
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let port = program.url.rsplit_once(':').unwrap().1.to_owned();
+    assert_eq!(run(&format!("http://localhost:{port}"), &[]).await, "");
+    // Names of the invalid domain lead nowhere.
+    for url in [
+        "http://cloudly.invalid:8080",
+        "http://10.0.0.1:9",
+        "http://localhost.invalid",
+    ] {
+        let error = run(url, &[]).await;
+        assert!(
+            error.contains("could read the admin token: use https, or `--allow-http`"),
+            "{error}"
+        );
+    }
+    let allowed = run("http://cloudly.invalid:8080", &["--allow-http"]).await;
+    assert!(
+        allowed.contains("no answer from http://cloudly.invalid:8080/"),
+        "{allowed}"
+    );
+}
+
+#[tokio::test]
+async fn a_healthcheck_needs_no_token_and_says_why_it_fails() {
+    let program = Program::start().await;
+    std::fs::remove_file(program.dir.path().join("admin-token")).unwrap();
+    assert_eq!(program.run_ok(&["healthcheck"]).await, "");
+    let url = program.url.clone();
+    let dir = program.stop().await;
+    let output = output(cloudly(&dir).args(["healthcheck", "--url", &url])).await;
+    assert!(!output.status.success());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("no answer from"), "{error}");
+}
+
+#[tokio::test]
 async fn files_with_a_mistyped_member_are_refused_with_the_nearest_name() {
     let program = Program::start().await;
     program.create_release(COMMIT).await;

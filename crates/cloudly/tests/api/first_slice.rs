@@ -1,6 +1,6 @@
 //! A database that Cloudly made before it had a second migration, with rows in every table.
 
-use crate::support::{Cloudly, Device, connect};
+use crate::support::{Cloudly, Device, connect, write_secret};
 use baseos_interfaces::admin::{CommandRecord, EventRecord, JoinTokenRecord, Page, PresenceState};
 use serde_json::json;
 use tempfile::TempDir;
@@ -31,7 +31,7 @@ fn device((id, token): (&str, &str)) -> Device {
 #[tokio::test]
 async fn the_database_of_the_first_slice_is_migrated_and_everything_in_it_is_used() {
     let dir = TempDir::new().unwrap();
-    std::fs::write(dir.path().join("token-pepper"), PEPPER).unwrap();
+    write_secret(dir.path().join("token-pepper"), PEPPER);
     let url = format!("sqlite:{}", dir.path().join("cloudly.db").display());
     let mut database = connect(&format!("{url}?mode=rwc")).await;
     sqlx::raw_sql(include_str!("../golden/first-slice.sql"))

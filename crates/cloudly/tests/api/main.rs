@@ -24,6 +24,7 @@ mod heartbeats;
 mod join_token_uses;
 mod lists;
 mod nodes;
+mod overload;
 mod presence;
 mod problems;
 mod races;

@@ -1,24 +1,10 @@
 //! Sessions are in memory: the usual heartbeat asks no database, and every change counts from its answer on.
 
-use crate::support::{COMMIT, Cloudly, Device, ok, status};
+use crate::support::{COMMIT, Cloudly, Device, metrics, ok, status};
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// The server's counters by name and labels.
-async fn metrics(cloudly: &Cloudly) -> BTreeMap<String, u64> {
-    let request = cloudly.http.get(format!("{}/metrics", cloudly.url));
-    let answer = request.bearer_auth(&cloudly.admin_token).send().await.unwrap();
-    assert!(answer.status().is_success());
-    let text = answer.text().await.unwrap();
-    assert!(text.ends_with("# EOF\n"), "{text}");
-    let samples = text.lines().filter(|line| !line.starts_with('#'));
-    let samples = samples.filter_map(|line| line.rsplit_once(' '));
-    let count = |(name, value): (&str, &str)| Some((name.to_owned(), value.parse().ok()?));
-    samples.filter_map(count).collect()
-}
 
 /// A node that has said everything and been told everything.
 async fn settled(cloudly: &Cloudly, name: &str) -> Device {

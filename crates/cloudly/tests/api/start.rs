@@ -1,6 +1,6 @@
 //! What prevents a start.
 
-use crate::support::{Cloudly, start_time};
+use crate::support::{Cloudly, start_time, write_secret};
 use cloudly_baseos::{Clock, Settings};
 use sqlx::{Connection as _, SqliteConnection};
 use std::path::Path;
@@ -88,13 +88,13 @@ async fn a_missing_or_different_pepper_prevents_the_start() {
         "{error}"
     );
     assert!(!pepper.exists());
-    std::fs::write(&pepper, "0".repeat(64)).unwrap();
+    write_secret(&pepper, &"0".repeat(64));
     let error = start_error(&cloudly.database()).await;
     assert!(
         error.contains("is not the one this database was made with"),
         "{error}"
     );
-    std::fs::write(&pepper, "salt").unwrap();
+    write_secret(&pepper, "salt");
     assert!(
         start_error(&cloudly.database())
             .await
@@ -126,4 +126,29 @@ async fn names_an_address_in_use() {
         .unwrap()
         .to_string();
     assert!(error.contains("cannot listen on 127.0.0.1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_secret_that_others_may_read_is_refused_with_what_mends_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut cloudly = Cloudly::start().await;
+    cloudly.stop().await;
+    let set_mode = |file: &str, mode| {
+        let path = cloudly.dir.path().join(file);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for file in ["token-pepper", "admin-token"] {
+        for mode in [0o644, 0o620, 0o601] {
+            set_mode(file, mode);
+            let error = start_error(&cloudly.database()).await;
+            let path = cloudly.dir.path().join(file);
+            assert!(error.contains(&format!("(mode {mode:03o})")), "{error}");
+            assert!(
+                error.contains(&format!("`chmod 600 {}`", path.display())),
+                "{error}"
+            );
+        }
+        set_mode(file, 0o440);
+    }
+    cloudly.start_again().await;
 }

@@ -149,6 +149,22 @@ fn of_a_log_that_does_not_fit_the_end_is_sent() {
     );
 }
 
+#[test]
+fn of_a_log_no_more_is_cut_than_has_to_be() {
+    for (room, kept) in [(24 * 1024, 16 * 1024), (16 * 1024, 4096)] {
+        let mut large = heartbeat();
+        let log = "x".repeat(40_000);
+        fill(
+            &mut large,
+            SizeLimit::new(room),
+            [result(1, log)].into_iter(),
+            Vec::new(),
+        );
+        let message = large.command_results[0].message.as_ref().unwrap();
+        assert_eq!(message.len(), kept + "…".len());
+    }
+}
+
 proptest! {
     /// Whatever there is to say, each heartbeat fits, says only what it ticks off, and all of it gets through, in order.
     #[test]

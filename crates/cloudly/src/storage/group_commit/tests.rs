@@ -5,11 +5,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
+const LONGEST: u32 = 200;
+
 struct Fixture {
     _dir: TempDir,
     options: AnyConnectOptions,
     line: Arc<WriteLine>,
-    commits: Counter,
+    metrics: DatabaseMetrics,
 }
 
 impl Fixture {
@@ -22,14 +24,14 @@ impl Fixture {
             .execute(&mut first)
             .await
             .unwrap();
-        let commits = Counter::default();
+        let metrics = DatabaseMetrics::default();
         let sessions = Arc::<SessionCache>::default();
-        let line = WriteLine::open(options.clone(), sessions, commits.clone()).await;
+        let line = WriteLine::open(options.clone(), LONGEST, sessions, metrics.clone()).await;
         Self {
             _dir: dir,
             options,
             line: line.unwrap(),
-            commits,
+            metrics,
         }
     }
 
@@ -41,8 +43,8 @@ impl Fixture {
     }
 
     /// Lets all tasks run until so many stand in line.
-    async fn until_waiting(&self, waiting: usize) {
-        while self.line.waiting.load(Ordering::Relaxed) < waiting {
+    async fn until_waiting(&self, waiting: i64) {
+        while self.metrics.waiting.get() < waiting {
             tokio::task::yield_now().await;
         }
     }
@@ -78,7 +80,11 @@ async fn those_who_wait_are_committed_together() {
         other.await.unwrap().unwrap();
     }
     assert_eq!(fixture.stored().await, (0..=100).collect());
-    assert!(fixture.commits.get() <= 3, "{}", fixture.commits.get());
+    assert!(
+        fixture.metrics.commits.get() <= 3,
+        "{}",
+        fixture.metrics.commits.get()
+    );
 }
 
 #[tokio::test]
@@ -169,12 +175,17 @@ async fn whoever_is_aborted_costs_nobody_else_anything() {
 async fn too_long_a_line_refuses_at_once() {
     let fixture = Fixture::new().await;
     let turn = fixture.line.turn().await.unwrap();
-    fixture.line.waiting.fetch_add(WAITING_MAX, Ordering::Relaxed);
-    let refused = fixture.line.turn().await;
-    assert!(matches!(refused, Err(Error::Overloaded)));
-    fixture.line.waiting.fetch_sub(WAITING_MAX, Ordering::Relaxed);
+    let waiting: Vec<_> = (0..LONGEST.into())
+        .map(|number| write(&fixture.line, number))
+        .collect();
+    fixture.until_waiting(LONGEST.into()).await;
+    assert!(matches!(fixture.line.turn().await, Err(Error::Overloaded)));
     turn.commit(Touched::Nothing).await.unwrap();
-    write(&fixture.line, 1).await.unwrap().unwrap();
+    for waiting in waiting {
+        waiting.await.unwrap().unwrap();
+    }
+    write(&fixture.line, 1000).await.unwrap().unwrap();
+    assert_eq!(fixture.metrics.waiting.get(), 0);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod api;
 mod cloudly;
 mod device;
 mod engine;
+mod metrics;
 mod postgres;
 mod process;
 mod program;
@@ -13,14 +14,24 @@ pub(crate) use api::{assert_refused, ok, problem, send_refused};
 pub(crate) use cloudly::{Cloudly, start_time};
 pub(crate) use device::{Device, status};
 pub(crate) use engine::{Engine, connect};
+pub(crate) use metrics::metrics;
 pub(crate) use process::output;
 pub(crate) use program::{Program, cloudly};
 
 use baseos_interfaces::token::{Token, TokenKind};
 use serde_json::{Value, json};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 pub(crate) const COMMIT: &str = "1f0a9be";
 pub(crate) const OTHER_COMMIT: &str = "77c2d01";
+
+/// A file with a secret, for its owner alone.
+pub(crate) fn write_secret(path: impl AsRef<Path>, text: &str) {
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+}
 
 /// A release with the agent and a service beside it.
 pub(crate) fn release(commit: &str) -> Value {
