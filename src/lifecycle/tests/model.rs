@@ -37,6 +37,8 @@ pub(crate) struct Model {
     running: Option<String>,
     /// The commit that was handed to the Supervisor last, by whomever: it goes on with it, whatever holds an update back.
     handed_over: Option<String>,
+    /// What the Supervisor had at the last inspection; the same is not handed over again.
+    inspected: Option<String>,
     /// Commits that something spoke against while they were desired.
     accused: BTreeSet<String>,
     /// Commits that somebody else handed the Supervisor.
@@ -143,7 +145,12 @@ impl Model {
                 }
             }
             Event::SupervisorAnswered { answer, .. } => match &**answer {
-                Ok(SupervisorAnswer::Inspected(inspection)) if self.is_ill(&inspection.view) => self.accuse(),
+                Ok(SupervisorAnswer::Inspected(inspection)) => {
+                    self.inspected.clone_from(&inspection.view.release);
+                    if self.is_ill(&inspection.view) {
+                        self.accuse();
+                    }
+                }
                 Ok(_) => {}
                 Err(_) => self.accuse(),
             },
@@ -155,9 +162,11 @@ impl Model {
         }
     }
 
-    /// Whether what the Supervisor shows speaks against what is desired: only once it has been handed over.
+    /// Whether what the Supervisor shows speaks against what is desired: only once it has been handed over, or was found
+    /// to be there.
     fn is_ill(&self, view: &SupervisorView) -> bool {
-        if self.handed_over.is_none() || self.handed_over != self.desired_commit() {
+        let desired = self.desired_commit();
+        if desired.is_none() || (self.handed_over != desired && self.inspected != desired) {
             return false;
         }
         let is_bad = |container: &Container| !container.is_running() || is_kept(container);
