@@ -51,6 +51,9 @@ struct Pending {
     /// The service that it stops.
     #[serde(default)]
     stops: Option<String>,
+    /// An earlier command had stopped it already.
+    #[serde(default)]
+    was_stopped: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,10 +130,18 @@ impl Commands {
             if command.expires_at.is_some_and(|at| at < instructions.server_time) {
                 self.finish(command.id.clone(), CommandState::Expired, None, cx.now);
             } else {
+                let was_stopped = stopped_before(&command.action, healing);
                 if matches!(plan, Plan::Call(_)) {
                     healing.hear(&command.action);
                 }
-                self.execute(command, plan, circumstances.own_service, in_flight, cx);
+                self.execute(
+                    command,
+                    plan,
+                    was_stopped,
+                    circumstances.own_service,
+                    in_flight,
+                    cx,
+                );
             }
         }
         self.results.len() > before
@@ -140,6 +151,7 @@ impl Commands {
         &mut self,
         command: &Command,
         plan: Plan,
+        was_stopped: bool,
         own_service: &str,
         in_flight: &mut InFlight,
         cx: &mut Context,
@@ -169,6 +181,7 @@ impl Commands {
             reboot,
             own_restart,
             stops,
+            was_stopped,
         });
     }
 
@@ -183,10 +196,8 @@ impl Commands {
         let Some(pending) = self.take_pending(op) else {
             return false;
         };
-        if let (Some(service), Err(error)) = (&pending.stops, answer)
-            && error.kind.is_refusal()
-        {
-            healing.was_not_stopped(service);
+        if answer.as_ref().is_err_and(|error| error.kind.is_refusal()) {
+            self.undo_stop(&pending, healing);
         }
         let (state, message) = match answer {
             Ok(SupervisorAnswer::Logs(logs)) => (CommandState::Succeeded, Some(logs.clone())),
@@ -202,11 +213,21 @@ impl Commands {
         let Some(pending) = self.take_pending(op) else {
             return false;
         };
-        if let Some(service) = &pending.stops {
-            healing.was_not_stopped(service);
-        }
+        self.undo_stop(&pending, healing);
         self.finish(pending.id, CommandState::Failed, Some(why.to_owned()), now);
         true
+    }
+
+    /// A stop that was refused is not remembered, unless an earlier one stopped the service, or a later one may.
+    fn undo_stop(&mut self, refused: &Pending, healing: &mut Healing) {
+        let Some(service) = refused.stops.as_ref().filter(|_| !refused.was_stopped) else {
+            return;
+        };
+        let mut pending = self.pending.iter_mut();
+        match pending.find(|pending| pending.stops.as_ref() == Some(service)) {
+            Some(later) => later.was_stopped = false,
+            None => healing.was_not_stopped(service),
+        }
     }
 
     fn take_pending(&mut self, op: OpId) -> Option<Pending> {
@@ -269,6 +290,11 @@ enum Plan {
     Done,
     Call(SupervisorCall),
     Refuse(String),
+}
+
+/// Whether an operator has stopped the service that this command stops.
+fn stopped_before(action: &CommandAction, healing: &Healing) -> bool {
+    matches!(action, CommandAction::StopService { service } if healing.was_stopped_on_purpose(service))
 }
 
 /// A command that ends a program fails while a lease lives. The Supervisor would refuse it for the lock files, but those may

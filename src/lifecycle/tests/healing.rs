@@ -269,6 +269,22 @@ fn a_stop_that_was_refused_leaves_its_service_to_be_healed() {
 }
 
 #[test]
+fn a_second_stop_that_was_refused_leaves_a_stopped_service_stopped() {
+    let mut world = resting();
+    let mut stop = |answers: &[Action]| {
+        world.act(Action::Command(CommandKind::StopService));
+        pass(&mut world, 2 * MINUTE);
+        play(&mut world, answers);
+    };
+    stop(&[good(Port::Supervisor), Action::Observe(View::Unhealthy)]);
+    stop(&[Action::Answer(Port::Supervisor, Reply::Gone)]);
+    assert_eq!(left(&world, "StopService"), 2);
+    world.act(Action::Observe(View::Unhealthy));
+    pass(&mut world, 5 * MINUTE);
+    assert_eq!(left(&world, "StartService"), 0);
+}
+
+#[test]
 fn the_policy_says_what_is_healed() {
     let healed = |policy: &str, view| {
         let mut world = resting();

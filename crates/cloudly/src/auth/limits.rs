@@ -4,10 +4,14 @@ use crate::settings::Rate;
 use baseos_interfaces::Timestamp;
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
 /// At this many buckets the full ones, which are like new ones, are dropped.
 const PRUNE_AT: usize = 100_000;
+
+/// The part of an IPv6 address that names a network.
+const NETWORK: u128 = !0 << 64;
 
 /// One bucket a key.
 pub(crate) struct Buckets<K> {
@@ -49,9 +53,30 @@ impl<K: Eq + Hash> Buckets<K> {
     }
 }
 
+/// Whose requests one address stands for. Of IPv6 a single host has 2^64, which share their first half.
+pub(crate) fn source(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & NETWORK).into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_addresses_of_one_host_are_one_source() {
+        for (one, other, same) in [
+            ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", true),
+            ("2001:db8:0:1::1", "2001:db8:0:2::1", false),
+            ("192.0.2.1", "::ffff:192.0.2.1", true),
+            ("::ffff:192.0.2.1", "::ffff:192.0.2.2", false),
+        ] {
+            let [a, b] = [one, other].map(|text| source(text.parse().unwrap()));
+            assert_eq!(a == b, same, "{one} {other}");
+        }
+    }
 
     #[test]
     fn a_bucket_empties_and_refills_with_time() {

@@ -1,7 +1,8 @@
-//! What the server does on its own: write presence to the database, and give back join-token uses.
+//! What the server does on its own: write presence to the database, keep other servers away from it, and give back
+//! join-token uses.
 
 use crate::service::app::App;
-use crate::service::{join_tokens, presence};
+use crate::service::{health, join_tokens, presence};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -10,6 +11,7 @@ use tokio::time::MissedTickBehavior;
 /// How long presence may be in memory alone. What a crash loses is replaced by the next heartbeats.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 const FLUSHES_PER_SWEEP: u32 = 60;
+const FLUSHES_PER_LOOK: u32 = 10;
 
 /// Runs until the sender of `stop` is dropped, and ends between two flushes.
 pub(crate) async fn run(app: Arc<App>, mut stop: watch::Receiver<()>) {
@@ -22,6 +24,9 @@ pub(crate) async fn run(app: Arc<App>, mut stop: watch::Receiver<()>) {
             _ = stop.changed() => return,
         }
         presence::flush(&app).await;
+        if until_sweep.is_multiple_of(FLUSHES_PER_LOOK) {
+            health::keep_database(&app).await;
+        }
         until_sweep -= 1;
         if until_sweep == 0 {
             until_sweep = FLUSHES_PER_SWEEP;

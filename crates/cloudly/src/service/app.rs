@@ -1,7 +1,7 @@
 //! What all services share.
 
 use super::error::{Error, Result};
-use crate::auth::limits::Buckets;
+use crate::auth::limits::{Buckets, source};
 use crate::auth::operators::AdminToken;
 use crate::auth::pending_tokens::PendingTokens;
 use crate::auth::pepper::Pepper;
@@ -27,6 +27,7 @@ pub(crate) struct App {
     pub(super) pending_tokens: PendingTokens,
     /// By node, and by registration before there is a node.
     node_limits: Buckets<String>,
+    /// By source.
     failure_limits: Buckets<IpAddr>,
 }
 
@@ -58,7 +59,7 @@ impl App {
     /// Counts a wrong token against its address. A right token is never held up by wrong ones.
     pub(super) fn count_failure(&self, ip: IpAddr) -> Result<()> {
         self.failure_limits
-            .take(ip, self.clock.now())
+            .take(source(ip), self.clock.now())
             .map_err(|retry_after_seconds| Error::RateLimited { retry_after_seconds })
     }
 

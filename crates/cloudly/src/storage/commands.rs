@@ -26,7 +26,8 @@ impl Storage {
         let mut tx = self.write(Touched::Node(node.to_owned())).await?;
         locks::node(&mut tx, node).await?;
         let known = nodes::known(&mut tx, node).await?;
-        check(known.as_ref(), count_open(&mut tx, node, now).await?)?;
+        let checked = check(known.as_ref(), count_open(&mut tx, node, now).await?);
+        let (mut tx, ()) = tx.unless_refused(checked).await?;
         insert(&mut tx, node, command, &line.actor).await?;
         audit::append(&mut tx, now, &line).await?;
         Ok(tx.commit().await?)

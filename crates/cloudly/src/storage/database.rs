@@ -4,7 +4,8 @@ pub(super) use super::connection::Connection;
 pub use super::connection::OpenError;
 pub(crate) use super::connection::{Error, Result};
 use super::engine::Engine;
-use super::group_commit::{Turn, WriteLine};
+use super::group_commit::{Turn, WriteLine, in_own_task};
+use super::guard::Guard;
 use super::session_cache::{SessionCache, Touched};
 use super::{migrate, postgres, sqlite};
 use crate::metrics::DatabaseMetrics;
@@ -18,7 +19,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Mutex;
 
 /// What [`Storage::check`] writes, in bytes: more than is left on a disk on which other writes just failed.
 const PROBE_BYTES: usize = 64 * 1024;
@@ -56,15 +56,6 @@ enum Writer {
     Pool(AnyPool),
 }
 
-/// Keeps a second server out, since each would hold half of the presence.
-enum Guard {
-    File {
-        _lock: sqlite::Lock,
-    },
-    /// `None` once it is closed.
-    Session(Mutex<Option<Connection>>),
-}
-
 /// Why the database cannot be used now.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CheckError {
@@ -72,6 +63,9 @@ pub(crate) enum CheckError {
     Read(#[source] Error),
     #[error("the database cannot be written: {0}")]
     Write(#[source] Error),
+    /// The address of the database is for the log.
+    #[error("this server has lost its lock on the database")]
+    Lock(#[source] OpenError),
 }
 
 /// A transaction that is rolled back unless it is committed.
@@ -88,15 +82,8 @@ enum Job {
 }
 
 impl Write {
-    /// In a task of its own: a request that is given up meanwhile leaves no commit behind that sessions do not know of.
+    /// A request that is given up meanwhile leaves no commit behind that sessions do not know of.
     pub(super) async fn commit(self) -> Result<()> {
-        match tokio::spawn(self.finish()).await {
-            Ok(committed) => committed,
-            Err(error) => Err(Error::Commit(error.to_string().into())),
-        }
-    }
-
-    async fn finish(self) -> Result<()> {
         let Self {
             job,
             doubt,
@@ -106,25 +93,42 @@ impl Write {
         match job {
             Job::Turn(turn) => turn.commit(touched).await?,
             Job::Transaction(transaction) => {
-                let committed = transaction.commit().await;
-                // Also when it failed: then it may be committed all the same.
-                sessions.forget(&touched);
-                committed?;
+                in_own_task(async move {
+                    let committed = transaction.commit().await;
+                    // Also when it failed: then it may be committed all the same.
+                    sessions.forget(&touched);
+                    Ok(committed?)
+                })
+                .await?;
             }
         }
         doubt.dismiss();
         Ok(())
     }
 
+    /// Changes nothing. What was read in it is stored when this returns `Ok`.
     pub(super) async fn rollback(self) -> Result<()> {
         let Self { job, doubt, .. } = self;
         match job {
-            // The next one undoes it.
-            Job::Turn(turn) => drop(turn),
+            Job::Turn(turn) => turn.rollback().await?,
             Job::Transaction(transaction) => transaction.rollback().await?,
         }
         doubt.dismiss();
         Ok(())
+    }
+
+    /// Goes on unless the change is refused; a refusal is told once it is certain what it was decided by.
+    pub(super) async fn unless_refused<T, E: From<Error>>(
+        self,
+        decided: std::result::Result<T, E>,
+    ) -> std::result::Result<(Self, T), E> {
+        match decided {
+            Ok(decided) => Ok((self, decided)),
+            Err(refusal) => {
+                self.rollback().await?;
+                Err(refusal)
+            }
+        }
     }
 
     /// It turned out that the transaction changes this.
@@ -182,8 +186,7 @@ impl Storage {
             Database::Postgres(url) => {
                 let name = url.to_string();
                 let options = postgres::options(url).map_err(failed(&name))?;
-                let session = postgres::lock(&options, &name).await?;
-                let guard = Guard::Session(Mutex::new(Some(session)));
+                let guard = Guard::session(&options, &name).await?;
                 Self::connect(Engine::Postgres, &options, guard, &name, with).await
             }
         }
@@ -280,9 +283,28 @@ impl Storage {
         &self.sessions
     }
 
+    /// Fails when this server has not the database for itself any more. Has to be asked again and again.
+    pub(crate) async fn keep(&self) -> std::result::Result<(), CheckError> {
+        let renewed = self.guard.renew().await;
+        if !matches!(renewed, Ok(false)) {
+            // It may be in another state than it was: a standby that took over may lack the last changes.
+            self.sessions.forget(&Touched::All);
+        }
+        match renewed {
+            Ok(false) => {}
+            Ok(true) => tracing::warn!("the lock on the database was lost, and is taken again"),
+            Err(error) => {
+                tracing::error!(%error, "the lock on the database is lost");
+                return Err(CheckError::Lock(error));
+            }
+        }
+        Ok(())
+    }
+
     /// Fails when the database cannot be read, or cannot be written. Writes something only after a transaction that
     /// was not committed.
     pub(crate) async fn check(&self) -> std::result::Result<(), CheckError> {
+        self.keep().await?;
         drop(self.read().await.map_err(CheckError::Read)?);
         if self.doubted.load(Ordering::Acquire) {
             self.probe().await.map_err(CheckError::Write)?;
@@ -315,12 +337,7 @@ impl Storage {
             Writer::Line(line) => line.close().await,
             Writer::Pool(pool) => pool.close().await,
         }
-        if let Guard::Session(session) = &self.guard
-            && let Some(session) = session.lock().await.take()
-        {
-            // Its end ends the session, with or without an answer.
-            drop(session.close().await);
-        }
+        self.guard.close().await;
     }
 
     /// The fingerprint of the pepper this database was made with; `None`: the database is new.

@@ -37,8 +37,7 @@ struct Writer {
 
 enum Phase {
     Idle,
-    /// The transaction is being begun or ended. Whoever finds it so finds a connection on which that failed or was given
-    /// up.
+    /// The transaction is being begun or ended. Whoever finds it so finds a connection on which that failed.
     Uncertain,
     Open(Group),
 }
@@ -46,7 +45,7 @@ enum Phase {
 /// The transaction that is open.
 #[derive(Default)]
 struct Group {
-    /// Those whose changes are in it.
+    /// Those whose changes are in it, or who read what is in it.
     members: Vec<Member>,
     /// Somebody's savepoint is open. Found by the next one: what is in it was given up.
     savepoint: bool,
@@ -56,8 +55,11 @@ struct Group {
 
 struct Member {
     touched: Touched,
-    answer: oneshot::Sender<std::result::Result<(), Arc<str>>>,
+    answer: oneshot::Sender<Answer>,
 }
+
+/// What became of a transaction; else why it is lost.
+type Answer = std::result::Result<(), Arc<str>>;
 
 /// Somebody's turn at the connection. What was written is undone unless it is committed.
 pub(super) struct Turn {
@@ -103,13 +105,17 @@ impl WriteLine {
         if before >= i64::from(self.longest) {
             return Err(Error::Overloaded);
         }
-        let mut writer = timeout(WAITING_AT_MOST, Arc::clone(&self.writer).lock_owned())
+        let writer = timeout(WAITING_AT_MOST, Arc::clone(&self.writer).lock_owned())
             .await
             .map_err(|_| Error::Overloaded)?;
         drop(place);
+        in_own_task(Arc::clone(self).begin(writer)).await
+    }
+
+    async fn begin(self: Arc<Self>, mut writer: OwnedMutexGuard<Writer>) -> Result<Turn> {
         writer.settle().await?;
         if writer.begin().await? {
-            tokio::spawn(Arc::clone(self).commit());
+            tokio::spawn(self.commit());
         }
         writer.begin_savepoint().await?;
         Ok(Turn { writer })
@@ -150,15 +156,46 @@ impl Turn {
         &mut self.writer.connection
     }
 
-    /// Commits what was written, together with what others wrote. Must not be dropped before it has ended.
+    /// Commits what was written, together with what others wrote.
     pub(super) async fn commit(mut self, touched: Touched) -> Result<()> {
         let (answer, committed) = oneshot::channel();
-        self.writer.end_savepoint(Member { touched, answer }).await;
-        drop(self.writer);
-        match committed.await {
-            Ok(committed) => committed.map_err(Error::Commit),
-            Err(_) => Err(Error::Commit("the server is stopping".into())),
+        let member = Member { touched, answer };
+        in_own_task(async move {
+            self.writer.end_savepoint(member).await;
+            Ok(())
+        })
+        .await?;
+        until_committed(committed).await
+    }
+
+    /// Undoes what was written, and waits until what was read is stored: others may have written it just before, into the
+    /// same transaction.
+    pub(super) async fn rollback(mut self) -> Result<()> {
+        let (answer, committed) = oneshot::channel();
+        let touched = Touched::Nothing;
+        if let Phase::Open(group) = &mut self.writer.phase {
+            group.members.push(Member { touched, answer });
         }
+        // The next one undoes it.
+        drop(self.writer);
+        until_committed(committed).await
+    }
+}
+
+/// Goes on when it is given up: of statements that are given up it is not known whether they were executed.
+pub(super) async fn in_own_task<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => Err(Error::Commit(error.to_string().into())),
+    }
+}
+
+async fn until_committed(answer: oneshot::Receiver<Answer>) -> Result<()> {
+    match answer.await {
+        Ok(committed) => committed.map_err(Error::Commit),
+        Err(_) => Err(Error::Commit("the server is stopping".into())),
     }
 }
 
@@ -224,7 +261,7 @@ impl Writer {
     }
 
     /// Ends the transaction. Returns those whose changes were in it, and what became of them.
-    async fn commit(&mut self) -> (Vec<Member>, std::result::Result<(), Arc<str>>) {
+    async fn commit(&mut self) -> (Vec<Member>, Answer) {
         if let Err(error) = self.settle().await {
             tracing::warn!(%error, "the database cannot be opened again");
         }

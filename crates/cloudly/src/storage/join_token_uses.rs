@@ -46,8 +46,9 @@ impl Storage {
         if !are_overdue(&mut *self.read().await?, now).await? {
             return Ok(0);
         }
-        let mut tx = self.write(Touched::All).await?;
-        let given_back = give_back(&mut tx, now).await?;
+        let mut tx = self.write(Touched::Nothing).await?;
+        let (given_back, nodes) = give_back(&mut tx, now).await?;
+        tx.touch(Touched::Nodes(nodes));
         tx.commit().await?;
         Ok(given_back)
     }
@@ -65,8 +66,8 @@ async fn are_overdue(c: &mut Connection, now: Timestamp) -> Result<bool> {
 }
 
 /// Gives back the uses whose nodes have not been heard from in time, marks those nodes abandoned, and returns how
-/// many uses there were. Locks the join tokens.
-async fn give_back(c: &mut Connection, now: Timestamp) -> Result<u64> {
+/// many uses there were, and the nodes. Locks the join tokens.
+async fn give_back(c: &mut Connection, now: Timestamp) -> Result<(u64, BTreeSet<String>)> {
     let overdue = sqlx::query(
         "SELECT token_id, registration_id, node_id FROM join_uses
          WHERE confirmed_at IS NULL AND released_at IS NULL AND taken_at <= $1 ORDER BY token_id",
@@ -102,13 +103,13 @@ async fn give_back(c: &mut Connection, now: Timestamp) -> Result<u64> {
             continue;
         }
         given_back += 1;
-        nodes.insert(row.try_get::<&str, _>(2)?);
+        nodes.insert(row.try_get(2)?);
         sqlx::query("UPDATE join_tokens SET uses = uses - 1 WHERE id = $1 AND uses > 0")
             .bind(token)
             .execute(&mut *c)
             .await?;
     }
-    for node in nodes {
+    for node in &nodes {
         sqlx::query(
             "UPDATE nodes SET lifecycle = 'abandoned'
              WHERE id = $1 AND confirmed_at IS NULL AND lifecycle = 'active'",
@@ -117,7 +118,7 @@ async fn give_back(c: &mut Connection, now: Timestamp) -> Result<u64> {
         .execute(&mut *c)
         .await?;
     }
-    Ok(given_back)
+    Ok((given_back, nodes))
 }
 
 /// A use that was taken then, or before, is given back now.

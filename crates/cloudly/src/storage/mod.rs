@@ -9,6 +9,7 @@ pub(crate) mod database;
 mod engine;
 mod events;
 mod group_commit;
+mod guard;
 pub(crate) mod heartbeats;
 mod join_token_uses;
 pub(crate) mod join_tokens;

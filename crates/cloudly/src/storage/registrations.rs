@@ -49,11 +49,12 @@ impl Storage {
             return Ok(None);
         };
         let facts = facts(&mut tx, token, registration, hardware).await?;
+        let (mut tx, decided) = tx.unless_refused(decide(facts)).await?;
         let Admitted {
             node,
             takes_use,
             line,
-        } = match decide(facts)? {
+        } = match decided {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 tx.rollback().await?;

@@ -47,7 +47,7 @@ impl Storage {
         for repository in repositories {
             others.append(&mut services_with_images(&mut tx, repository, commit).await?);
         }
-        let decided = decide(Facts { known, others })?;
+        let (mut tx, decided) = tx.unless_refused(decide(Facts { known, others })).await?;
         let now = record.created_at;
         match &decided {
             Decided::Insert(line) => {

@@ -5,8 +5,8 @@
 //! time before the commit, so it is used and not kept.
 
 use super::node_session::NodeSession;
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,7 +19,8 @@ pub(super) enum Touched {
     Nothing,
     /// A node, its tokens, status, commands or target.
     Node(String),
-    /// Any number of nodes.
+    /// The same of these nodes.
+    Nodes(BTreeSet<String>),
     All,
 }
 
@@ -83,12 +84,8 @@ impl SessionCache {
         let mut inner = self.lock();
         match touched {
             Touched::Nothing => {}
-            Touched::Node(node) => {
-                inner.changes.note(node);
-                for token in inner.tokens.remove(node).unwrap_or_default() {
-                    inner.sessions.remove(&token);
-                }
-            }
+            Touched::Node(node) => inner.forget(node),
+            Touched::Nodes(nodes) => nodes.iter().for_each(|node| inner.forget(node)),
             Touched::All => {
                 inner.changes.note_all();
                 inner.sessions.clear();
@@ -99,6 +96,15 @@ impl SessionCache {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn forget(&mut self, node: &str) {
+        self.changes.note(node);
+        for token in self.tokens.remove(node).unwrap_or_default() {
+            self.sessions.remove(&token);
+        }
     }
 }
 

@@ -52,7 +52,8 @@ impl Storage {
         let mut tx = self.write(Touched::Node(id.to_owned())).await?;
         locks::node(&mut tx, id).await?;
         let node = nodes::known(&mut tx, id).await?;
-        if let Some((change, line)) = decide(node.as_ref())? {
+        let (mut tx, decided) = tx.unless_refused(decide(node.as_ref())).await?;
+        if let Some((change, line)) = decided {
             match change {
                 Change::Approve => nodes::approve(&mut tx, id, now).await?,
                 Change::ClearClone => nodes::set_clone_suspected(&mut tx, id, None).await?,

@@ -60,7 +60,7 @@ impl Storage {
             },
             issued: last_revision(&mut tx).await?,
         };
-        let seen = decide(&facts)?;
+        let (mut tx, seen) = tx.unless_refused(decide(&facts)).await?;
         let revision = next_revision(&mut tx, seen).await?;
         let (target, line) = target(revision);
         put(&mut tx, &target).await?;
@@ -85,7 +85,7 @@ impl Storage {
             release_exists: true,
             issued: last_revision(&mut tx).await?,
         };
-        let seen = decide(&facts)?;
+        let (mut tx, seen) = tx.unless_refused(decide(&facts)).await?;
         let mut floor = known.map_or(0, |node| node.desired_floor);
         if remove(&mut tx, node).await? {
             floor = next_revision(&mut tx, seen).await?;

@@ -353,3 +353,105 @@ async fn a_refused_admin_body_says_what_was_given_and_what_is_expected_in_words_
         );
     }
 }
+
+/// Every value of a document in turn replaced by this one.
+fn with_each_replaced(document: &Value, by: &Value) -> Vec<Value> {
+    let mut all = vec![by.clone()];
+    match document {
+        Value::Object(members) => {
+            for (name, value) in members {
+                for replaced in with_each_replaced(value, by) {
+                    let mut other = members.clone();
+                    other.insert(name.clone(), replaced);
+                    all.push(other.into());
+                }
+            }
+        }
+        Value::Array(values) => {
+            for (index, value) in values.iter().enumerate() {
+                for replaced in with_each_replaced(value, by) {
+                    let mut other = values.clone();
+                    other[index] = replaced;
+                    all.push(other.into());
+                }
+            }
+        }
+        _ => {}
+    }
+    all
+}
+
+#[tokio::test]
+async fn no_refusal_repeats_what_may_be_a_secret() {
+    let cloudly = Cloudly::start().await;
+    let device = cloudly.enrol("edge").await;
+    let commands = format!("nodes/{}/commands", device.id);
+    let mut large = release("abcdef0");
+    large["services"]["onebox"] = json!({
+        "image": "registry.example/onebox:1", "environment": { "A": "b" }, "labels": { "a": "b" }, "sizeBytes": 1,
+        "composition": { "command": ["a"], "user": "1" },
+        "platforms": { "linux/amd64": { "configDigest": format!("sha256:{}", "0".repeat(64)), "sizeBytes": 1 } },
+    });
+    // Without windows: what is no day, time or time zone is repeated.
+    let policy = json!({
+        "maxDeferSeconds": 1, "maxAttempts": 1, "healthSeconds": 1, "applyTimeoutSeconds": 1, "onFailure": "rollback",
+        "heal": "restart", "requireLocalApproval": true, "requireRollback": true, "force": { "by": "a", "reason": "b" },
+    });
+    let requests = [
+        (Method::POST, "releases", large),
+        (
+            Method::PUT,
+            "desired",
+            json!({ "commit": null, "policy": policy }),
+        ),
+        (
+            Method::POST,
+            commands.as_str(),
+            json!({ "type": "collectLogs", "params": { "lines": 1 }, "ttlSeconds": 1 }),
+        ),
+        (
+            Method::POST,
+            "join-tokens",
+            json!({
+                "maxUses": 1, "ttlSeconds": 60, "fleet": "a", "labels": { "a": "b" }, "requireApproval": true,
+                "allowReplace": true,
+            }),
+        ),
+    ];
+    let mut said = std::collections::BTreeSet::new();
+    for (method, path, body) in requests {
+        let accepted = cloudly.admin(method.clone(), path).json(&body).send().await;
+        let accepted = accepted.unwrap();
+        assert!(
+            accepted.status().is_success(),
+            "{}",
+            accepted.text().await.unwrap()
+        );
+        for secret in [
+            json!("szj_secret"),
+            json!("szj_secret\n"),
+            json!("missing field `szj_secret`"),
+            json!("invalid type: szj_secret, expected szj_secret"),
+            json!(["szj_secret"]),
+            json!({ "a": "szj_secret" }),
+            json!([{ "a": ["szj_secret"] }]),
+        ] {
+            for body in with_each_replaced(&body, &secret) {
+                let answer = cloudly
+                    .admin(method.clone(), path)
+                    .json(&body)
+                    .send()
+                    .await
+                    .unwrap();
+                let refused = !answer.status().is_success();
+                let text = answer.text().await.unwrap();
+                // Names are repeated: of a volume, and of a version, which people read.
+                let names = body["version"] == secret || text.contains("undeclaredVolume");
+                if refused && !names && text.contains("secret") {
+                    said.insert(format!("{path}: {text}"));
+                }
+            }
+        }
+    }
+    assert!(said.is_empty(), "{said:#?}");
+}

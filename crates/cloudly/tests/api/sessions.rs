@@ -38,6 +38,19 @@ async fn the_usual_heartbeat_asks_no_database_and_hashes_one_token() {
 }
 
 #[tokio::test]
+async fn a_use_that_is_given_back_costs_other_nodes_no_read() {
+    let cloudly = Cloudly::start().await;
+    let mut device = settled(&cloudly, "edge").await;
+    cloudly.enrol("never-heard-from").await;
+    cloudly.clock.advance(15 * 60);
+    let _: Value = cloudly.get("join-tokens").await;
+    let misses = "cloudly_session_misses_total";
+    let before = metrics(&cloudly).await[misses];
+    device.heartbeat(&cloudly).await;
+    assert_eq!(metrics(&cloudly).await[misses], before);
+}
+
+#[tokio::test]
 async fn metrics_want_the_admin_token() {
     let cloudly = Cloudly::start().await;
     let answer = cloudly.http.get(format!("{}/metrics", cloudly.url)).send().await;

@@ -3,7 +3,7 @@
 use crate::support::{Cloudly, connect, start_time};
 use cloudly_baseos::{Clock, Database};
 
-async fn start_error(cloudly: &Cloudly, url: &str) -> String {
+pub(crate) async fn start_error(cloudly: &Cloudly, url: &str) -> String {
     let mut settings = Cloudly::settings(Database::parse(url).unwrap());
     settings.pepper_file = Some(cloudly.dir.path().join("token-pepper"));
     settings.admin_token_file = Some(cloudly.dir.path().join("admin-token"));

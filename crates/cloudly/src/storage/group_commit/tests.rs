@@ -1,5 +1,6 @@
 use super::*;
 use std::collections::BTreeSet;
+use std::task::Poll;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -197,4 +198,116 @@ async fn nobody_stands_in_line_for_ever() {
     assert!(matches!(refused, Err(Error::Overloaded)));
     turn.commit(Touched::Nothing).await.unwrap();
     write(&fixture.line, 1).await.unwrap().unwrap();
+}
+
+/// What a future of many steps comes to; `None`: it was given up after so many steps.
+async fn given_up_after<F: Future>(steps: usize, future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    let mut left = steps;
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if left == 0 => {
+            // SQLite's own thread goes on, and does what it was asked.
+            std::thread::sleep(Duration::from_millis(5));
+            Poll::Ready(None)
+        }
+        Poll::Pending => {
+            left -= 1;
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn whoever_gives_up_while_the_turn_begins_costs_nobody_else_anything() {
+    for steps in 1..12 {
+        let fixture = Fixture::new().await;
+        let first = fixture.line.turn().await.unwrap();
+        let before = write(&fixture.line, 1);
+        fixture.until_waiting(1).await;
+        let line = Arc::clone(&fixture.line);
+        let dropped = tokio::spawn(async move {
+            let mut turn = line.turn().await.unwrap();
+            insert(&mut turn, 2, "given up").await.unwrap();
+        });
+        fixture.until_waiting(2).await;
+        let line = Arc::clone(&fixture.line);
+        let given_up = tokio::spawn(async move {
+            given_up_after(steps, line.turn()).await;
+        });
+        fixture.until_waiting(3).await;
+        let after = write(&fixture.line, 3);
+        fixture.until_waiting(4).await;
+        first.commit(Touched::Nothing).await.unwrap();
+        dropped.await.unwrap();
+        given_up.await.unwrap();
+        for other in [before, after] {
+            let answer = other.await.unwrap();
+            assert!(answer.is_ok(), "after {steps} steps: {answer:?}");
+        }
+        assert_eq!(fixture.stored().await, BTreeSet::from([1, 3]));
+    }
+}
+
+#[tokio::test]
+async fn whoever_gives_up_while_it_commits_costs_nobody_else_anything() {
+    for steps in 0..6 {
+        let fixture = Fixture::new().await;
+        let first = fixture.line.turn().await.unwrap();
+        let before = write(&fixture.line, 1);
+        fixture.until_waiting(1).await;
+        let line = Arc::clone(&fixture.line);
+        let given_up = tokio::spawn(async move {
+            let mut turn = line.turn().await.unwrap();
+            insert(&mut turn, 2, "given up").await.unwrap();
+            given_up_after(steps, turn.commit(Touched::Nothing)).await;
+        });
+        fixture.until_waiting(2).await;
+        let after = write(&fixture.line, 3);
+        fixture.until_waiting(3).await;
+        first.commit(Touched::Nothing).await.unwrap();
+        given_up.await.unwrap();
+        for other in [before, after] {
+            let answer = other.await.unwrap();
+            assert!(answer.is_ok(), "after {steps} steps: {answer:?}");
+        }
+        assert!(fixture.stored().await.is_superset(&BTreeSet::from([1, 3])));
+    }
+}
+
+/// Who changes nothing may answer by what others wrote before.
+#[tokio::test]
+async fn whoever_gives_up_after_reading_what_is_not_committed_is_told_when_it_is_lost() {
+    let fixture = Fixture::new().await;
+    let mut first = fixture.line.turn().await.unwrap();
+    sqlx::raw_sql("PRAGMA max_page_count = 1")
+        .execute(first.connection_mut())
+        .await
+        .unwrap();
+    let written = write(&fixture.line, 1);
+    fixture.until_waiting(1).await;
+    let line = Arc::clone(&fixture.line);
+    let reads = tokio::spawn(async move {
+        let mut turn = line.turn().await?;
+        let found: Option<i64> = sqlx::query_scalar("SELECT number FROM numbers WHERE number = 1")
+            .fetch_optional(turn.connection_mut())
+            .await?;
+        turn.rollback().await?;
+        Ok::<_, Error>(found)
+    });
+    fixture.until_waiting(2).await;
+    let line = Arc::clone(&fixture.line);
+    let large = tokio::spawn(async move {
+        let mut turn = line.turn().await?;
+        insert(&mut turn, 2, &"x".repeat(1 << 20)).await?;
+        turn.commit(Touched::Nothing).await
+    });
+    fixture.until_waiting(3).await;
+    first.commit(Touched::Nothing).await.unwrap();
+    written.await.unwrap().unwrap_err();
+    large.await.unwrap().unwrap_err();
+    assert!(fixture.stored().await.is_empty());
+    let read = reads.await.unwrap();
+    assert!(read.is_err(), "it answers by what is not stored: {read:?}");
 }
