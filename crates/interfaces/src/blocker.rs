@@ -88,3 +88,33 @@ impl BlockerKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_shown_as_it_is_on_the_wire() {
+        for kind in [
+            BlockerKind::LocalLock,
+            BlockerKind::Window,
+            BlockerKind::Deferred,
+            BlockerKind::Approval,
+            BlockerKind::RolloutSlot,
+            BlockerKind::DiskSpace,
+            BlockerKind::HostUpdate,
+            BlockerKind::SupervisorUnavailable,
+            BlockerKind::PullFailing,
+            BlockerKind::DiskFull,
+            BlockerKind::StartFailing,
+            BlockerKind::SupervisorBackoff,
+            BlockerKind::RetryBackoff,
+            BlockerKind::RollbackImpossible,
+            BlockerKind::StateNotWritable,
+            BlockerKind::CloneSuspected,
+            BlockerKind::Unknown,
+        ] {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+    }
+}

@@ -110,6 +110,13 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn a_log_has_two_hundred_lines_unless_told_otherwise() {
+        let action: CommandAction =
+            serde_json::from_value(json!({ "type": "collectLogs", "params": {} })).unwrap();
+        assert_eq!(action, CommandAction::CollectLogs { lines: 200 });
+    }
+
+    #[test]
     fn an_actions_name_is_its_type_on_the_wire() {
         let service = json!({ "service": "onebox" });
         let params = |name: &str| match name {

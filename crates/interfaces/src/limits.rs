@@ -44,3 +44,19 @@ pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, 
     }
     Ok(number)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An agent and a Cloudly of different versions meet.
+    #[test]
+    fn the_sizes_are_those_of_the_contract() {
+        const KIB: usize = 1024;
+        assert_eq!(REGISTER_MAX_BYTES / KIB, 32);
+        assert_eq!(HEARTBEAT_MAX_BYTES / KIB, 64);
+        assert_eq!(ANSWER_MAX_BYTES / KIB, 1024);
+        assert_eq!(LOCAL_MAX_BYTES / KIB, 64);
+        assert_eq!(NUMBER_MAX, 9_007_199_254_740_991);
+    }
+}

@@ -142,6 +142,34 @@ mod tests {
     use serde_json::{Value, json};
     use std::collections::BTreeMap;
 
+    #[test]
+    fn what_is_expected_is_told_in_words_of_json() {
+        for (expected, words) in [
+            ("u8", "a whole number from 0 to 255"),
+            ("struct Settings", "an object"),
+            ("struct Settings with 2 elements", "an object"),
+            ("internally tagged enum Action", "one of its names"),
+            ("a string", "a string"),
+            ("a number below 2^53", "a number below 2^53"),
+        ] {
+            assert_eq!(expected_in_words(expected), words, "{expected}");
+        }
+    }
+
+    #[test]
+    fn what_was_given_is_told_by_its_kind() {
+        for (given, words) in [
+            ("string \"x\"", "a string"),
+            ("integer `5`", "a number"),
+            ("sequence", "a list"),
+            ("3", "a list"),
+            ("newtype struct", "what was given"),
+            ("Option value", "null"),
+        ] {
+            assert_eq!(kind(given), words, "{given}");
+        }
+    }
+
     #[derive(Debug, Deserialize)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     #[expect(dead_code, reason = "it is only read into")]

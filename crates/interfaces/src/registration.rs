@@ -112,6 +112,7 @@ mod tests {
         let at: Timestamp = "2026-11-22T22:41:07Z".parse().unwrap();
         let id = RegistrationId::new(at.as_millisecond(), [0xff; 16]);
         assert_eq!(id.as_str(), "01a2056b-97b8-7fff-bfff-ffffffffffff");
+        assert_eq!(id.to_string(), id.as_str());
         let early = RegistrationId::new(-1, [1; 16]);
         assert_eq!(early.as_str(), "00000000-0000-7101-8101-010101010101");
     }

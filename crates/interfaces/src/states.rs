@@ -193,4 +193,51 @@ mod tests {
             assert_eq!(serde_json::to_value(state).unwrap(), state.to_string());
         }
     }
+
+    #[test]
+    fn a_state_of_the_agent_is_shown_as_it_is_on_the_wire() {
+        for state in [
+            AgentState::Unenrolled,
+            AgentState::Registering,
+            AgentState::Idle,
+            AgentState::Staging,
+            AgentState::Waiting,
+            AgentState::Applying,
+            AgentState::Verifying,
+            AgentState::Failed,
+            AgentState::RollbackNeeded,
+            AgentState::Unknown,
+        ] {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+            assert_eq!(state.to_string(), state.as_str());
+        }
+    }
+
+    #[test]
+    fn an_update_is_somewhere_in_its_rollout_and_ends_by_itself_or_not() {
+        use UpdateState as S;
+        for (state, rollout, ends) in [
+            (S::Idle, None, false),
+            (S::Staged, Some(RolloutState::Staged), false),
+            (S::Waiting, Some(RolloutState::Staged), false),
+            (S::Applying, Some(RolloutState::Applying), false),
+            (S::Rebooting, Some(RolloutState::Applying), false),
+            (S::Verifying, Some(RolloutState::Applying), false),
+            (S::Succeeded, Some(RolloutState::Succeeded), true),
+            (S::Failed, Some(RolloutState::Failed), true),
+            (S::RollbackNeeded, Some(RolloutState::RollbackNeeded), false),
+            (S::RolledBack, Some(RolloutState::Failed), true),
+            (S::Cancelled, None, true),
+            (S::Superseded, None, true),
+            (S::Unknown, None, false),
+        ] {
+            assert_eq!(RolloutState::from_update(state), rollout, "{state}");
+            assert_eq!(state.is_terminal(), ends, "{state}");
+            if let Some(rollout) = rollout {
+                assert_eq!(serde_json::to_value(rollout).unwrap(), rollout.as_str());
+            }
+        }
+        assert_eq!(serde_json::to_value(RolloutState::Unknown).unwrap(), "unknown");
+        assert_eq!(RolloutState::Unknown.as_str(), "unknown");
+    }
 }

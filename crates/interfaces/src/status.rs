@@ -329,4 +329,25 @@ mod tests {
         assert_eq!(image(Some((3 << 20) + 1)).in_words(), "onebox:1 (4 MiB)");
         assert_eq!(image(None).in_words(), "onebox:1");
     }
+
+    #[test]
+    fn what_was_not_looked_at_yet_is_left_out_and_what_was_is_told() {
+        let mut status: NodeStatus = serde_json::from_value(serde_json::json!({
+            "agent": { "version": "0.1.0", "startedAt": "2026-11-23T11:00:00Z", "restartCount": 0, "state": "idle" },
+            "update": { "kind": "app", "state": "idle", "blockedBy": [] },
+            "rollout": null, "health": { "state": "ok", "issues": [] },
+        }))
+        .unwrap();
+        let has =
+            |status: &NodeStatus, member: &str| serde_json::to_value(status).unwrap().get(member).is_some();
+        for member in ["supervisor", "os", "network", "release"] {
+            assert!(!has(&status, member), "{member}");
+        }
+        status.supervisor.available = Some(false);
+        status.network.ip_addresses.push("10.0.4.17".to_owned());
+        status.os.name = Some("balenaOS".to_owned());
+        for member in ["supervisor", "os", "network"] {
+            assert!(has(&status, member), "{member}");
+        }
+    }
 }
