@@ -75,7 +75,7 @@ pub(crate) async fn run_all_commands(
         wrong.insert(name.to_owned(), value);
         run_command(output, &wrong, &["config"], 78).await;
         // What the agent can do without does not keep it from starting: it meets the one that runs.
-        let needed = name.ends_with("_URL") || name.ends_with("_ADDRESS");
+        let needed = name.ends_with("_URL");
         run_command(output, &wrong, &["run"], if needed { 78 } else { 75 }).await;
     }
 }
