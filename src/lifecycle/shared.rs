@@ -16,7 +16,10 @@ use crate::lifecycle::report::notices::Notices;
 use crate::lifecycle::settings_check::{SettingsCheck, takes_all};
 use crate::lifecycle::time::{Millis, Stamp};
 use crate::lifecycle::timer::Timers;
+use crate::lifecycle::update::judgement::{Judgement, Known, judge};
+use crate::lifecycle::update::predecessors::Predecessors;
 use crate::lifecycle::update::record::Finished;
+use crate::lifecycle::update::target::Release;
 use crate::lifecycle::update::verification::{Clock, Watch};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::EventKind;
@@ -104,6 +107,21 @@ impl Shared {
     /// The Supervisor's state, when it answers.
     pub(crate) fn view(&self) -> Option<&SupervisorView> {
         self.supervisor.as_ref()?.as_ref().ok()
+    }
+
+    /// What a look at the Supervisor says about a release; `before` is what ran before it.
+    pub(crate) fn judge(
+        &self,
+        view: &SupervisorView,
+        release: &Release,
+        before: Option<&Predecessors>,
+    ) -> Judgement {
+        let known = Known {
+            images: self.durable.target.images(&release.commit),
+            predecessors: before,
+            stopped: Some(self.durable.healing.stopped()),
+        };
+        judge(view, release, known)
     }
 
     /// What a verification is to be told now.

@@ -1,6 +1,8 @@
 //! Services that stop after their release has succeeded.
 
 use crate::fixture::{Fixture, LIMIT, V2, has_issue, options};
+use baseos_interfaces::admin::{CreateCommand, NodeRecord};
+use baseos_interfaces::command::CommandAction;
 use baseos_simulator::harness::{TestRelease, ensure, wait_until};
 
 async fn running() -> Fixture {
@@ -72,6 +74,37 @@ async fn a_supervisor_that_lost_its_database_gets_the_release_again() {
     fixture.wait_runs(V2, LIMIT).await.unwrap();
     assert_eq!(fixture.count_posts(V2), 2);
     assert_eq!(fixture.reported_ends(V2).await.unwrap(), ["succeeded"]);
+    fixture.assert_consistent().await;
+}
+
+/// The Supervisor starts no container that it has started before, so what an operator stopped stays stopped with a
+/// release that keeps its container.
+#[tokio::test]
+async fn a_stopped_service_makes_no_release_bad_that_keeps_its_container() {
+    const SAME: &str = "5a5a5a5a";
+    let fixture = running().await;
+    let node = fixture.node().await.unwrap();
+    let command = CreateCommand {
+        action: CommandAction::StopService {
+            service: "onebox".to_owned(),
+        },
+        ttl_seconds: None,
+    };
+    fixture.cloudly.create_command(&node.id, &command).await.unwrap();
+    let stopped = |node: &NodeRecord| {
+        let status = node.status.as_ref()?;
+        let onebox = status.release.as_ref()?.services.get("onebox")?;
+        Some(onebox.status.eq_ignore_ascii_case("exited"))
+    };
+    let told = fixture.wait_node("the stop is told", LIMIT, |node| stopped(node) == Some(true));
+    told.await.unwrap();
+    fixture
+        .publish(&TestRelease::new(SAME, "2.0.1", "onebox:2"))
+        .await
+        .unwrap();
+    fixture.desire(SAME).await.unwrap();
+    let node = fixture.wait_update_succeeded(SAME).await.unwrap();
+    assert_eq!(stopped(&node), Some(true));
     fixture.assert_consistent().await;
 }
 

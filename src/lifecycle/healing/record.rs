@@ -85,6 +85,18 @@ impl Healing {
         self.stopped.remove(service);
     }
 
+    /// The services that operators stopped.
+    pub(crate) fn stopped(&self) -> &BTreeSet<String> {
+        &self.stopped
+    }
+
+    /// These run: whatever was stopped of them has been started again.
+    pub(crate) fn run_again<'a>(&mut self, services: impl Iterator<Item = &'a str>) {
+        for service in services {
+            self.stopped.remove(service);
+        }
+    }
+
     pub(crate) fn was_stopped_on_purpose(&self, service: &str) -> bool {
         self.stopped.contains(service)
     }

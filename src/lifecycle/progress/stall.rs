@@ -4,7 +4,7 @@ use crate::lifecycle::progress::hindrance::is_not_the_releases_fault;
 use crate::lifecycle::progress::tracker::names;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::time::Stamp;
-use crate::lifecycle::update::judgement::{Judgement, judge};
+use crate::lifecycle::update::judgement::Judgement;
 use crate::lifecycle::update::record::{Blocker, Update, UpdateError};
 use crate::lifecycle::update::target::Release;
 use baseos_interfaces::codes::ErrorCode;
@@ -25,8 +25,7 @@ pub(crate) fn judge_stall(l: &Shared, update: &Update, now: Stamp) -> Stall {
     let Some(view) = l.view() else {
         return Stall::Unseen;
     };
-    let images = l.durable.target.images(update.commit());
-    let judgement = judge(view, &update.release, images, Some(&update.predecessors));
+    let judgement = l.judge(view, &update.release, Some(&update.predecessors));
     // Somebody put another release there, or the Supervisor does not say which image runs: that says nothing about this one.
     let says_nothing = matches!(judgement, Judgement::Elsewhere(_) | Judgement::Unknown(_));
     let mut evidence = match judgement {

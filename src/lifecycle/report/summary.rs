@@ -78,7 +78,7 @@ pub(crate) fn summary(l: &Shared, state: &State) -> String {
                      again."
                 )
             } else {
-                format!("Failed: gave up release {release}: {why}.")
+                format!("Failed: gave up release {release}: {why}; {FORCE} tries it again.")
             }
         }
         State::RollbackNeeded(bad) => match held_up(&bad.update) {

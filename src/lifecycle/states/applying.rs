@@ -20,7 +20,7 @@ use crate::lifecycle::unsaved::Unsaved;
 use crate::lifecycle::update::decide::next_attempt;
 use crate::lifecycle::update::gate::gate;
 use crate::lifecycle::update::handover::{Handover, Progress};
-use crate::lifecycle::update::judgement::{Judgement, judge};
+use crate::lifecycle::update::judgement::Judgement;
 use crate::lifecycle::update::record::{Blocker, Update, UpdateError};
 use baseos_interfaces::codes::ErrorCode;
 use baseos_interfaces::status::BlockerKind;
@@ -216,10 +216,8 @@ impl Applying {
     }
 
     fn judge(&self, l: &Shared) -> Option<Judgement> {
-        let images = l.durable.target.images(self.update.commit());
         let before = Some(&self.update.predecessors);
-        l.view()
-            .map(|view| judge(view, &self.update.release, images, before))
+        l.view().map(|view| l.judge(view, &self.update.release, before))
     }
 
     /// A lock, a failed pull and a slow one look alike in the Supervisor's state; its log tells them apart.

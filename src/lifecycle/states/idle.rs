@@ -8,7 +8,7 @@ use crate::lifecycle::event::Event;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::update::decide::{Decision, decide};
-use crate::lifecycle::update::judgement::{Judgement, judge};
+use crate::lifecycle::update::judgement::Judgement;
 use crate::lifecycle::update::record::{Finished, Update, UpdateError};
 use baseos_interfaces::codes::EventKind;
 use baseos_interfaces::states::UpdateState;
@@ -82,10 +82,9 @@ impl Idle {
         if reported && l.durable.is_proven(commit) {
             return;
         }
-        let images = l.durable.target.images(commit);
         let healthy = l
             .view()
-            .is_some_and(|view| judge(view, &app.release, images, None) == Judgement::Healthy);
+            .is_some_and(|view| l.judge(view, &app.release, None) == Judgement::Healthy);
         if !healthy {
             return;
         }

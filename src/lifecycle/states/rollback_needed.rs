@@ -16,7 +16,7 @@ use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::update::decide::{Decision, decide};
 use crate::lifecycle::update::handover::{Handover, Progress};
-use crate::lifecycle::update::judgement::{Judgement, judge};
+use crate::lifecycle::update::judgement::Judgement;
 use crate::lifecycle::update::last_look::{LastLook, judge_again};
 use crate::lifecycle::update::record::{Blocker, Update, UpdateError};
 use crate::lifecycle::update::rollback::way_back;
@@ -64,8 +64,7 @@ struct Restore {
 
 impl Restore {
     fn judge(&self, view: Option<&SupervisorView>, l: &Shared) -> Option<Judgement> {
-        let images = l.durable.target.images(&self.release.commit);
-        view.map(|view| judge(view, &self.release, images, None))
+        view.map(|view| l.judge(view, &self.release, None))
     }
 
     /// Takes in what a look shows.

@@ -12,7 +12,7 @@ use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::update::decide::{Decision, decide, wanted};
-use crate::lifecycle::update::judgement::{Judgement, judge};
+use crate::lifecycle::update::judgement::Judgement;
 use crate::lifecycle::update::last_look::judge_again;
 use crate::lifecycle::update::record::{Update, UpdateError};
 use crate::lifecycle::update::rollback::way_back;
@@ -125,9 +125,8 @@ fn leave(update: &Update, ends: UpdateState, l: &mut Shared, cx: &Context) -> Ou
 
 /// The release that the Supervisor was handed runs: it is verified, whatever its update is waiting for.
 pub(super) fn runs(update: &Update, l: &Shared) -> bool {
-    let images = l.durable.target.images(update.commit());
     let before = Some(&update.predecessors);
-    let judgement = l.view().map(|view| judge(view, &update.release, images, before));
+    let judgement = l.view().map(|view| l.judge(view, &update.release, before));
     was_handed_over(update, l) && matches!(judgement, Some(Judgement::Healthy | Judgement::Unhealthy(_)))
 }
 
@@ -146,10 +145,9 @@ pub(super) fn watch_superseded(l: &mut Shared, event: &Event, cx: &mut Context) 
         return Outcome::Super;
     }
     let last_look = last_look.and_then(Result::ok);
-    let images = l.durable.target.images(watched.update.commit());
     let before = Some(&watched.update.predecessors);
     let view = last_look.or_else(|| l.view());
-    let judgement = view.map(|view| judge(view, &watched.update.release, images, before));
+    let judgement = view.map(|view| l.judge(view, &watched.update.release, before));
     let containers = containers(view);
     l.timers.disarm(Timer::Watch);
     match watched.see(event, judgement.as_ref(), l.watch(containers, BACKGROUND, cx.now)) {

@@ -13,7 +13,7 @@ use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
 use crate::lifecycle::timer::Timer;
 use crate::lifecycle::unsaved::Unsaved;
-use crate::lifecycle::update::judgement::{Judgement, judge};
+use crate::lifecycle::update::judgement::Judgement;
 use crate::lifecycle::update::last_look::{LastLook, judge_again};
 use crate::lifecycle::update::record::{Blocker, Update, UpdateError};
 use crate::lifecycle::update::verification::{
@@ -103,10 +103,9 @@ impl Verifying {
     }
 
     fn see(&self, view: Option<&SupervisorView>, l: &Shared) -> Seen {
-        let images = l.durable.target.images(self.update.commit());
         let before = Some(&self.update.predecessors);
         Seen {
-            judgement: view.map(|view| judge(view, &self.update.release, images, before)),
+            judgement: view.map(|view| l.judge(view, &self.update.release, before)),
             containers: containers(view),
         }
     }
@@ -202,6 +201,12 @@ impl Verifying {
 
     fn succeeded(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
         l.durable.prove(&self.update.release);
+        let view = l.supervisor.as_ref().and_then(|seen| seen.as_ref().ok());
+        let containers = view.map(|view| &view.containers[..]).unwrap_or_default();
+        let running = containers.iter().filter(|container| container.is_running());
+        l.durable
+            .healing
+            .run_again(running.map(|container| container.service.as_str()));
         let finished = self.update.finished(UpdateState::Succeeded, None, cx.now.wall);
         l.record_outcome(&finished, cx.now);
         Outcome::Transition(Idle::after(finished))

@@ -3,7 +3,7 @@
 use crate::lifecycle::facts::{AppState, Container, SupervisorView};
 use crate::lifecycle::update::predecessors::Predecessors;
 use crate::lifecycle::update::target::{Release, Service};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the Supervisor's state says about a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,18 @@ pub(crate) enum Judgement {
     Elsewhere(Option<String>),
 }
 
+/// What is known before the look.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Known<'a> {
+    /// The image ids that the release was posted with, by service.
+    pub(crate) images: Option<&'a BTreeMap<String, u64>>,
+    /// What ran before it.
+    pub(crate) predecessors: Option<&'a Predecessors>,
+    /// The services that operators stopped. The Supervisor starts none that it has started before, so they stay as they are
+    /// with a release that keeps their containers.
+    pub(crate) stopped: Option<&'a BTreeSet<String>>,
+}
+
 /// Judges. Applied is exactly: `appState == "applied"`, `release` is the commit, and every service has a container
 /// `Running` with the image id that was posted (observed: nothing else the Supervisor says is reliable). A managed
 /// Supervisor gives its own image ids; then `images` is `None` and the name alone counts.
@@ -30,23 +42,18 @@ pub(crate) enum Judgement {
 /// old container, ids included (observed: S2a). So the engine's image has to be the one that the release names, and
 /// where the release does not say which that is, a service with another reference must have another container.
 /// A managed Supervisor fetches what its backend made of the release, so there neither is compared.
-pub(crate) fn judge(
-    view: &SupervisorView,
-    release: &Release,
-    images: Option<&BTreeMap<String, u64>>,
-    predecessors: Option<&Predecessors>,
-) -> Judgement {
+pub(crate) fn judge(view: &SupervisorView, release: &Release, known: Known<'_>) -> Judgement {
     let applied = view.release.as_deref() == Some(release.commit.as_str());
     let seen = || -> Vec<String> {
         release
             .services
             .iter()
-            .filter_map(|(name, service)| missing(view, (name, service), images))
+            .filter_map(|(name, service)| missing(view, (name, service), known))
             .collect()
     };
     match (view.app_state, applied) {
         (AppState::Applied, true) => {
-            let (wrong, unknown) = images_seen(view, release, predecessors);
+            let (wrong, unknown) = images_seen(view, release, known.predecessors);
             let seen = seen();
             if !wrong.is_empty() {
                 Judgement::WrongImage(wrong)
@@ -124,9 +131,9 @@ fn has_container(view: &SupervisorView, service: &str, id: &str) -> bool {
 fn missing(
     view: &SupervisorView,
     (service, definition): (&String, &Service),
-    images: Option<&BTreeMap<String, u64>>,
+    known: Known<'_>,
 ) -> Option<String> {
-    let wanted = images.and_then(|images| images.get(service));
+    let wanted = known.images.and_then(|images| images.get(service));
     let mut containers = view
         .containers
         .iter()
@@ -141,13 +148,27 @@ fn missing(
     if current.is_empty() {
         return Some(format!("{service}: still the container of another release"));
     }
-    let well = |container: &&Container| container.is_running() || definition.is_done(&container.status);
+    let well = |container: &&Container| {
+        container.is_running() || definition.is_done(&container.status) || is_left_stopped(container, known)
+    };
     if current.iter().any(well) {
         return None;
     }
     current
         .first()
         .map(|container| format!("{service}: {}", container.status))
+}
+
+/// Whether an operator stopped this very container.
+fn is_left_stopped(container: &Container, known: Known<'_>) -> bool {
+    let before = |predecessors: &Predecessors| {
+        let before = predecessors.get(&container.service);
+        before.is_some_and(|before| before.container_id == container.container_id)
+    };
+    known
+        .stopped
+        .is_some_and(|stopped| stopped.contains(&container.service))
+        && known.predecessors.is_none_or(before)
 }
 
 #[cfg(test)]

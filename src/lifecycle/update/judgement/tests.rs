@@ -50,12 +50,11 @@ fn view(app_state: AppState, running: Option<&str>, containers: &[(&str, u64)]) 
 
 fn judgement(app_state: AppState, running: Option<&str>, containers: &[(&str, u64)]) -> Judgement {
     let images = BTreeMap::from([("main".to_owned(), 2)]);
-    judge(
-        &view(app_state, running, containers),
-        &release(),
-        Some(&images),
-        None,
-    )
+    let known = Known {
+        images: Some(&images),
+        ..Known::default()
+    };
+    judge(&view(app_state, running, containers), &release(), known)
 }
 
 #[test]
@@ -105,7 +104,7 @@ fn a_supervisor_at_work_is_not_judged_whatever_release_it_shows() {
 #[test]
 fn a_managed_supervisor_gives_its_own_image_ids_so_the_name_counts() {
     let view = view(AppState::Applied, Some("b2"), &[("Running", 77)]);
-    assert_eq!(judge(&view, &release(), None, None), Judgement::Healthy);
+    assert_eq!(judge(&view, &release(), Known::default()), Judgement::Healthy);
 }
 
 const MEANT: &str = "sha256:b";
@@ -135,7 +134,12 @@ fn judge_image(meant: bool, engine: Option<&str>, before: Option<(&str, &str, Op
         Predecessors::default().with("main", predecessor)
     });
     let images = BTreeMap::from([("main".to_owned(), 2)]);
-    judge(&view, &release, Some(&images), before.as_ref())
+    let known = Known {
+        images: Some(&images),
+        predecessors: before.as_ref(),
+        stopped: None,
+    };
+    judge(&view, &release, known)
 }
 
 fn is_wrong(judgement: &Judgement) -> bool {
@@ -204,5 +208,47 @@ fn a_managed_supervisor_has_its_own_images_so_they_are_not_compared() {
     };
     let service = release.services.get_mut("main").unwrap();
     service.platforms.insert("linux/amd64".to_owned(), image);
-    assert_eq!(judge(&view, &release, None, None), Judgement::Healthy);
+    assert_eq!(judge(&view, &release, Known::default()), Judgement::Healthy);
+}
+
+#[test]
+fn what_an_operator_stopped_speaks_against_no_release_that_keeps_its_container() {
+    let stopped = BTreeSet::from(["main".to_owned()]);
+    let judged = |before: Option<&str>, stopped| {
+        let before = before.map(|id| {
+            let predecessor = Predecessor {
+                reference: "app:2".to_owned(),
+                container_id: id.to_owned(),
+                engine_image: None,
+            };
+            Predecessors::default().with("main", predecessor)
+        });
+        let known = Known {
+            images: None,
+            predecessors: before.as_ref(),
+            stopped,
+        };
+        judge(
+            &view(AppState::Applied, Some("b2"), &[("exited", 2)]),
+            &release(),
+            known,
+        )
+    };
+    assert_eq!(
+        judged(Some("c"), Some(&stopped)),
+        Judgement::Healthy,
+        "it was kept"
+    );
+    assert_eq!(
+        judged(None, Some(&stopped)),
+        Judgement::Healthy,
+        "nothing came before"
+    );
+    let ill = Judgement::Unhealthy(vec!["main: exited".to_owned()]);
+    assert_eq!(
+        judged(Some("earlier"), Some(&stopped)),
+        ill,
+        "a new one was to start"
+    );
+    assert_eq!(judged(Some("c"), None), ill, "nobody stopped it");
 }
