@@ -33,3 +33,20 @@ async fn only_the_owner_can_read_the_secrets_and_the_database() {
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
 }
+
+#[tokio::test]
+async fn after_a_clean_stop_the_database_is_whole_in_one_file() {
+    let mut cloudly = Cloudly::start().await;
+    let token = cloudly.join_token(json!({})).await;
+    cloudly.stop().await;
+    let log = cloudly.database().with_extension("db-wal");
+    let left = std::fs::metadata(&log).map_or(0, |log| log.len());
+    assert_eq!(left, 0, "{}", log.display());
+    let dir = tempfile::tempdir().unwrap();
+    for file in ["cloudly.db", "token-pepper", "admin-token"] {
+        std::fs::copy(cloudly.dir.path().join(file), dir.path().join(file)).unwrap();
+    }
+    let url = format!("sqlite:{}", dir.path().join("cloudly.db").display());
+    let copy = Cloudly::start_on(dir, url, |_| {}).await;
+    assert_eq!(copy.register(&token, "reg-1").await.status(), 201);
+}
