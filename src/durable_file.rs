@@ -116,12 +116,11 @@ pub fn leave_socket_to_owner_of(dir: &Path, socket: &Path) {
 
 fn write(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let mut file = create(dir, name)?;
-    leave_to_owner_of(dir, &file);
     file.write_all(bytes)?;
     file.sync_all()
 }
 
-/// A new file for the owner alone. What has its name is removed: what is left of an interrupted write, a pipe that would
+/// A new file for the directory's owner alone. What has its name is removed: what is left of an interrupted write, a pipe that would
 /// hold up its writer, a link to elsewhere. A directory is set aside.
 ///
 /// # Errors
@@ -135,15 +134,18 @@ pub fn create(dir: &Path, name: &str) -> io::Result<File> {
             .mode(PRIVATE)
             .open(&path)
     };
-    match create_new() {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        other => return other,
-    }
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => set_aside(dir, name)?,
+    let file = match create_new() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() == io::ErrorKind::IsADirectory => set_aside(dir, name)?,
+                other => other?,
+            }
+            create_new()?
+        }
         other => other?,
-    }
-    create_new()
+    };
+    leave_to_owner_of(dir, &file);
+    Ok(file)
 }
 
 /// Whether an error says that what is there is no file that could be read: a read error of the medium; a link to itself or

@@ -18,7 +18,7 @@ use crate::lifecycle::time::{Millis, Stamp};
 use crate::lifecycle::timer::Timers;
 use crate::lifecycle::update::judgement::{Judgement, Known, judge};
 use crate::lifecycle::update::predecessors::Predecessors;
-use crate::lifecycle::update::record::Finished;
+use crate::lifecycle::update::record::{Blocker, Finished, Update};
 use crate::lifecycle::update::target::Release;
 use crate::lifecycle::update::verification::{Clock, Watch};
 use baseos_interfaces::Timestamp;
@@ -122,6 +122,13 @@ impl Shared {
             stopped: Some(self.durable.healing.stopped()),
         };
         judge(view, release, known)
+    }
+
+    /// Notes what holds an update back now; Cloudly is to hear of it when that is something new.
+    pub(crate) fn set_blocked(&mut self, update: &mut Update, blocked: Vec<Blocker>) {
+        if update.set_blocked(blocked) {
+            self.heartbeats.urge();
+        }
     }
 
     /// What a verification is to be told now.

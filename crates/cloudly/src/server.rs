@@ -67,7 +67,7 @@ impl Server {
         settings.min_heartbeat_seconds = settings.min_heartbeat_seconds.min(shortest);
         let metrics = Metrics::new();
         let opening = Opening {
-            longest_line: settings.writes_waiting,
+            longest_queue: settings.writes_waiting,
             metrics: metrics.database.clone(),
             now: clock.now(),
         };

@@ -142,7 +142,6 @@ impl Disk {
     fn write_temp(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.step(Step::Create)?;
         let mut file = durable_file::create(&self.dir, TEMP)?;
-        leave_to_owner_of(&self.dir, &file);
         self.step(Step::Write)?;
         file.write_all(bytes)?;
         self.step(Step::Fsync)?;
@@ -209,7 +208,6 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 
 fn copy(dir: &Path, from: &Path, to: &str) -> io::Result<()> {
     let mut file = durable_file::create(dir, to)?;
-    leave_to_owner_of(dir, &file);
     io::copy(&mut File::open(from)?, &mut file)?;
     file.sync_all()
 }

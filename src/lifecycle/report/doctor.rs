@@ -50,6 +50,15 @@ fn check(name: &str, ok: bool, fact: impl Into<String>, fix: &str) -> Check {
     }
 }
 
+/// What an operator should know and cannot always change: it does not make the doctor fail.
+fn warning(name: &str, fact: impl Into<String>, fix: &str) -> Check {
+    Check {
+        warning: true,
+        fix: Some(fix.to_owned()),
+        ..check(name, true, fact, "")
+    }
+}
+
 fn identity(l: &Shared, state: &State) -> Check {
     match (&l.durable.node, l.durable.join.refused()) {
         (Some(node), _) => check("identity", true, node.in_words(), ""),
@@ -194,15 +203,12 @@ fn supervisor(l: &Shared) -> Check {
 /// An unmanaged Supervisor never asks for a key, and the agent cannot see the host's firewall.
 fn exposure(l: &Shared) -> Check {
     if l.issues.has(&IssueCode::SupervisorApiExposed) {
-        return Check {
-            name: "supervisor API".to_owned(),
-            ok: true,
-            warning: true,
-            fact: "without a key it takes orders from anybody whom a firewall lets reach port 48484; an unmanaged \
-                   Supervisor cannot do otherwise"
-                .to_owned(),
-            fix: Some(FIREWALL.to_owned()),
-        };
+        return warning(
+            "supervisor API",
+            "without a key it takes orders from anybody whom a firewall lets reach port 48484; an unmanaged Supervisor \
+             cannot do otherwise",
+            FIREWALL,
+        );
     }
     let fact = match &l.supervisor {
         Some(Ok(_)) => "asks for a key",
@@ -224,15 +230,8 @@ fn guard(l: &Shared) -> Option<Check> {
         (None, None) => format!("armed, it holds {holds}"),
     };
     if !status.armed && !managed && l.durable.proven.is_none() {
-        return Some(Check {
-            name: "guard".to_owned(),
-            ok: true,
-            warning: true,
-            fact,
-            fix: Some(
-                "set a release desired: the agent adds its guard once one has proved itself".to_owned(),
-            ),
-        });
+        let fix = "set a release desired: the agent adds its guard once one has proved itself";
+        return Some(warning("guard", fact, fix));
     }
     let fix = "wait: the agent adds its guard once a release has proved itself and Cloudly has accepted a heartbeat; if it \
                stays so, look at the container baserunner-guard";

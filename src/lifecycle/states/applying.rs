@@ -227,9 +227,7 @@ impl Applying {
             return;
         }
         let blocked = hindrances(l, &self.update, self.judge(l).as_ref(), now);
-        if self.update.set_blocked(blocked) {
-            l.heartbeats.urge();
-        }
+        l.set_blocked(&mut self.update, blocked);
     }
 
     /// What gets on has the whole time again, however slow it is.

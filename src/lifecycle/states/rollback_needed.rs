@@ -158,20 +158,14 @@ impl RollbackNeeded {
         l.timers.arm(Timer::Deadline, self.update.since.boot + allowed);
         restore.verification.restart();
         if let Some(pause) = restore.handover.enter_anew(l, cx) {
-            self.set_blocked(vec![pause.blocker], l);
-        }
-    }
-
-    fn set_blocked(&mut self, blocked: Vec<Blocker>, l: &mut Shared) {
-        if self.update.set_blocked(blocked) {
-            l.heartbeats.urge();
+            l.set_blocked(&mut self.update, vec![pause.blocker]);
         }
     }
 
     /// The Supervisor cannot be asked to go back, or how it is.
     fn silent(&mut self, error: &SupervisorError, l: &mut Shared, cx: &Context) -> Outcome<State> {
         let silent = Blocker::supervisor_unavailable(error, cx.now).continuing(self.update.blocked());
-        self.set_blocked(vec![silent], l);
+        l.set_blocked(&mut self.update, vec![silent]);
         Outcome::Handled
     }
 
@@ -276,9 +270,7 @@ impl RollbackNeeded {
         };
         let (judgement, seen) = (restore.judge(l.view(), l), containers(l.view()));
         let blocked = hindrances(l, &self.update, judgement.as_ref(), cx.now);
-        if self.update.set_blocked(blocked) {
-            l.heartbeats.urge();
-        }
+        l.set_blocked(&mut self.update, blocked);
         // What gets on has the whole time again, however slow it is.
         if l.progress.advanced() == cx.now.boot {
             let policy = l.durable.policy();

@@ -54,7 +54,7 @@ fn desired_changed(update: &mut Update, l: &mut Shared, cx: &mut Context) -> Out
             Outcome::Handled
         }
         Some(_) => supersede(update, l, cx),
-        None => leave(update, UpdateState::Cancelled, l, cx),
+        None => leave(update, l, cx),
     }
 }
 
@@ -70,9 +70,7 @@ fn supersede(update: &Update, l: &mut Shared, cx: &Context) -> Outcome<State> {
             Outcome::Transition(State::Staging(Staging::new(newer)))
         }
         // The Supervisor may still be on its way to the release that is no longer desired: go back to the old one.
-        Decision::Running | Decision::Nothing | Decision::KnownBad(_) => {
-            leave(update, UpdateState::Superseded, l, cx)
-        }
+        Decision::Running | Decision::Nothing | Decision::KnownBad(_) => leave(update, l, cx),
     }
 }
 
@@ -85,7 +83,20 @@ fn on_demand(l: &mut Shared, cx: &Context) -> Decision {
 }
 
 /// Nothing takes the update's place. What the Supervisor was handed and has not proved itself is gone back from.
-fn leave(update: &Update, ends: UpdateState, l: &mut Shared, cx: &Context) -> Outcome<State> {
+fn leave(update: &Update, l: &mut Shared, cx: &Context) -> Outcome<State> {
+    let (ends, why) = match l.durable.desired_app() {
+        Some(app) => {
+            let desired = short(&app.release.commit);
+            (
+                UpdateState::Superseded,
+                format!("release {desired} is desired in its place"),
+            )
+        }
+        None => (
+            UpdateState::Cancelled,
+            "the operator withdrew the release while it was being applied".to_owned(),
+        ),
+    };
     let superseded = l
         .durable
         .superseded
@@ -102,17 +113,7 @@ fn leave(update: &Update, ends: UpdateState, l: &mut Shared, cx: &Context) -> Ou
         l.record_outcome(&finished, cx.now);
         return Outcome::Transition(Idle::after(finished));
     };
-    let (superseded, why) = match l.durable.desired_app() {
-        Some(app) => {
-            let desired = short(&app.release.commit);
-            (true, format!("release {desired} is desired in its place"))
-        }
-        None => (
-            false,
-            "the operator withdrew the release while it was being applied".to_owned(),
-        ),
-    };
-    let reported = superseded || handed_over.commit() != update.commit();
+    let reported = ends == UpdateState::Superseded || handed_over.commit() != update.commit();
     if reported {
         let finished = update.finished(ends, None, cx.now.wall);
         l.record_outcome(&finished, cx.now);

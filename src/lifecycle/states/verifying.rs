@@ -118,9 +118,7 @@ impl Verifying {
     /// Nothing holds a release back that is in place, but the Supervisor may not say how it is.
     fn set_blocked(&mut self, blocker: Option<Blocker>, l: &mut Shared) {
         let blocked = blocker.map(|blocker| blocker.continuing(self.update.blocked()));
-        if self.update.set_blocked(blocked.into_iter().collect()) {
-            l.heartbeats.urge();
-        }
+        l.set_blocked(&mut self.update, blocked.into_iter().collect());
     }
 
     fn judge(&mut self, seen: Seen, l: &mut Shared, cx: &Context) -> Outcome<State> {

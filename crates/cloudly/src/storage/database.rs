@@ -4,7 +4,7 @@ pub(super) use super::connection::Connection;
 pub use super::connection::OpenError;
 pub(crate) use super::connection::{Error, Result};
 use super::engine::Engine;
-use super::group_commit::{Turn, WriteLine, in_own_task};
+use super::group_commit::{Turn, WriteQueue, in_own_task};
 use super::guard::Guard;
 use super::session_cache::{SessionCache, Touched};
 use super::{migrate, postgres, sqlite};
@@ -42,7 +42,7 @@ pub(crate) struct Storage {
 /// What a database is opened with.
 pub(crate) struct Opening {
     /// How many may wait to write, with SQLite.
-    pub(crate) longest_line: u32,
+    pub(crate) longest_queue: u32,
     pub(crate) metrics: DatabaseMetrics,
     /// For the note of when the schema was migrated.
     pub(crate) now: Timestamp,
@@ -51,7 +51,7 @@ pub(crate) struct Opening {
 /// How is written.
 enum Writer {
     /// SQLite: one connection.
-    Line(Arc<WriteLine>),
+    Queue(Arc<WriteQueue>),
     /// PostgreSQL: some connections. It commits together what is committed at the same time.
     Pool(AnyPool),
 }
@@ -209,7 +209,7 @@ impl Storage {
         with: Opening,
     ) -> std::result::Result<Self, OpenError> {
         let Opening {
-            longest_line,
+            longest_queue,
             metrics,
             now,
         } = with;
@@ -230,8 +230,8 @@ impl Storage {
         let (writer, readers) = match engine {
             Engine::Sqlite => {
                 let sessions = Arc::clone(&sessions);
-                let line = WriteLine::open(options.clone(), longest_line, sessions, metrics.clone()).await;
-                (Writer::Line(line.map_err(failed(name))?), SQLITE_READERS)
+                let line = WriteQueue::open(options.clone(), longest_queue, sessions, metrics.clone()).await;
+                (Writer::Queue(line.map_err(failed(name))?), SQLITE_READERS)
             }
             Engine::Postgres => {
                 let writer = pool(POSTGRES_CONNECTIONS).connect_lazy_with(options.clone());
@@ -268,7 +268,7 @@ impl Storage {
     async fn begin(&self, touched: Touched) -> Result<Write> {
         let doubt = Doubt(Some(Arc::clone(&self.doubted)));
         let job = match &self.writer {
-            Writer::Line(line) => Job::Turn(line.turn().await?),
+            Writer::Queue(queue) => Job::Turn(queue.turn().await?),
             Writer::Pool(pool) => Job::Transaction(pool.begin_with(Engine::Postgres.begin()).await?),
         };
         Ok(Write {
@@ -334,7 +334,7 @@ impl Storage {
     pub(crate) async fn close(&self) {
         self.reader.close().await;
         match &self.writer {
-            Writer::Line(line) => line.close().await,
+            Writer::Queue(queue) => queue.close().await,
             Writer::Pool(pool) => pool.close().await,
         }
         self.guard.close().await;
@@ -373,7 +373,7 @@ mod tests {
         Storage::open(
             &dir.path().join("cloudly.db").into(),
             Opening {
-                longest_line: 10,
+                longest_queue: 10,
                 metrics: DatabaseMetrics::default(),
                 now,
             },

@@ -20,8 +20,8 @@ use tokio::time::timeout;
 /// How long somebody stands in line at most: another program may hold the database, for one.
 const WAITING_AT_MOST: Duration = Duration::from_secs(10);
 
-/// The line for the connection that writes.
-pub(super) struct WriteLine {
+/// The queue for the connection that writes.
+pub(super) struct WriteQueue {
     writer: Arc<Mutex<Writer>>,
     /// Those who stand in line at most. Who comes later is refused at once.
     longest: u32,
@@ -75,7 +75,7 @@ impl Drop for Place<'_> {
     }
 }
 
-impl WriteLine {
+impl WriteQueue {
     pub(super) async fn open(
         options: AnyConnectOptions,
         longest: u32,

@@ -10,7 +10,7 @@ const LONGEST: u32 = 200;
 struct Fixture {
     _dir: TempDir,
     options: AnyConnectOptions,
-    line: Arc<WriteLine>,
+    line: Arc<WriteQueue>,
     metrics: DatabaseMetrics,
 }
 
@@ -26,7 +26,7 @@ impl Fixture {
             .unwrap();
         let metrics = DatabaseMetrics::default();
         let sessions = Arc::<SessionCache>::default();
-        let line = WriteLine::open(options.clone(), LONGEST, sessions, metrics.clone()).await;
+        let line = WriteQueue::open(options.clone(), LONGEST, sessions, metrics.clone()).await;
         Self {
             _dir: dir,
             options,
@@ -59,7 +59,7 @@ async fn insert(turn: &mut Turn, number: i64, text: &str) -> Result<()> {
     Ok(())
 }
 
-fn write(line: &Arc<WriteLine>, number: i64) -> JoinHandle<Result<()>> {
+fn write(line: &Arc<WriteQueue>, number: i64) -> JoinHandle<Result<()>> {
     let line = Arc::clone(line);
     tokio::spawn(async move {
         let mut turn = line.turn().await?;
