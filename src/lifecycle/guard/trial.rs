@@ -89,22 +89,29 @@ pub(crate) fn budget(l: &Shared, commit: &str) -> Option<Duration> {
 /// or, where Cloudly was away before the update too, it reaches the Supervisor and can save its state (its local API is
 /// bound before anything else happens).
 pub(crate) fn follow(l: &mut Shared) {
+    follow_if(l, is_replaced);
+}
+
+/// The release has been in place for its time of health. Where the agent's container is that of the release and was so
+/// before the hand-over (somebody else had put it there), the Supervisor has nothing to replace.
+pub(crate) fn follow_at_rest(l: &mut Shared) {
+    follow_if(l, is_in_place);
+}
+
+fn follow_if(l: &mut Shared, is_the_one: impl Fn(&Trial, &[Container]) -> bool) {
     let Some(trial) = l.durable.guard.trial() else {
         return;
     };
     let heard = l.heartbeats.last_contact().is_some();
     let well = l.durable.guard.cloudly_was_away() && l.host_seen && l.state_problem.is_none();
-    if (heard || well) && l.view().is_some_and(|view| is_replaced(trial, &view.containers)) {
+    if (heard || well) && l.view().is_some_and(|view| is_the_one(trial, &view.containers)) {
         l.durable.guard.end(true);
     }
 }
 
 /// Whether an agent of another release runs in a container that was made since the trial began.
 pub(super) fn has_gone_back(trial: &Trial, containers: &[Container]) -> bool {
-    let mut own = containers
-        .iter()
-        .filter(|container| container.service == trial.agent_service)
-        .peekable();
+    let mut own = of_the_agent(trial, containers).peekable();
     let is_new = |container: &Container| {
         container.image_id != trial.image_id && trial.old_container.as_ref() != Some(&container.container_id)
     };
@@ -114,13 +121,18 @@ pub(super) fn has_gone_back(trial: &Trial, containers: &[Container]) -> bool {
 /// Whether the new agent's container has taken the place of the old one's and runs. The old agent never sees that: it is
 /// gone before.
 fn is_replaced(trial: &Trial, containers: &[Container]) -> bool {
-    let own = || {
-        containers
-            .iter()
-            .filter(|container| container.service == trial.agent_service)
-    };
-    let old = |container: &Container| {
-        container.image_id != trial.image_id || trial.old_container.as_ref() == Some(&container.container_id)
-    };
-    !own().any(old) && own().any(Container::is_running)
+    let is_old = |container: &Container| trial.old_container.as_ref() == Some(&container.container_id);
+    is_in_place(trial, containers) && !of_the_agent(trial, containers).any(is_old)
+}
+
+/// Whether the agent runs in a container of the image on trial, and in no other.
+fn is_in_place(trial: &Trial, containers: &[Container]) -> bool {
+    let mut own = of_the_agent(trial, containers);
+    own.all(|container| container.image_id == trial.image_id)
+        && of_the_agent(trial, containers).any(Container::is_running)
+}
+
+fn of_the_agent<'c>(trial: &Trial, containers: &'c [Container]) -> impl Iterator<Item = &'c Container> {
+    let own = |container: &&Container| container.service == trial.agent_service;
+    containers.iter().filter(own)
 }

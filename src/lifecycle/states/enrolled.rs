@@ -153,6 +153,8 @@ fn take_desired(l: &mut Shared, mut desired: Desired, reset: bool, cx: &mut Cont
         if desired.revision < known {
             l.durable.memory.restart_revisions();
         }
+        let commit = desired.app.as_ref().map(|app| &*app.release.commit);
+        l.durable.consent.forget_unless(commit);
         l.durable.desired = Some(desired);
         l.heartbeats.urge();
         cx.raise(Signal::DesiredChanged);

@@ -167,6 +167,7 @@ impl Verifying {
     }
 
     fn time_is_over(&mut self, l: &mut Shared, cx: &mut Context) -> Outcome<State> {
+        trial::follow_at_rest(l);
         if let Some(budget) = trial::budget(l, self.update.commit()) {
             return self.await_proof(budget, l, cx);
         }

@@ -25,8 +25,8 @@ pub(crate) struct Model {
     node: Option<String>,
     revision: u64,
     desired: Option<DesiredApp>,
-    /// Commits somebody at the device approved and did not defer since.
-    approved: BTreeSet<String>,
+    /// The commit somebody at the device approved and did not defer since.
+    approved: Option<String>,
     /// The commit that was deferred last, and until when.
     deferral: Option<(String, Millis)>,
     /// Leases by name, and when they end.
@@ -134,6 +134,8 @@ impl Model {
                     let desired = self.desired_commit();
                     self.deferral
                         .take_if(|(deferred, _)| Some(&*deferred) != desired.as_ref());
+                    self.approved
+                        .take_if(|approved| Some(&*approved) != desired.as_ref());
                 }
             }
             Event::HostObserved(host) => self.host = Some(host.clone()),
@@ -211,12 +213,12 @@ impl Model {
                     self.leases.remove(name);
                 }
                 (LocalCall::Approve, LocalAnswer::Update(_)) => {
-                    self.approved.extend(self.desired_commit());
+                    self.approved = self.desired_commit();
                     self.deferral = None;
                 }
                 (LocalCall::Defer(defer), LocalAnswer::Update(_)) => {
                     if let Some(commit) = self.desired_commit() {
-                        self.approved.remove(&commit);
+                        self.approved = None;
                         let until = now + Duration::from_secs(defer.until_seconds.into());
                         self.deferral = Some((commit, until));
                     }
@@ -263,7 +265,7 @@ impl Model {
             Some("there is no space for it")
         } else if forced {
             None
-        } else if app.policy.require_local_approval && !self.approved.contains(commit) {
+        } else if app.policy.require_local_approval && self.approved.as_ref() != Some(commit) {
             Some("nobody approved it")
         } else if deferred {
             Some("it was deferred")
@@ -323,7 +325,7 @@ impl Model {
             return ends(&states, fit());
         }
         let blocked = app.slot.as_ref().is_some_and(|slot| !slot.granted)
-            || (app.policy.require_local_approval && !self.approved.contains(&desired));
+            || (app.policy.require_local_approval && self.approved.as_ref() != Some(&desired));
         if blocked && app.policy.force.is_none() {
             // It may run already, then nothing is to be begun.
             let states = if self.running.as_ref() == Some(&desired) {

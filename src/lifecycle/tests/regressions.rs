@@ -115,3 +115,42 @@ fn a_lease_ends_with_the_boot_even_when_the_disk_did_not_hear_of_the_new_one() {
     ];
     settled(World::enrolled(), &walk);
 }
+
+/// It was on trial, waited for a container that nobody was to make, and was called bad.
+#[test]
+fn an_agent_that_somebody_else_put_in_place_proves_itself_in_its_container() {
+    let walk = [
+        desire(1, PolicyKind::Plain),
+        Action::Observe(View::Unhealthy),
+        CLOUDLY,
+        Action::Observe(View::Unreplaced),
+        Action::Restart { reboot: false },
+        Action::Post(4),
+        Action::Observe(View::Foreign),
+        SUPERVISOR,
+        Action::LoseTarget,
+        Action::Elapse,
+        desire(4, PolicyKind::Plain),
+        Action::Elapse,
+    ];
+    settled(World::guarded(), &walk);
+}
+
+/// It depended on what was desired in between: a release ended it, nothing did not.
+#[test]
+fn consent_ends_with_the_update_that_it_was_given_to() {
+    for between in [0, 2] {
+        let walk = [
+            desire(4, PolicyKind::NoSlot),
+            Action::Elapse,
+            CLOUDLY,
+            Action::Request(LocalRequest::Approve),
+            desire(between, PolicyKind::NoSlot),
+            Action::Elapse,
+            CLOUDLY,
+            desire(4, PolicyKind::NeedsApproval),
+        ];
+        let world = settled(World::enrolled(), &walk);
+        assert_eq!(world.machine.agent_state(), AgentState::Waiting);
+    }
+}

@@ -50,6 +50,13 @@ impl Consent {
         }
     }
 
+    /// This commit is what is desired from now on; `None`: nothing is.
+    pub(crate) fn forget_unless(&mut self, desired: Option<&str>) {
+        if desired != Some(&self.commit) {
+            *self = Self::default();
+        }
+    }
+
     pub(crate) fn approve(&mut self, commit: &str, now: Stamp) {
         self.offer(commit, now);
         self.approved = true;

@@ -125,7 +125,11 @@ impl Verification {
                 }
                 *self.unhealthy_since = None;
                 let since = *self.healthy_since.get_or_insert(now);
-                timers.arm(clock.healthy, since + health);
+                let over = since + health;
+                // Once it is over, whoever waits for more (the last look, the agent's proof) says when to come again.
+                if over > now || timers.get(clock.healthy).is_none() {
+                    timers.arm(clock.healthy, over);
+                }
             }
             Some(Judgement::Unhealthy(seen) | Judgement::WrongImage(seen)) => {
                 let news = self.healthy_since.is_some() || self.unhealthy_since.is_none();
@@ -197,4 +201,48 @@ pub(crate) fn extend_deadline(timers: &mut Timers) -> bool {
     };
     timers.arm(Timer::Deadline, end + Duration::from_millis(1));
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEALTH: Duration = Duration::from_secs(30);
+
+    /// The moment after a healthy look at which the time of health is over.
+    fn healthy_at(seconds: u64, verification: &mut Verification, timers: &mut Timers) -> Option<Millis> {
+        let watch = Watch {
+            clock: FOREGROUND,
+            health: HEALTH,
+            containers: vec!["c-1".to_owned()],
+            now: Millis(seconds * 1000),
+            timers,
+        };
+        verification.see(Some(&Judgement::Healthy), watch);
+        timers.get(Timer::Health)
+    }
+
+    /// Each look brought it forward into the past, and it came again and again at once.
+    #[test]
+    fn a_look_after_the_time_of_health_leaves_alone_when_it_is_judged_next() {
+        let (mut verification, mut timers) = (Verification::default(), Timers::default());
+        assert_eq!(
+            healthy_at(10, &mut verification, &mut timers),
+            Some(Millis(40_000))
+        );
+        assert_eq!(
+            healthy_at(20, &mut verification, &mut timers),
+            Some(Millis(40_000))
+        );
+        timers.arm(Timer::Health, Millis(45_000));
+        assert_eq!(
+            healthy_at(41, &mut verification, &mut timers),
+            Some(Millis(45_000))
+        );
+        timers.disarm(Timer::Health);
+        assert_eq!(
+            healthy_at(42, &mut verification, &mut timers),
+            Some(Millis(40_000))
+        );
+    }
 }
