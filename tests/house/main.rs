@@ -16,7 +16,7 @@ mod teeth;
 
 use circles::circles;
 use modules::Modules;
-use rules::{MAX_LINES, forbidden, foreign_crates, impure};
+use rules::{MAX_LINES, forbidden, foreign_crates, impure, misplaced};
 use std::path::{Path, PathBuf};
 
 fn root() -> &'static Path {
@@ -34,6 +34,13 @@ fn workspace() -> Vec<Modules> {
     ]
     .map(|(name, file)| Modules::read(root(), name, Path::new(file)))
     .into()
+}
+
+/// Of each package, with a slash behind it; the root's is empty.
+fn workspace_folders() -> impl Iterator<Item = String> {
+    let crates = std::fs::read_dir(root().join("crates")).unwrap();
+    let names = crates.map(|folder| format!("crates/{}/", folder.unwrap().file_name().display()));
+    std::iter::once(String::new()).chain(names)
 }
 
 /// Every crate that some package of the workspace depends on, as paths name it.
@@ -94,8 +101,8 @@ fn pure_code_reaches_no_clock_file_socket_or_random_number() {
     assert_none(&found);
 }
 
-#[test]
-fn no_file_is_longer_than_the_hard_cap() {
+/// The files of all code and tests, as their text.
+fn texts() -> Vec<(String, String)> {
     let mut files = Vec::new();
     for folder in ["src", "crates", "tests", "benches"] {
         rust_files(&root().join(folder), &mut files);
@@ -105,13 +112,39 @@ fn no_file_is_longer_than_the_hard_cap() {
         "{} files are not the whole workspace",
         files.len()
     );
+    let read = |file: PathBuf| {
+        let text = std::fs::read_to_string(&file).unwrap();
+        (file.strip_prefix(root()).unwrap().display().to_string(), text)
+    };
+    files.into_iter().map(read).collect()
+}
+
+#[test]
+fn no_file_is_longer_than_the_hard_cap() {
+    let found: Vec<_> = texts()
+        .iter()
+        .filter(|(_, text)| text.lines().count() > MAX_LINES)
+        .map(|(file, text)| {
+            format!(
+                "{file}:{}: a file has at most {MAX_LINES} lines",
+                text.lines().count()
+            )
+        })
+        .collect();
+    assert_none(&found);
+}
+
+#[test]
+fn a_module_is_the_file_of_its_name_and_a_folder_of_tests_is_one_target() {
+    let mut files = texts();
+    let manifests = workspace_folders().map(|folder| format!("{folder}Cargo.toml"));
+    files.extend(manifests.map(|file| {
+        let text = std::fs::read_to_string(root().join(&file)).unwrap();
+        (file, text)
+    }));
     let found: Vec<_> = files
         .iter()
-        .filter_map(|file| {
-            let lines = std::fs::read_to_string(file).unwrap().lines().count();
-            let shown = file.strip_prefix(root()).unwrap().display();
-            (lines > MAX_LINES).then(|| format!("{shown}:{lines}: a file has at most {MAX_LINES} lines"))
-        })
+        .flat_map(|(file, text)| misplaced(file, text))
         .collect();
     assert_none(&found);
 }

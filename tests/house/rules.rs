@@ -326,3 +326,19 @@ pub(crate) fn foreign_crates(modules: &Modules) -> Vec<String> {
     }
     found
 }
+
+/// Lines that give a module a file of another name, or a file of tests a target of its own.
+pub(crate) fn misplaced(file: &str, text: &str) -> Vec<String> {
+    let rule = |line: &str| match line.trim_start() {
+        line if line.starts_with("#[path") => Some("a module is the file of its name"),
+        line if line.starts_with("[[test]]") => Some("a folder of tests is one target"),
+        _ => None,
+    };
+    let found = text
+        .lines()
+        .enumerate()
+        .filter_map(|(at, line)| Some((at + 1, rule(line)?)));
+    found
+        .map(|(line, rule)| format!("{file}:{line}: {rule}"))
+        .collect()
+}

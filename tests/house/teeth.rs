@@ -2,7 +2,7 @@
 
 use crate::circles::circles;
 use crate::modules::Modules;
-use crate::rules::{forbidden, foreign_crates, impure};
+use crate::rules::{forbidden, foreign_crates, impure, misplaced};
 
 fn agent(texts: &[(&str, &str)]) -> Modules {
     Modules::of("baserunner", texts)
@@ -172,4 +172,15 @@ fn finds_a_crate_that_the_agent_must_not_know() {
         only(&found).starts_with("src/lib.rs:2 uses cloudly_baseos"),
         "{found:?}"
     );
+}
+
+#[test]
+fn finds_a_module_with_a_file_of_another_name_and_a_target_of_one_file() {
+    let path = misplaced("tests/api/main.rs", "mod a;\n#[path = \"../b.rs\"]\nmod b;\n");
+    assert_eq!(
+        only(&path),
+        "tests/api/main.rs:2: a module is the file of its name"
+    );
+    let target = misplaced("Cargo.toml", "[package]\n\n[[test]]\nname = \"a\"\n");
+    assert_eq!(only(&target), "Cargo.toml:3: a folder of tests is one target");
 }

@@ -1,12 +1,15 @@
 //! The audit log.
 
-use crate::support::{COMMIT, Cloudly, ok};
+use crate::each_engine;
+use crate::support::{COMMIT, Cloudly, Engine, ok};
 use reqwest::Method;
+use rstest_reuse::apply;
 use serde_json::{Value, json};
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_forced_target_is_audited_with_who_and_why() {
-    let cloudly = Cloudly::start().await;
+async fn a_forced_target_is_audited_with_who_and_why(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     cloudly.create_release(COMMIT).await;
     let force = json!({ "by": "ann", "reason": "security fix" });
     let _: Value = cloudly
@@ -20,9 +23,10 @@ async fn a_forced_target_is_audited_with_who_and_why() {
     assert_eq!(data["force"], force);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn the_policy_that_is_set_with_a_target_is_audited_in_full() {
-    let cloudly = Cloudly::start().await;
+async fn the_policy_that_is_set_with_a_target_is_audited_in_full(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     cloudly.create_release(COMMIT).await;
     let policy = json!({ "maxAttempts": 7, "requireRollback": true });
     let _: Value = cloudly
@@ -35,9 +39,10 @@ async fn the_policy_that_is_set_with_a_target_is_audited_in_full() {
     assert_eq!(data["policy"]["healthSeconds"], 120);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn every_change_by_an_operator_is_audited_with_the_admin_token_id() {
-    let cloudly = Cloudly::start().await;
+async fn every_change_by_an_operator_is_audited_with_the_admin_token_id(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let device = cloudly.enrol("edge").await;
     cloudly.create_release(COMMIT).await;
     let own = format!("nodes/{}/desired", device.id);

@@ -1,8 +1,10 @@
 //! Refused bodies. Each is answered with a problem that names the place (checked by `problem`).
 
-use crate::support::{Cloudly, problem, release, send_refused};
+use crate::each_engine;
+use crate::support::{Cloudly, Engine, problem, release, send_refused};
 use baseos_interfaces::limits::{HEARTBEAT_MAX_BYTES, REGISTER_MAX_BYTES};
 use reqwest::{Method, RequestBuilder};
+use rstest_reuse::apply;
 use serde_json::{Value, json};
 
 fn register(cloudly: &Cloudly) -> RequestBuilder {
@@ -19,9 +21,10 @@ fn registration() -> Value {
     })
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn invalid_json_is_refused_with_line_and_column() {
-    let cloudly = Cloudly::start().await;
+async fn invalid_json_is_refused_with_line_and_column(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     for body in ["", "{", "{\"a\": }", "[1, 2", "{} {}", "\u{0}", "NaN"] {
         let refused = send_refused(register(&cloudly).body(body)).await;
         assert_eq!(
@@ -34,9 +37,10 @@ async fn invalid_json_is_refused_with_line_and_column() {
     assert!(refused.title.contains("line 2 column 3"), "{}", refused.title);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_member_of_the_wrong_type_is_named_without_its_value() {
-    let cloudly = Cloudly::start().await;
+async fn a_member_of_the_wrong_type_is_named_without_its_value(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut body = registration();
     body["node"]["name"] = json!(["szj_secret"]);
     let refused = send_refused(register(&cloudly).json(&body)).await;
@@ -49,9 +53,10 @@ async fn a_member_of_the_wrong_type_is_named_without_its_value() {
     assert!(!serde_json::to_string(&refused).unwrap().contains("secret"));
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_missing_member_is_named() {
-    let cloudly = Cloudly::start().await;
+async fn a_missing_member_is_named(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut body = registration();
     body.as_object_mut().unwrap().remove("registrationId");
     let refused = send_refused(register(&cloudly).json(&body)).await;
@@ -59,9 +64,10 @@ async fn a_missing_member_is_named() {
     assert!(refused.title.contains("registrationId"), "{}", refused.title);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn members_out_of_bounds_are_named() {
-    let cloudly = Cloudly::start().await;
+async fn members_out_of_bounds_are_named(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     for (pointer, value, code) in [
         ("/registrationId", json!(""), "empty"),
         ("/registrationId", json!("x".repeat(129)), "tooLong"),
@@ -89,9 +95,10 @@ async fn members_out_of_bounds_are_named() {
     }
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_body_without_the_json_content_type_is_refused() {
-    let cloudly = Cloudly::start().await;
+async fn a_body_without_the_json_content_type_is_refused(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let url = format!("{}/baseos/v1/nodes/register", cloudly.url);
     let body = registration().to_string();
     for content_type in [
@@ -131,9 +138,10 @@ async fn a_body_without_the_json_content_type_is_refused() {
     );
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_body_over_the_limit_is_refused_on_both_endpoints() {
-    let cloudly = Cloudly::start().await;
+async fn a_body_over_the_limit_is_refused_on_both_endpoints(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut body = registration();
     body["padding"] = json!("x".repeat(REGISTER_MAX_BYTES));
     let refused = send_refused(register(&cloudly).json(&body)).await;
@@ -146,9 +154,10 @@ async fn a_body_over_the_limit_is_refused_on_both_endpoints() {
     assert_eq!(problem(device.send(&cloudly, &huge).await).await.status, 413);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_deeply_nested_body_is_refused() {
-    let cloudly = Cloudly::start().await;
+async fn a_deeply_nested_body_is_refused(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let deep = format!("{{\"labels\": {}{}}}", "[".repeat(15_000), "]".repeat(15_000));
     assert_eq!(send_refused(register(&cloudly).body(deep)).await.status, 422);
     let mut device = cloudly.enrol("edge").await;
@@ -168,9 +177,10 @@ async fn a_deeply_nested_body_is_refused() {
     assert_eq!(refused.errors[0].pointer, "/services/onebox/composition/x");
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_heartbeat_with_invalid_members_changes_nothing() {
-    let cloudly = Cloudly::start().await;
+async fn a_heartbeat_with_invalid_members_changes_nothing(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     for more in [
         json!({ "runId": "" }),
@@ -193,9 +203,10 @@ async fn a_heartbeat_with_invalid_members_changes_nothing() {
     assert_eq!(cloudly.node(&device).await.last_seen_at, None);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_refused_admin_body_says_what_was_given_and_what_is_expected_in_words_of_json() {
-    let cloudly = Cloudly::start().await;
+async fn a_refused_admin_body_says_what_was_given_and_what_is_expected_in_words_of_json(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let device = cloudly.enrol("edge").await;
     let commands = format!("nodes/{}/commands", device.id);
     let release_with = |service: Value| json!({ "commit": "c0ffee1", "services": { "web": service } });
@@ -381,9 +392,10 @@ fn with_each_replaced(document: &Value, by: &Value) -> Vec<Value> {
     all
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn no_refusal_repeats_what_may_be_a_secret() {
-    let cloudly = Cloudly::start().await;
+async fn no_refusal_repeats_what_may_be_a_secret(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let device = cloudly.enrol("edge").await;
     let commands = format!("nodes/{}/commands", device.id);
     let mut large = release("abcdef0");

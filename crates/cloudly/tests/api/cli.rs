@@ -1,6 +1,6 @@
 //! The real program: serving, and operated from its command line.
 
-use crate::support::{COMMIT, Program, cloudly, output, release, status, write_secret};
+use crate::support::{COMMIT, Engine, Program, cloudly, output, release, status, write_secret};
 use baseos_interfaces::token::{Token, TokenKind};
 use cloudly_baseos::mint;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 #[tokio::test]
 async fn a_node_is_operated_from_the_command_line() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let token = program.run_ok(&["token", "create", "--quiet"]).await;
     let mut device = program.enrol_with(token.trim(), "edge-1").await;
     program
@@ -122,7 +122,7 @@ async fn a_node_is_operated_from_the_command_line() {
 
 #[tokio::test]
 async fn token_create_prints_the_token_alone_when_quiet() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let printed = program
         .run_ok(&["token", "create", "--quiet", "--uses", "3", "--ttl", "2h"])
         .await;
@@ -146,7 +146,7 @@ async fn token_generate_makes_a_token_without_a_server() {
 
 #[tokio::test]
 async fn a_release_is_created_from_a_file_with_all_its_members() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let mut release = release(COMMIT);
     let agent = release["services"]["baserunner"].take();
     release["services"] = json!({ "edge": agent });
@@ -170,7 +170,7 @@ async fn a_release_is_created_from_a_file_with_all_its_members() {
 
 #[tokio::test]
 async fn lists_print_json_or_say_that_they_are_empty() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     for list in [
         ["node", "list"],
         ["token", "list"],
@@ -194,7 +194,7 @@ async fn lists_print_json_or_say_that_they_are_empty() {
 
 #[tokio::test]
 async fn failures_print_a_sentence_and_exit_with_an_error() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let error = program
         .run_err(&[
             "release",
@@ -258,7 +258,7 @@ async fn failures_print_a_sentence_and_exit_with_an_error() {
 
 #[tokio::test]
 async fn an_unreachable_server_is_named() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let output = output(cloudly(&program.dir).args(["node", "list", "--url", "http://127.0.0.1:1"])).await;
     assert!(!output.status.success());
     let error = String::from_utf8(output.stderr).unwrap();
@@ -295,7 +295,7 @@ async fn serve_says_why_it_cannot_start() {
 
 #[tokio::test]
 async fn empty_variables_count_as_not_set() {
-    let program = Program::start_with(|_, command| {
+    let program = Program::start_with(Engine::Sqlite, |_, command| {
         for variable in [
             "CLOUDLY_BASEOS_JOIN_TOKEN",
             "CLOUDLY_ADMIN_TOKEN_FILE",

@@ -1,6 +1,6 @@
 //! `cloudly node logs`, and how states are named.
 
-use crate::support::{COMMIT, Device, Program, status};
+use crate::support::{COMMIT, Device, Engine, Program, status};
 use serde_json::{Value, json};
 
 const LOG: &str = "Nov 24 10:00:01 onebox[7]: starting\nNov 24 10:00:02 onebox[7]: ready\u{1b}[2J";
@@ -30,7 +30,7 @@ async fn answer(program: &Program, device: &mut Device, state: &str, message: &s
 
 #[tokio::test]
 async fn node_logs_asks_the_node_and_prints_lines_without_control_characters() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let mut device = enrolled(&program).await;
     let error = program.run_err(&["node", "logs", "edge-1", "--last"]).await;
     assert!(error.contains("leave out --last"), "{error}");
@@ -62,7 +62,7 @@ async fn node_logs_asks_the_node_and_prints_lines_without_control_characters() {
 
 #[tokio::test]
 async fn node_logs_says_why_there_is_none() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let mut device = enrolled(&program).await;
     let error = program.run_err(&["node", "logs", "edge-1", "--wait", "1s"]).await;
     assert!(
@@ -83,7 +83,7 @@ async fn node_logs_says_why_there_is_none() {
 
 #[tokio::test]
 async fn node_list_and_node_show_name_a_state_alike() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let mut device = enrolled(&program).await;
     for state in [
         "staged",

@@ -1,12 +1,12 @@
 //! What `cloudly node show` says of a node's status.
 
-use crate::support::{COMMIT, Program, status};
+use crate::support::{COMMIT, Engine, Program, status};
 use baseos_interfaces::terminal::is_hidden;
 use serde_json::json;
 
 #[tokio::test]
 async fn node_show_says_that_a_release_whose_images_were_not_replaced_does_not_run() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let token = program.run_ok(&["token", "create", "--quiet"]).await;
     let mut device = program.enrol_with(token.trim(), "edge-1").await;
     let mut failed = status("failed", Some(COMMIT), Some(COMMIT));
@@ -24,7 +24,7 @@ async fn node_show_says_that_a_release_whose_images_were_not_replaced_does_not_r
 
 #[tokio::test]
 async fn node_show_lists_images_that_are_no_longer_needed_and_what_to_do() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let token = program.run_ok(&["token", "create", "--quiet"]).await;
     let mut device = program.enrol_with(token.trim(), "edge-1").await;
     let mut idle = status("idle", None, Some(COMMIT));
@@ -45,7 +45,7 @@ async fn node_show_lists_images_that_are_no_longer_needed_and_what_to_do() {
 #[tokio::test]
 async fn what_a_node_reports_does_not_reach_the_terminal_as_control_characters() {
     const EVIL: &str = "\u{1b}[2J\u{9b}31m\u{202e}\u{2066}\u{200b}\u{2028}";
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let token = program.run_ok(&["token", "create", "--quiet"]).await;
     let mut device = program.enrol_with(token.trim(), "edge-1").await;
     for state in ["idle", "waiting", "applying", "failed", "rolled-back"] {
@@ -71,7 +71,7 @@ async fn what_a_node_reports_does_not_reach_the_terminal_as_control_characters()
 
 #[tokio::test]
 async fn a_release_that_is_not_taken_up_or_known_to_be_bad_is_shown_as_that() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let token = program.run_ok(&["token", "create", "--quiet"]).await;
     let mut device = program.enrol_with(token.trim(), "edge-1").await;
     program.create_release(COMMIT).await;
@@ -99,7 +99,7 @@ async fn a_release_that_is_not_taken_up_or_known_to_be_bad_is_shown_as_that() {
 
 #[tokio::test]
 async fn nothing_is_promised_to_go_to_a_suspended_node() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let token = program.run_ok(&["token", "create", "--quiet"]).await;
     let device = program.enrol_with(token.trim(), "edge-1").await;
     program.run_ok(&["node", "suspend", "edge-1"]).await;
@@ -118,7 +118,7 @@ async fn nothing_is_promised_to_go_to_a_suspended_node() {
 
 #[tokio::test]
 async fn two_nodes_with_one_name_are_both_named() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let token = program
         .run_ok(&["token", "create", "--quiet", "--uses", "2"])
         .await;

@@ -1,13 +1,13 @@
 //! What the command line refuses, and what it says when there is nothing to do.
 
-use crate::support::{COMMIT, Program, cloudly, output, release};
+use crate::support::{COMMIT, Engine, Program, cloudly, output, release};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 #[tokio::test]
 async fn a_client_never_advises_to_remove_the_file_it_was_given() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let error = program
         .run_err(&["node", "list", "--token-file", "token-pepper"])
         .await;
@@ -37,7 +37,7 @@ async fn a_client_never_advises_to_remove_the_file_it_was_given() {
 
 #[tokio::test]
 async fn the_admin_token_is_sent_over_plain_http_to_this_host_alone_unless_that_is_allowed() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let run = async |url: &str, more: &[&str]| {
         let output = output(
             cloudly(&program.dir)
@@ -70,7 +70,7 @@ async fn the_admin_token_is_sent_over_plain_http_to_this_host_alone_unless_that_
 
 #[tokio::test]
 async fn a_healthcheck_needs_no_token_and_says_why_it_fails() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     std::fs::remove_file(program.dir.path().join("admin-token")).unwrap();
     assert_eq!(program.run_ok(&["healthcheck"]).await, "");
     let url = program.url.clone();
@@ -83,7 +83,7 @@ async fn a_healthcheck_needs_no_token_and_says_why_it_fails() {
 
 #[tokio::test]
 async fn files_with_a_mistyped_member_are_refused_with_the_nearest_name() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     program.create_release(COMMIT).await;
     std::fs::write(
         program.dir.path().join("policy.json"),
@@ -125,7 +125,7 @@ async fn files_with_a_mistyped_member_are_refused_with_the_nearest_name() {
 
 #[tokio::test]
 async fn desired_show_prints_the_policy_and_who_forces_it() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     assert_eq!(
         program.run_ok(&["desired", "show"]).await,
         "nothing is desired of all nodes; never set\n"
@@ -161,7 +161,7 @@ async fn desired_show_prints_the_policy_and_who_forces_it() {
 
 #[tokio::test]
 async fn a_release_that_exists_already_is_told_from_a_new_one() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     std::fs::write(
         program.dir.path().join("release.json"),
         release(COMMIT).to_string(),
@@ -174,7 +174,7 @@ async fn a_release_that_exists_already_is_told_from_a_new_one() {
 
 #[tokio::test]
 async fn a_setting_of_the_agent_that_it_would_ignore_or_refuse_is_told_when_the_release_is_created() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let create = ["release", "create", "--no-registry", "--file", "release.json"];
     let write = |environment: Value| {
         let mut release = release(COMMIT);
@@ -199,7 +199,7 @@ async fn a_setting_of_the_agent_that_it_would_ignore_or_refuse_is_told_when_the_
 
 #[tokio::test]
 async fn an_option_of_another_command_to_a_node_is_refused() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     for (args, option) in [
         (["reboot", "--service", "onebox"], "--service"),
         (["checkNow", "--lines", "5"], "--lines"),
@@ -212,7 +212,7 @@ async fn an_option_of_another_command_to_a_node_is_refused() {
 
 #[tokio::test]
 async fn the_name_of_a_removed_node_leads_to_its_id() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let token = program.run_ok(&["token", "create", "--quiet"]).await;
     let device = program.enrol_with(token.trim(), "box1").await;
     program.run_ok(&["node", "remove", "box1"]).await;
@@ -226,7 +226,7 @@ async fn the_name_of_a_removed_node_leads_to_its_id() {
 
 #[tokio::test]
 async fn a_pending_node_is_shown_as_pending() {
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let create = ["token", "create", "--quiet", "--require-approval"];
     let token = program.run_ok(&create).await;
     program.enrol_with(token.trim(), "edge-1").await;

@@ -1,18 +1,21 @@
 //! Commands for nodes, and the rotation of node tokens that one of them asks for.
 
-use crate::support::Cloudly;
+use crate::each_engine;
+use crate::support::{Cloudly, Engine};
 use baseos_interfaces::admin::{CommandRecord, Page};
 use baseos_interfaces::command::{CommandAction, CommandState};
 use reqwest::Method;
+use rstest_reuse::apply;
 use serde_json::{Value, json};
 
 fn result(id: &str, state: &str) -> Value {
     json!({ "id": id, "state": state, "finishedAt": "2026-11-23T12:00:05Z", "message": "done" })
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_command_is_sent_until_its_result_arrives_and_the_first_result_counts() {
-    let cloudly = Cloudly::start().await;
+async fn a_command_is_sent_until_its_result_arrives_and_the_first_result_counts(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     let request = json!({ "type": "restartService", "params": { "service": "onebox" } });
     let sent = cloudly.command(&device, request).await;
@@ -44,9 +47,10 @@ async fn a_command_is_sent_until_its_result_arrives_and_the_first_result_counts(
     assert_eq!(page.items[0].result.as_ref().unwrap().state, CommandState::Failed);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn an_expired_command_is_not_sent() {
-    let cloudly = Cloudly::start().await;
+async fn an_expired_command_is_not_sent(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     cloudly
         .command(&device, json!({ "type": "reboot", "ttlSeconds": 60 }))
@@ -55,9 +59,10 @@ async fn an_expired_command_is_not_sent() {
     assert!(device.heartbeat(&cloudly).await.instructions.commands.is_empty());
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_result_from_another_node_is_ignored() {
-    let cloudly = Cloudly::start().await;
+async fn a_result_from_another_node_is_ignored(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let (mut one, mut other) = (cloudly.enrol("one").await, cloudly.enrol("other").await);
     let sent = cloudly.command(&one, json!({ "type": "checkNow" })).await;
     other
@@ -69,9 +74,10 @@ async fn a_result_from_another_node_is_ignored() {
     assert_eq!(one.heartbeat(&cloudly).await.instructions.commands.len(), 1);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn rotation_sends_one_new_token_until_its_use_invalidates_the_old_one() {
-    let cloudly = Cloudly::start().await;
+async fn rotation_sends_one_new_token_until_its_use_invalidates_the_old_one(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     device.heartbeat(&cloudly).await;
     let sent = cloudly.command(&device, json!({ "type": "rotateToken" })).await;
@@ -96,9 +102,10 @@ async fn rotation_sends_one_new_token_until_its_use_invalidates_the_old_one() {
     assert!(device.heartbeat(&cloudly).await.instructions.commands.is_empty());
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn rotation_issues_another_token_after_a_restart() {
-    let mut cloudly = Cloudly::start().await;
+async fn rotation_issues_another_token_after_a_restart(engine: Engine) {
+    let mut cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     device.heartbeat(&cloudly).await;
     cloudly.command(&device, json!({ "type": "rotateToken" })).await;
@@ -108,9 +115,10 @@ async fn rotation_issues_another_token_after_a_restart() {
     assert!(device.heartbeat(&cloudly).await.credentials.is_none());
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn an_unknown_command_and_params_it_does_not_take_are_refused_with_what_is_known() {
-    let cloudly = Cloudly::start().await;
+async fn an_unknown_command_and_params_it_does_not_take_are_refused_with_what_is_known(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let device = cloudly.enrol("edge").await;
     let path = format!("nodes/{}/commands", device.id);
     for (request, says) in [
@@ -134,9 +142,10 @@ async fn an_unknown_command_and_params_it_does_not_take_are_refused_with_what_is
     );
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn the_number_of_waiting_commands_is_limited() {
-    let cloudly = Cloudly::start().await;
+async fn the_number_of_waiting_commands_is_limited(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let device = cloudly.enrol("edge").await;
     let path = format!("nodes/{}/commands", device.id);
     for _ in 0..32 {

@@ -1,8 +1,10 @@
 //! `baseosJoinToken`: a join token from the configuration.
 
-use crate::support::{Cloudly, start_time};
+use crate::each_engine;
+use crate::support::{Cloudly, Engine, start_time};
 use baseos_interfaces::token::{Token, TokenKind};
 use cloudly_baseos::{Clock, Settings};
+use rstest_reuse::apply;
 use secrecy::SecretString;
 use tempfile::TempDir;
 
@@ -11,9 +13,10 @@ fn configured_token() -> Token {
     Token::mint(TokenKind::Join, |bytes| bytes.fill(0))
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn the_configured_token_is_valid_for_a_day_from_its_first_start() {
-    let mut cloudly = Cloudly::start_with(|settings| {
+async fn the_configured_token_is_valid_for_a_day_from_its_first_start(engine: Engine) {
+    let mut cloudly = Cloudly::start_with(engine, |settings| {
         settings.baseos_join_token = Some(SecretString::from(configured_token().expose()));
         settings.baseos_join_token_uses = 2;
     })

@@ -1,6 +1,6 @@
 //! Connections: those that bring nothing keep nobody out.
 
-use crate::support::Cloudly;
+use crate::support::{Cloudly, Engine};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -25,7 +25,7 @@ async fn wait_closed(stream: &mut TcpStream) {
 
 #[tokio::test]
 async fn more_half_open_requests_than_connections_keep_no_node_out() {
-    let cloudly = Cloudly::start_with(|settings| {
+    let cloudly = Cloudly::start_with(Engine::Sqlite, |settings| {
         settings.max_connections = 8;
         settings.first_request_within = Duration::from_secs(3600);
     })
@@ -44,8 +44,10 @@ async fn more_half_open_requests_than_connections_keep_no_node_out() {
 
 #[tokio::test]
 async fn a_connection_that_brings_no_request_in_time_is_closed_and_one_that_does_is_kept() {
-    let cloudly =
-        Cloudly::start_with(|settings| settings.first_request_within = Duration::from_millis(200)).await;
+    let cloudly = Cloudly::start_with(Engine::Sqlite, |settings| {
+        settings.first_request_within = Duration::from_millis(200);
+    })
+    .await;
     let request = b"GET /healthz HTTP/1.1\r\nHost: cloudly\r\n\r\n";
     let mut good = connect(&cloudly, request).await;
     let mut answer = [0; 12];

@@ -1,13 +1,16 @@
 //! What is stored, and how.
 
-use crate::support::{COMMIT, Cloudly, connect, status};
+use crate::each_engine;
+use crate::support::{COMMIT, Cloudly, Engine, connect, status};
 use baseos_interfaces::admin::{NodeRecord, PresenceState};
+use rstest_reuse::apply;
 use serde_json::json;
 use std::sync::Arc;
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_restart_keeps_everything() {
-    let mut cloudly = Cloudly::start().await;
+async fn a_restart_keeps_everything(engine: Engine) {
+    let mut cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     let token = cloudly.join_token(json!({ "maxUses": 2 })).await;
     cloudly.set_target(COMMIT).await;
@@ -31,9 +34,10 @@ async fn a_restart_keeps_everything() {
     assert_eq!(cloudly.register(&token, "reg-2").await.status(), 201);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn the_audit_log_and_the_events_are_append_only() {
-    let mut cloudly = Cloudly::start().await;
+async fn the_audit_log_and_the_events_are_append_only(engine: Engine) {
+    let mut cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     let event = json!({ "id": "e", "at": "2026-11-23T12:00:00Z", "type": "x", "data": 1 });
     device
@@ -55,9 +59,10 @@ async fn the_audit_log_and_the_events_are_append_only() {
     }
 }
 
+#[apply(each_engine)]
 #[tokio::test(flavor = "multi_thread")]
-async fn concurrent_heartbeats_of_two_hundred_nodes_are_all_stored() {
-    let mut cloudly = Cloudly::start().await;
+async fn concurrent_heartbeats_of_two_hundred_nodes_are_all_stored(engine: Engine) {
+    let mut cloudly = Cloudly::start(engine).await;
     let token = cloudly.join_token(json!({ "maxUses": 200 })).await;
     cloudly.set_target(COMMIT).await;
     let shared = Arc::new(cloudly);

@@ -1,6 +1,6 @@
 //! A disk without room for the database.
 
-use crate::support::Cloudly;
+use crate::support::{Cloudly, Engine};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ async fn health(cloudly: &Cloudly) -> (u16, Value) {
 
 #[tokio::test]
 async fn a_full_disk_is_reported_by_the_health_check_and_writes_go_on_once_there_is_room() {
-    let mut cloudly = Cloudly::start().await;
+    let mut cloudly = Cloudly::start(Engine::Sqlite).await;
     cloudly.stop().await;
     let mount = Mount::on(cloudly.dir.path());
     cloudly.start_again().await;

@@ -1,16 +1,19 @@
 //! Heartbeats (contract §4).
 
-use crate::support::{COMMIT, Cloudly, ok, problem, status};
+use crate::each_engine;
+use crate::support::{COMMIT, Cloudly, Engine, ok, problem, status};
 use baseos_interfaces::admin::NodeRecord;
 use baseos_interfaces::codes::IssueCode;
 use baseos_interfaces::token::TokenKind;
 use cloudly_baseos::{Rate, mint};
 use reqwest::Method;
+use rstest_reuse::apply;
 use serde_json::{Value, json};
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn the_full_status_is_requested_once_at_first() {
-    let cloudly = Cloudly::start().await;
+async fn the_full_status_is_requested_once_at_first(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     assert!(device.heartbeat(&cloudly).await.instructions.resend_full_status);
     assert!(
@@ -23,9 +26,10 @@ async fn the_full_status_is_requested_once_at_first() {
     assert!(!device.heartbeat(&cloudly).await.instructions.resend_full_status);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_gap_in_the_sequence_requests_the_full_status() {
-    let cloudly = Cloudly::start().await;
+async fn a_gap_in_the_sequence_requests_the_full_status(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     device.report(&cloudly, status("idle", None, None)).await;
     device.sequence += 1;
@@ -33,9 +37,10 @@ async fn a_gap_in_the_sequence_requests_the_full_status() {
     assert!(!device.heartbeat(&cloudly).await.instructions.resend_full_status);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_new_run_without_a_status_requests_it() {
-    let cloudly = Cloudly::start().await;
+async fn a_new_run_without_a_status_requests_it(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     device.report(&cloudly, status("idle", None, None)).await;
     device.run = "r_2".to_owned();
@@ -43,9 +48,10 @@ async fn a_new_run_without_a_status_requests_it() {
     assert!(device.heartbeat(&cloudly).await.instructions.resend_full_status);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn an_unknown_status_hash_requests_the_full_status_until_it_arrives() {
-    let cloudly = Cloudly::start().await;
+async fn an_unknown_status_hash_requests_the_full_status_until_it_arrives(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     device.report(&cloudly, status("idle", None, None)).await;
     device.hash = "another".to_owned();
@@ -56,9 +62,10 @@ async fn an_unknown_status_hash_requests_the_full_status_until_it_arrives() {
     );
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn repeated_events_are_stored_once_in_order_of_arrival() {
-    let cloudly = Cloudly::start().await;
+async fn repeated_events_are_stored_once_in_order_of_arrival(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     let event = |id: &str| json!({ "id": id, "at": "2026-11-23T11:00:00Z", "type": "transition", "data": { "to": id } });
     device
@@ -83,9 +90,10 @@ async fn repeated_events_are_stored_once_in_order_of_arrival() {
     assert!(page["next"].is_null());
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn the_interval_is_short_while_an_update_is_under_way() {
-    let cloudly = Cloudly::start().await;
+async fn the_interval_is_short_while_an_update_is_under_way(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     cloudly.set_target(COMMIT).await;
     let mut intervals = Vec::new();
@@ -98,9 +106,10 @@ async fn the_interval_is_short_while_an_update_is_under_way() {
     assert_eq!(intervals, [15, 15, 60]);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn clock_skew_is_a_health_issue_of_the_node() {
-    let cloudly = Cloudly::start().await;
+async fn clock_skew_is_a_health_issue_of_the_node(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     let codes = |node: NodeRecord| -> Vec<IssueCode> {
         node.status
@@ -122,9 +131,10 @@ async fn clock_skew_is_a_health_issue_of_the_node() {
     assert!(codes(cloudly.node(&device).await).is_empty());
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn the_rollout_state_is_derived_from_the_update_not_from_the_report() {
-    let cloudly = Cloudly::start().await;
+async fn the_rollout_state_is_derived_from_the_update_not_from_the_report(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     let mut report = status("verifying", Some(COMMIT), Some(COMMIT));
     report["rollout"] = json!({ "id": "rol_1", "state": "succeeded" });
@@ -133,9 +143,10 @@ async fn the_rollout_state_is_derived_from_the_update_not_from_the_report() {
     assert_eq!(rollout.state.unwrap().as_str(), "applying");
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn unknown_values_of_a_newer_agent_are_accepted() {
-    let cloudly = Cloudly::start().await;
+async fn unknown_values_of_a_newer_agent_are_accepted(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     let mut report = status("dreaming", None, None);
     report["mood"] = json!("fine");
@@ -146,9 +157,10 @@ async fn unknown_values_of_a_newer_agent_are_accepted() {
     );
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn too_many_heartbeats_are_refused_with_retry_after() {
-    let cloudly = Cloudly::start_with(|settings| {
+async fn too_many_heartbeats_are_refused_with_retry_after(engine: Engine) {
+    let cloudly = Cloudly::start_with(engine, |settings| {
         settings.node_rate = Rate {
             burst: 3,
             per_second: 0.1,
@@ -169,9 +181,10 @@ async fn too_many_heartbeats_are_refused_with_retry_after() {
     device.heartbeat(&cloudly).await;
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn wrong_tokens_are_limited_by_address_while_right_ones_pass() {
-    let cloudly = Cloudly::start_with(|settings| {
+async fn wrong_tokens_are_limited_by_address_while_right_ones_pass(engine: Engine) {
+    let cloudly = Cloudly::start_with(engine, |settings| {
         settings.failure_rate = Rate {
             burst: 2,
             per_second: 0.1,
@@ -187,18 +200,20 @@ async fn wrong_tokens_are_limited_by_address_while_right_ones_pass() {
     device.heartbeat(&cloudly).await;
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_short_interval_lowers_the_shortest_allowed_one() {
-    let cloudly = Cloudly::start_with(|settings| settings.heartbeat_seconds = 2).await;
+async fn a_short_interval_lowers_the_shortest_allowed_one(engine: Engine) {
+    let cloudly = Cloudly::start_with(engine, |settings| settings.heartbeat_seconds = 2).await;
     let token = cloudly.join_token(json!({})).await;
     let answer: Value = ok(cloudly.register(&token, "reg-1").await).await;
     assert_eq!(answer["nextHeartbeatSeconds"], 2);
     assert_eq!(answer["limits"]["minHeartbeatSeconds"], 2);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_zero_character_in_a_report_or_a_path_is_no_failure_of_the_database() {
-    let cloudly = Cloudly::start().await;
+async fn a_zero_character_in_a_report_or_a_path_is_no_failure_of_the_database(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     let result = json!({ "id": "cmd_\0", "state": "succeeded", "finishedAt": "2026-11-23T12:00:00Z", "message": "\0" });
     let status = status("idle", Some("1f0a9be\0"), Some("1f0a9be\0"));

@@ -1,13 +1,16 @@
 //! Uses of join tokens (contract §3.2).
 
-use crate::support::{Cloudly, assert_refused, problem};
+use crate::each_engine;
+use crate::support::{Cloudly, Engine, assert_refused, problem};
 use baseos_interfaces::admin::{JoinTokenRecord, Page};
+use rstest_reuse::apply;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+#[apply(each_engine)]
 #[tokio::test(flavor = "multi_thread")]
-async fn one_of_many_concurrent_registrations_gets_the_last_use() {
-    let cloudly = Arc::new(Cloudly::start().await);
+async fn one_of_many_concurrent_registrations_gets_the_last_use(engine: Engine) {
+    let cloudly = Arc::new(Cloudly::start(engine).await);
     let token = cloudly.join_token(json!({})).await;
     let registrations = (0..24).map(|n| {
         let (cloudly, token) = (Arc::clone(&cloudly), token.clone());
@@ -27,9 +30,10 @@ async fn one_of_many_concurrent_registrations_gets_the_last_use() {
     assert_eq!(answers.iter().filter(|status| **status == 401).count(), 23);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_join_token_enrols_as_many_nodes_as_it_has_uses() {
-    let cloudly = Cloudly::start().await;
+async fn a_join_token_enrols_as_many_nodes_as_it_has_uses(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let token = cloudly.join_token(json!({ "maxUses": 2 })).await;
     assert_eq!(cloudly.register(&token, "reg-1").await.status(), 201);
     assert_eq!(cloudly.register(&token, "reg-2").await.status(), 201);
@@ -37,9 +41,10 @@ async fn a_join_token_enrols_as_many_nodes_as_it_has_uses() {
     assert_eq!(cloudly.refusals().await, ["spent"]);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn an_unconfirmed_use_is_given_back_after_fifteen_minutes() {
-    let cloudly = Cloudly::start().await;
+async fn an_unconfirmed_use_is_given_back_after_fifteen_minutes(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let token = cloudly.join_token(json!({})).await;
     assert_eq!(cloudly.register(&token, "reg-1").await.status(), 201);
     cloudly.clock.advance(15 * 60 - 1);
@@ -54,9 +59,10 @@ async fn an_unconfirmed_use_is_given_back_after_fifteen_minutes() {
     );
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_confirmed_use_is_never_given_back() {
-    let cloudly = Cloudly::start().await;
+async fn a_confirmed_use_is_never_given_back(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let token = cloudly.join_token(json!({})).await;
     let mut device = cloudly.register_ok(&token, "reg-1").await;
     device.heartbeat(&cloudly).await;
@@ -64,9 +70,10 @@ async fn a_confirmed_use_is_never_given_back() {
     assert_eq!(cloudly.register(&token, "reg-2").await.status(), 401);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_late_node_takes_its_use_again_if_one_is_left() {
-    let cloudly = Cloudly::start().await;
+async fn a_late_node_takes_its_use_again_if_one_is_left(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let token = cloudly.join_token(json!({})).await;
     let mut late = cloudly.register_ok(&token, "reg-1").await;
     cloudly.clock.advance(2 * 3600);
@@ -77,9 +84,10 @@ async fn a_late_node_takes_its_use_again_if_one_is_left() {
     assert_eq!(tokens.items[0].uses, 1);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_late_node_is_refused_if_no_use_is_left() {
-    let cloudly = Cloudly::start().await;
+async fn a_late_node_is_refused_if_no_use_is_left(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let token = cloudly.join_token(json!({})).await;
     let mut late = cloudly.register_ok(&token, "reg-1").await;
     cloudly.clock.advance(16 * 60);

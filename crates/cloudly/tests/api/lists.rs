@@ -1,13 +1,16 @@
 //! Lists: paging, and join tokens without their secrets.
 
-use crate::support::Cloudly;
+use crate::each_engine;
+use crate::support::{Cloudly, Engine};
 use baseos_interfaces::admin::{JoinTokenRecord, NodeRecord, Page};
 use reqwest::Method;
+use rstest_reuse::apply;
 use serde_json::json;
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn paging_returns_every_row_once() {
-    let cloudly = Cloudly::start().await;
+async fn paging_returns_every_row_once(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let token = cloudly.join_token(json!({ "maxUses": 5 })).await;
     for n in 0..5 {
         assert_eq!(cloudly.register(&token, &format!("reg-{n}")).await.status(), 201);
@@ -19,9 +22,10 @@ async fn paging_returns_every_row_once() {
     assert!(ids.is_sorted_by(|a, b| a < b), "in order of arrival");
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn join_tokens_are_listed_without_secrets() {
-    let cloudly = Cloudly::start().await;
+async fn join_tokens_are_listed_without_secrets(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let token = cloudly
         .join_token(json!({ "maxUses": 3, "requireApproval": true }))
         .await;
@@ -45,9 +49,10 @@ async fn join_tokens_are_listed_without_secrets() {
     assert!(record.require_approval);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_join_token_out_of_bounds_is_refused() {
-    let cloudly = Cloudly::start().await;
+async fn a_join_token_out_of_bounds_is_refused(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     for (request, pointer) in [
         (json!({ "maxUses": 0 }), "/maxUses"),
         (json!({ "ttlSeconds": 0 }), "/ttlSeconds"),

@@ -1,5 +1,5 @@
-//! Cloudly over real HTTP: in this process with a clock that tests move, and as the real program. `tests/postgres` runs
-//! what concerns the database on PostgreSQL too.
+//! Cloudly over real HTTP: in this process with a clock that tests move, and as the real program. What concerns the database runs
+//! on each engine.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,6 +7,12 @@
     clippy::needless_pass_by_value,
     reason = "helpers of tests; many take json!(…)"
 )]
+
+#[allow(
+    clippy::single_component_path_imports,
+    reason = "its macros name the crate by that path"
+)]
+use rstest_reuse;
 
 mod audit;
 mod bodies;
@@ -25,6 +31,8 @@ mod join_token_uses;
 mod lists;
 mod nodes;
 mod overload;
+mod postgres_connections;
+mod postgres_start;
 mod presence;
 mod problems;
 mod races;
@@ -36,9 +44,12 @@ mod secrets;
 mod sessions;
 mod sqlite_file;
 mod start;
-#[allow(dead_code, reason = "each of the two targets uses a part of it")]
 mod support;
 mod targets;
 
-/// What the servers store in.
-const ENGINE: support::Engine = support::Engine::Sqlite;
+use rstest_reuse::template;
+
+/// Runs a test once on each engine.
+#[template]
+#[rstest::rstest]
+fn each_engine(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {}

@@ -1,12 +1,15 @@
 //! Decisions of operators about nodes.
 
-use crate::support::Cloudly;
+use crate::each_engine;
+use crate::support::{Cloudly, Engine};
 use reqwest::Method;
+use rstest_reuse::apply;
 use serde_json::json;
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_suspended_node_is_refused_until_it_is_restored() {
-    let cloudly = Cloudly::start().await;
+async fn a_suspended_node_is_refused_until_it_is_restored(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     cloudly.decide(&device, "suspend").await;
     let refused = device.refused(&cloudly).await;
@@ -16,18 +19,20 @@ async fn a_suspended_node_is_refused_until_it_is_restored() {
     device.heartbeat(&cloudly).await;
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn the_heartbeat_of_a_removed_node_is_answered_with_gone() {
-    let cloudly = Cloudly::start().await;
+async fn the_heartbeat_of_a_removed_node_is_answered_with_gone(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     cloudly.decide(&device, "remove").await;
     let refused = device.refused(&cloudly).await;
     assert_eq!((refused.status, refused.code.as_str()), (410, "nodeRemoved"));
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_removed_node_must_be_restored_before_anything_else() {
-    let cloudly = Cloudly::start().await;
+async fn a_removed_node_must_be_restored_before_anything_else(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     let node = |what: &str| format!("nodes/{}/{what}", device.id);
     cloudly.decide(&device, "remove").await;
@@ -50,9 +55,10 @@ async fn a_removed_node_must_be_restored_before_anything_else() {
     device.heartbeat(&cloudly).await;
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn unknown_ids_are_not_found() {
-    let cloudly = Cloudly::start().await;
+async fn unknown_ids_are_not_found(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     for (method, path) in [
         (Method::GET, "nodes/node_x"),
         (Method::GET, "nodes/node_x/desired"),

@@ -1,7 +1,7 @@
 //! More comes than can be written: heartbeats are told to come later, the rest to come again; nothing is acknowledged
 //! that is not stored.
 
-use crate::support::{Cloudly, Device, connect, metrics, ok, problem, status};
+use crate::support::{Cloudly, Device, Engine, connect, metrics, ok, problem, status};
 use baseos_interfaces::heartbeat::HeartbeatAnswer;
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, Connection as _};
@@ -30,7 +30,7 @@ fn status_of(device: &mut Device) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_written_is_not_acknowledged_and_comes_later() {
-    let cloudly = Cloudly::start_with(|settings| settings.writes_waiting = 1).await;
+    let cloudly = Cloudly::start_with(Engine::Sqlite, |settings| settings.writes_waiting = 1).await;
     let mut devices = Vec::new();
     for name in ["writes", "waits", "status", "events"] {
         let mut device = cloudly.enrol(name).await;

@@ -1,12 +1,15 @@
 //! Presence and clones (contract §4.3 and §4.11).
 
-use crate::support::{COMMIT, Cloudly, start_time, status};
+use crate::each_engine;
+use crate::support::{COMMIT, Cloudly, Engine, start_time, status};
 use baseos_interfaces::admin::PresenceState;
+use rstest_reuse::apply;
 use serde_json::json;
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn two_alternating_runs_are_a_clone_and_get_no_instructions_until_cleared() {
-    let cloudly = Cloudly::start().await;
+async fn two_alternating_runs_are_a_clone_and_get_no_instructions_until_cleared(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut one = cloudly.enrol("edge").await;
     cloudly.set_target(COMMIT).await;
     let mut two = one.clone();
@@ -40,9 +43,10 @@ async fn two_alternating_runs_are_a_clone_and_get_no_instructions_until_cleared(
     assert!(instructions.desired.is_some());
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn restarts_and_a_delayed_request_are_no_clone() {
-    let cloudly = Cloudly::start().await;
+async fn restarts_and_a_delayed_request_are_no_clone(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     device.heartbeat(&cloudly).await;
     for run in ["r_2", "r_3", "r_4"] {
@@ -55,9 +59,10 @@ async fn restarts_and_a_delayed_request_are_no_clone() {
     }
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_node_that_started_twice_while_its_requests_were_held_is_no_clone_and_is_heard_on() {
-    let cloudly = Cloudly::start().await;
+async fn a_node_that_started_twice_while_its_requests_were_held_is_no_clone_and_is_heard_on(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut first = cloudly.enrol("edge").await;
     first.heartbeat(&cloudly).await;
     let [mut second, mut third] = [first.clone(), first.clone()];
@@ -79,9 +84,10 @@ async fn a_node_that_started_twice_while_its_requests_were_held_is_no_clone_and_
     assert_eq!(node.status.unwrap().update.state.as_str(), "succeeded");
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_delayed_status_of_an_earlier_run_does_not_replace_a_newer_one() {
-    let cloudly = Cloudly::start().await;
+async fn a_delayed_status_of_an_earlier_run_does_not_replace_a_newer_one(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     device
         .report(&cloudly, status("applying", Some(COMMIT), None))
@@ -100,9 +106,10 @@ async fn a_delayed_status_of_an_earlier_run_does_not_replace_a_newer_one() {
     );
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_delayed_success_of_an_earlier_attempt_does_not_replace_a_newer_status() {
-    let cloudly = Cloudly::start().await;
+async fn a_delayed_success_of_an_earlier_attempt_does_not_replace_a_newer_status(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     let mut attempt = |state: &str, attempt: u32| {
         let mut report = status(state, Some(COMMIT), None);
@@ -127,9 +134,10 @@ async fn a_delayed_success_of_an_earlier_attempt_does_not_replace_a_newer_status
     assert_eq!(update.state.as_str(), "succeeded");
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn presence_goes_from_online_to_late_to_offline() {
-    let cloudly = Cloudly::start().await;
+async fn presence_goes_from_online_to_late_to_offline(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     assert_eq!(cloudly.node(&device).await.last_seen_at, None);
     let interval = device
@@ -150,9 +158,10 @@ async fn presence_goes_from_online_to_late_to_offline() {
     assert_eq!(cloudly.node(&device).await.presence, PresenceState::Online);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_silent_node_is_unknown_for_two_intervals_after_a_restart() {
-    let mut cloudly = Cloudly::start().await;
+async fn a_silent_node_is_unknown_for_two_intervals_after_a_restart(engine: Engine) {
+    let mut cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     device.heartbeat(&cloudly).await;
     cloudly.restart_after(600).await;
@@ -161,9 +170,10 @@ async fn a_silent_node_is_unknown_for_two_intervals_after_a_restart() {
     assert_eq!(cloudly.node(&device).await.presence, PresenceState::Offline);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_goodbye_is_offline_at_once_and_the_next_heartbeat_is_online() {
-    let cloudly = Cloudly::start().await;
+async fn a_goodbye_is_offline_at_once_and_the_next_heartbeat_is_online(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     device.heartbeat_with(&cloudly, json!({ "goodbye": true })).await;
     assert_eq!(cloudly.node(&device).await.presence, PresenceState::Offline);

@@ -1,14 +1,17 @@
 //! Refused requests: paths, methods, tokens, queries. Each is answered with a problem (checked by `problem`).
 
-use crate::support::{Cloudly, forged, problem, send_refused};
+use crate::each_engine;
+use crate::support::{Cloudly, Engine, forged, problem, send_refused};
 use baseos_interfaces::token::TokenKind;
 use cloudly_baseos::mint;
 use reqwest::Method;
+use rstest_reuse::apply;
 use serde_json::json;
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn an_unknown_path_is_a_problem() {
-    let cloudly = Cloudly::start().await;
+async fn an_unknown_path_is_a_problem(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     for path in [
         "/",
         "/baseos",
@@ -32,9 +35,10 @@ async fn an_unknown_path_is_a_problem() {
     }
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_wrong_method_is_a_problem_with_the_allowed_ones() {
-    let cloudly = Cloudly::start().await;
+async fn a_wrong_method_is_a_problem_with_the_allowed_ones(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let url = format!("{}/baseos/v1/nodes/register", cloudly.url);
     let response = cloudly.http.get(&url).send().await.unwrap();
     assert_eq!(response.headers()["allow"], "POST");
@@ -44,9 +48,10 @@ async fn a_wrong_method_is_a_problem_with_the_allowed_ones() {
     assert_eq!(refused.status, 405);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_missing_or_wrong_node_token_is_refused() {
-    let cloudly = Cloudly::start().await;
+async fn a_missing_or_wrong_node_token_is_refused(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     let url = format!("{}/baseos/v1/nodes/heartbeat", cloudly.url);
     let heartbeat = device.next(json!({}));
@@ -67,9 +72,10 @@ async fn a_missing_or_wrong_node_token_is_refused() {
     }
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_wrong_admin_token_is_refused_before_the_body_is_read() {
-    let cloudly = Cloudly::start().await;
+async fn a_wrong_admin_token_is_refused_before_the_body_is_read(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let device = cloudly.enrol("edge").await;
     let url = format!("{}/baseos/v1/admin/releases", cloudly.url);
     let wrong = mint(TokenKind::Admin).unwrap();
@@ -91,9 +97,10 @@ async fn a_wrong_admin_token_is_refused_before_the_body_is_read() {
     }
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn an_invalid_query_is_a_problem() {
-    let cloudly = Cloudly::start().await;
+async fn an_invalid_query_is_a_problem(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let refused = cloudly.refused(Method::GET, "nodes?limit=many", json!({})).await;
     assert_eq!(refused.code, "invalidRequest");
     assert_eq!(
@@ -105,9 +112,10 @@ async fn an_invalid_query_is_a_problem() {
     );
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn the_health_check_needs_no_token() {
-    let cloudly = Cloudly::start().await;
+async fn the_health_check_needs_no_token(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let response = cloudly
         .http
         .get(format!("{}/healthz", cloudly.url))

@@ -1,11 +1,13 @@
 //! Many requests at once that concern the same row: each outcome is one that some order of them would have had.
 
-use crate::support::{COMMIT, Cloudly, Device, OTHER_COMMIT, release};
+use crate::each_engine;
+use crate::support::{COMMIT, Cloudly, Device, Engine, OTHER_COMMIT, release};
 use baseos_interfaces::admin::{CommandRecord, JoinTokenRecord, NodeRecord, Page};
 use baseos_interfaces::heartbeat::HeartbeatAnswer;
 use baseos_interfaces::register::RegisterAnswer;
 use cloudly_baseos::Settings;
 use reqwest::{Method, Response, StatusCode};
+use rstest_reuse::apply;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -60,9 +62,10 @@ fn count(audit: &[(String, Value)], action: &str) -> usize {
     audit.iter().filter(|(name, _)| name == action).count()
 }
 
+#[apply(each_engine)]
 #[tokio::test(flavor = "multi_thread")]
-async fn identical_registrations_make_one_node_and_spend_one_use() {
-    let cloudly = Arc::new(Cloudly::start().await);
+async fn identical_registrations_make_one_node_and_spend_one_use(engine: Engine) {
+    let cloudly = Arc::new(Cloudly::start(engine).await);
     let token = cloudly.join_token(json!({ "maxUses": 50 })).await;
     // The first round also opens the connections.
     for round in 1..=5 {
@@ -82,10 +85,11 @@ async fn identical_registrations_make_one_node_and_spend_one_use() {
     }
 }
 
+#[apply(each_engine)]
 #[tokio::test(flavor = "multi_thread")]
-async fn one_of_fifty_registrations_gets_the_only_use() {
+async fn one_of_fifty_registrations_gets_the_only_use(engine: Engine) {
     let limits = |settings: &mut Settings| settings.failure_rate.burst = 1000;
-    let cloudly = Arc::new(Cloudly::start_with(limits).await);
+    let cloudly = Arc::new(Cloudly::start_with(engine, limits).await);
     // The first round also opens the connections.
     for round in 1..=6 {
         let token = cloudly.join_token(json!({})).await;
@@ -99,9 +103,10 @@ async fn one_of_fifty_registrations_gets_the_only_use() {
     }
 }
 
+#[apply(each_engine)]
 #[tokio::test(flavor = "multi_thread")]
-async fn replacements_of_one_device_stay_one_node() {
-    let cloudly = Arc::new(Cloudly::start().await);
+async fn replacements_of_one_device_stay_one_node(engine: Engine) {
+    let cloudly = Arc::new(Cloudly::start(engine).await);
     let node = json!({ "name": "edge", "agentVersion": "0.1.0", "hardwareId": "hw-1" });
     let first = cloudly.join_token(json!({})).await;
     let answer = cloudly.register_as(&first, "reg-1", node.clone()).await;
@@ -137,9 +142,10 @@ async fn replacements_of_one_device_stay_one_node() {
     }
 }
 
+#[apply(each_engine)]
 #[tokio::test(flavor = "multi_thread")]
-async fn repeated_registrations_and_first_heartbeats_leave_a_token_that_works() {
-    let cloudly = Arc::new(Cloudly::start().await);
+async fn repeated_registrations_and_first_heartbeats_leave_a_token_that_works(engine: Engine) {
+    let cloudly = Arc::new(Cloudly::start(engine).await);
     let token = cloudly.join_token(json!({})).await;
     for _ in 0..4 {
         let device = Device::new(registered(cloudly.register(&token, "reg-1").await).await);
@@ -163,10 +169,11 @@ async fn repeated_registrations_and_first_heartbeats_leave_a_token_that_works() 
     }
 }
 
+#[apply(each_engine)]
 #[tokio::test(flavor = "multi_thread")]
-async fn heartbeats_get_the_same_new_token_and_one_of_them_promotes_it() {
+async fn heartbeats_get_the_same_new_token_and_one_of_them_promotes_it(engine: Engine) {
     let limits = |settings: &mut Settings| settings.node_rate.burst = 1000;
-    let cloudly = Arc::new(Cloudly::start_with(limits).await);
+    let cloudly = Arc::new(Cloudly::start_with(engine, limits).await);
     let mut device = cloudly.enrol("edge").await;
     device.heartbeat(&cloudly).await;
     for _ in 0..6 {
@@ -196,9 +203,10 @@ async fn beats_at_once(cloudly: &Arc<Cloudly>, device: &mut Device) -> Vec<Respo
     .await
 }
 
+#[apply(each_engine)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_late_node_and_a_new_one_do_not_both_get_a_use_that_is_given_back() {
-    let cloudly = Arc::new(Cloudly::start().await);
+async fn a_late_node_and_a_new_one_do_not_both_get_a_use_that_is_given_back(engine: Engine) {
+    let cloudly = Arc::new(Cloudly::start(engine).await);
     for round in 0..6 {
         let token = cloudly.join_token(json!({})).await;
         let late = cloudly.register_ok(&token, &format!("late-{round}")).await;
@@ -223,10 +231,11 @@ async fn a_late_node_and_a_new_one_do_not_both_get_a_use_that_is_given_back() {
     }
 }
 
+#[apply(each_engine)]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_result_of_a_command_is_kept() {
+async fn the_first_result_of_a_command_is_kept(engine: Engine) {
     let limits = |settings: &mut Settings| settings.node_rate.burst = 1000;
-    let cloudly = Arc::new(Cloudly::start_with(limits).await);
+    let cloudly = Arc::new(Cloudly::start_with(engine, limits).await);
     let mut device = cloudly.enrol("edge").await;
     device.heartbeat(&cloudly).await;
     for _ in 0..6 {
@@ -258,9 +267,10 @@ async fn the_first_result_of_a_command_is_kept() {
     }
 }
 
+#[apply(each_engine)]
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_commands_wait_than_may() {
-    let cloudly = Arc::new(Cloudly::start().await);
+async fn no_more_commands_wait_than_may(engine: Engine) {
+    let cloudly = Arc::new(Cloudly::start(engine).await);
     let device = cloudly.enrol("edge").await;
     let path = format!("nodes/{}/commands", device.id);
     let answers = at_once(&cloudly, 48, |cloudly, _| {
@@ -271,9 +281,10 @@ async fn no_more_commands_wait_than_may() {
     assert_eq!(statuses(&answers), some(32, 16, 409));
 }
 
+#[apply(each_engine)]
 #[tokio::test(flavor = "multi_thread")]
-async fn revisions_are_distinct_and_the_last_one_holds() {
-    let cloudly = Arc::new(Cloudly::start().await);
+async fn revisions_are_distinct_and_the_last_one_holds(engine: Engine) {
+    let cloudly = Arc::new(Cloudly::start(engine).await);
     let device = cloudly.enrol("edge").await;
     cloudly.create_release(COMMIT).await;
     let own = format!("nodes/{}/desired", device.id);
@@ -313,9 +324,10 @@ async fn revisions_are_distinct_and_the_last_one_holds() {
     assert_eq!(set.len(), issued);
 }
 
+#[apply(each_engine)]
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_releases_that_share_a_repository_one_is_stored() {
-    let cloudly = Arc::new(Cloudly::start().await);
+async fn of_two_releases_that_share_a_repository_one_is_stored(engine: Engine) {
+    let cloudly = Arc::new(Cloudly::start(engine).await);
     for round in 0..8 {
         // By digest, each needs a repository of its own.
         let body = |commit: &str, digit: &str| {
@@ -336,9 +348,10 @@ async fn of_two_releases_that_share_a_repository_one_is_stored() {
     }
 }
 
+#[apply(each_engine)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_decision_that_is_made_many_times_at_once_is_audited_once() {
-    let cloudly = Arc::new(Cloudly::start().await);
+async fn a_decision_that_is_made_many_times_at_once_is_audited_once(engine: Engine) {
+    let cloudly = Arc::new(Cloudly::start(engine).await);
     let device = cloudly.enrol("edge").await;
     let path = format!("nodes/{}/suspend", device.id);
     // The first round also opens the connections.

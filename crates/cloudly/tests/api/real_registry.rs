@@ -1,7 +1,7 @@
 //! `cloudly release create` asks a real registry which images these are.
 
 use crate::support::registry::{BASIC_AUTH, Pushed, Registry};
-use crate::support::{COMMIT, Program};
+use crate::support::{COMMIT, Engine, Program};
 use baseos_interfaces::admin::ReleaseRecord;
 use baseos_interfaces::desired::PlatformImage;
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ fn assert_resolved(created: &str, pushed: &[(&str, &str, Pushed)]) {
 async fn digests_and_sizes_come_from_a_real_registry_for_an_image_and_for_an_index() {
     let registry = Registry::start(false).await;
     let pushed = push_images(&registry).await;
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let created = program.run_ok(&create(&services(&registry), &[])).await;
     assert_resolved(&created, &pushed);
 }
@@ -78,7 +78,7 @@ async fn an_image_with_an_impossible_platform_is_warned_of_and_the_release_is_cr
     let escape = json!({ "os": "linux\u{1b}[2J", "architecture": "amd64" });
     registry.push("a/baserunner", Some("1"), escape, b"agent").await;
     registry.push("a/onebox", Some("1"), amd64(), b"onebox").await;
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let output = program.run(&create(&services(&registry), &[])).await;
     let warned = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{warned}");
@@ -99,7 +99,7 @@ async fn an_image_with_an_impossible_platform_is_warned_of_and_the_release_is_cr
 async fn credentials_from_a_file_open_a_registry_and_the_release_gains_what_it_says() {
     let registry = Registry::start(true).await;
     let pushed = push_images(&registry).await;
-    let program = Program::start().await;
+    let program = Program::start(Engine::Sqlite).await;
     let services = services(&registry);
     // Without credentials the release goes without.
     let output = program.run(&create(&services, &[])).await;

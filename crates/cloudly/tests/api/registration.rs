@@ -1,16 +1,19 @@
 //! Registration (contract §3).
 
-use crate::support::{COMMIT, Cloudly, Device, assert_refused, forged, ok, problem, start_time};
+use crate::each_engine;
+use crate::support::{COMMIT, Cloudly, Device, Engine, assert_refused, forged, ok, problem, start_time};
 use baseos_interfaces::admin::{JoinTokenRecord, Page};
 use baseos_interfaces::register::{Approval, RegisterAnswer};
 use baseos_interfaces::token::{Token, TokenKind};
 use cloudly_baseos::{Rate, mint};
 use reqwest::Method;
+use rstest_reuse::apply;
 use serde_json::json;
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_node_enrols_with_a_join_token_and_its_record_has_what_it_sent() {
-    let cloudly = Cloudly::start().await;
+async fn a_node_enrols_with_a_join_token_and_its_record_has_what_it_sent(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let token = cloudly
         .join_token(json!({ "fleet": "edge", "labels": { "tier": "gold" } }))
         .await;
@@ -36,9 +39,10 @@ async fn a_node_enrols_with_a_join_token_and_its_record_has_what_it_sent() {
     assert_eq!(node.lifecycle, "active");
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_repeated_registration_takes_no_use_and_gets_the_same_node_with_a_new_token() {
-    let cloudly = Cloudly::start().await;
+async fn a_repeated_registration_takes_no_use_and_gets_the_same_node_with_a_new_token(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let token = cloudly.join_token(json!({})).await;
     let first: RegisterAnswer = ok(cloudly.register(&token, "reg-1").await).await;
     let again = cloudly.register(&token, "reg-1").await;
@@ -50,9 +54,10 @@ async fn a_repeated_registration_takes_no_use_and_gets_the_same_node_with_a_new_
     assert_eq!(tokens.items[0].uses, 1);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn the_first_use_of_a_new_token_invalidates_the_earlier_unused_one() {
-    let cloudly = Cloudly::start().await;
+async fn the_first_use_of_a_new_token_invalidates_the_earlier_unused_one(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let token = cloudly.join_token(json!({})).await;
     let mut first = cloudly.register_ok(&token, "reg-1").await;
     let mut fresh = cloudly.register_ok(&token, "reg-1").await;
@@ -61,9 +66,10 @@ async fn the_first_use_of_a_new_token_invalidates_the_earlier_unused_one() {
     fresh.heartbeat(&cloudly).await;
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn the_last_two_tokens_of_a_repeated_registration_are_both_valid() {
-    let cloudly = Cloudly::start().await;
+async fn the_last_two_tokens_of_a_repeated_registration_are_both_valid(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let token = cloudly.join_token(json!({})).await;
     let mut devices = Vec::new();
     for _ in 0..4 {
@@ -76,27 +82,30 @@ async fn the_last_two_tokens_of_a_repeated_registration_are_both_valid() {
     assert_eq!(devices[2].refused(&cloudly).await.status, 401);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn an_expired_join_token_is_refused() {
-    let cloudly = Cloudly::start().await;
+async fn an_expired_join_token_is_refused(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let token = cloudly.join_token(json!({ "ttlSeconds": 60 })).await;
     cloudly.clock.advance(60);
     assert_refused(&problem(cloudly.register(&token, "reg-1").await).await);
     assert_eq!(cloudly.refusals().await, ["expired"]);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_registration_may_be_repeated_after_the_join_token_expired() {
-    let cloudly = Cloudly::start().await;
+async fn a_registration_may_be_repeated_after_the_join_token_expired(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let token = cloudly.join_token(json!({ "ttlSeconds": 60 })).await;
     assert_eq!(cloudly.register(&token, "reg-1").await.status(), 201);
     cloudly.clock.advance(120);
     assert_eq!(cloudly.register(&token, "reg-1").await.status(), 200);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_revoked_join_token_is_refused() {
-    let cloudly = Cloudly::start().await;
+async fn a_revoked_join_token_is_refused(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let token = cloudly.join_token(json!({ "maxUses": 5 })).await;
     let id = Token::parse(TokenKind::Join, &token).unwrap().id().to_string();
     let revoked = cloudly
@@ -109,27 +118,30 @@ async fn a_revoked_join_token_is_refused() {
     assert_eq!(cloudly.refusals().await, ["revoked"]);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn unknown_and_malformed_join_tokens_get_the_same_answer_as_others() {
-    let cloudly = Cloudly::start().await;
+async fn unknown_and_malformed_join_tokens_get_the_same_answer_as_others(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let unknown = mint(TokenKind::Join).unwrap();
     assert_refused(&problem(cloudly.register(unknown.expose(), "reg-1").await).await);
     assert_refused(&problem(cloudly.register("szj_nonsense", "reg-2").await).await);
     assert_eq!(cloudly.refusals().await, ["malformed", "unknown"]);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_join_token_with_a_known_id_and_a_wrong_secret_is_refused() {
-    let cloudly = Cloudly::start().await;
+async fn a_join_token_with_a_known_id_and_a_wrong_secret_is_refused(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let real = cloudly.join_token(json!({})).await;
     let forged = forged(TokenKind::Join, &real[4..14]);
     assert_refused(&problem(cloudly.register(forged.expose(), "reg-1").await).await);
     assert_eq!(cloudly.register(&real, "reg-2").await.status(), 201);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_pending_node_gets_no_desired_state_and_no_commands_until_approved() {
-    let cloudly = Cloudly::start().await;
+async fn a_pending_node_gets_no_desired_state_and_no_commands_until_approved(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     cloudly.set_target(COMMIT).await;
     let token = cloudly.join_token(json!({ "requireApproval": true })).await;
     let answer: RegisterAnswer = ok(cloudly.register(&token, "reg-1").await).await;
@@ -148,9 +160,10 @@ async fn a_pending_node_gets_no_desired_state_and_no_commands_until_approved() {
     assert_eq!(instructions.commands.len(), 1);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_removed_node_cannot_repeat_its_registration() {
-    let cloudly = Cloudly::start().await;
+async fn a_removed_node_cannot_repeat_its_registration(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let token = cloudly.join_token(json!({})).await;
     let mut device = cloudly.register_ok(&token, "reg-1").await;
     device.heartbeat(&cloudly).await;
@@ -159,9 +172,10 @@ async fn a_removed_node_cannot_repeat_its_registration() {
     assert_eq!(cloudly.refusals().await, ["nodeRemoved"]);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn repetitions_of_one_registration_are_rate_limited() {
-    let cloudly = Cloudly::start_with(|settings| {
+async fn repetitions_of_one_registration_are_rate_limited(engine: Engine) {
+    let cloudly = Cloudly::start_with(engine, |settings| {
         settings.node_rate = Rate {
             burst: 2,
             per_second: 1.0,
@@ -179,9 +193,10 @@ async fn repetitions_of_one_registration_are_rate_limited() {
     );
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn an_older_protocol_is_refused_and_a_newer_one_accepted() {
-    let cloudly = Cloudly::start().await;
+async fn an_older_protocol_is_refused_and_a_newer_one_accepted(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let token = cloudly.join_token(json!({})).await;
     let url = format!("{}/baseos/v1/nodes/register", cloudly.url);
     let mut body = json!({

@@ -1,10 +1,12 @@
 //! Releases.
 
-use crate::support::{COMMIT, Cloudly, OTHER_COMMIT, ok, problem, release, status};
+use crate::each_engine;
+use crate::support::{COMMIT, Cloudly, Engine, OTHER_COMMIT, ok, problem, release, status};
 use baseos_interfaces::admin::{Page, ReleaseRecord};
 use baseos_interfaces::heartbeat::HeartbeatAnswer;
 use baseos_interfaces::limits::ANSWER_MAX_BYTES;
 use reqwest::{Method, StatusCode};
+use rstest_reuse::apply;
 use serde_json::{Value, json};
 
 /// A release with this value at a pointer.
@@ -15,9 +17,10 @@ fn release_with(pointer: &str, value: Value) -> Value {
     request
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_release_is_stored_with_all_its_members() {
-    let cloudly = Cloudly::start().await;
+async fn a_release_is_stored_with_all_its_members(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let request = json!({
         "commit": COMMIT, "version": "1.13.0", "agentService": "edge",
         "services": { "edge": {
@@ -45,9 +48,10 @@ async fn a_release_is_stored_with_all_its_members() {
     );
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn the_same_release_is_accepted_again_and_other_contents_conflict() {
-    let cloudly = Cloudly::start().await;
+async fn the_same_release_is_accepted_again_and_other_contents_conflict(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let first: ReleaseRecord = cloudly.post("releases", release(COMMIT)).await;
     let again = cloudly
         .admin(Method::POST, "releases")
@@ -78,9 +82,10 @@ async fn the_same_release_is_accepted_again_and_other_contents_conflict() {
     }
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_conflict_names_the_first_members_that_differ_and_no_values() {
-    let cloudly = Cloudly::start().await;
+async fn a_conflict_names_the_first_members_that_differ_and_no_values(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut known = release(COMMIT);
     known["services"]["onebox"]["environment"] = json!({ "GONE": "old-secret", "KEY": "old-secret" });
     let _: ReleaseRecord = cloudly.post("releases", known).await;
@@ -98,9 +103,10 @@ async fn a_conflict_names_the_first_members_that_differ_and_no_values() {
     assert!(!refused.title.contains("secret"), "{}", refused.title);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_refused_release_names_every_member_that_breaks_a_rule() {
-    let cloudly = Cloudly::start().await;
+async fn a_refused_release_names_every_member_that_breaks_a_rule(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut request = release("1234567");
     request["services"]["web.1"] = json!({ "image": "a b" });
     request["services"]["baserunner"]["labels"] = json!({});
@@ -119,9 +125,10 @@ async fn a_refused_release_names_every_member_that_breaks_a_rule() {
 }
 
 /// Such releases were stored and sent, and every agent refused them.
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_release_that_no_agent_would_take_is_refused() {
-    let cloudly = Cloudly::start().await;
+async fn a_release_that_no_agent_would_take_is_refused(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     for (code, pointer, value) in [
         (
             "agentServiceMissing",
@@ -145,9 +152,10 @@ async fn a_release_that_no_agent_would_take_is_refused() {
     assert_eq!(listed.items, []);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn an_invalid_release_is_refused_with_pointer_and_reason() {
-    let cloudly = Cloudly::start().await;
+async fn an_invalid_release_is_refused_with_pointer_and_reason(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let image = |image: &str| release_with("/services/onebox/image", json!(image));
     let cases = [
         (release("1234567"), "/commit", "letters a to f"),
@@ -208,9 +216,10 @@ fn with_onebox(commit: &str, onebox: Value) -> Value {
     request
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn an_image_that_a_device_could_take_for_one_of_another_release_is_refused() {
-    let cloudly = Cloudly::start().await;
+async fn an_image_that_a_device_could_take_for_one_of_another_release_is_refused(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let by_digest = |digest: &str| json!({ "image": format!("registry.example/onebox@{digest}") });
     cloudly
         .post::<ReleaseRecord>("releases", with_onebox(COMMIT, by_digest(A)))
@@ -246,9 +255,10 @@ async fn an_image_that_a_device_could_take_for_one_of_another_release_is_refused
         .await;
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn what_a_registry_says_is_kept_and_checked_and_is_no_part_of_the_contents() {
-    let cloudly = Cloudly::start().await;
+async fn what_a_registry_says_is_kept_and_checked_and_is_no_part_of_the_contents(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let platforms = json!({ "linux/arm/v7": { "configDigest": A, "sizeBytes": 268_435_456u64 } });
     let onebox = |platforms: &Value| json!({ "image": "registry.example/onebox:1", "platforms": platforms });
     let first: ReleaseRecord = cloudly
@@ -305,9 +315,10 @@ fn release_of_numbers(commit: &str, count: usize) -> String {
     release.to_string().replace("\"HERE\"", &format!("[{numbers}]"))
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn the_largest_answer_is_one_that_an_agent_reads() {
-    let cloudly = Cloudly::start().await;
+async fn the_largest_answer_is_one_that_an_agent_reads(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     let create = async |body: String| {
         let request = cloudly.admin(Method::POST, "releases").body(body);
@@ -354,9 +365,10 @@ async fn the_largest_answer_is_one_that_an_agent_reads() {
     );
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_window_with_a_day_twice_is_refused() {
-    let cloudly = Cloudly::start().await;
+async fn a_window_with_a_day_twice_is_refused(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let window =
         json!({ "days": vec!["mon"; 20_000], "start": "01:00", "durationSeconds": 1, "timeZone": "UTC" });
     let policy = json!({ "windows": [window] });

@@ -1,16 +1,19 @@
 //! Registrations with the hardware of a known node (contract §3.4).
 
-use crate::support::{Cloudly, Device, ok, start_time};
+use crate::each_engine;
+use crate::support::{Cloudly, Device, Engine, ok, start_time};
 use baseos_interfaces::register::{Approval, RegisterAnswer};
+use rstest_reuse::apply;
 use serde_json::{Value, json};
 
 fn hardware(id: &str) -> Value {
     json!({ "name": "edge", "agentVersion": "0.1.0", "hardwareId": format!("sha256:{id}") })
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_second_node_with_the_same_hardware_waits_for_approval() {
-    let cloudly = Cloudly::start().await;
+async fn a_second_node_with_the_same_hardware_waits_for_approval(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let token = cloudly.join_token(json!({ "maxUses": 2 })).await;
     let mut old = Device::new(ok(cloudly.register_as(&token, "reg-1", hardware("aa")).await).await);
     old.heartbeat(&cloudly).await;
@@ -21,9 +24,10 @@ async fn a_second_node_with_the_same_hardware_waits_for_approval() {
     old.heartbeat(&cloudly).await;
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_replacement_gets_the_node_id_and_the_history_if_the_token_allows_it() {
-    let cloudly = Cloudly::start().await;
+async fn a_replacement_gets_the_node_id_and_the_history_if_the_token_allows_it(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let token = cloudly
         .join_token(json!({ "maxUses": 2, "allowReplace": true }))
         .await;
@@ -48,9 +52,10 @@ async fn a_replacement_gets_the_node_id_and_the_history_if_the_token_allows_it()
     assert_eq!(cloudly.node(&new).await.enrolled_at, start_time());
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn an_unconfirmed_replacement_leaves_the_old_node_working() {
-    let cloudly = Cloudly::start().await;
+async fn an_unconfirmed_replacement_leaves_the_old_node_working(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let token = cloudly
         .join_token(json!({ "maxUses": 2, "allowReplace": true }))
         .await;
@@ -77,9 +82,10 @@ async fn an_unconfirmed_replacement_leaves_the_old_node_working() {
     old.heartbeat(&cloudly).await;
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn an_unconfirmed_node_does_not_count_as_the_same_hardware() {
-    let cloudly = Cloudly::start().await;
+async fn an_unconfirmed_node_does_not_count_as_the_same_hardware(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let token = cloudly.join_token(json!({ "maxUses": 2 })).await;
     assert_eq!(
         cloudly
@@ -92,9 +98,10 @@ async fn an_unconfirmed_node_does_not_count_as_the_same_hardware() {
     assert_eq!(second.approval, Approval::Approved);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_replacement_takes_over_the_approved_node_and_not_its_pending_duplicate() {
-    let cloudly = Cloudly::start().await;
+async fn a_replacement_takes_over_the_approved_node_and_not_its_pending_duplicate(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let plain = cloudly.join_token(json!({ "maxUses": 2 })).await;
     let mut old = Device::new(ok(cloudly.register_as(&plain, "reg-1", hardware("aa")).await).await);
     old.heartbeat(&cloudly).await;
@@ -116,9 +123,10 @@ async fn a_replacement_takes_over_the_approved_node_and_not_its_pending_duplicat
     }
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_replacement_takes_over_the_node_that_was_approved_last() {
-    let cloudly = Cloudly::start().await;
+async fn a_replacement_takes_over_the_node_that_was_approved_last(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let plain = cloudly.join_token(json!({ "maxUses": 2 })).await;
     let mut old = Device::new(ok(cloudly.register_as(&plain, "reg-1", hardware("aa")).await).await);
     old.heartbeat(&cloudly).await;

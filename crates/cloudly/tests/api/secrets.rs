@@ -1,15 +1,18 @@
 //! No token reaches the log, however much is logged.
 
-use crate::support::Program;
+use crate::each_engine;
+use crate::support::{Engine, Program};
 use baseos_interfaces::token::{Token, TokenKind};
 use cloudly_baseos::mint;
+use rstest_reuse::apply;
 use serde_json::json;
 use std::fs::{self, File};
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn no_token_is_logged_at_trace_level_even_from_wrong_places() {
+async fn no_token_is_logged_at_trace_level_even_from_wrong_places(engine: Engine) {
     let configured = Token::mint(TokenKind::Join, |bytes| bytes.fill(7));
-    let cloudly = Program::start_with(|dir, command| {
+    let cloudly = Program::start_with(engine, |dir, command| {
         command
             .args(["--log", "trace"])
             .env("CLOUDLY_BASEOS_JOIN_TOKEN", configured.expose())

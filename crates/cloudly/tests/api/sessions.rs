@@ -1,7 +1,9 @@
 //! Sessions are in memory: the usual heartbeat asks no database, and every change counts from its answer on.
 
-use crate::support::{COMMIT, Cloudly, Device, metrics, ok, status};
+use crate::each_engine;
+use crate::support::{COMMIT, Cloudly, Device, Engine, metrics, ok, status};
 use reqwest::Method;
+use rstest_reuse::apply;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,10 +17,11 @@ async fn settled(cloudly: &Cloudly, name: &str) -> Device {
     device
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn the_usual_heartbeat_asks_no_database_and_hashes_one_token() {
+async fn the_usual_heartbeat_asks_no_database_and_hashes_one_token(engine: Engine) {
     const HEARTBEATS: u64 = 50;
-    let cloudly = Cloudly::start().await;
+    let cloudly = Cloudly::start(engine).await;
     let mut device = settled(&cloudly, "edge").await;
     let before = metrics(&cloudly).await;
     for _ in 0..HEARTBEATS {
@@ -37,9 +40,10 @@ async fn the_usual_heartbeat_asks_no_database_and_hashes_one_token() {
     assert_eq!(after["cloudly_nodes{presence=\"online\"}"], 1);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_use_that_is_given_back_costs_other_nodes_no_read() {
-    let cloudly = Cloudly::start().await;
+async fn a_use_that_is_given_back_costs_other_nodes_no_read(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = settled(&cloudly, "edge").await;
     cloudly.enrol("never-heard-from").await;
     cloudly.clock.advance(15 * 60);
@@ -50,16 +54,18 @@ async fn a_use_that_is_given_back_costs_other_nodes_no_read() {
     assert_eq!(metrics(&cloudly).await[misses], before);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn metrics_want_the_admin_token() {
-    let cloudly = Cloudly::start().await;
+async fn metrics_want_the_admin_token(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let answer = cloudly.http.get(format!("{}/metrics", cloudly.url)).send().await;
     assert_eq!(answer.unwrap().status(), 401);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn what_an_operator_changes_counts_from_the_next_heartbeat_on() {
-    let cloudly = Cloudly::start().await;
+async fn what_an_operator_changes_counts_from_the_next_heartbeat_on(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = settled(&cloudly, "edge").await;
 
     cloudly.decide(&device, "suspend").await;
@@ -85,9 +91,10 @@ async fn what_an_operator_changes_counts_from_the_next_heartbeat_on() {
     assert_eq!(device.refused(&cloudly).await.status, 410);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_target_counts_from_the_next_heartbeat_on() {
-    let cloudly = Cloudly::start().await;
+async fn a_target_counts_from_the_next_heartbeat_on(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = settled(&cloudly, "edge").await;
     let mut other = settled(&cloudly, "other").await;
     let revision = cloudly.set_target(COMMIT).await;
@@ -112,9 +119,10 @@ async fn a_target_counts_from_the_next_heartbeat_on() {
     assert!(other.heartbeat(&cloudly).await.instructions.desired.is_none());
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_command_counts_from_the_next_heartbeat_on_until_it_expires() {
-    let cloudly = Cloudly::start().await;
+async fn a_command_counts_from_the_next_heartbeat_on_until_it_expires(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = settled(&cloudly, "edge").await;
     let command = cloudly.command(&device, json!({ "type": "checkNow" })).await;
     let commands = device.heartbeat(&cloudly).await.instructions.commands;
@@ -138,11 +146,12 @@ async fn a_command_counts_from_the_next_heartbeat_on_until_it_expires() {
 }
 
 /// Heartbeats that are under way while the node is suspended may be accepted; none that begins after the answer.
+#[apply(each_engine)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_heartbeat_is_accepted_once_a_suspension_was_answered() {
+async fn no_heartbeat_is_accepted_once_a_suspension_was_answered(engine: Engine) {
     const ROUNDS: usize = 20;
     let cloudly = Arc::new(
-        Cloudly::start_with(|settings| {
+        Cloudly::start_with(engine, |settings| {
             settings.node_rate = cloudly_baseos::Rate {
                 burst: 100_000,
                 per_second: 100_000.0,

@@ -1,11 +1,11 @@
 //! What is in the file of an SQLite database, and who may read it.
 
-use crate::support::Cloudly;
+use crate::support::{Cloudly, Engine};
 use serde_json::json;
 
 #[tokio::test]
 async fn the_database_has_only_hashes_of_tokens() {
-    let mut cloudly = Cloudly::start().await;
+    let mut cloudly = Cloudly::start(Engine::Sqlite).await;
     let join = cloudly.join_token(json!({})).await;
     let mut device = cloudly.enrol("edge").await;
     device.heartbeat(&cloudly).await;
@@ -24,7 +24,7 @@ async fn the_database_has_only_hashes_of_tokens() {
 #[tokio::test]
 async fn only_the_owner_can_read_the_secrets_and_the_database() {
     use std::os::unix::fs::PermissionsExt as _;
-    let cloudly = Cloudly::start().await;
+    let cloudly = Cloudly::start(Engine::Sqlite).await;
     for name in ["admin-token", "token-pepper", "cloudly.db", "cloudly.db-wal"] {
         let mode = std::fs::metadata(cloudly.dir.path().join(name))
             .unwrap()
@@ -36,7 +36,7 @@ async fn only_the_owner_can_read_the_secrets_and_the_database() {
 
 #[tokio::test]
 async fn after_a_clean_stop_the_database_is_whole_in_one_file() {
-    let mut cloudly = Cloudly::start().await;
+    let mut cloudly = Cloudly::start(Engine::Sqlite).await;
     let token = cloudly.join_token(json!({})).await;
     cloudly.stop().await;
     let log = cloudly.database().with_extension("db-wal");

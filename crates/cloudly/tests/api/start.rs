@@ -1,6 +1,6 @@
 //! What prevents a start.
 
-use crate::support::{Cloudly, start_time, write_secret};
+use crate::support::{Cloudly, Engine, start_time, write_secret};
 use cloudly_baseos::{Clock, Settings};
 use sqlx::{Connection as _, SqliteConnection};
 use std::path::Path;
@@ -45,7 +45,7 @@ async fn refuses_a_database_of_another_program() {
 
 #[tokio::test]
 async fn refuses_a_newer_schema() {
-    let mut cloudly = Cloudly::start().await;
+    let mut cloudly = Cloudly::start(Engine::Sqlite).await;
     cloudly.stop().await;
     let mut database = open(&cloudly.database()).await;
     sqlx::raw_sql("INSERT INTO cloudly_schema VALUES (99, 0)")
@@ -77,7 +77,7 @@ async fn names_a_missing_directory() {
 
 #[tokio::test]
 async fn a_missing_or_different_pepper_prevents_the_start() {
-    let mut cloudly = Cloudly::start().await;
+    let mut cloudly = Cloudly::start(Engine::Sqlite).await;
     cloudly.stop().await;
     let pepper = cloudly.dir.path().join("token-pepper");
     let kept = std::fs::read_to_string(&pepper).unwrap();
@@ -106,7 +106,7 @@ async fn a_missing_or_different_pepper_prevents_the_start() {
 
 #[tokio::test]
 async fn refuses_a_database_that_another_server_uses() {
-    let cloudly = Cloudly::start().await;
+    let cloudly = Cloudly::start(Engine::Sqlite).await;
     assert!(
         start_error(&cloudly.database())
             .await
@@ -116,7 +116,7 @@ async fn refuses_a_database_that_another_server_uses() {
 
 #[tokio::test]
 async fn names_an_address_in_use() {
-    let cloudly = Cloudly::start().await;
+    let cloudly = Cloudly::start(Engine::Sqlite).await;
     let dir = TempDir::new().unwrap();
     let mut settings = Settings::new(dir.path().join("cloudly.db"));
     settings.listen = cloudly.url.trim_start_matches("http://").to_owned();
@@ -131,7 +131,7 @@ async fn names_an_address_in_use() {
 #[tokio::test]
 async fn a_secret_that_others_may_read_is_refused_with_what_mends_it() {
     use std::os::unix::fs::PermissionsExt as _;
-    let mut cloudly = Cloudly::start().await;
+    let mut cloudly = Cloudly::start(Engine::Sqlite).await;
     cloudly.stop().await;
     let set_mode = |file: &str, mode| {
         let path = cloudly.dir.path().join(file);

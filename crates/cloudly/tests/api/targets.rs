@@ -1,8 +1,10 @@
 //! Targets: what is desired, of one node or of all.
 
-use crate::support::{COMMIT, Cloudly, Device, OTHER_COMMIT};
+use crate::each_engine;
+use crate::support::{COMMIT, Cloudly, Device, Engine, OTHER_COMMIT};
 use baseos_interfaces::admin::DesiredRecord;
 use reqwest::Method;
+use rstest_reuse::apply;
 use serde_json::{Value, json};
 
 /// The commit in the answer to the next heartbeat, which the device observes.
@@ -12,9 +14,10 @@ async fn desired_commit(device: &mut Device, cloudly: &Cloudly) -> Option<String
     desired.app.map(|app| app.release.commit)
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn the_desired_state_is_sent_until_the_node_has_observed_it() {
-    let cloudly = Cloudly::start().await;
+async fn the_desired_state_is_sent_until_the_node_has_observed_it(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     assert!(
         device.heartbeat(&cloudly).await.instructions.desired.is_none(),
@@ -41,9 +44,10 @@ async fn the_desired_state_is_sent_until_the_node_has_observed_it() {
     assert_eq!(record.desired_commit.as_deref(), Some(COMMIT));
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_nodes_own_target_wins_and_unsetting_it_raises_the_revision() {
-    let cloudly = Cloudly::start().await;
+async fn a_nodes_own_target_wins_and_unsetting_it_raises_the_revision(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let (mut one, mut other) = (cloudly.enrol("one").await, cloudly.enrol("other").await);
     cloudly.set_target(COMMIT).await;
     cloudly.create_release(OTHER_COMMIT).await;
@@ -68,9 +72,10 @@ async fn a_nodes_own_target_wins_and_unsetting_it_raises_the_revision() {
     );
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_target_without_a_release_is_sent_explicitly() {
-    let cloudly = Cloudly::start().await;
+async fn a_target_without_a_release_is_sent_explicitly(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     cloudly.set_target(COMMIT).await;
     desired_commit(&mut device, &cloudly).await;
@@ -80,9 +85,10 @@ async fn a_target_without_a_release_is_sent_explicitly() {
     assert!(desired.app.is_none());
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_higher_observed_revision_gets_nothing_lower_and_raises_the_next_one() {
-    let cloudly = Cloudly::start().await;
+async fn a_higher_observed_revision_gets_nothing_lower_and_raises_the_next_one(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     cloudly.set_target(COMMIT).await;
     device.observed = 500;
@@ -95,18 +101,20 @@ async fn a_higher_observed_revision_gets_nothing_lower_and_raises_the_next_one()
     );
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn an_absurd_observed_revision_does_not_raise_the_next_one() {
-    let cloudly = Cloudly::start().await;
+async fn an_absurd_observed_revision_does_not_raise_the_next_one(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     device.observed = (1 << 53) - 1;
     device.heartbeat(&cloudly).await;
     assert_eq!(cloudly.set_target(COMMIT).await, 1);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn an_invalid_target_is_refused_with_pointer_and_reason() {
-    let cloudly = Cloudly::start().await;
+async fn an_invalid_target_is_refused_with_pointer_and_reason(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     cloudly.create_release(COMMIT).await;
     let window =
         |days: &str| json!({ "days": [days], "start": "01:00", "durationSeconds": 60, "timeZone": "UTC" });
@@ -152,9 +160,10 @@ async fn an_invalid_target_is_refused_with_pointer_and_reason() {
     }
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn every_change_of_a_target_raises_the_revision() {
-    let cloudly = Cloudly::start().await;
+async fn every_change_of_a_target_raises_the_revision(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let device = cloudly.enrol("edge").await;
     cloudly.create_release(COMMIT).await;
     let own = format!("nodes/{}/desired", device.id);
@@ -179,9 +188,10 @@ fn status_with_rollback(running: &str, rollback: &Value) -> Value {
     report
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn the_release_that_runs_comes_with_what_is_desired_when_it_is_known() {
-    let cloudly = Cloudly::start().await;
+async fn the_release_that_runs_comes_with_what_is_desired_when_it_is_known(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     cloudly.set_target(COMMIT).await;
     let running = |running: Option<&str>| crate::support::status("idle", None, running);
@@ -204,9 +214,10 @@ async fn the_release_that_runs_comes_with_what_is_desired_when_it_is_known() {
     assert_eq!(fallback(answer), None);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_node_that_lacks_a_way_back_is_sent_the_release_that_runs_once_more() {
-    let cloudly = Cloudly::start().await;
+async fn a_node_that_lacks_a_way_back_is_sent_the_release_that_runs_once_more(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     device.observed = cloudly.set_target(COMMIT).await;
     let impossible = json!({ "state": "impossible", "reason": "no release is known to go back to" });
@@ -233,9 +244,10 @@ async fn a_node_that_lacks_a_way_back_is_sent_the_release_that_runs_once_more() 
     assert_eq!(answer.instructions.desired, None);
 }
 
+#[apply(each_engine)]
 #[tokio::test]
-async fn a_policy_may_ask_for_a_way_back() {
-    let cloudly = Cloudly::start().await;
+async fn a_policy_may_ask_for_a_way_back(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     cloudly.create_release(COMMIT).await;
     let set = json!({ "commit": COMMIT, "policy": { "requireRollback": true } });

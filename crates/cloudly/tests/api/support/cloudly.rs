@@ -1,5 +1,6 @@
 //! A server in this process.
 
+use super::Engine;
 use super::api::Api;
 use super::process::SPAWNING;
 use baseos_interfaces::Timestamp;
@@ -34,13 +35,13 @@ impl Deref for Cloudly {
 }
 
 impl Cloudly {
-    pub(crate) async fn start() -> Self {
-        Self::start_with(|_| {}).await
+    pub(crate) async fn start(engine: Engine) -> Self {
+        Self::start_with(engine, |_| {}).await
     }
 
-    pub(crate) async fn start_with(adjust: fn(&mut Settings)) -> Self {
+    pub(crate) async fn start_with(engine: Engine, adjust: fn(&mut Settings)) -> Self {
         let dir = TempDir::new().unwrap();
-        let url = crate::ENGINE.new_database(dir.path()).await;
+        let url = engine.new_database(dir.path()).await;
         Self::start_on(dir, url, adjust).await
     }
 

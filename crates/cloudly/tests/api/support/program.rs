@@ -1,5 +1,6 @@
 //! The real `cloudly` program.
 
+use super::Engine;
 use super::api::Api;
 use super::process::{output, spawn};
 use std::ops::Deref;
@@ -35,16 +36,16 @@ impl Deref for Program {
 }
 
 impl Program {
-    pub(crate) async fn start() -> Self {
-        Self::start_with(|_, command| {
+    pub(crate) async fn start(engine: Engine) -> Self {
+        Self::start_with(engine, |_, command| {
             command.args(["--log", "warn"]);
         })
         .await
     }
 
-    pub(crate) async fn start_with(adjust: impl FnOnce(&TempDir, &mut Command)) -> Self {
+    pub(crate) async fn start_with(engine: Engine, adjust: impl FnOnce(&TempDir, &mut Command)) -> Self {
         let dir = TempDir::new().unwrap();
-        let url = crate::ENGINE.new_database(dir.path()).await;
+        let url = engine.new_database(dir.path()).await;
         let mut command = cloudly(&dir);
         command
             .env("CLOUDLY_DATABASE_URL", url)

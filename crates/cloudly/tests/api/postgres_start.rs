@@ -1,6 +1,6 @@
 //! What prevents a start.
 
-use crate::support::{Cloudly, connect, start_time};
+use crate::support::{Cloudly, Engine, connect, start_time};
 use cloudly_baseos::{Clock, Database};
 
 pub(crate) async fn start_error(cloudly: &Cloudly, url: &str) -> String {
@@ -18,7 +18,7 @@ async fn run(cloudly: &Cloudly, statement: &'static str) {
 
 #[tokio::test]
 async fn refuses_a_database_that_another_server_uses() {
-    let mut cloudly = Cloudly::start().await;
+    let mut cloudly = Cloudly::start(Engine::Postgres).await;
     let error = start_error(&cloudly, &cloudly.database_url).await;
     assert!(error.contains("another cloudly already uses"), "{error}");
     cloudly.restart().await;
@@ -26,7 +26,7 @@ async fn refuses_a_database_that_another_server_uses() {
 
 #[tokio::test]
 async fn refuses_a_database_of_another_program() {
-    let mut cloudly = Cloudly::start().await;
+    let mut cloudly = Cloudly::start(Engine::Postgres).await;
     cloudly.stop().await;
     run(&cloudly, "DROP TABLE cloudly_schema").await;
     let error = start_error(&cloudly, &cloudly.database_url).await;
@@ -35,7 +35,7 @@ async fn refuses_a_database_of_another_program() {
 
 #[tokio::test]
 async fn refuses_a_newer_schema() {
-    let mut cloudly = Cloudly::start().await;
+    let mut cloudly = Cloudly::start(Engine::Postgres).await;
     cloudly.stop().await;
     run(&cloudly, "INSERT INTO cloudly_schema VALUES (99, 0)").await;
     let error = start_error(&cloudly, &cloudly.database_url).await;
@@ -44,7 +44,7 @@ async fn refuses_a_newer_schema() {
 
 #[tokio::test]
 async fn names_the_database_that_does_not_exist_and_no_password() {
-    let cloudly = Cloudly::start().await;
+    let cloudly = Cloudly::start(Engine::Postgres).await;
     let url = cloudly.database_url.replace("cloudly@", "cloudly:secret@");
     let url = url.replace("/cloudly_", "/missing_");
     let error = start_error(&cloudly, &url).await;

@@ -1,7 +1,7 @@
 //! Connections that end while the server runs.
 
-use crate::start::start_error;
-use crate::support::{COMMIT, Cloudly, connect, status};
+use crate::postgres_start::start_error;
+use crate::support::{COMMIT, Cloudly, Engine, connect, status};
 use serde_json::Value;
 
 async fn cut(cloudly: &Cloudly) {
@@ -26,7 +26,7 @@ async fn health(cloudly: &Cloudly) -> u16 {
 
 #[tokio::test]
 async fn the_server_goes_on_after_all_its_connections_were_cut() {
-    let cloudly = Cloudly::start().await;
+    let cloudly = Cloudly::start(Engine::Postgres).await;
     let mut device = cloudly.enrol("edge").await;
     device.report(&cloudly, status("idle", None, None)).await;
     cut(&cloudly).await;
@@ -39,7 +39,7 @@ async fn the_server_goes_on_after_all_its_connections_were_cut() {
 
 #[tokio::test]
 async fn a_second_server_is_refused_also_after_the_connections_were_cut() {
-    let cloudly = Cloudly::start().await;
+    let cloudly = Cloudly::start(Engine::Postgres).await;
     cut(&cloudly).await;
     assert_eq!(health(&cloudly).await, 200);
     let error = start_error(&cloudly, &cloudly.database_url).await;
@@ -48,7 +48,7 @@ async fn a_second_server_is_refused_also_after_the_connections_were_cut() {
 
 #[tokio::test]
 async fn what_the_database_lost_meanwhile_is_not_in_memory_any_more() {
-    let cloudly = Cloudly::start().await;
+    let cloudly = Cloudly::start(Engine::Postgres).await;
     let mut device = cloudly.enrol("edge").await;
     device.heartbeat(&cloudly).await;
     device.heartbeat(&cloudly).await;
@@ -65,7 +65,7 @@ async fn what_the_database_lost_meanwhile_is_not_in_memory_any_more() {
 
 #[tokio::test]
 async fn a_server_whose_lock_another_one_has_is_not_healthy() {
-    let cloudly = Cloudly::start().await;
+    let cloudly = Cloudly::start(Engine::Postgres).await;
     let mut other = connect(&cloudly.database_url).await;
     cut_all_but(&mut other).await;
     // As a server takes it at its start.
