@@ -213,7 +213,18 @@ pub(super) fn locks(locks: &Locks, style: Style) -> String {
             plain(path)
         );
     }
-    if locks.locks.is_empty() && locks.foreign.is_empty() {
+    for lock in &locks.services {
+        let service = match &lock.service {
+            Some(service) => format!("service {}", plain(service)),
+            None => "a service".to_owned(),
+        };
+        let _ = writeln!(
+            out,
+            "{service} is locked by its own lock file, which the Supervisor met, not by a lease of the agent; since {}",
+            time(lock.since)
+        );
+    }
+    if locks.locks.is_empty() && locks.foreign.is_empty() && locks.services.is_empty() {
         out.push_str("No locks.\n");
     }
     out

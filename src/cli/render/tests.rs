@@ -1,7 +1,7 @@
 use super::*;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::{ErrorCode, IssueCode};
-use baseos_interfaces::local::{CloudlyStatus, Lock};
+use baseos_interfaces::local::{CloudlyStatus, Lock, ServiceLock};
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::{BlockerKind, HealthIssue, SupervisorStatus, UnusedImage, UpdateError};
 
@@ -183,12 +183,17 @@ fn locks_prints_one_line_per_lock() {
     let locks_held = Locks {
         locks: vec![held],
         foreign: vec!["/tmp/x/updates.lock".to_owned()],
+        services: vec![ServiceLock {
+            service: Some("db".to_owned()),
+            since: time("2026-11-22T22:41:00Z"),
+        }],
         draining: true,
     };
     let expected = "\
 An update waits for these locks to end; no new ones are granted.
 backup (app) held by onebox: nightly; since 2026-11-22T22:40:00Z, 55 s left
 /tmp/x/updates.lock was created by another program; the agent does not touch it
+service db is locked by its own lock file, which the Supervisor met, not by a lease of the agent; since 2026-11-22T22:41:00Z
 ";
     assert_eq!(locks(&locks_held, PLAIN), expected);
     assert_eq!(locks(&Locks::default(), PLAIN), "No locks.\n");

@@ -3,6 +3,7 @@
 use crate::lifecycle::context::{Context, Query};
 use crate::lifecycle::effect::LocalAnswer;
 use crate::lifecycle::locks::lease_grant::Grants;
+use crate::lifecycle::progress::hindrance::service_lock;
 use crate::lifecycle::report::doctor;
 use crate::lifecycle::report::guard::guard_status;
 use crate::lifecycle::report::status::{supervisor_status, update_status};
@@ -87,6 +88,7 @@ fn locks(l: &Shared, draining: bool, now: Stamp) -> Locks {
             .map(|lease| lease.shown(now.boot))
             .collect(),
         foreign: l.host.foreign_locks.clone(),
+        services: service_lock(l, now).into_iter().collect(),
         draining,
     }
 }
