@@ -124,10 +124,14 @@ fn state(node: &NodeRecord) -> &str {
 /// The state of the update, and what blocks it first.
 fn update(node: &NodeRecord, status: &NodeStatus) -> String {
     let update = &status.update;
+    let state = if not_taken_up(node, status) {
+        "not taken up yet".to_owned()
+    } else {
+        update.state.to_string()
+    };
     match update.blocked_by.first() {
-        Some(blocker) => format!("{} ({})", update.state, blocker.kind.as_str()),
-        None if not_taken_up(node, status) => "not taken up yet".to_owned(),
-        None => update.state.to_string(),
+        Some(blocker) => format!("{state} ({})", blocker.kind.as_str()),
+        None => state,
     }
 }
 
