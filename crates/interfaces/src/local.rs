@@ -47,6 +47,9 @@ pub struct LocalStatus {
     /// Images that are on the device and no longer needed; missing: none is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unused_images: Vec<UnusedImage>,
+    /// Services that do not run because an operator stopped them; missing: there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stopped_by_operator: Vec<String>,
     /// What is not as it should be.
     pub issues: Vec<crate::status::HealthIssue>,
 }

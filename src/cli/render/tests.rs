@@ -47,6 +47,7 @@ fn waiting() -> LocalStatus {
         },
         guard: None,
         unused_images: Vec::new(),
+        stopped_by_operator: Vec::new(),
         issues: vec![HealthIssue {
             code: IssueCode::SupervisorApiExposed,
             since: time("2026-11-22T20:00:00.123Z"),
@@ -67,6 +68,18 @@ fn a_node_without_a_known_id_is_not_called_unenrolled() {
     };
     assert!(shown(AgentState::Idle).contains("enrolled; its id is not known"));
     assert!(shown(AgentState::Unenrolled).contains("not enrolled"));
+}
+
+#[test]
+fn a_service_that_an_operator_stopped_is_called_that() {
+    let stopped = LocalStatus {
+        stopped_by_operator: vec!["onebox".to_owned()],
+        ..waiting()
+    };
+    let text = status(&stopped, PLAIN);
+    let row =
+        "\n  service     onebox: stopped by an operator, until `cloudly node command NODE startService`\n";
+    assert!(text.contains(row), "{text}");
 }
 
 #[test]
