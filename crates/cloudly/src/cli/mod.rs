@@ -128,6 +128,21 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    #[test]
+    fn what_is_mistyped_leads_to_what_is_meant() {
+        for (written, tip) in [
+            (&["nodes"][..], "a similar subcommand exists: 'node'"),
+            (&["node", "lsit"], "a similar subcommand exists: 'list'"),
+            (&["token", "create", "--use", "2"], "'--uses'"),
+        ] {
+            let error = command_line()
+                .try_get_matches_from([&["cloudly"], written].concat())
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(tip), "{written:?}: {error}");
+        }
+    }
+
     /// The help of a command, its own options and the global ones.
     fn help(path: &[&str]) -> (String, String) {
         let mut command = &mut command_line();
