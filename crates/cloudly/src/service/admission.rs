@@ -118,7 +118,7 @@ fn new_node(now: Timestamp) -> Result<Node> {
         approval: Approval::Approved,
         approval_reason: None,
         lifecycle: Lifecycle::Active,
-        clone_suspected: false,
+        clone_suspected_at: None,
         enrolled_at: now,
         desired_floor: 0,
         status: None,

@@ -38,7 +38,8 @@ pub(crate) struct Node {
     pub(crate) approval: Approval,
     pub(crate) approval_reason: Option<String>,
     pub(crate) lifecycle: Lifecycle,
-    pub(crate) clone_suspected: bool,
+    /// Since when two agents seem to use its identity; `None`: they do not.
+    pub(crate) clone_suspected_at: Option<Timestamp>,
     pub(crate) enrolled_at: Timestamp,
     pub(crate) desired_floor: u64,
     pub(crate) status: Option<NodeStatus>,
@@ -63,7 +64,9 @@ fn node(row: &AnyRow) -> Result<Node> {
         approval: parse_approval(row.try_get("approval")?),
         approval_reason: row.try_get("approval_reason")?,
         lifecycle: Lifecycle::parse(row.try_get("lifecycle")?),
-        clone_suspected: row.try_get::<Option<i64>, _>("clone_suspected_at")?.is_some(),
+        clone_suspected_at: row
+            .try_get::<Option<i64>, _>("clone_suspected_at")?
+            .map(timestamp),
         enrolled_at: timestamp(row.try_get("enrolled_at")?),
         desired_floor: unsigned(row, "desired_floor")?,
         status: row
