@@ -153,12 +153,13 @@ async fn enrol(app: &App, request: &RegisterRequest, now: Timestamp) -> Result<O
 fn admitted(admission: Admission, join_token: &str, request: &RegisterRequest) -> Admitted {
     let Admission {
         node,
+        replacement,
         repeated,
         takes_use,
     } = admission;
     let data = json!({
         "joinToken": join_token, "registrationId": request.registration_id, "name": node.name,
-        "approval": node.approval, "approvalReason": node.approval_reason,
+        "approval": node.approval, "approvalReason": node.approval_reason, "replaces": replacement.is_some(),
     });
     let action = if repeated {
         "node.registeredAgain"
@@ -168,6 +169,7 @@ fn admitted(admission: Admission, join_token: &str, request: &RegisterRequest) -
     Admitted {
         line: AuditLine::new(&node.id, action, Some(&node.id), data),
         node,
+        replacement,
         takes_use,
     }
 }

@@ -15,7 +15,8 @@ const UNCONFIRMED_SECONDS: i64 = 15 * 60;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Use {
-    pub(crate) node_id: String,
+    /// A node, or a replacement that was not heard yet.
+    pub(crate) holder_id: String,
     pub(crate) confirmed: bool,
     pub(crate) released: bool,
 }
@@ -140,7 +141,7 @@ pub(super) async fn find(
     .await?;
     row.map(|row| {
         Ok(Use {
-            node_id: row.try_get(0)?,
+            holder_id: row.try_get(0)?,
             confirmed: row.try_get::<Option<i64>, _>(1)?.is_some(),
             released: row.try_get::<Option<i64>, _>(2)?.is_some(),
         })
@@ -148,35 +149,35 @@ pub(super) async fn find(
     .transpose()
 }
 
-/// Binds a use to a registration and its node, taken now.
+/// Binds a use to a registration and its node or replacement, taken now.
 pub(super) async fn bind(
     c: &mut Connection,
     token: &str,
     registration: &RegistrationId,
-    node: &str,
+    holder: &str,
     now: Timestamp,
 ) -> Result<()> {
     sqlx::query(
         "INSERT INTO join_uses (token_id, registration_id, node_id, taken_at) VALUES ($1, $2, $3, $4)
          ON CONFLICT (token_id, registration_id) DO UPDATE
-         SET taken_at = excluded.taken_at, released_at = NULL",
+         SET node_id = excluded.node_id, taken_at = excluded.taken_at, released_at = NULL",
     )
     .bind(token)
     .bind(registration.as_str())
-    .bind(node)
+    .bind(holder)
     .bind(millis(now))
     .execute(c)
     .await?;
     Ok(())
 }
 
-/// Confirms the use of a node that has been heard from. `false`: it was given back and none is left.
-pub(super) async fn confirm(c: &mut Connection, node: &str, now: Timestamp) -> Result<bool> {
+/// Confirms the use of a node, or of a replacement, that has been heard from. `false`: it was given back and none is left.
+pub(super) async fn confirm(c: &mut Connection, holder: &str, now: Timestamp) -> Result<bool> {
     let open = sqlx::query(
         "SELECT token_id, registration_id, released_at FROM join_uses
          WHERE node_id = $1 AND confirmed_at IS NULL ORDER BY taken_at DESC",
     )
-    .bind(node)
+    .bind(holder)
     .fetch_all(&mut *c)
     .await?;
     let mut confirmed = open.is_empty();

@@ -100,8 +100,9 @@ async fn one_of_fifty_registrations_gets_the_only_use() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replacements_of_one_device_stay_one_node() {
-    let cloudly = Arc::new(Cloudly::start().await);
+async fn of_replacements_of_one_device_that_are_heard_at_once_one_counts() {
+    let limits = |settings: &mut Settings| settings.failure_rate.burst = 1000;
+    let cloudly = Arc::new(Cloudly::start_with(limits).await);
     let node = json!({ "name": "edge", "agentVersion": "0.1.0", "hardwareId": "hw-1" });
     let first = cloudly.join_token(json!({})).await;
     let answer = cloudly.register_as(&first, "reg-1", node.clone()).await;
@@ -123,17 +124,20 @@ async fn replacements_of_one_device_stay_one_node() {
         })
         .await;
         assert_eq!(statuses(&answers), some(16, 0, 0));
-        let mut accepted = 0;
+        let mut devices = Vec::new();
         for answer in answers {
-            let mut device = Device::new(registered(answer).await);
-            let heartbeat = device.next(json!({}));
-            accepted += usize::from(device.send(&cloudly, &heartbeat).await.status() == StatusCode::OK);
+            devices.push(Device::new(registered(answer).await));
         }
-        assert_eq!(
-            (nodes(&cloudly).await.len(), accepted),
-            (1, 1),
-            "the last token is the node's"
-        );
+        let beats = at_once(&cloudly, devices.len(), |cloudly, n| {
+            let mut device = devices[n].clone();
+            let beat = device.next(json!({}));
+            async move { device.send(&cloudly, &beat).await }
+        })
+        .await;
+        let first = beats.iter().position(|answer| answer.status() == StatusCode::OK);
+        assert_eq!(statuses(&beats), [vec![200], vec![401; 15]].concat());
+        devices[first.unwrap()].heartbeat(&cloudly).await;
+        assert_eq!(nodes(&cloudly).await.len(), 1);
     }
 }
 
