@@ -20,6 +20,8 @@ pub(super) enum Refusal {
     Expired,
     Revoked,
     Spent,
+    /// The registration's node has been heard from, so it has its token.
+    Confirmed,
     NodeRemoved,
 }
 
@@ -31,6 +33,7 @@ impl Refusal {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Spent => "spent",
+            Self::Confirmed => "confirmed",
             Self::NodeRemoved => "nodeRemoved",
         }
     }
@@ -66,9 +69,6 @@ pub(super) fn admit(
             return Ok(Err(Refusal::Revoked));
         }
         // The use was taken before the token expired, so it may be repeated until a heartbeat confirms it.
-        if used.confirmed && token.expires_at <= now {
-            return Ok(Err(Refusal::Expired));
-        }
         takes_use = used.released;
         if takes_use && let Some(refusal) = refusal(token, now) {
             return Ok(Err(refusal));
@@ -77,6 +77,9 @@ pub(super) fn admit(
         if let Some(mut node) = node {
             if node.lifecycle == Lifecycle::Removed {
                 return Ok(Err(Refusal::NodeRemoved));
+            }
+            if used.confirmed {
+                return Ok(Err(Refusal::Confirmed));
             }
             if node.lifecycle == Lifecycle::Abandoned {
                 node.lifecycle = Lifecycle::Active;
