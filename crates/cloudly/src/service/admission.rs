@@ -127,7 +127,7 @@ fn replacement_by(token: &JoinToken, id: String) -> Replacement {
 }
 
 /// Why no use can be taken; `None`: one can.
-fn refusal(token: &JoinToken, now: Timestamp) -> Option<Refusal> {
+pub(super) fn refusal(token: &JoinToken, now: Timestamp) -> Option<Refusal> {
     if token.revoked_at.is_some() {
         Some(Refusal::Revoked)
     } else if token.expires_at <= now {

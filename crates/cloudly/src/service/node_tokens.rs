@@ -2,6 +2,8 @@
 
 use super::app::App;
 use super::error::{Error, Result};
+use super::refusals;
+use crate::auth::refusals::Kind;
 use crate::auth::tokens;
 use crate::storage::audit::AuditLine;
 use crate::storage::database;
@@ -86,9 +88,13 @@ pub(super) async fn note_first_use(
         }
         FirstUse::TokenGone => Err(Error::NodeTokenInvalid),
         FirstUse::JoinTokenUseGone => {
-            let data = json!({ "reason": "joinTokenUseGivenBack", "nodeToken": session.token_id });
-            let line = AuditLine::new("cloudly", "node.refused", Some(node), data);
-            app.storage.note(line, now).await?;
+            let kind = Kind {
+                action: "node.refused",
+                reason: "joinTokenUseGivenBack",
+                subject: Some(node.to_owned()),
+                source: None,
+            };
+            refusals::count(app, kind, json!({ "nodeToken": session.token_id }));
             Err(Error::NodeTokenInvalid)
         }
     }

@@ -42,6 +42,12 @@ pub(super) async fn take(c: &mut Connection, id: &str) -> Result<()> {
 }
 
 impl Storage {
+    /// Whether a registration with this token was admitted before.
+    pub(crate) async fn has_registered(&self, token: &str, registration: &RegistrationId) -> Result<bool> {
+        let used = find(&mut *self.read().await?, token, registration).await?;
+        Ok(used.is_some())
+    }
+
     /// Gives back the uses that no heartbeat confirmed in time, and returns how many.
     pub(crate) async fn give_back_uses(&self, now: Timestamp) -> Result<u64> {
         if !are_overdue(&mut *self.read().await?, now).await? {
