@@ -7,3 +7,6 @@ CREATE TABLE replacements (
     description TEXT NOT NULL
 );
 CREATE INDEX replacements_node ON replacements (node_id);
+
+-- For the nodes behind the uses that are given back.
+CREATE INDEX join_uses_released ON join_uses (released_at) WHERE released_at IS NOT NULL;
