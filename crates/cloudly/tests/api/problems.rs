@@ -1,6 +1,6 @@
 //! Refused requests: paths, methods, tokens, queries. Each is answered with a problem (checked by `problem`).
 
-use crate::support::{Cloudly, forged, problem, send_refused};
+use crate::support::{Cloudly, connect, forged, problem, send_refused};
 use baseos_interfaces::token::TokenKind;
 use cloudly_baseos::mint;
 use reqwest::Method;
@@ -116,4 +116,21 @@ async fn the_health_check_needs_no_token() {
         .unwrap();
     assert_eq!(response.status(), 200);
     assert!(response.headers().contains_key("x-request-id"));
+}
+
+#[tokio::test]
+async fn a_damaged_row_is_a_defect_and_nothing_to_try_again() {
+    let cloudly = Cloudly::start().await;
+    let device = cloudly.enrol("edge").await;
+    let mut other = cloudly.enrol("other").await;
+    let mut database = connect(&cloudly.database_url).await;
+    sqlx::query("UPDATE nodes SET labels = '{' WHERE id = $1")
+        .bind(&device.id)
+        .execute(&mut database)
+        .await
+        .unwrap();
+    let path = format!("nodes/{}", device.id);
+    let refused = cloudly.refused(Method::GET, &path, json!({})).await;
+    assert_eq!((refused.status, refused.retryable), (500, false));
+    other.heartbeat(&cloudly).await;
 }
