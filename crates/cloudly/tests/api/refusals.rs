@@ -2,7 +2,7 @@
 
 use crate::support::{Cloudly, Device, forged, metrics};
 use baseos_interfaces::token::{Token, TokenKind};
-use cloudly_baseos::mint;
+use cloudly_baseos::{Settings, mint};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -120,4 +120,39 @@ async fn a_use_that_is_to_be_given_back_admits_the_next_node() {
     assert_eq!(cloudly.register(&token, "reg-2").await.status(), 201);
     // The first one was given back, and is refused without taking the other's use.
     refuse(&cloudly, &token, &["reg-1"]).await;
+}
+
+/// Registers with a wrong token, as a proxy passes it on.
+async fn refused_from(cloudly: &Cloudly, forwarded: &str) -> u16 {
+    let body = json!({
+        "protocolVersion": 1, "joinToken": "szj_nonsense", "registrationId": "reg-1",
+        "node": { "name": "edge", "agentVersion": "0.1.0" },
+    });
+    let request = cloudly
+        .http
+        .post(format!("{}/baseos/v1/nodes/register", cloudly.url));
+    let request = request.header("X-Forwarded-For", forwarded).json(&body);
+    request.send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn wrong_tokens_behind_a_trusted_proxy_count_by_the_address_that_it_names() {
+    let limit = |settings: &mut Settings| settings.failure_rate.burst = 1;
+    let cloudly = Cloudly::start_with(limit).await;
+    assert_eq!(refused_from(&cloudly, "192.0.2.1").await, 401);
+    assert_eq!(
+        refused_from(&cloudly, "192.0.2.2").await,
+        429,
+        "anybody may say so"
+    );
+
+    let cloudly = Cloudly::start_with(|settings| {
+        settings.failure_rate.burst = 1;
+        settings.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+    })
+    .await;
+    assert_eq!(refused_from(&cloudly, "192.0.2.1").await, 401);
+    assert_eq!(refused_from(&cloudly, "198.51.100.9, 192.0.2.1").await, 429);
+    assert_eq!(refused_from(&cloudly, "192.0.2.2").await, 401);
+    assert_eq!(audited(&cloudly).await[0]["address"], "192.0.2.2");
 }
