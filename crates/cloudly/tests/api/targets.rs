@@ -96,6 +96,20 @@ async fn a_higher_observed_revision_gets_nothing_lower_and_raises_the_next_one()
 }
 
 #[tokio::test]
+async fn an_absurd_observed_revision_does_not_hide_what_others_have_observed() {
+    let cloudly = Cloudly::start().await;
+    let (mut liar, mut honest) = (cloudly.enrol("liar").await, cloudly.enrol("honest").await);
+    liar.observed = (1 << 53) - 1;
+    liar.heartbeat(&cloudly).await;
+    // As after a restore from a backup.
+    honest.observed = 500;
+    honest.heartbeat(&cloudly).await;
+    assert_eq!(cloudly.set_target(COMMIT).await, 501);
+    let desired = honest.heartbeat(&cloudly).await.instructions.desired;
+    assert_eq!(desired.unwrap().revision, 501);
+}
+
+#[tokio::test]
 async fn an_absurd_observed_revision_does_not_raise_the_next_one() {
     let cloudly = Cloudly::start().await;
     let mut device = cloudly.enrol("edge").await;

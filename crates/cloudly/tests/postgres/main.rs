@@ -32,6 +32,8 @@ mod presence;
 mod problems;
 #[path = "../api/races.rs"]
 mod races;
+#[path = "../api/refusals.rs"]
+mod refusals;
 #[path = "../api/registration.rs"]
 mod registration;
 #[path = "../api/releases.rs"]
