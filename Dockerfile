@@ -1,5 +1,5 @@
-# The images of the agent (target `baserunner`, the default) and of Cloudly (target `cloudly`): one static program each,
-# from scratch.
+# The images of the agent (target `baserunner`, the default) and of Cloudly (target `cloudly`): static programs, from
+# scratch.
 #
 #   docker build .                                            for this machine's architecture
 #   docker build --platform linux/arm64 .                     amd64, arm64 and arm/v7: the agent is cross-compiled
@@ -79,7 +79,8 @@ LABEL org.opencontainers.image.title="baserunner" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 # Certificates and time zones are compiled in; BASEOS_CLOUDLY_CA sets other certificate authorities.
-COPY --from=baserunner-files /out/baserunner /out/LICENSE /out/NOTICE /
+# The agent becomes the guard's program, which needs less memory, with the command `guard`.
+COPY --from=baserunner-files /out/baserunner /out/baserunner-guard /out/LICENSE /out/NOTICE /
 # Identity and journal; socket and token; balena's lock files. A new volume inherits its owner from the directory.
 COPY --from=baserunner-files --chown=10001:10001 /out/empty/ /data/baseos/
 COPY --from=baserunner-files --chown=10001:10001 /out/empty/ /run/baserunner/

@@ -251,6 +251,7 @@ fn run_facts(settings: &Settings, store: &StateFile, endpoint: Option<&Endpoint>
         reserve_bytes: settings.reserve_bytes,
         built_at: Some(build_time::built_at()),
         cloudly_over_tls: endpoint.is_some_and(|endpoint| endpoint.url.starts_with("https:")),
+        cloudly_url: endpoint.map(Endpoint::shown),
         guard: Some(GuardSettings {
             budget_seconds: u32::try_from(settings.guard_budget.as_secs()).unwrap_or(u32::MAX),
             report: host::guard_report(&settings.state_dir),

@@ -40,7 +40,7 @@ impl OfflineChecks for OfflineDiagnosis<'_> {
             }
             (Some(endpoint), None) => check(
                 "cloudly",
-                Err(format!("{} not tried without a usable state", endpoint.url)),
+                Err(format!("{} not tried without a usable state", endpoint.shown())),
                 "see the state check",
             ),
         };
@@ -112,12 +112,16 @@ impl OfflineDiagnosis<'_> {
 
 async fn cloudly(endpoint: Endpoint, proxy: ProxyChoice, vault: Arc<dyn Vault>) -> Check {
     const FIX: &str = "check the network, the name and the certificate of BASEOS_CLOUDLY_URL";
-    let url = &endpoint.url;
+    let url = endpoint.shown();
     let result = match CloudlyPort::new(Some(&endpoint), proxy, vault) {
         Ok(port) => port.reach().await.map_err(|failure| failure.message),
         Err(error) => Err(error.to_string()),
     };
-    check("cloudly", result.map(|()| format!("{url} answers")), FIX)
+    let result = match result {
+        Ok(()) => Ok(format!("{url} answers")),
+        Err(problem) => Err(format!("{url}: {problem}")),
+    };
+    check("cloudly", result, FIX)
 }
 
 fn check(name: &str, result: Result<String, String>, fix: &str) -> Check {

@@ -27,6 +27,7 @@ pub mod diagnose;
 pub mod durable_file;
 pub mod failpoint;
 pub mod guard;
+pub mod guard_program;
 pub mod lifecycle;
 pub mod program;
 pub mod proxy;

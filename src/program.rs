@@ -1,23 +1,22 @@
 //! Runs the command of a command line and returns its exit code.
 
-use crate::adapters::host;
 use crate::adapters::local_api::BindError;
 use crate::adapters::store::OpenError;
 use crate::agent::{self, AgentError};
 use crate::cli::{self, Cli, Command, Console, ExitCode, Flags};
-use crate::config::{self, Environment, Key, Overrides, Settings};
+use crate::config::{self, Environment, Overrides, Settings};
 use crate::diagnose::OfflineDiagnosis;
 use crate::failpoint;
-use crate::guard::{self, GuardSettings, SupervisorAddress};
-use crate::runtime::clock::{Clock as _, SystemClock};
 use crate::runtime::replay;
 use crate::telemetry::logs;
 use crate::telemetry::redact::Redactor;
-use baseos_interfaces::rules::{AGENT_STATE_DIR, AGENT_STATE_DIR_VARIABLE};
+use baseos_interfaces::rules::GUARD_PROGRAM;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process;
 
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let (command, flags) = match Cli::from_args(args.collect::<Vec<_>>()) {
@@ -31,12 +30,12 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Replay { file } => return replay_file(file),
         _ => {}
     }
-    let environment = Environment::of_process();
-    failpoint::arm(environment.get(config::FAILPOINT).map(str::to_owned));
     // It must run when the configuration is bad too: that may be why the agent does not.
     if matches!(command, Command::Guard) {
-        return run_guard(&environment, flags);
+        return run_guard(flags);
     }
+    let environment = Environment::of_process();
+    failpoint::arm(environment.get(config::FAILPOINT).map(str::to_owned));
     let settings = match config::load(&environment, &overrides(flags)) {
         Ok(settings) => settings,
         Err(errors) => {
@@ -89,50 +88,19 @@ fn start_runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
     })
 }
 
-fn run_guard(environment: &Environment, flags: Flags) -> ExitCode {
-    let redactor = Redactor::default();
-    if let Err(error) = logs::start(
-        flags.log.unwrap_or_default(),
-        flags.log_format.unwrap_or_default(),
-        false,
-        &redactor,
-    ) {
-        let _ = writeln!(io::stderr(), "{error}");
-        return ExitCode::Configuration;
-    }
-    let state_dir = flags.state_dir.unwrap_or_else(|| {
-        let configured = environment
-            .get(AGENT_STATE_DIR_VARIABLE)
-            .filter(|dir| !dir.is_empty());
-        configured.unwrap_or(AGENT_STATE_DIR).into()
-    });
-    let address = environment.get(Key::SupervisorAddress.spec().env);
-    let key = environment.get(Key::SupervisorApiKey.spec().env);
-    let supervisor = address.zip(key).map(|(address, key)| {
-        redactor.add(key);
-        SupervisorAddress {
-            address: address.to_owned(),
-            key: key.to_owned().into(),
-        }
-    });
-    let settings = GuardSettings {
-        state_dir,
-        supervisor,
-        boot_id: host::boot_id(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+/// Becomes the guard's program, which lies beside this one: it needs a third of the memory. Returns when that cannot be.
+fn run_guard(flags: Flags) -> ExitCode {
+    let error = match std::env::current_exe() {
+        Ok(program) => process::Command::new(program.with_file_name(GUARD_PROGRAM))
+            .envs(overrides(flags).variables())
+            .exec(),
+        Err(error) => error,
     };
-    let runtime = match start_runtime() {
-        Ok(runtime) => runtime,
-        Err(code) => return code,
-    };
-    let mut clock = SystemClock::default();
-    match runtime.block_on(guard::run(settings, move || clock.stamp())) {
-        Ok(()) => ExitCode::Ok,
-        Err(error) => {
-            tracing::error!("{error}");
-            ExitCode::Configuration
-        }
-    }
+    let _ = writeln!(
+        io::stderr(),
+        "{GUARD_PROGRAM}, which is to lie beside the agent's program, cannot be run: {error}"
+    );
+    ExitCode::Internal
 }
 
 fn overrides(flags: Flags) -> Overrides {

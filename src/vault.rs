@@ -4,6 +4,7 @@
 pub(crate) mod test;
 
 use baseos_interfaces::token::{Token, TokenId};
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
 /// Where Cloudly is, and which certificate authorities to trust for it. Contains no secret.
@@ -18,6 +19,21 @@ pub struct Endpoint {
     /// Whether plain HTTP is allowed; for development only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_http: bool,
+}
+
+impl Endpoint {
+    /// The URL as it may be shown: without what may be a secret, should somebody have put one there.
+    pub fn shown(&self) -> String {
+        let Some(mut url) = Url::parse(&self.url).ok().filter(Url::has_host) else {
+            return "a URL that cannot be read".to_owned();
+        };
+        // These fail for URLs that cannot have them.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        url.set_query(None);
+        url.set_fragment(None);
+        url.as_str().trim_end_matches('/').to_owned()
+    }
 }
 
 /// Stores the node's tokens. Every change is on disk, fsynced, when the call returns `Ok`.
@@ -65,3 +81,31 @@ pub trait Vault: Send + Sync + 'static {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot store credentials: {0}")]
 pub struct VaultError(pub String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_what_may_be_a_secret() {
+        for (url, shown) in [
+            ("https://cloudly.example/", "https://cloudly.example"),
+            (
+                "https://cloudly.example:8443/base",
+                "https://cloudly.example:8443/base",
+            ),
+            (
+                "https://user:pass@cloudly.example?token=x#y",
+                "https://cloudly.example",
+            ),
+            ("user:pass@", "a URL that cannot be read"),
+        ] {
+            let endpoint = Endpoint {
+                url: url.to_owned(),
+                ca_pem: None,
+                allow_http: false,
+            };
+            assert_eq!(endpoint.shown(), shown, "{url}");
+        }
+    }
+}

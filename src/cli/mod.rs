@@ -13,8 +13,10 @@ pub use console::Console;
 pub use exit::ExitCode;
 
 use crate::telemetry::logs::{LogFilter, LogFormat};
+use baseos_interfaces::suggest::closest;
 use baseos_interfaces::token::WireSecret;
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -114,6 +116,7 @@ impl Cli {
         I::Item: Into<OsString> + Clone,
     {
         Self::try_parse_from(args).map_err(|error| {
+            let error = with_suggestion(error);
             // If the message cannot be printed, the exit code remains.
             let _ = error.print();
             if error.use_stderr() {
@@ -129,10 +132,30 @@ impl Cli {
     }
 }
 
+/// Says which command may be meant. The suggestions of clap would add to the size of the program.
+fn with_suggestion(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(written)) = error.get(ContextKind::InvalidSubcommand) else {
+        return error;
+    };
+    let command = Cli::command();
+    let names: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
+    let (kind, tip) = match closest(written, names.iter().copied()) {
+        Some(near) => (
+            ContextKind::SuggestedSubcommand,
+            ContextValue::Strings(vec![near.to_owned()]),
+        ),
+        None => {
+            let tip = format!("the commands are {}", names.join(", "));
+            (ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]))
+        }
+    };
+    error.insert(kind, tip);
+    error
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn parse(args: &[&str]) -> (Command, Flags) {
         Cli::from_args([&["baserunner"], args].concat())
@@ -174,6 +197,20 @@ mod tests {
             Cli::from_args(["baserunner", "--no-such"]),
             Err(ExitCode::Usage)
         ));
+    }
+
+    #[test]
+    fn a_command_that_is_not_known_leads_to_the_one_that_is_meant_or_to_all() {
+        for (written, tip) in [
+            ("statsu", "a similar subcommand exists: 'status'"),
+            ("dcotor", "a similar subcommand exists: 'doctor'"),
+            ("xyzzy", "the commands are run, guard, status, doctor, locks"),
+        ] {
+            let error = with_suggestion(Cli::try_parse_from(["baserunner", written]).unwrap_err());
+            let text = error.to_string();
+            assert!(text.contains(&format!("tip: {tip}")), "{text}");
+            assert!(text.contains("Usage: baserunner"), "{text}");
+        }
     }
 
     #[test]

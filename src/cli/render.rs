@@ -3,7 +3,7 @@
 use super::console::Style;
 use baseos_interfaces::local::{Check, Doctor, LocalStatus, LockScope, Locks};
 use baseos_interfaces::states::AgentState;
-use baseos_interfaces::status::{Blocker, UnusedImage, UpdateStatus};
+use baseos_interfaces::status::{Blocker, ServiceStatus, UnusedImage, UpdateStatus};
 use baseos_interfaces::terminal::{plain, time};
 use std::fmt::Write as _;
 
@@ -76,6 +76,10 @@ pub(super) fn status(status: &LocalStatus, style: Style) -> String {
     };
     row(&mut out, "supervisor", &text);
     row(&mut out, "cloudly", &cloudly(status, style));
+    for service in &status.stopped_by_operator {
+        let text = format!("{}: {}", plain(service), ServiceStatus::STOPPED);
+        row(&mut out, "service", &style.warning(&text));
+    }
     for image in &status.unused_images {
         row(&mut out, "unused", &plain(&image.in_words()));
     }
@@ -213,7 +217,18 @@ pub(super) fn locks(locks: &Locks, style: Style) -> String {
             plain(path)
         );
     }
-    if locks.locks.is_empty() && locks.foreign.is_empty() {
+    for lock in &locks.services {
+        let service = match &lock.service {
+            Some(service) => format!("service {}", plain(service)),
+            None => "a service".to_owned(),
+        };
+        let _ = writeln!(
+            out,
+            "{service} is locked by its own lock file, which the Supervisor met, not by a lease of the agent; since {}",
+            time(lock.since)
+        );
+    }
+    if locks.locks.is_empty() && locks.foreign.is_empty() && locks.services.is_empty() {
         out.push_str("No locks.\n");
     }
     out

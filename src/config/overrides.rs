@@ -3,6 +3,7 @@
 use super::keys::Key;
 use super::layer::Layer;
 use super::source::Source;
+use secrecy::ExposeSecret as _;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,15 @@ impl Overrides {
         layer.set(Key::LogFormat, self.log_format.as_ref());
         layer.set(Key::Config, text(self.config.as_deref()));
         layer
+    }
+
+    /// The same as variables of the environment.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let (_, values) = self.layer().into_parts();
+        let variables = values
+            .into_iter()
+            .map(|(key, value)| (key.spec().env, value.expose_secret().to_owned()));
+        variables.collect()
     }
 }
 

@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -58,6 +58,19 @@ pub(super) fn cloudly_url(text: &str, allow_http: bool) -> Parsed<String> {
         );
     }
     Ok(url)
+}
+
+/// A directory, which need not exist yet.
+pub(super) fn directory(text: &str) -> Parsed<PathBuf> {
+    let path = PathBuf::from(text);
+    match std::fs::metadata(&path) {
+        Ok(found) if !found.is_dir() => Err("should be a directory, and there is a file".to_owned()),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            Err("should be a directory, and a part of it is a file".to_owned())
+        }
+        // What else is wrong is told where it is used: the agent makes directories that are missing.
+        Ok(_) | Err(_) => Ok(path),
+    }
 }
 
 pub(super) fn proxy(text: &str) -> Parsed<ProxyChoice> {

@@ -17,7 +17,8 @@ use std::time::Duration;
 const SOCKET: &str = "api.sock";
 
 pub(super) fn settings(mut values: Values, warnings: Vec<String>) -> Result<Settings, ConfigErrors> {
-    let run_dir = path(&values, Key::RunDir);
+    let state_dir = values.parse(Key::StateDir, parse::directory);
+    let run_dir = values.parse(Key::RunDir, parse::directory).unwrap_or_default();
     let service = values
         .parse_soft(Key::Service, parse::service)
         .or_else(|| values.parse_soft(Key::ServiceName, parse::service));
@@ -29,7 +30,7 @@ pub(super) fn settings(mut values: Values, warnings: Vec<String>) -> Result<Sett
         join: values
             .raw(Key::JoinToken)
             .map(|(text, _)| Token::parse(TokenKind::Join, text).map_err(|error| error.to_string())),
-        state_dir: path(&values, Key::StateDir),
+        state_dir: state_dir.unwrap_or_default(),
         lock_dir: path(&values, Key::LockDir),
         node_name: values.parse_soft(Key::NodeName, parse::node_name),
         labels: values.parse_soft(Key::Labels, parse::labels).unwrap_or_default(),

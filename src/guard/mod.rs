@@ -40,7 +40,14 @@ pub struct GuardSettings {
 ///
 /// # Errors
 /// When signals cannot be received, or there is no Supervisor to speak to.
-pub async fn run(settings: GuardSettings, clock: impl FnMut() -> Stamp) -> io::Result<()> {
+pub fn run(settings: GuardSettings, clock: impl FnMut() -> Stamp) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(watch(settings, clock))
+}
+
+async fn watch(settings: GuardSettings, clock: impl FnMut() -> Stamp) -> io::Result<()> {
     let supervisor = settings.supervisor.ok_or_else(|| {
         io::Error::other(
             "the guard has no access to the Supervisor: its service needs the label io.balena.features.supervisor-api=1",

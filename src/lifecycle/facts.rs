@@ -53,6 +53,9 @@ pub struct Run {
     /// Whether Cloudly is called over TLS, so that its clock is its own.
     #[serde(default)]
     pub cloudly_over_tls: bool,
+    /// The URL of Cloudly as it may be shown; `None`: none is known.
+    #[serde(default)]
+    pub cloudly_url: Option<String>,
     /// The guard of the agent's own update; `None`: this agent has none.
     #[serde(default)]
     pub guard: Option<GuardSettings>,

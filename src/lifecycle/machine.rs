@@ -20,6 +20,7 @@ use crate::lifecycle::timer::Timer;
 use crate::lifecycle::transition::Transition;
 use baseos_interfaces::codes::EventKind;
 use baseos_interfaces::states::AgentState;
+use baseos_interfaces::token::TokenId;
 use serde::Serialize;
 use statig::blocking::{InitializedStateMachine, IntoStateMachineExt as _};
 
@@ -64,8 +65,12 @@ pub struct Contact<'a> {
     pub cloudly_heard: bool,
     /// Why the Supervisor is not available; `None`: it is, or it was not looked at yet.
     pub supervisor_error: Option<&'a SupervisorError>,
-    /// Why the last try to register failed.
+    /// Why the last try of this run to register failed.
     pub registering: Option<&'a str>,
+    /// The join token that Cloudly refused, and why; none was accepted since.
+    pub refused_join_token: Option<(&'a TokenId, &'a str)>,
+    /// Whether the node has an identity.
+    pub enrolled: bool,
 }
 
 impl Machine {
@@ -177,10 +182,13 @@ impl Machine {
     pub fn contact(&self) -> Contact<'_> {
         let shared = self.shared();
         let registering = match self.state() {
-            State::Registering(registering) => registering.problem(),
+            State::Registering(registering) => registering.problem_of_this_run(),
             _ => None,
         };
+        let refused = shared.durable.join.refused();
         Contact {
+            refused_join_token: refused.map(|refused| (&refused.token, refused.reason.as_str())),
+            enrolled: shared.durable.node.is_some(),
             cloudly_failure: shared.heartbeats.last_failure(),
             cloudly_heard: shared.heartbeats.last_contact().is_some(),
             supervisor_error: shared.supervisor.as_ref().and_then(|seen| seen.as_ref().err()),

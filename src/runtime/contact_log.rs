@@ -2,6 +2,7 @@
 
 use crate::lifecycle::Machine;
 use crate::lifecycle::facts::{CallFailureKind, SupervisorErrorKind};
+use baseos_interfaces::token::TokenId;
 
 /// What was logged last; `None`: available.
 #[derive(Debug, Default)]
@@ -9,9 +10,20 @@ pub struct ContactLog {
     cloudly: Option<CallFailureKind>,
     supervisor: Option<SupervisorErrorKind>,
     registering: Option<String>,
+    refused_join_token: Option<TokenId>,
 }
 
 impl ContactLog {
+    /// `machine` as it was resumed: that an enrolled node was once refused another identity is no news.
+    pub fn new(machine: &Machine) -> Self {
+        let contact = machine.contact();
+        let refused = contact.refused_join_token.filter(|_| contact.enrolled);
+        Self {
+            refused_join_token: refused.map(|(token, _)| token.clone()),
+            ..Self::default()
+        }
+    }
+
     /// Logs what has changed since the last call.
     pub fn update(&mut self, machine: &Machine) {
         let contact = machine.contact();
@@ -42,5 +54,15 @@ impl ContactLog {
             }
             self.registering = contact.registering.map(str::to_owned);
         }
+        let refused = contact.refused_join_token.map(|(token, _)| token);
+        if refused != self.refused_join_token.as_ref() {
+            if let Some((token, problem)) = contact.refused_join_token {
+                tracing::warn!(%token, %problem, "Cloudly refused the join token; a new one is needed");
+            }
+            self.refused_join_token = refused.cloned();
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,6 +69,7 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
+            contact_log: ContactLog::new(&machine),
             machine,
             clock,
             sink,
@@ -78,7 +79,6 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
             unsaved: None,
             save_error: None,
             internal: VecDeque::new(),
-            contact_log: ContactLog::default(),
         }
     }
 

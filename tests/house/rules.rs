@@ -69,6 +69,21 @@ const AGENT: &[Area] = &[
         "the guard speaks with the agent through files alone (architecture §4)",
     ),
     area(
+        "src/guard_program.rs",
+        &[
+            "src/adapters/host",
+            "src/cli/exit.rs",
+            "src/config/env.rs",
+            "src/config/keys.rs",
+            "src/failpoint.rs",
+            "src/guard",
+            "src/runtime/clock.rs",
+            "src/telemetry/logs",
+            "src/telemetry/redact.rs",
+        ],
+        "the guard's program is small: it has no more than the guard needs (architecture §4)",
+    ),
+    area(
         "src/durable_file.rs",
         &["src/failpoint.rs"],
         "a file is replaced without knowing what is in it",

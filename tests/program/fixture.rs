@@ -4,7 +4,7 @@ use crate::target_posts::posted_commit;
 use baseos_interfaces::admin::{CreateJoinToken, NodeRecord};
 use baseos_interfaces::desired::Policy;
 use baseos_interfaces::local::{Check, LocalStatus, Lock, LockRequest, LockScope};
-use baseos_interfaces::rules::GUARD_SERVICE;
+use baseos_interfaces::rules::{GUARD_PROGRAM, GUARD_SERVICE};
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::BlockerKind;
 use baseos_simulator::harness::{
@@ -127,7 +127,7 @@ impl Fixture {
         Ok(fixture)
     }
 
-    /// Waits until the guard runs this image and holds this release.
+    /// Waits until the guard runs this image, in its own program, and holds this release.
     pub(crate) async fn wait_guard(&self, image: &str, holds: &str) -> Result<()> {
         let expected = format!("the guard runs {image} and holds {holds}");
         let outcome = wait_until(&expected, LIMIT, async || {
@@ -140,11 +140,22 @@ impl Fixture {
             let is_there = runs
                 .as_ref()
                 .is_some_and(|(runs, status)| runs == image && *status == "Running");
-            ensure(is_there && held == Some(holds), || format!("{runs:?}, {held:?}"))
+            let program = self.guard_program();
+            let is_itself = program.as_deref() == Some(GUARD_PROGRAM);
+            ensure(is_there && is_itself && held == Some(holds), || {
+                format!("{runs:?}, {program:?}, {held:?}")
+            })
         });
         outcome
             .await
             .map_err(|error| Error::new(format!("{error}\n{}", self.diagnostics())))
+    }
+
+    /// The name of the program that the guard's process runs.
+    pub(crate) fn guard_program(&self) -> Option<String> {
+        let pid = self.device.pid(GUARD_SERVICE)?;
+        let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+        Some(program.file_name()?.to_str()?.to_owned())
     }
 
     /// What the guard has written.

@@ -9,7 +9,6 @@ use baseos_interfaces::states::UpdateState;
 use baseos_simulator::device::{Fault, FaultKind};
 use baseos_simulator::harness::{Error, Result, TestRelease, TestbedOptions, ensure, run_cases, wait_until};
 use baseos_simulator::supervisor::{Behaviour, Image};
-use std::time::Duration;
 
 /// Replaces the agent.
 const NEW: &str = "d4d4d4d4";
@@ -424,17 +423,4 @@ async fn a_release_with_a_service_of_the_guards_name_is_refused() {
     request.services.insert(GUARD_SERVICE.to_owned(), onebox);
     let refused = fixture.cloudly.create_release(&request).await.unwrap_err();
     assert!(refused.to_string().contains("reserved"), "{refused}");
-}
-
-#[tokio::test]
-async fn the_guard_without_a_way_to_the_supervisor_says_so_and_ends() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut command = crate::fixture::agent_command(dir.path(), dir.path());
-    let output = tokio::time::timeout(Duration::from_secs(30), command.arg("guard").output());
-    let output = output.await.unwrap().unwrap();
-    let printed = crate::fixture::printed(&output);
-    assert!(
-        !output.status.success() && printed.contains("io.balena.features.supervisor-api=1"),
-        "{printed}"
-    );
 }

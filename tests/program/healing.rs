@@ -94,10 +94,14 @@ async fn a_stopped_service_makes_no_release_bad_that_keeps_its_container() {
     let stopped = |node: &NodeRecord| {
         let status = node.status.as_ref()?;
         let onebox = status.release.as_ref()?.services.get("onebox")?;
-        Some(onebox.status.eq_ignore_ascii_case("exited"))
+        Some(onebox.status.eq_ignore_ascii_case("exited") && onebox.stopped_by_operator)
     };
     let told = fixture.wait_node("the stop is told", LIMIT, |node| stopped(node) == Some(true));
     told.await.unwrap();
+    assert_eq!(
+        fixture.agent.status().await.unwrap().stopped_by_operator,
+        ["onebox"]
+    );
     fixture
         .publish(&TestRelease::new(SAME, "2.0.1", "onebox:2"))
         .await

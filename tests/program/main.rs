@@ -15,6 +15,7 @@ mod crash_loop;
 mod desired;
 mod fixture;
 mod guard;
+mod guard_program;
 mod healing;
 mod host;
 mod images;

@@ -1,6 +1,7 @@
 //! A shell script in the agent's place.
 
 use crate::fixture::options;
+use baseos_interfaces::rules::GUARD_PROGRAM;
 use baseos_simulator::harness::TestbedOptions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -19,9 +20,13 @@ impl WrapperScript {
             .prefix("baseos-wrapper-")
             .tempdir()
             .unwrap();
-        // A copy: a build at the same time may replace the agent.
-        let agent = dir.path().join("agent");
-        std::fs::copy(env!("CARGO_BIN_EXE_baserunner"), &agent).unwrap();
+        // Copies: a build at the same time may replace the programs.
+        for (program, copy) in [
+            (env!("CARGO_BIN_EXE_baserunner"), "agent"),
+            (env!("CARGO_BIN_EXE_baserunner-guard"), GUARD_PROGRAM),
+        ] {
+            std::fs::copy(program, dir.path().join(copy)).unwrap();
+        }
         let here = dir.path().display();
         let script = format!(
             "#!/bin/sh\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\nset -e\nAGENT={here}/agent\n\

@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::http::accept::{self, Limits};
 use crate::metrics::Metrics;
 use crate::service::app::App;
-use crate::service::{join_tokens, presence};
+use crate::service::{join_tokens, presence, refusals};
 use crate::settings::Settings;
 use crate::storage::database::{self, OpenError, Opening, Storage};
 use crate::{http, jobs};
@@ -167,6 +167,9 @@ impl Server {
             tracing::error!(%error, "the jobs ended before the server");
         }
         presence::flush(&app).await;
+        if let Err(error) = refusals::write(&app).await {
+            tracing::warn!(%error, "refusals could not be audited");
+        }
         app.close().await;
         Ok(())
     }

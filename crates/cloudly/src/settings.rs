@@ -1,5 +1,6 @@
 //! The settings of a server.
 
+use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -104,6 +105,8 @@ pub struct Settings {
     pub writes_waiting: u32,
     /// How long a new connection may take to bring its first request.
     pub first_request_within: Duration,
+    /// Proxies whose `X-Forwarded-For` is believed: limits and the audit log name the client's address then.
+    pub trusted_proxies: Vec<IpNet>,
     /// Of requests of one node.
     pub node_rate: Rate,
     /// Of wrong tokens from one address.
@@ -134,6 +137,7 @@ impl Settings {
             max_connections: 10_000,
             writes_waiting: 4096,
             first_request_within: Duration::from_secs(10),
+            trusted_proxies: Vec::new(),
             node_rate: Rate {
                 burst: 60,
                 per_second: 2.0,

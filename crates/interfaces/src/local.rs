@@ -47,6 +47,9 @@ pub struct LocalStatus {
     /// Images that are on the device and no longer needed; missing: none is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unused_images: Vec<UnusedImage>,
+    /// Services that do not run because an operator stopped them; missing: there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stopped_by_operator: Vec<String>,
     /// What is not as it should be.
     pub issues: Vec<crate::status::HealthIssue>,
 }
@@ -134,6 +137,16 @@ pub struct Lock {
     pub remaining_seconds: u64,
 }
 
+/// The lock file of a service, which keeps the Supervisor from changing it. It is no lease of the agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceLock {
+    /// Which service; `null`: the Supervisor did not say.
+    pub service: Option<String>,
+    /// When the Supervisor was first seen to meet it, device's clock.
+    pub since: Timestamp,
+}
+
 /// `GET /v1/locks`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Locks {
@@ -142,6 +155,9 @@ pub struct Locks {
     /// Lock files that somebody else made; never touched by the agent.
     #[serde(default)]
     pub foreign: Vec<String>,
+    /// Locks of services that the Supervisor met and said so; the agent neither made nor sees their files.
+    #[serde(default)]
+    pub services: Vec<ServiceLock>,
     /// Whether an update is waiting for the locks to end, so no new ones are given.
     pub draining: bool,
 }

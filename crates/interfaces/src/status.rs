@@ -163,12 +163,21 @@ impl UnusedImage {
 
 /// A service that exists on the device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ServiceStatus {
     /// The image it runs, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// As the Supervisor says it: `Running`, `exited`, `Downloading` …
     pub status: String,
+    /// Whether it does not run because an operator stopped it (`stopService`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped_by_operator: bool,
+}
+
+impl ServiceStatus {
+    /// What is said of a service that an operator stopped.
+    pub const STOPPED: &str = "stopped by an operator, until `cloudly node command NODE startService`";
 }
 
 /// What kind of update.

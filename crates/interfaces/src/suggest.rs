@@ -1,7 +1,7 @@
 //! Suggestions for mistyped names.
 
 /// The known name closest to an unknown one, unless all differ too much.
-pub fn closest(unknown: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+pub fn closest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let unknown = unknown.to_ascii_lowercase();
     // A key of the configuration file may have been written with the variable's prefix.
     let unknown = unknown.strip_prefix("baseos_").unwrap_or(&unknown);

@@ -1,5 +1,6 @@
 //! Single lock files: inspecting, creating, claiming and removing them without ever changing a foreign one.
 
+pub(super) use crate::lifecycle::supervisor_target::agent_user::SUPERVISOR_UID;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::Serialize;
 use std::fs::{self, File, OpenOptions};
@@ -7,8 +8,6 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt, OpenOptionsExt as _};
 use std::path::Path;
 
-/// The uid of the Supervisor's own lock files.
-pub(super) const SUPERVISOR_UID: u32 = 65534;
 /// The beginning of every lock file of this agent.
 const TAG_START: &[u8] = b"{\"owner\":\"baserunner\",";
 /// The name under which a lock file is written before it is linked to its own.

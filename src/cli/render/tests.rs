@@ -1,7 +1,7 @@
 use super::*;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::{ErrorCode, IssueCode};
-use baseos_interfaces::local::{CloudlyStatus, Lock};
+use baseos_interfaces::local::{CloudlyStatus, Lock, ServiceLock};
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::{BlockerKind, HealthIssue, SupervisorStatus, UnusedImage, UpdateError};
 
@@ -47,6 +47,7 @@ fn waiting() -> LocalStatus {
         },
         guard: None,
         unused_images: Vec::new(),
+        stopped_by_operator: Vec::new(),
         issues: vec![HealthIssue {
             code: IssueCode::SupervisorApiExposed,
             since: time("2026-11-22T20:00:00.123Z"),
@@ -67,6 +68,18 @@ fn a_node_without_a_known_id_is_not_called_unenrolled() {
     };
     assert!(shown(AgentState::Idle).contains("enrolled; its id is not known"));
     assert!(shown(AgentState::Unenrolled).contains("not enrolled"));
+}
+
+#[test]
+fn a_service_that_an_operator_stopped_is_called_that() {
+    let stopped = LocalStatus {
+        stopped_by_operator: vec!["onebox".to_owned()],
+        ..waiting()
+    };
+    let text = status(&stopped, PLAIN);
+    let row =
+        "\n  service     onebox: stopped by an operator, until `cloudly node command NODE startService`\n";
+    assert!(text.contains(row), "{text}");
 }
 
 #[test]
@@ -183,12 +196,17 @@ fn locks_prints_one_line_per_lock() {
     let locks_held = Locks {
         locks: vec![held],
         foreign: vec!["/tmp/x/updates.lock".to_owned()],
+        services: vec![ServiceLock {
+            service: Some("db".to_owned()),
+            since: time("2026-11-22T22:41:00Z"),
+        }],
         draining: true,
     };
     let expected = "\
 An update waits for these locks to end; no new ones are granted.
 backup (app) held by onebox: nightly; since 2026-11-22T22:40:00Z, 55 s left
 /tmp/x/updates.lock was created by another program; the agent does not touch it
+service db is locked by its own lock file, which the Supervisor met, not by a lease of the agent; since 2026-11-22T22:41:00Z
 ";
     assert_eq!(locks(&locks_held, PLAIN), expected);
     assert_eq!(locks(&Locks::default(), PLAIN), "No locks.\n");

@@ -1,6 +1,7 @@
 //! Invalid and doubtful values.
 
 use super::*;
+use std::path::Path;
 
 #[test]
 fn all_errors_of_all_layers_are_reported_together() {
@@ -46,6 +47,45 @@ fn an_error_in_a_flag_names_the_flag() {
         errors.0[0].to_string(),
         "--log-format = `xml`: should be text or json"
     );
+}
+
+#[test]
+fn a_file_in_the_place_of_a_directory_is_refused_with_the_key_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let of = |state_dir: &Path| {
+        let overrides = Overrides {
+            state_dir: Some(state_dir.to_owned()),
+            ..Overrides::default()
+        };
+        load_all("", &[("BASEOS_RUN_DIR", file.to_str().unwrap())], &overrides)
+    };
+    let inside = file.join("state");
+    for (state_dir, expected) in [
+        (&file, "should be a directory, and there is a file"),
+        (&inside, "should be a directory, and a part of it is a file"),
+    ] {
+        let errors: Vec<_> = of(state_dir)
+            .unwrap_err()
+            .0
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let run_dir = format!(
+            "BASEOS_RUN_DIR = `{}`: should be a directory, and there is a file",
+            file.display()
+        );
+        assert_eq!(
+            errors,
+            [
+                format!("--state-dir = `{}`: {expected}", state_dir.display()),
+                run_dir
+            ]
+        );
+    }
+    let errors = of(&dir.path().join("new")).unwrap_err();
+    assert_eq!(errors.0.len(), 1, "a directory that is missing is made: {errors}");
 }
 
 #[test]

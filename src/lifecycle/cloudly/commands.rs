@@ -10,6 +10,7 @@ use crate::lifecycle::locks::leases::Lease;
 use crate::lifecycle::report::size_limit::keep_end;
 use crate::lifecycle::signal::Signal;
 use crate::lifecycle::time::Stamp;
+use crate::lifecycle::unsaved::Unsaved;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::command::{self as wire, Command, CommandAction, CommandState};
 use baseos_interfaces::heartbeat::Instructions;
@@ -48,12 +49,37 @@ struct Pending {
     /// It restarts the agent, which ends before it is answered.
     #[serde(default)]
     own_restart: bool,
-    /// The service that it stops.
-    #[serde(default)]
-    stops: Option<String>,
+    /// Of no use to a new process, which does not hear of a refusal any more.
+    #[serde(skip)]
+    stop: Unsaved<Option<Stop>>,
+}
+
+/// A service that a command stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stop {
+    /// No operator had stopped it.
+    First(String),
     /// An earlier command had stopped it already.
-    #[serde(default)]
-    was_stopped: bool,
+    Again(String),
+}
+
+impl Stop {
+    fn of(action: &CommandAction, healing: &Healing) -> Option<Self> {
+        let CommandAction::StopService { service } = action else {
+            return None;
+        };
+        Some(if healing.was_stopped_on_purpose(service) {
+            Self::Again(service.clone())
+        } else {
+            Self::First(service.clone())
+        })
+    }
+
+    fn service(&self) -> &str {
+        match self {
+            Self::First(service) | Self::Again(service) => service,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,18 +156,11 @@ impl Commands {
             if command.expires_at.is_some_and(|at| at < instructions.server_time) {
                 self.finish(command.id.clone(), CommandState::Expired, None, cx.now);
             } else {
-                let was_stopped = stopped_before(&command.action, healing);
+                let stop = Stop::of(&command.action, healing);
                 if matches!(plan, Plan::Call(_)) {
                     healing.hear(&command.action);
                 }
-                self.execute(
-                    command,
-                    plan,
-                    was_stopped,
-                    circumstances.own_service,
-                    in_flight,
-                    cx,
-                );
+                self.execute(command, plan, stop, circumstances.own_service, in_flight, cx);
             }
         }
         self.results.len() > before
@@ -151,7 +170,7 @@ impl Commands {
         &mut self,
         command: &Command,
         plan: Plan,
-        was_stopped: bool,
+        stop: Option<Stop>,
         own_service: &str,
         in_flight: &mut InFlight,
         cx: &mut Context,
@@ -171,17 +190,12 @@ impl Commands {
             &call,
             SupervisorCall::RestartService { service, .. } if service == own_service
         );
-        let stops = match &call {
-            SupervisorCall::StopService { service, .. } => Some(service.clone()),
-            _ => None,
-        };
         self.pending.push(Pending {
             id: command.id.clone(),
             op: in_flight.ask_supervisor(call, cx),
             reboot,
             own_restart,
-            stops,
-            was_stopped,
+            stop: Unsaved(stop),
         });
     }
 
@@ -220,12 +234,15 @@ impl Commands {
 
     /// A stop that was refused is not remembered, unless an earlier one stopped the service, or a later one may.
     fn undo_stop(&mut self, refused: &Pending, healing: &mut Healing) {
-        let Some(service) = refused.stops.as_ref().filter(|_| !refused.was_stopped) else {
+        let Some(Stop::First(service)) = &*refused.stop else {
             return;
         };
-        let mut pending = self.pending.iter_mut();
-        match pending.find(|pending| pending.stops.as_ref() == Some(service)) {
-            Some(later) => later.was_stopped = false,
+        let mut stops = self
+            .pending
+            .iter_mut()
+            .filter_map(|pending| pending.stop.as_mut());
+        match stops.find(|stop| stop.service() == service) {
+            Some(later) => *later = Stop::First(service.clone()),
             None => healing.was_not_stopped(service),
         }
     }
@@ -290,11 +307,6 @@ enum Plan {
     Done,
     Call(SupervisorCall),
     Refuse(String),
-}
-
-/// Whether an operator has stopped the service that this command stops.
-fn stopped_before(action: &CommandAction, healing: &Healing) -> bool {
-    matches!(action, CommandAction::StopService { service } if healing.was_stopped_on_purpose(service))
 }
 
 /// A command that ends a program fails while a lease lives. The Supervisor would refuse it for the lock files, but those may

@@ -1,11 +1,13 @@
 //! What is in the Supervisor's way at present, as reasons why an update is not going on.
 
+use crate::lifecycle::locks::leases::Lease;
 use crate::lifecycle::progress::fact::PullFailure;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::time::Stamp;
 use crate::lifecycle::update::gate::{foreign_lock, leases};
 use crate::lifecycle::update::judgement::Judgement;
 use crate::lifecycle::update::record::{Blocker, Update};
+use baseos_interfaces::local::ServiceLock;
 use baseos_interfaces::status::BlockerKind;
 
 /// All that holds the update back which the Supervisor has been handed. A reason that held before keeps its beginning.
@@ -67,8 +69,8 @@ fn pulls(l: &Shared) -> impl Iterator<Item = Blocker> {
     })
 }
 
-/// The lock that the Supervisor's log names. That of the agent's own service is the lease's, or a file's that lies in the
-/// agent's lock directory. Where the log was not read, all of them may be what a failing step meets.
+/// The lock that the Supervisor's log names. Where the log was not read, all that are known may be what a failing step
+/// meets.
 fn locks(l: &Shared, now: Stamp) -> Vec<Blocker> {
     let own_file = l.host.foreign_locks.first().map(|path| foreign_lock(path, now));
     let Some(lock) = l.progress.lock() else {
@@ -77,20 +79,31 @@ fn locks(l: &Shared, now: Stamp) -> Vec<Blocker> {
         return if stuck { held.collect() } else { Vec::new() };
     };
     let blocker = Blocker::new(BlockerKind::LocalLock, lock.since);
-    if lock.service.as_ref() != Some(&l.run.own_service) {
-        let its_own = blocker.held_by(lock.service.clone());
-        return vec![its_own.because("its lock file exists")];
+    if let Some(lock) = service_lock(l, now) {
+        return vec![blocker.held_by(lock.service).because("its lock file exists")];
     }
-    let lease = l.durable.leases.iter().find(|lease| lease.until > now.boot);
-    vec![match (lease, own_file) {
-        (Some(lease), _) => blocker
+    let lease = own_lease(l, now).map(|lease| {
+        blocker
             .held_by(Some(lease.owner.clone()))
-            .because(lease.reason.clone()),
-        (None, Some(file)) => file,
-        (None, None) => blocker
-            .held_by(lock.service.clone())
-            .because("its lock file exists"),
-    }]
+            .because(lease.reason.clone())
+    });
+    lease.or(own_file).into_iter().collect()
+}
+
+/// The lock that the Supervisor's log names, when only the Supervisor knows of it: that of the agent's own service is the
+/// lease's, or a file's that lies in the agent's lock directory.
+pub(crate) fn service_lock(l: &Shared, now: Stamp) -> Option<ServiceLock> {
+    let lock = l.progress.lock()?;
+    let own = lock.service.as_ref() == Some(&l.run.own_service);
+    let is_known = own && (own_lease(l, now).is_some() || !l.host.foreign_locks.is_empty());
+    (!is_known).then(|| ServiceLock {
+        service: lock.service.clone(),
+        since: lock.since,
+    })
+}
+
+fn own_lease(l: &Shared, now: Stamp) -> Option<&Lease> {
+    l.durable.leases.iter().find(|lease| lease.until > now.boot)
 }
 
 fn starts(l: &Shared) -> impl Iterator<Item = Blocker> {

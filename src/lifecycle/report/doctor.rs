@@ -111,6 +111,15 @@ fn registering(state: &State) -> Option<&str> {
 }
 
 fn cloudly(l: &Shared, state: &State) -> Check {
+    let mut check = calls(l, state);
+    if let Some(url) = &l.run.cloudly_url {
+        check.fact = format!("{url}: {}", check.fact);
+    }
+    check
+}
+
+/// How calls of Cloudly go.
+fn calls(l: &Shared, state: &State) -> Check {
     if let Some(problem) = registering(state) {
         return check("cloudly", false, problem, NETWORK);
     }

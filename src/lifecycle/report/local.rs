@@ -3,9 +3,10 @@
 use crate::lifecycle::context::{Context, Query};
 use crate::lifecycle::effect::LocalAnswer;
 use crate::lifecycle::locks::lease_grant::Grants;
+use crate::lifecycle::progress::hindrance::service_lock;
 use crate::lifecycle::report::doctor;
 use crate::lifecycle::report::guard::guard_status;
-use crate::lifecycle::report::status::{supervisor_status, update_status};
+use crate::lifecycle::report::status::{stopped_by_operator, supervisor_status, update_status};
 use crate::lifecycle::report::summary::summary;
 use crate::lifecycle::report::unused_images::unused_images;
 use crate::lifecycle::shared::Shared;
@@ -56,6 +57,7 @@ fn local_status(l: &Shared, state: &State) -> LocalStatus {
         update: update_status(l, state),
         guard: guard_status(l),
         unused_images: unused_images(l, state),
+        stopped_by_operator: stopped_by_operator(l).map(str::to_owned).collect(),
         issues: l.issues.status().issues,
     }
 }
@@ -87,6 +89,7 @@ fn locks(l: &Shared, draining: bool, now: Stamp) -> Locks {
             .map(|lease| lease.shown(now.boot))
             .collect(),
         foreign: l.host.foreign_locks.clone(),
+        services: service_lock(l, now).into_iter().collect(),
         draining,
     }
 }

@@ -1,5 +1,6 @@
 //! The node's status, as a heartbeat carries it. Pure.
 
+use crate::lifecycle::facts::Container;
 use crate::lifecycle::report::guard::guard_status;
 use crate::lifecycle::report::unused_images::unused_images;
 use crate::lifecycle::shared::Shared;
@@ -118,6 +119,7 @@ fn release_status(l: &Shared, state: &State) -> Option<ReleaseStatus> {
                 ServiceStatus {
                     image,
                     status: container.status.clone(),
+                    stopped_by_operator: is_stopped_by_operator(l, container),
                 },
             )
         })
@@ -129,6 +131,19 @@ fn release_status(l: &Shared, state: &State) -> Option<ReleaseStatus> {
         services,
         unused_images: unused_images(l, state),
     })
+}
+
+/// The services that do not run because an operator stopped them.
+pub(crate) fn stopped_by_operator(l: &Shared) -> impl Iterator<Item = &str> {
+    let containers = l.view().into_iter().flat_map(|view| &view.containers);
+    containers
+        .filter(|container| is_stopped_by_operator(l, container))
+        .map(|container| container.service.as_str())
+}
+
+/// Somebody at the device may have started it again.
+fn is_stopped_by_operator(l: &Shared, container: &Container) -> bool {
+    !container.is_running() && l.durable.healing.was_stopped_on_purpose(&container.service)
 }
 
 /// Whether a release is one that the Supervisor calls applied although other images run: what runs is not known then.

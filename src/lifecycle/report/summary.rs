@@ -2,7 +2,7 @@
 
 use crate::lifecycle::facts::AppState;
 use crate::lifecycle::guard::trial;
-use crate::lifecycle::report::status::is_not_replaced;
+use crate::lifecycle::report::status::{is_not_replaced, stopped_by_operator};
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::states::State;
 use crate::lifecycle::states::idle::Idle;
@@ -179,7 +179,15 @@ fn idle_sentence(l: &Shared, idle: &Idle) -> String {
                     services(l).join("; ")
                 )
             }
-            Some(running) => format!("Idle: release {} runs, nothing to do.", short(running)),
+            Some(running) => {
+                let stopped: Vec<_> = stopped_by_operator(l).collect();
+                let rest = if stopped.is_empty() {
+                    "nothing to do".to_owned()
+                } else {
+                    format!("{} stopped by an operator", stopped.join(", "))
+                };
+                format!("Idle: release {} runs, {rest}.", short(running))
+            }
             None if view.app_state != AppState::Applied => {
                 "Idle: the Supervisor is at work; which release runs is not known yet.".to_owned()
             }

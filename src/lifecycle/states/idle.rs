@@ -29,7 +29,7 @@ impl Idle {
 
     pub(super) fn handle(&mut self, l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outcome<State> {
         match input {
-            Input::Signal(Signal::DesiredChanged | Signal::GateChanged | Signal::Entered) => self.look(l, cx),
+            Input::Signal(Signal::DesiredChanged | Signal::Entered) => self.look(l, cx),
             // The observation itself is the root's business too.
             Input::Event(Event::SupervisorObserved(_)) => match self.look(l, cx) {
                 Outcome::Handled => Outcome::Super,

@@ -35,6 +35,9 @@ pub(crate) struct Registering {
     problem: Option<String>,
     #[serde(skip)]
     op: Unsaved<Option<OpId>>,
+    /// Whether the last try was one of this run; of an earlier one the URL may have been another.
+    #[serde(skip)]
+    tried_in_this_run: Unsaved<bool>,
 }
 
 impl Registering {
@@ -136,6 +139,7 @@ impl Registering {
     fn pause(&mut self, l: &mut Shared, problem: String, retry_after: Option<u32>, cx: &Context) {
         let until = cx.now.boot + backoff::after(retry_after, self.failures, cx.now.entropy);
         *self.op = None;
+        *self.tried_in_this_run = true;
         self.failures = self.failures.saturating_add(1);
         self.problem = Some(problem);
         self.not_before = Some(until);
@@ -145,6 +149,11 @@ impl Registering {
     /// Why the last try failed.
     pub(crate) fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
+    }
+
+    /// The same, when the last try was one of this run.
+    pub(crate) fn problem_of_this_run(&self) -> Option<&str> {
+        self.problem().filter(|_| *self.tried_in_this_run)
     }
 
     /// One sentence for people.

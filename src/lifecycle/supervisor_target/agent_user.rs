@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 /// What root needs to read files of others, and to leave what it writes to the directory's owner.
 const OF_ROOT: [&str; 2] = ["DAC_OVERRIDE", "CHOWN"];
 
+/// As whom the Supervisor makes its lock files: it removes those of this user as its own leftovers.
+pub(crate) const SUPERVISOR_UID: u32 = 65534;
+
 /// Why the agent could not use its state under this composition, as a sentence. Without `user` it is the image's own user,
 /// which nobody can tell beforehand.
 pub(crate) fn problem(composition: &Map<String, Value>, owner: StateOwner) -> Option<String> {
@@ -15,7 +18,7 @@ pub(crate) fn problem(composition: &Map<String, Value>, owner: StateOwner) -> Op
     let (name, _) = user.split_once(':').unwrap_or((user, ""));
     let capabilities = OF_ROOT.join(" and ");
     let right = match (owner.uid, owner.gid) {
-        (0, 0) => format!("write \"0:0\" with the capabilities {capabilities}"),
+        (0, 0) | (SUPERVISOR_UID, _) => format!("write \"0:0\" with the capabilities {capabilities}"),
         (uid, gid) => format!("write \"{uid}:{gid}\", or \"0:0\" with the capabilities {capabilities}"),
     };
     let uid = match name {
@@ -32,6 +35,12 @@ pub(crate) fn problem(composition: &Map<String, Value>, owner: StateOwner) -> Op
             }
         },
     };
+    if uid == SUPERVISOR_UID {
+        return Some(format!(
+            "as user {uid} the agent could hold nothing back, because the Supervisor removes lock files of that user as its \
+             own: {right}"
+        ));
+    }
     let is_owner = uid == owner.uid && owner.mode & 0o300 == 0o300;
     if is_owner {
         return None;
@@ -137,6 +146,16 @@ mod tests {
             problem_of(&json!({ "user": "0", "cap_drop": ["ALL"] }), of_root),
             None
         );
+        let of_the_supervisor = StateOwner {
+            uid: SUPERVISOR_UID,
+            gid: SUPERVISOR_UID,
+            ..OWNER
+        };
+        for owner in [OWNER, of_the_supervisor] {
+            let problem = problem_of(&json!({ "user": "65534" }), owner).unwrap();
+            assert!(problem.contains("the Supervisor removes lock files"), "{problem}");
+            assert!(!problem.contains("write \"65534"), "{problem}");
+        }
         let read_only = StateOwner { mode: 0o500, ..OWNER };
         assert!(problem_of(&json!({ "user": "10001" }), read_only).is_some());
     }

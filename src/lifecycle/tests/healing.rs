@@ -229,6 +229,18 @@ fn what_an_operator_stopped_stays_stopped() {
     pass(&mut world, 5 * MINUTE);
     assert_eq!(left(&world, "StartService"), 0);
     assert_eq!(issue(&world, &IssueCode::ServiceStopped), None);
+    let (shared, state) = (world.machine.shared(), world.machine.state());
+    let services = report::status::node_status(shared, state)
+        .release
+        .unwrap()
+        .services;
+    let stopped = services.iter().filter(|(_, service)| service.stopped_by_operator);
+    assert_eq!(
+        stopped.map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["onebox"]
+    );
+    let said = report::summary::summary(shared, state);
+    assert!(said.ends_with("runs, onebox stopped by an operator."), "{said}");
     world.act(Action::Restart { reboot: true });
     world.act(Action::Observe(View::Unhealthy));
     pass(&mut world, 5 * MINUTE);

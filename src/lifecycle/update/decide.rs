@@ -25,9 +25,6 @@ pub(crate) fn decide(l: &mut Shared, cx: &Context) -> Decision {
     let Some(app) = l.durable.desired_app() else {
         return Decision::Nothing;
     };
-    if l.heartbeats.clone_suspected() {
-        return Decision::Nothing;
-    }
     let commit = app.release.commit.clone();
     let ordered_again = is_ordered_again(l, &commit);
     let refused = app.release.refused.is_some();

@@ -15,6 +15,7 @@ async fn assert_no_leaks(log_format: &str) {
     run.rotate_the_node_token().await;
     run.collect_logs().await;
     update_and_roll_back(&run.testbed).await;
+    run.be_put_back_by_the_guard().await;
     run.use_all_interfaces().await;
     run.be_refused_by_cloudly().await;
     run.read_everything().await;

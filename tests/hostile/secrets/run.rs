@@ -6,12 +6,20 @@ use crate::support::UPDATE_LIMIT;
 use baseos_interfaces::admin::{CommandRecord, CreateCommand, CreateJoinToken};
 use baseos_interfaces::command::{CommandAction, CommandState};
 use baseos_interfaces::local::LocalStatus;
+use baseos_interfaces::rules::GUARD_SERVICE;
+use baseos_interfaces::states::UpdateState;
 use baseos_simulator::device::{Fault, FaultKind};
-use baseos_simulator::harness::{Programs, Testbed, TestbedOptions, ensure, read_state, wait_until};
+use baseos_simulator::harness::{
+    Programs, TestRelease, Testbed, TestbedOptions, ensure, read_state, wait_until,
+};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Files that have a secret in them.
 const EXCLUDED: [&str; 4] = ["token", "admin-token", "token-pepper", "pepper"];
+
+/// An image of an agent that ends at once.
+const BAD_AGENT: &str = "baserunner:bad";
 
 /// Everything that must not be in any output.
 struct Tokens {
@@ -47,6 +55,8 @@ impl Run {
             .with_agent_variable("BASEOS_LOG", "trace")
             .with_agent_variable("BASEOS_LOG_FORMAT", log_format)
             .with_agent_variable("BASEOS_SUPERVISOR_POLL", "1s")
+            .with_agent_variable("BASEOS_GUARD_BUDGET", "2s")
+            .with_agent_program(BAD_AGENT, Path::new("/bin/false"))
             .with_cloudly_variable("CLOUDLY_LOG", "trace")
             .with_cloudly_variable("CLOUDLY_LOG_FORMAT", log_format);
         let testbed = Testbed::start(options).await.unwrap();
@@ -125,6 +135,26 @@ impl Run {
             }
         });
         self.tokens.second_node = rotated.await.unwrap();
+    }
+
+    /// A new agent ends at once: its guard calls the Supervisor, with the key.
+    pub(crate) async fn be_put_back_by_the_guard(&self) {
+        self.wait_agent("the guard is armed", |status| {
+            status.guard.as_ref().is_some_and(|guard| guard.armed)
+        })
+        .await;
+        let release = TestRelease::new("e5e5e5e5", "5.0.0", "onebox:2").with_agent_image(BAD_AGENT);
+        self.testbed.publish(&release).await.unwrap();
+        let policy = self.testbed.quick_policy();
+        let desired = self.testbed.set_desired(Some(&release.commit), policy);
+        desired.await.unwrap();
+        self.wait_agent("the guard has put the last release back", |status| {
+            status.update.target.as_deref() == Some(&release.commit)
+                && status.update.state == UpdateState::RolledBack
+        })
+        .await;
+        let log = self.testbed.device.log_tail(GUARD_SERVICE, usize::MAX);
+        assert!(log.contains("the guard has put the proven release back"), "{log}");
     }
 
     async fn create_command(&self, action: CommandAction) -> CommandRecord {

@@ -5,4 +5,5 @@ pub(crate) mod limits;
 pub(crate) mod operators;
 pub(crate) mod pending_tokens;
 pub(crate) mod pepper;
+pub(crate) mod refusals;
 pub(crate) mod tokens;

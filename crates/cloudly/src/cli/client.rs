@@ -67,11 +67,7 @@ fn is_this_host(url: &Url) -> bool {
 pub(super) async fn check_health(url: &str) -> Result<(), ClientError> {
     let (http, base) = connect(url)?;
     let url = format!("{}/healthz", base.as_str().trim_end_matches('/'));
-    let unreachable = |source: reqwest::Error| ClientError::Unreachable {
-        url: base.to_string(),
-        source: source.without_url(),
-    };
-    let answer = http.get(url).send().await.map_err(unreachable)?;
+    let answer = http.get(url).send().await.map_err(unreachable(&base))?;
     let status = answer.status();
     if status.is_success() {
         return Ok(());
@@ -79,11 +75,22 @@ pub(super) async fn check_health(url: &str) -> Result<(), ClientError> {
     let problem: Result<Problem, _> = answer.json().await;
     Err(match problem {
         Ok(problem) => ClientError::Refused(problem.title),
-        Err(_) => ClientError::NotCloudly {
-            url: base.to_string(),
-            status,
-        },
+        Err(_) => not_cloudly(&base, status),
     })
+}
+
+fn unreachable(base: &Url) -> impl Fn(reqwest::Error) -> ClientError {
+    move |source| ClientError::Unreachable {
+        url: base.to_string(),
+        source: source.without_url(),
+    }
+}
+
+fn not_cloudly(base: &Url, status: StatusCode) -> ClientError {
+    ClientError::NotCloudly {
+        url: base.to_string(),
+        status,
+    }
 }
 
 fn connect(url: &str) -> Result<(reqwest::Client, Url), ClientError> {
@@ -233,23 +240,17 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let shown = || self.base.to_string();
-        let unreachable = |source: reqwest::Error| ClientError::Unreachable {
-            url: shown(),
-            source: source.without_url(),
-        };
-        let response = request.send().await.map_err(unreachable)?;
+        let response = request.send().await.map_err(unreachable(&self.base))?;
         let status = response.status();
-        let bytes = response.bytes().await.map_err(unreachable)?;
+        let bytes = response.bytes().await.map_err(unreachable(&self.base))?;
         if status.is_success() {
             // An answer with 204 has no body; `()` is read from null.
             let json: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
             return serde_json::from_slice(json)
                 .map(|answer| (status, answer))
-                .map_err(|_| ClientError::NotCloudly { url: shown(), status });
+                .map_err(|_| not_cloudly(&self.base, status));
         }
-        let problem: Problem =
-            serde_json::from_slice(&bytes).map_err(|_| ClientError::NotCloudly { url: shown(), status })?;
+        let problem: Problem = serde_json::from_slice(&bytes).map_err(|_| not_cloudly(&self.base, status))?;
         let mut text = problem.title;
         if let Some(detail) = problem.detail {
             text = format!("{text}: {detail}");

@@ -39,7 +39,7 @@ pub(super) struct CreateArgs {
     /// Its nodes wait for your approval
     #[arg(long)]
     require_approval: bool,
-    /// A node with the same hardware gets its earlier identity and history back
+    /// A node with the same hardware, in the same fleet, gets its earlier identity and history back
     #[arg(long)]
     allow_replace: bool,
     /// Print the token alone

@@ -10,6 +10,7 @@ mod join_tokens;
 mod logs;
 mod node_summary;
 mod nodes;
+mod options;
 mod output;
 mod registry;
 mod releases;
@@ -56,6 +57,17 @@ enum Command {
     Healthcheck,
 }
 
+impl Command {
+    /// Whether what a server may refuse comes from options, not from a file with the names of members.
+    fn is_given_by_options(&self) -> bool {
+        match self {
+            Self::Release(command) => !command.has_file(),
+            Self::Desired(command) => !command.has_file(),
+            Self::Serve(_) | Self::Token(_) | Self::Node(_) | Self::Audit(_) | Self::Healthcheck => true,
+        }
+    }
+}
+
 impl Cli {
     /// As given to this process; ends it where they are wrong, or help is asked for.
     pub(crate) fn from_arguments() -> Self {
@@ -81,9 +93,16 @@ fn command_line() -> clap::Command {
 
 pub(crate) async fn run(cli: Cli) -> Outcome {
     let Cli { global, command } = cli;
-    let client = || Client::new(&global);
+    let by_options = command.is_given_by_options();
+    carry_out(&global, command)
+        .await
+        .map_err(|error| if by_options { options::named(error) } else { error })
+}
+
+async fn carry_out(global: &Global, command: Command) -> Outcome {
+    let client = || Client::new(global);
     match command {
-        Command::Serve(serve) => serve::run(*serve, &global).await,
+        Command::Serve(serve) => serve::run(*serve, global).await,
         Command::Token(join_tokens::TokenCommand::Generate) => join_tokens::generate(),
         Command::Token(command) => join_tokens::run(&client()?, command).await,
         Command::Release(command) => releases::run(&client()?, command).await,
@@ -126,6 +145,21 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_mistyped_leads_to_what_is_meant() {
+        for (written, tip) in [
+            (&["nodes"][..], "a similar subcommand exists: 'node'"),
+            (&["node", "lsit"], "a similar subcommand exists: 'list'"),
+            (&["token", "create", "--use", "2"], "'--uses'"),
+        ] {
+            let error = command_line()
+                .try_get_matches_from([&["cloudly"], written].concat())
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(tip), "{written:?}: {error}");
+        }
     }
 
     /// The help of a command, its own options and the global ones.

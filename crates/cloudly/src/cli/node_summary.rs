@@ -18,8 +18,12 @@ pub(super) fn sentence(node: &NodeRecord) -> String {
         return format!("{name} is suspended; its heartbeats are refused until it is restored.");
     }
     if node.clone_suspected {
+        let held = held_by_suspicion(node)
+            .map(|commit| format!("; its update to {commit} waits for that"))
+            .unwrap_or_default();
         return format!(
-            "{name} seems to run twice: nothing is sent to it until you find the second one and run `cloudly node clear-clone`."
+            "{name} seems to run twice: nothing is sent to it until you find the second one and run `cloudly node \
+             clear-clone`{held}."
         );
     }
     if node.approval != Approval::Approved {
@@ -44,6 +48,15 @@ pub(super) fn sentence(node: &NodeRecord) -> String {
             )
         }
     }
+}
+
+/// The release that the node would go to if it were not suspected to run twice.
+fn held_by_suspicion(node: &NodeRecord) -> Option<String> {
+    let update = &node.status.as_ref()?.update;
+    let is_suspicion = |blocker: &Blocker| blocker.kind == BlockerKind::CloneSuspected;
+    let commit = node.desired_commit.as_deref().or(update.target.as_deref());
+    let held = update.blocked_by.iter().any(is_suspicion);
+    held.then(|| short(commit))
 }
 
 fn activity(node: &NodeRecord, status: &NodeStatus) -> String {
@@ -209,9 +222,10 @@ fn blocker(blocker: &Blocker) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{blocked, in_words};
+    use super::{blocked, in_words, sentence};
+    use baseos_interfaces::admin::NodeRecord;
     use baseos_interfaces::running::Running;
-    use baseos_interfaces::status::UpdateStatus;
+    use baseos_interfaces::status::{BlockerKind, NodeStatus, UpdateStatus};
     use serde_json::json;
 
     fn update(state: &str) -> UpdateStatus {
@@ -229,6 +243,33 @@ mod tests {
         assert_eq!(
             in_words(Running::NotKnown),
             "a release that is not known at the moment"
+        );
+    }
+
+    #[test]
+    fn a_clone_is_said_to_hold_the_update_that_it_holds() {
+        let mut node: NodeRecord = serde_json::from_value(json!({
+            "id": "node_1", "name": "edge", "facts": { "name": "edge", "agentVersion": "0.1.0" }, "labels": {},
+            "approval": "approved", "lifecycle": "active", "cloneSuspected": true, "presence": "online",
+            "lastSeenAt": null, "enrolledAt": "2026-01-01T00:00:00Z", "desiredRevision": 2, "observedRevision": 1,
+            "desiredCommit": "c0ffee2", "status": null,
+        }))
+        .unwrap();
+        let twice = "edge seems to run twice: nothing is sent to it until you find the second one and run `cloudly node \
+                     clear-clone`";
+        assert_eq!(sentence(&node), format!("{twice}."));
+        let mut status: NodeStatus = serde_json::from_value(json!({
+            "agent": { "version": "0.1.0", "startedAt": "2026-01-01T00:00:00Z", "restartCount": 0, "state": "idle" },
+            "update": update("idle"), "rollout": null, "health": { "state": "ok", "issues": [] },
+        }))
+        .unwrap();
+        for blocker in &mut status.update.blocked_by {
+            blocker.kind = BlockerKind::CloneSuspected;
+        }
+        node.status = Some(status);
+        assert_eq!(
+            sentence(&node),
+            format!("{twice}; its update to c0ffee2 waits for that.")
         );
     }
 

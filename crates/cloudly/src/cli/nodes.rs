@@ -9,7 +9,7 @@ use baseos_interfaces::admin::NodeRecord;
 use baseos_interfaces::register::Approval;
 use baseos_interfaces::running::Running;
 use baseos_interfaces::states::UpdateState;
-use baseos_interfaces::status::{Blocker, NodeStatus, UnusedImage};
+use baseos_interfaces::status::{Blocker, NodeStatus, ServiceStatus, UnusedImage};
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
@@ -124,10 +124,14 @@ fn state(node: &NodeRecord) -> &str {
 /// The state of the update, and what blocks it first.
 fn update(node: &NodeRecord, status: &NodeStatus) -> String {
     let update = &status.update;
+    let state = if not_taken_up(node, status) {
+        "not taken up yet".to_owned()
+    } else {
+        update.state.to_string()
+    };
     match update.blocked_by.first() {
-        Some(blocker) => format!("{} ({})", update.state, blocker.kind.as_str()),
-        None if not_taken_up(node, status) => "not taken up yet".to_owned(),
-        None => update.state.to_string(),
+        Some(blocker) => format!("{state} ({})", blocker.kind.as_str()),
+        None => state,
     }
 }
 
@@ -233,7 +237,11 @@ fn push_status(rows: &mut Vec<(&'static str, String)>, status: &NodeStatus) {
         },
     ));
     for (name, service) in release.iter().flat_map(|release| &release.services) {
-        rows.push(("service", format!("{name}: {}", service.status)));
+        let stopped = match service.stopped_by_operator {
+            true => format!(", {}", ServiceStatus::STOPPED),
+            false => String::new(),
+        };
+        rows.push(("service", format!("{name}: {}{stopped}", service.status)));
     }
     let unused = release.map_or(&[][..], |release| &release.unused_images);
     rows.extend(unused.iter().map(|image| ("unused image", image.in_words())));

@@ -25,6 +25,12 @@ pub(super) enum ReleaseCommand {
     List,
 }
 
+impl ReleaseCommand {
+    pub(super) fn has_file(&self) -> bool {
+        matches!(self, Self::Create(args) if args.file.is_some())
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("contents").required(true).args(["service", "file"]))]
 pub(super) struct CreateArgs {

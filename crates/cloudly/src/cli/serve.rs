@@ -4,8 +4,10 @@ use super::arguments::{Global, path};
 use super::output::Outcome;
 use clap::{Args, ValueEnum};
 use cloudly_baseos::{Clock, Server, Settings};
+use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -41,6 +43,9 @@ pub(super) struct Serve {
     /// How many connections may be open; the one that has been idle for longest makes room for another one
     #[arg(long, env = "CLOUDLY_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_connections: u32,
+    /// Proxies whose `X-Forwarded-For` is believed, addresses or networks, e.g. 127.0.0.1,10.0.0.0/8
+    #[arg(long, env = "CLOUDLY_TRUSTED_PROXIES", default_value = "", hide_default_value = true, value_parser = networks)]
+    trusted_proxies: Networks,
     /// What to log: a level, or `target=level` pairs
     #[arg(long, env = "CLOUDLY_LOG", default_value = "info", value_parser = log_filter)]
     log: Targets,
@@ -48,6 +53,9 @@ pub(super) struct Serve {
     #[arg(long, env = "CLOUDLY_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
 }
+
+#[derive(Clone, Debug)]
+struct Networks(Vec<IpNet>);
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LogFormat {
@@ -65,6 +73,18 @@ fn address(text: &str) -> Result<String, &'static str> {
     } else {
         Err("use address:port, e.g. 127.0.0.1:8080, [::]:8080 or 0.0.0.0:0")
     }
+}
+
+/// Addresses or networks, separated by commas; none is fine.
+fn networks(text: &str) -> Result<Networks, String> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let networks = parts.map(|part| {
+        let address = part.parse::<IpAddr>().map(IpNet::from);
+        address
+            .or_else(|_| part.parse())
+            .map_err(|_| format!("`{part}` is no address and no network: use e.g. 127.0.0.1 or 10.0.0.0/8"))
+    });
+    networks.collect::<Result<_, _>>().map(Networks)
 }
 
 /// Stricter than `Targets::from_str`, which takes a mistyped level for a target to log, so that nothing else is.
@@ -122,6 +142,7 @@ pub(super) async fn run(serve: Serve, global: &Global) -> Outcome {
     settings.heartbeat_seconds = serve.heartbeat_seconds;
     settings.active_heartbeat_seconds = serve.active_heartbeat_seconds;
     settings.max_connections = serve.max_connections as usize;
+    settings.trusted_proxies = serve.trusted_proxies.0;
     settings.min_heartbeat_seconds = serve.min_heartbeat_seconds;
     let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let server = Server::bind(settings, Clock::system()).await?;
@@ -143,7 +164,7 @@ async fn stop_signal(mut terminate: Signal, mut interrupt: Signal) {
 
 #[cfg(test)]
 mod tests {
-    use super::{address, log_filter};
+    use super::{address, log_filter, networks};
 
     #[test]
     fn an_address_to_listen_on_has_a_port() {
@@ -152,6 +173,16 @@ mod tests {
         }
         for bad in ["", "foo", ":80", "127.0.0.1", "foo:", "foo:port", "foo:70000"] {
             assert!(address(bad).unwrap_err().contains("127.0.0.1:8080"), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn trusted_proxies_are_addresses_and_networks() {
+        for (good, count) in [("", 0), ("127.0.0.1", 1), ("::1, 10.0.0.0/8,fd00::/8", 3)] {
+            assert_eq!(networks(good).unwrap().0.len(), count, "{good:?}");
+        }
+        for bad in ["proxy", "10.0.0.0/33", "127.0.0.1:80"] {
+            assert!(networks(bad).unwrap_err().contains("10.0.0.0/8"), "{bad:?}");
         }
     }
 

@@ -30,6 +30,12 @@ pub(super) enum DesiredCommand {
     },
 }
 
+impl DesiredCommand {
+    pub(super) fn has_file(&self) -> bool {
+        matches!(self, Self::Set(args) if args.policy.is_some())
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).args(["commit", "none"]))]
 pub(super) struct SetArgs {

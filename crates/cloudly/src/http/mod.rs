@@ -5,6 +5,7 @@ mod admin;
 mod body;
 mod envelope;
 mod extract;
+mod forwarded;
 mod health;
 mod metrics;
 mod node;
@@ -18,7 +19,7 @@ use axum::{Router, middleware};
 use std::sync::Arc;
 
 pub(crate) fn router(app: Arc<App>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .merge(node::router())
         .route("/healthz", get(health::healthz))
         .route("/metrics", get(metrics::metrics))
@@ -29,6 +30,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),
             envelope::envelope,
-        ))
-        .with_state(app)
+        ));
+    let routes = if app.settings.trusted_proxies.is_empty() {
+        routes
+    } else {
+        let note_client = middleware::from_fn_with_state(Arc::clone(&app), forwarded::note_client);
+        routes.layer(note_client)
+    };
+    routes.with_state(app)
 }

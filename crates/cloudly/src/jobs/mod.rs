@@ -1,8 +1,8 @@
-//! What the server does on its own: write presence to the database, keep other servers away from it, and give back
-//! join-token uses.
+//! What the server does on its own: write presence to the database, keep other servers away from it, audit
+//! refusals, and give back join-token uses.
 
 use crate::service::app::App;
-use crate::service::{health, join_tokens, presence};
+use crate::service::{health, join_tokens, presence, refusals};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -30,6 +30,9 @@ pub(crate) async fn run(app: Arc<App>, mut stop: watch::Receiver<()>) {
         until_sweep -= 1;
         if until_sweep == 0 {
             until_sweep = FLUSHES_PER_SWEEP;
+            if let Err(error) = refusals::write(&app).await {
+                tracing::warn!(%error, "refusals could not be audited; the next sweep tries again");
+            }
             if let Err(error) = join_tokens::give_back_uses(&app).await {
                 tracing::warn!(%error, "join-token uses could not be given back");
             }

@@ -74,17 +74,15 @@ impl PresenceCache {
         }
     }
 
-    /// The highest revision that this node, or any node, says it has seen.
-    pub(crate) fn highest_observed(&self, node: Option<&str>) -> u64 {
+    /// The highest revision that this node, or any node, says it has seen; what is above `believable` does not count.
+    pub(crate) fn highest_observed(&self, node: Option<&str>, believable: u64) -> u64 {
         let entries = self.lock();
-        match node {
-            Some(node) => entries.get(node).map_or(0, |entry| entry.presence.observed),
-            None => entries
-                .values()
-                .map(|entry| entry.presence.observed)
-                .max()
-                .unwrap_or(0),
-        }
+        let observed = |entry: &Entry| Some(entry.presence.observed).filter(|seen| *seen <= believable);
+        let highest = match node {
+            Some(node) => entries.get(node).and_then(observed),
+            None => entries.values().filter_map(observed).max(),
+        };
+        highest.unwrap_or(0)
     }
 
     /// What has changed since the last call, by the nodes' ids.

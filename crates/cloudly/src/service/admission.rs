@@ -4,9 +4,13 @@ use super::error::Result;
 use crate::random;
 use crate::storage::join_tokens::JoinToken;
 use crate::storage::nodes::{Lifecycle, Node};
-use crate::storage::registrations::Facts;
+use crate::storage::registrations::{Earlier, Facts};
+use crate::storage::replacements::Replacement;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::register::{Approval, RegisterRequest};
+
+/// The node waits for an operator because its join token asks for it.
+const APPROVAL_REQUIRED: &str = "approvalRequired";
 
 /// Why a registration is refused. The answer never says it; the audit log does.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +20,8 @@ pub(super) enum Refusal {
     Expired,
     Revoked,
     Spent,
+    /// The registration's node has been heard from, so it has its token.
+    Confirmed,
     NodeRemoved,
 }
 
@@ -27,6 +33,7 @@ impl Refusal {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Spent => "spent",
+            Self::Confirmed => "confirmed",
             Self::NodeRemoved => "nodeRemoved",
         }
     }
@@ -36,6 +43,8 @@ impl Refusal {
 #[derive(Debug)]
 pub(super) struct Admission {
     pub(super) node: Node,
+    /// The node exists, and this replaces its device.
+    pub(super) replacement: Option<Replacement>,
     /// The registration was admitted before.
     pub(super) repeated: bool,
     /// A use of the join token is taken.
@@ -49,55 +58,76 @@ pub(super) fn admit(
     now: Timestamp,
 ) -> Result<std::result::Result<Admission, Refusal>> {
     let token = &facts.token;
-    if let Some((earlier, node)) = facts.earlier {
+    let mut takes_use = true;
+    if let Some(Earlier {
+        used,
+        node,
+        replacement,
+    }) = facts.earlier
+    {
         if token.revoked_at.is_some() {
             return Ok(Err(Refusal::Revoked));
         }
         // The use was taken before the token expired, so it may be repeated until a heartbeat confirms it.
-        if earlier.confirmed && token.expires_at <= now {
-            return Ok(Err(Refusal::Expired));
-        }
-        if earlier.released
-            && let Some(refusal) = refusal(token, now)
-        {
+        takes_use = used.released;
+        if takes_use && let Some(refusal) = refusal(token, now) {
             return Ok(Err(refusal));
         }
-        let Some(mut node) = node.filter(|node| node.lifecycle != Lifecycle::Removed) else {
-            return Ok(Err(Refusal::NodeRemoved));
-        };
-        if node.lifecycle == Lifecycle::Abandoned {
-            node.lifecycle = Lifecycle::Active;
+        // Without a node another replacement was heard first; then this is like a first registration.
+        if let Some(mut node) = node {
+            if node.lifecycle == Lifecycle::Removed {
+                return Ok(Err(Refusal::NodeRemoved));
+            }
+            if used.confirmed {
+                return Ok(Err(Refusal::Confirmed));
+            }
+            if node.lifecycle == Lifecycle::Abandoned {
+                node.lifecycle = Lifecycle::Active;
+            }
+            let replacement = replacement.map(|id| replacement_by(token, id));
+            return Ok(Ok(Admission {
+                node: described(node, replacement.as_ref(), token, request),
+                replacement,
+                repeated: true,
+                takes_use,
+            }));
         }
-        return Ok(Ok(Admission {
-            node: described(node, token, request),
-            repeated: true,
-            takes_use: earlier.released,
-        }));
-    }
-    if let Some(refusal) = refusal(token, now) {
+    } else if let Some(refusal) = refusal(token, now) {
         return Ok(Err(refusal));
     }
     let hardware_known = facts.same_hardware.is_some();
-    let mut node = match facts.same_hardware.filter(|_| token.allow_replace) {
-        Some(node) => node,
-        None => new_node(now)?,
+    let replaceable = |node: &Node| token.allow_replace && node.fleet == token.fleet;
+    let (mut node, replacement) = match facts.same_hardware.filter(replaceable) {
+        Some(node) => (node, Some(replacement_by(token, random::id("rpl_", now)?))),
+        None => (new_node(now)?, None),
     };
-    if token.require_approval {
-        node.approval = Approval::Pending;
-        node.approval_reason = Some("approvalRequired".to_owned());
-    } else if hardware_known && !token.allow_replace {
-        node.approval = Approval::Pending;
-        node.approval_reason = Some("possibleReplacement".to_owned());
+    if replacement.is_none() {
+        node.approval_reason = if token.require_approval {
+            Some(APPROVAL_REQUIRED.to_owned())
+        } else {
+            hardware_known.then(|| "possibleReplacement".to_owned())
+        };
+        if node.approval_reason.is_some() {
+            node.approval = Approval::Pending;
+        }
     }
     Ok(Ok(Admission {
-        node: described(node, token, request),
+        node: described(node, replacement.as_ref(), token, request),
+        replacement,
         repeated: false,
-        takes_use: true,
+        takes_use,
     }))
 }
 
+fn replacement_by(token: &JoinToken, id: String) -> Replacement {
+    Replacement {
+        id,
+        approval_reason: token.require_approval.then(|| APPROVAL_REQUIRED.to_owned()),
+    }
+}
+
 /// Why no use can be taken; `None`: one can.
-fn refusal(token: &JoinToken, now: Timestamp) -> Option<Refusal> {
+pub(super) fn refusal(token: &JoinToken, now: Timestamp) -> Option<Refusal> {
     if token.revoked_at.is_some() {
         Some(Refusal::Revoked)
     } else if token.expires_at <= now {
@@ -118,7 +148,7 @@ fn new_node(now: Timestamp) -> Result<Node> {
         approval: Approval::Approved,
         approval_reason: None,
         lifecycle: Lifecycle::Active,
-        clone_suspected: false,
+        clone_suspected_at: None,
         enrolled_at: now,
         desired_floor: 0,
         status: None,
@@ -126,7 +156,16 @@ fn new_node(now: Timestamp) -> Result<Node> {
 }
 
 /// The node as the request describes it. The token's labels are the operator's, so they win over the node's own.
-fn described(mut node: Node, token: &JoinToken, request: &RegisterRequest) -> Node {
+fn described(
+    mut node: Node,
+    replacement: Option<&Replacement>,
+    token: &JoinToken,
+    request: &RegisterRequest,
+) -> Node {
+    if let Some(reason) = replacement.and_then(|replacement| replacement.approval_reason.clone()) {
+        node.approval = Approval::Pending;
+        node.approval_reason = Some(reason);
+    }
     node.name.clone_from(&request.node.name);
     node.facts = request.node.clone();
     node.labels = request.labels.clone();

@@ -5,6 +5,7 @@ use crate::auth::limits::{Buckets, source};
 use crate::auth::operators::AdminToken;
 use crate::auth::pending_tokens::PendingTokens;
 use crate::auth::pepper::Pepper;
+use crate::auth::refusals::Refusals;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::presence::cache::PresenceCache;
@@ -25,6 +26,7 @@ pub(crate) struct App {
     pub(super) presence: PresenceCache,
     pub(super) admin_token: AdminToken,
     pub(super) pending_tokens: PendingTokens,
+    pub(super) refusals: Refusals,
     /// By node, and by registration before there is a node.
     node_limits: Buckets<String>,
     /// By source.
@@ -45,6 +47,7 @@ impl App {
             started_at: clock.now(),
             admin_token: AdminToken::new(admin, &pepper),
             pending_tokens: PendingTokens::default(),
+            refusals: Refusals::default(),
             node_limits: Buckets::new(settings.node_rate),
             failure_limits: Buckets::new(settings.failure_rate),
             settings,

@@ -32,7 +32,8 @@ pub(crate) async fn receive(
     validate::protocol(heartbeat.protocol_version)?;
     check(&heartbeat)?;
     let now = app.clock.now();
-    node_tokens::note_first_use(app, session, now).await?;
+    let replaced = node_tokens::note_first_use(app, session, now).await?;
+    let session = replaced.as_deref().unwrap_or(session);
     let node = session.node_id.as_str();
     let sequence = app.presence.receive(node, &heartbeat, now);
     let clone_suspected = session.clone_suspected || sequence == Sequence::CloneSuspected;

@@ -85,13 +85,13 @@ pub(crate) async fn revoke(app: &App, operator: &Operator, id: &str) -> Result<(
     }
 }
 
-/// Gives back uses that no heartbeat confirmed in time.
-pub(crate) async fn give_back_uses(app: &App) -> database::Result<()> {
+/// Gives back uses that no heartbeat confirmed in time, and returns how many.
+pub(crate) async fn give_back_uses(app: &App) -> database::Result<u64> {
     let given_back = app.storage.give_back_uses(app.clock.now()).await?;
     if given_back > 0 {
         tracing::info!(given_back, "join-token uses were given back");
     }
-    Ok(())
+    Ok(given_back)
 }
 
 /// Stores `baseosJoinToken` at the first start that sees it.

@@ -20,6 +20,7 @@ pub(crate) mod operators;
 pub(crate) mod page;
 mod policy_rules;
 pub(crate) mod presence;
+pub(crate) mod refusals;
 pub(crate) mod registrations;
 mod release_differences;
 pub(crate) mod releases;

@@ -2,6 +2,8 @@
 
 use super::app::App;
 use super::error::{Error, Result};
+use super::refusals;
+use crate::auth::refusals::Kind;
 use crate::auth::tokens;
 use crate::storage::audit::AuditLine;
 use crate::storage::database;
@@ -48,10 +50,15 @@ async fn verify(app: &App, token: &Token) -> database::Result<Option<Arc<NodeSes
     Ok(session.filter(|_| known))
 }
 
-/// On the first use of a token, makes it the only one of its node and confirms the join token's use behind it.
-pub(super) async fn note_first_use(app: &App, session: &NodeSession, now: Timestamp) -> Result<()> {
+/// On the first use of a token, makes it the only one of its node and confirms the join token's use behind it. Returns
+/// what the session is then, if it is another one: a replacement has changed the node.
+pub(super) async fn note_first_use(
+    app: &App,
+    session: &NodeSession,
+    now: Timestamp,
+) -> Result<Option<Arc<NodeSession>>> {
     if session.token_used && !session.token_is_next {
-        return Ok(());
+        return Ok(None);
     }
     let node = session.node_id.as_str();
     // A token that a command asked for has no use of a join token behind it. The command has done what it was for,
@@ -62,7 +69,9 @@ pub(super) async fn note_first_use(app: &App, session: &NodeSession, now: Timest
         finished_at: now,
         message: None,
     });
-    let action = if session.token_is_next {
+    let action = if session.replacement.is_some() {
+        "node.replaced"
+    } else if session.token_is_next {
         "node.tokenChanged"
     } else {
         "node.confirmed"
@@ -71,13 +80,21 @@ pub(super) async fn note_first_use(app: &App, session: &NodeSession, now: Timest
     match app.storage.first_use(session, result, now, line).await? {
         FirstUse::Noted => {
             app.pending_tokens.remove(node);
-            Ok(())
+            if session.replacement.is_none() {
+                return Ok(None);
+            }
+            let session = app.storage.session(&session.token_id).await?;
+            session.map(Some).ok_or(Error::NodeTokenInvalid)
         }
         FirstUse::TokenGone => Err(Error::NodeTokenInvalid),
         FirstUse::JoinTokenUseGone => {
-            let data = json!({ "reason": "joinTokenUseGivenBack", "nodeToken": session.token_id });
-            let line = AuditLine::new("cloudly", "node.refused", Some(node), data);
-            app.storage.note(line, now).await?;
+            let kind = Kind {
+                action: "node.refused",
+                reason: "joinTokenUseGivenBack",
+                subject: Some(node.to_owned()),
+                source: None,
+            };
+            refusals::count(app, kind, json!({ "nodeToken": session.token_id }));
             Err(Error::NodeTokenInvalid)
         }
     }

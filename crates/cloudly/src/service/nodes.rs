@@ -9,10 +9,12 @@ use crate::presence::judge::judge;
 use crate::storage::audit::AuditLine;
 use crate::storage::nodes::{Lifecycle, Node};
 use crate::storage::targeted_nodes::{Change, TargetedNode};
+use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::{NodeRecord, Page, PresenceState};
 use baseos_interfaces::codes::IssueCode;
 use baseos_interfaces::register::Approval;
-use baseos_interfaces::status::{HealthIssue, HealthState};
+use baseos_interfaces::states::UpdateState;
+use baseos_interfaces::status::{Blocker, BlockerKind, HealthIssue, HealthState, NodeStatus, UpdateStatus};
 use serde_json::json;
 
 /// By id, which is the order of arrival.
@@ -76,7 +78,7 @@ fn change(node: &Node, operator: &Operator, decision: Decision) -> Result<Option
         Approve => ("node.approved", pending.then_some(Change::Approve)),
         ClearClone => (
             "node.cloneCleared",
-            node.clone_suspected.then_some(Change::ClearClone),
+            node.clone_suspected_at.map(|_| Change::ClearClone),
         ),
         Suspend => ("node.suspended", becomes(Lifecycle::Suspended)),
         Restore => ("node.restored", becomes(Lifecycle::Active)),
@@ -113,6 +115,12 @@ fn record(app: &App, TargetedNode { node, target }: TargetedNode) -> NodeRecord 
         });
         status.health.state = HealthState::Degraded;
     }
+    let desired_commit = target.and_then(|target| target.commit);
+    if let (Some(status), Some(since)) = (&mut status, node.clone_suspected_at)
+        && waits_for_orders(status, desired_commit.as_deref())
+    {
+        add_suspicion(&mut status.update, since);
+    }
     let state = presence.as_ref().map_or(PresenceState::Offline, |presence| {
         judge(presence, app.clock.now(), app.started_at)
     });
@@ -124,13 +132,40 @@ fn record(app: &App, TargetedNode { node, target }: TargetedNode) -> NodeRecord 
         approval: node.approval,
         approval_reason: node.approval_reason,
         lifecycle: node.lifecycle.as_str().to_owned(),
-        clone_suspected: node.clone_suspected,
+        clone_suspected: node.clone_suspected_at.is_some(),
         presence: state,
         last_seen_at: presence.as_ref().map(|presence| presence.last_seen_at),
         enrolled_at: node.enrolled_at,
         desired_revision,
         observed_revision: presence.map_or(0, |presence| presence.observed),
-        desired_commit: target.and_then(|target| target.commit),
+        desired_commit,
         status,
+    }
+}
+
+/// Whether the node has something to begin.
+fn waits_for_orders(status: &NodeStatus, desired: Option<&str>) -> bool {
+    use UpdateState::{Cancelled, Idle, Staged, Superseded, Waiting};
+    let other = |commit: Option<&str>| desired.is_some() && desired != commit;
+    match status.update.state {
+        Staged | Waiting => true,
+        Idle | Cancelled | Superseded => other(status.running()),
+        // What is desired has been begun, or has ended.
+        _ => other(status.running()) && other(status.update.target.as_deref()),
+    }
+}
+
+/// Nothing is sent to a node that runs twice, and its status is the one from before: the agents need not have said it.
+fn add_suspicion(update: &mut UpdateStatus, since: Timestamp) {
+    let is_suspicion = |blocker: &Blocker| blocker.kind == BlockerKind::CloneSuspected;
+    if !update.blocked_by.iter().any(is_suspicion) {
+        let blocker = Blocker {
+            kind: BlockerKind::CloneSuspected,
+            holder: None,
+            reason: Some("Cloudly sees two agents with this node's identity".to_owned()),
+            since,
+            expires_at: None,
+        };
+        update.blocked_by.insert(0, blocker);
     }
 }

@@ -4,9 +4,13 @@ use super::admission::{self, Admission, Refusal};
 use super::app::App;
 use super::error::{Error, Result};
 use super::join_tokens::give_back_uses;
+use super::refusals;
 use super::validate::{self, labels, text};
+use crate::auth::limits::source;
+use crate::auth::refusals::Kind;
 use crate::auth::tokens;
 use crate::storage::audit::AuditLine;
+use crate::storage::join_tokens::JoinToken;
 use crate::storage::node_tokens::NewToken;
 use crate::storage::nodes::Node;
 use crate::storage::registrations::Admitted;
@@ -14,6 +18,7 @@ use baseos_interfaces::Timestamp;
 use baseos_interfaces::codes::{Capability, FieldCode};
 use baseos_interfaces::limits::HEARTBEAT_MAX_BYTES;
 use baseos_interfaces::register::{Fleet, RegisterAnswer, RegisterRequest, ServerLimits};
+use baseos_interfaces::registration::RegistrationId;
 use baseos_interfaces::token::{Token, TokenKind, WireSecret};
 use serde_json::json;
 use std::net::IpAddr;
@@ -44,7 +49,7 @@ pub(crate) async fn register(
     } = match enrol(app, request, now).await? {
         Ok(enrolled) => enrolled,
         Err((refusal, token)) => {
-            audit_refusal(app, ip, request, refusal, token.as_ref()).await?;
+            count_refusal(app, ip, request, refusal, token.as_ref())?;
             return Err(Error::JoinTokenInvalid);
         }
     };
@@ -113,7 +118,9 @@ async fn enrol(app: &App, request: &RegisterRequest, now: Timestamp) -> Result<O
     }
     // A repetition takes no use, so it is limited like a node's requests.
     app.count_request(format!("{}/{}", presented.id(), request.registration_id))?;
-    give_back_uses(app).await?;
+    if let Some(refusal) = refusal_of_a_new_one(app, stored, &request.registration_id, now).await? {
+        return Ok(Err((refusal, Some(presented))));
+    }
     let minted = tokens::mint(TokenKind::Node)?;
     let new = NewToken {
         id: minted.id().as_str(),
@@ -153,12 +160,13 @@ async fn enrol(app: &App, request: &RegisterRequest, now: Timestamp) -> Result<O
 fn admitted(admission: Admission, join_token: &str, request: &RegisterRequest) -> Admitted {
     let Admission {
         node,
+        replacement,
         repeated,
         takes_use,
     } = admission;
     let data = json!({
         "joinToken": join_token, "registrationId": request.registration_id, "name": node.name,
-        "approval": node.approval, "approvalReason": node.approval_reason,
+        "approval": node.approval, "approvalReason": node.approval_reason, "replaces": replacement.is_some(),
     });
     let action = if repeated {
         "node.registeredAgain"
@@ -168,12 +176,39 @@ fn admitted(admission: Admission, join_token: &str, request: &RegisterRequest) -
     Admitted {
         line: AuditLine::new(&node.id, action, Some(&node.id), data),
         node,
+        replacement,
         takes_use,
     }
 }
 
-/// Counts and audits a refusal. When it cannot be audited, the error is answered instead and the node tries again.
-async fn audit_refusal(
+/// Why a registration that never came before is refused, told without a transaction.
+async fn refusal_of_a_new_one(
+    app: &App,
+    token: Option<JoinToken>,
+    registration: &RegistrationId,
+    now: Timestamp,
+) -> Result<Option<Refusal>> {
+    let Some(mut token) = token else {
+        return Ok(Some(Refusal::Unknown));
+    };
+    let Some(refusal) = admission::refusal(&token, now) else {
+        return Ok(None);
+    };
+    // What was not confirmed in time is a use that is left.
+    if matches!(refusal, Refusal::Spent) && give_back_uses(app).await? > 0 {
+        match app.storage.join_token(&token.id).await? {
+            Some(found) => token = found,
+            None => return Ok(Some(Refusal::Unknown)),
+        }
+    }
+    if app.storage.has_registered(&token.id, registration).await? {
+        return Ok(None);
+    }
+    Ok(admission::refusal(&token, now))
+}
+
+/// Counts a refusal, against the address and for the audit log.
+fn count_refusal(
     app: &App,
     ip: IpAddr,
     request: &RegisterRequest,
@@ -181,11 +216,18 @@ async fn audit_refusal(
     token: Option<&Token>,
 ) -> Result<()> {
     app.count_failure(ip)?;
-    let id = token.map(|token| token.id().as_str());
+    let token = token.map(|token| token.id().to_string());
     let data = json!({
-        "reason": refusal.as_str(), "registrationId": request.registration_id, "name": request.node.name,
-        "address": ip.to_string(),
+        "registrationId": request.registration_id, "name": request.node.name, "address": ip.to_string(),
+        "joinToken": token,
     });
-    let line = AuditLine::new("cloudly", "joinToken.refused", id, data);
-    Ok(app.storage.note(line, app.clock.now()).await?)
+    let is_genuine = !matches!(refusal, Refusal::Malformed | Refusal::Unknown);
+    let kind = Kind {
+        action: "joinToken.refused",
+        reason: refusal.as_str(),
+        subject: token.filter(|_| is_genuine),
+        source: Some(source(ip)),
+    };
+    refusals::count(app, kind, data);
+    Ok(())
 }

@@ -86,12 +86,8 @@ pub(crate) async fn unset(app: &App, operator: &Operator, node: &str) -> Result<
 /// What nodes say they have seen, as far as it is believed: the next revision is above it, since this database may have
 /// been restored from a backup.
 fn believed(app: &App, facts: &Facts<'_>, node: Option<&str>) -> u64 {
-    let observed = app.presence.highest_observed(node);
-    if observed <= facts.issued.saturating_add(REVISION_LEAD_MAX) {
-        observed
-    } else {
-        0
-    }
+    let believable = facts.issued.saturating_add(REVISION_LEAD_MAX);
+    app.presence.highest_observed(node, believable)
 }
 
 /// What is desired of one node, or of all.

@@ -32,10 +32,12 @@ impl AuditLine {
 }
 
 impl Storage {
-    /// Writes a line about what changed nothing else.
-    pub(crate) async fn note(&self, line: AuditLine, now: Timestamp) -> Result<()> {
+    /// Writes lines about what changed nothing else, each with its time.
+    pub(crate) async fn note(&self, lines: &[(Timestamp, AuditLine)]) -> Result<()> {
         let mut tx = self.write(Touched::Nothing).await?;
-        append(&mut tx, now, &line).await?;
+        for (at, line) in lines {
+            append(&mut tx, *at, line).await?;
+        }
         tx.commit().await
     }
 

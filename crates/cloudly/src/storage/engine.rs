@@ -17,9 +17,13 @@ pub(super) type Migration = (i64, &'static str);
 const SQLITE: &[Migration] = &[
     (1, include_str!("../../migrations/sqlite/0001_nodes.sql")),
     (2, include_str!("../../migrations/sqlite/0002_runs.sql")),
+    (3, include_str!("../../migrations/sqlite/0003_replacements.sql")),
 ];
 /// PostgreSQL came with version 2.
-const POSTGRES: &[Migration] = &[(2, include_str!("../../migrations/postgres/0002_nodes.sql"))];
+const POSTGRES: &[Migration] = &[
+    (2, include_str!("../../migrations/postgres/0002_nodes.sql")),
+    (3, include_str!("../../migrations/postgres/0003_replacements.sql")),
+];
 
 impl Engine {
     pub(super) fn of(connection: &Connection) -> Self {

@@ -1,9 +1,9 @@
 //! Group commit for SQLite: what is written at the same time is committed together, because a commit waits for the disk,
 //! which takes as long as a hundred statements.
 //!
-//! One connection writes, and who wants to write stands in line for it. The first one begins a transaction and lets its
-//! commit stand at the end of the line. Everyone in between writes into the same transaction, one after the other and each
-//! in a savepoint of its own, and is answered once it is committed. So a group is as large as the line was long.
+//! One connection writes, and who wants to write waits in a queue for it. The first one begins a transaction and puts
+//! its commit at the end of the queue. Everyone in between writes into the same transaction, one after the other and each
+//! in a savepoint of its own, and is answered once it is committed. So a group is as large as the queue was long.
 
 use super::connection::{Connection, Error, Result};
 use super::session_cache::{SessionCache, Touched};
@@ -17,13 +17,13 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 use tokio::time::timeout;
 
-/// How long somebody stands in line at most: another program may hold the database, for one.
+/// How long somebody waits in the queue at most: another program may hold the database, for one.
 const WAITING_AT_MOST: Duration = Duration::from_secs(10);
 
 /// The queue for the connection that writes.
 pub(super) struct WriteQueue {
     writer: Arc<Mutex<Writer>>,
-    /// Those who stand in line at most. Who comes later is refused at once.
+    /// Those who wait in the queue at most. Who comes later is refused at once.
     longest: u32,
     sessions: Arc<SessionCache>,
     metrics: DatabaseMetrics,
@@ -66,7 +66,7 @@ pub(super) struct Turn {
     writer: OwnedMutexGuard<Writer>,
 }
 
-/// A place in the line.
+/// A place in the queue.
 struct Place<'a>(&'a Gauge);
 
 impl Drop for Place<'_> {
@@ -137,7 +137,7 @@ impl WriteQueue {
         }
     }
 
-    /// Waits for those in line, and takes what is in the log (WAL) into the database, so that a copy of its file is whole.
+    /// Waits for those in the queue, and takes what is in the log (WAL) into the database, so that a copy of its file is whole.
     pub(super) async fn close(&self) {
         let mut writer = self.writer.lock().await;
         let written = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut writer.connection);

@@ -67,7 +67,7 @@ impl Storage {
         if let Some(line) = report.cloned
             && nodes::find(&mut tx, node)
                 .await?
-                .is_some_and(|node| !node.clone_suspected)
+                .is_some_and(|node| node.clone_suspected_at.is_none())
         {
             nodes::set_clone_suspected(&mut tx, node, Some(now)).await?;
             audit::append(&mut tx, now, &line).await?;

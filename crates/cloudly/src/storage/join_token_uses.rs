@@ -8,14 +8,15 @@ use crate::clock::millis;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::registration::RegistrationId;
 use sqlx::Row as _;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a use waits for the node's first heartbeat before it is given back, seconds.
 const UNCONFIRMED_SECONDS: i64 = 15 * 60;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Use {
-    pub(crate) node_id: String,
+    /// A node, or a replacement that was not heard yet.
+    pub(crate) holder_id: String,
     pub(crate) confirmed: bool,
     pub(crate) released: bool,
 }
@@ -41,6 +42,12 @@ pub(super) async fn take(c: &mut Connection, id: &str) -> Result<()> {
 }
 
 impl Storage {
+    /// Whether a registration with this token was admitted before.
+    pub(crate) async fn has_registered(&self, token: &str, registration: &RegistrationId) -> Result<bool> {
+        let used = find(&mut *self.read().await?, token, registration).await?;
+        Ok(used.is_some())
+    }
+
     /// Gives back the uses that no heartbeat confirmed in time, and returns how many.
     pub(crate) async fn give_back_uses(&self, now: Timestamp) -> Result<u64> {
         if !are_overdue(&mut *self.read().await?, now).await? {
@@ -66,59 +73,44 @@ async fn are_overdue(c: &mut Connection, now: Timestamp) -> Result<bool> {
 }
 
 /// Gives back the uses whose nodes have not been heard from in time, marks those nodes abandoned, and returns how
-/// many uses there were, and the nodes. Locks the join tokens.
+/// many uses there were, and the nodes. Locks the join tokens. A statement for all of them, and one a token.
 async fn give_back(c: &mut Connection, now: Timestamp) -> Result<(u64, BTreeSet<String>)> {
-    let overdue = sqlx::query(
-        "SELECT token_id, registration_id, node_id FROM join_uses
-         WHERE confirmed_at IS NULL AND released_at IS NULL AND taken_at <= $1 ORDER BY token_id",
+    locks::join_tokens_overdue(c, overdue_at(now)).await?;
+    let given_back = sqlx::query(
+        "UPDATE join_uses SET released_at = $1
+         WHERE confirmed_at IS NULL AND released_at IS NULL AND taken_at <= $2
+         RETURNING token_id, node_id",
     )
+    .bind(millis(now))
     .bind(overdue_at(now))
     .fetch_all(&mut *c)
     .await?;
-    let mut locked = String::new();
-    for row in &overdue {
-        let token: &str = row.try_get(0)?;
-        if token != locked {
-            locks::join_token(c, token).await?;
-            token.clone_into(&mut locked);
-        }
-    }
+    let mut of_tokens = BTreeMap::<&str, i64>::new();
     let mut nodes = BTreeSet::new();
-    let mut given_back = 0;
-    for row in &overdue {
-        let (token, registration): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
-        // Unless it was confirmed or given back until its token was locked.
-        let done = sqlx::query(
-            "UPDATE join_uses SET released_at = $3
-             WHERE token_id = $1 AND registration_id = $2
-                 AND confirmed_at IS NULL AND released_at IS NULL AND taken_at <= $4",
+    for row in &given_back {
+        *of_tokens.entry(row.try_get(0)?).or_default() += 1;
+        nodes.insert(row.try_get(1)?);
+    }
+    for (token, count) in of_tokens {
+        sqlx::query(
+            "UPDATE join_tokens SET uses = CASE WHEN uses > $2 THEN uses - $2 ELSE 0 END WHERE id = $1",
         )
         .bind(token)
-        .bind(registration)
-        .bind(millis(now))
-        .bind(overdue_at(now))
+        .bind(count)
         .execute(&mut *c)
         .await?;
-        if done.rows_affected() == 0 {
-            continue;
-        }
-        given_back += 1;
-        nodes.insert(row.try_get(2)?);
-        sqlx::query("UPDATE join_tokens SET uses = uses - 1 WHERE id = $1 AND uses > 0")
-            .bind(token)
-            .execute(&mut *c)
-            .await?;
     }
-    for node in &nodes {
+    if !given_back.is_empty() {
         sqlx::query(
             "UPDATE nodes SET lifecycle = 'abandoned'
-             WHERE id = $1 AND confirmed_at IS NULL AND lifecycle = 'active'",
+             WHERE confirmed_at IS NULL AND lifecycle = 'active'
+                 AND id IN (SELECT node_id FROM join_uses WHERE released_at = $1)",
         )
-        .bind(node)
-        .execute(&mut *c)
+        .bind(millis(now))
+        .execute(c)
         .await?;
     }
-    Ok((given_back, nodes))
+    Ok((given_back.len() as u64, nodes))
 }
 
 /// A use that was taken then, or before, is given back now.
@@ -140,7 +132,7 @@ pub(super) async fn find(
     .await?;
     row.map(|row| {
         Ok(Use {
-            node_id: row.try_get(0)?,
+            holder_id: row.try_get(0)?,
             confirmed: row.try_get::<Option<i64>, _>(1)?.is_some(),
             released: row.try_get::<Option<i64>, _>(2)?.is_some(),
         })
@@ -148,35 +140,35 @@ pub(super) async fn find(
     .transpose()
 }
 
-/// Binds a use to a registration and its node, taken now.
+/// Binds a use to a registration and its node or replacement, taken now.
 pub(super) async fn bind(
     c: &mut Connection,
     token: &str,
     registration: &RegistrationId,
-    node: &str,
+    holder: &str,
     now: Timestamp,
 ) -> Result<()> {
     sqlx::query(
         "INSERT INTO join_uses (token_id, registration_id, node_id, taken_at) VALUES ($1, $2, $3, $4)
          ON CONFLICT (token_id, registration_id) DO UPDATE
-         SET taken_at = excluded.taken_at, released_at = NULL",
+         SET node_id = excluded.node_id, taken_at = excluded.taken_at, released_at = NULL",
     )
     .bind(token)
     .bind(registration.as_str())
-    .bind(node)
+    .bind(holder)
     .bind(millis(now))
     .execute(c)
     .await?;
     Ok(())
 }
 
-/// Confirms the use of a node that has been heard from. `false`: it was given back and none is left.
-pub(super) async fn confirm(c: &mut Connection, node: &str, now: Timestamp) -> Result<bool> {
+/// Confirms the use of a node, or of a replacement, that has been heard from. `false`: it was given back and none is left.
+pub(super) async fn confirm(c: &mut Connection, holder: &str, now: Timestamp) -> Result<bool> {
     let open = sqlx::query(
         "SELECT token_id, registration_id, released_at FROM join_uses
          WHERE node_id = $1 AND confirmed_at IS NULL ORDER BY taken_at DESC",
     )
-    .bind(node)
+    .bind(holder)
     .fetch_all(&mut *c)
     .await?;
     let mut confirmed = open.is_empty();

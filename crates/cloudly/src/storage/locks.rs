@@ -14,15 +14,24 @@ pub(crate) async fn join_token(c: &mut Connection, id: &str) -> Result<()> {
     Engine::only_postgres(c, statement, Some(id)).await
 }
 
-/// Locks the join tokens whose uses a node's first heartbeat would confirm.
-pub(crate) async fn join_tokens_of(c: &mut Connection, node: &str) -> Result<()> {
+/// Locks the join tokens whose uses the first heartbeat of a node, or of a replacement, would confirm.
+pub(crate) async fn join_tokens_of(c: &mut Connection, holder: &str) -> Result<()> {
     let statement = "SELECT 1 FROM join_tokens
          WHERE id IN (SELECT token_id FROM join_uses WHERE node_id = $1 AND confirmed_at IS NULL)
          ORDER BY id FOR UPDATE";
-    Engine::only_postgres(c, statement, Some(node)).await
+    Engine::only_postgres(c, statement, Some(holder)).await
 }
 
-/// Locks a node with its tokens, status, events, commands and target.
+/// Locks the join tokens with uses that were taken until then and are neither confirmed nor given back.
+pub(crate) async fn join_tokens_overdue(c: &mut Connection, taken_until: i64) -> Result<()> {
+    let statement = "SELECT 1 FROM join_tokens
+         WHERE id IN (SELECT token_id FROM join_uses
+             WHERE confirmed_at IS NULL AND released_at IS NULL AND taken_at <= $1::text::bigint)
+         ORDER BY id FOR UPDATE";
+    Engine::only_postgres(c, statement, Some(&taken_until.to_string())).await
+}
+
+/// Locks a node with its replacements, tokens, status, events, commands and target.
 pub(crate) async fn node(c: &mut Connection, id: &str) -> Result<()> {
     let statement = "SELECT 1 FROM nodes WHERE id = $1 FOR UPDATE";
     Engine::only_postgres(c, statement, Some(id)).await

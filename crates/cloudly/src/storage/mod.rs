@@ -24,6 +24,7 @@ mod postgres;
 mod presence;
 pub(crate) mod registrations;
 pub(crate) mod releases;
+pub(crate) mod replacements;
 mod session_cache;
 mod sessions;
 mod sqlite;

@@ -15,6 +15,8 @@ pub(crate) struct NodeSession {
     pub(crate) token_command: Option<String>,
     pub(crate) token_used: bool,
     pub(crate) node_id: String,
+    /// The token is of this replacement of the node, which was not heard yet.
+    pub(crate) replacement: Option<String>,
     pub(crate) approval: Approval,
     pub(crate) approval_decided: bool,
     pub(crate) lifecycle: Lifecycle,

@@ -4,7 +4,7 @@ use super::audit::{self, AuditLine};
 use super::database::{Connection, Result, Storage};
 use super::node_session::NodeSession;
 use super::session_cache::Touched;
-use super::{commands, join_token_uses, locks, nodes};
+use super::{commands, join_token_uses, locks, nodes, replacements};
 use crate::clock::millis;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::command::CommandResult;
@@ -22,7 +22,7 @@ pub(crate) enum FirstUse {
 
 impl Storage {
     /// On the first use of a token, makes it the only one of its node, and confirms the use of the join token, or sets
-    /// the result of the command, that it was issued for.
+    /// the result of the command, that it was issued for. A replacement takes effect.
     pub(crate) async fn first_use(
         &self,
         session: &NodeSession,
@@ -31,8 +31,9 @@ impl Storage {
         line: AuditLine,
     ) -> Result<FirstUse> {
         let node = session.node_id.as_str();
+        let holder = session.replacement.as_deref().unwrap_or(node);
         let mut tx = self.write(Touched::Node(node.to_owned())).await?;
-        locks::join_tokens_of(&mut tx, node).await?;
+        locks::join_tokens_of(&mut tx, holder).await?;
         locks::node(&mut tx, node).await?;
         if !note_use(&mut tx, session, now).await? {
             tx.rollback().await?;
@@ -41,11 +42,18 @@ impl Storage {
         match result {
             Some(result) => commands::set_result(&mut tx, node, &result, now).await?,
             None => {
-                if !join_token_uses::confirm(&mut tx, node, now).await? {
+                if !join_token_uses::confirm(&mut tx, holder, now).await? {
                     tx.rollback().await?;
                     return Ok(FirstUse::JoinTokenUseGone);
                 }
             }
+        }
+        if let Some(replacement) = &session.replacement
+            && !replacements::take_effect(&mut tx, replacement).await?
+        {
+            // Another heartbeat of it was faster.
+            tx.rollback().await?;
+            return Ok(FirstUse::Noted);
         }
         nodes::confirm(&mut tx, node, now).await?;
         audit::append(&mut tx, now, &line).await?;
@@ -88,7 +96,7 @@ pub(crate) struct NewToken<'a> {
     pub(crate) command: Option<&'a str>,
 }
 
-/// Inserts a token: the first one as `current`, a later one as `next`. The `next` before it is deleted; but when
+/// Inserts a token of a node or a replacement: the first one as `current`, a later one as `next`. The `next` before it is deleted; but when
 /// `current` was never used either, it becomes `current`, since the answer with it may have been lost.
 pub(super) async fn insert(
     c: &mut Connection,
@@ -142,7 +150,8 @@ async fn exists(c: &mut Connection, id: &str) -> Result<bool> {
 /// was deleted after the session was loaded.
 async fn note_use(c: &mut Connection, session: &NodeSession, now: Timestamp) -> Result<bool> {
     let done = sqlx::query(
-        "UPDATE node_tokens SET first_used_at = COALESCE(first_used_at, $2) WHERE id = $1 RETURNING slot",
+        "UPDATE node_tokens SET first_used_at = COALESCE(first_used_at, $2) WHERE id = $1
+         RETURNING slot, node_id",
     )
     .bind(&session.token_id)
     .bind(millis(now))
@@ -150,7 +159,7 @@ async fn note_use(c: &mut Connection, session: &NodeSession, now: Timestamp) -> 
     .await?;
     let Some(row) = done else { return Ok(false) };
     if row.try_get::<&str, _>(0)? == "next" {
-        promote(c, &session.node_id).await?;
+        promote(c, row.try_get(1)?).await?;
     }
     Ok(true)
 }

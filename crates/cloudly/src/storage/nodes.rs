@@ -38,7 +38,8 @@ pub(crate) struct Node {
     pub(crate) approval: Approval,
     pub(crate) approval_reason: Option<String>,
     pub(crate) lifecycle: Lifecycle,
-    pub(crate) clone_suspected: bool,
+    /// Since when two agents seem to use its identity; `None`: they do not.
+    pub(crate) clone_suspected_at: Option<Timestamp>,
     pub(crate) enrolled_at: Timestamp,
     pub(crate) desired_floor: u64,
     pub(crate) status: Option<NodeStatus>,
@@ -63,7 +64,9 @@ fn node(row: &AnyRow) -> Result<Node> {
         approval: parse_approval(row.try_get("approval")?),
         approval_reason: row.try_get("approval_reason")?,
         lifecycle: Lifecycle::parse(row.try_get("lifecycle")?),
-        clone_suspected: row.try_get::<Option<i64>, _>("clone_suspected_at")?.is_some(),
+        clone_suspected_at: row
+            .try_get::<Option<i64>, _>("clone_suspected_at")?
+            .map(timestamp),
         enrolled_at: timestamp(row.try_get("enrolled_at")?),
         desired_floor: unsigned(row, "desired_floor")?,
         status: row
@@ -90,14 +93,23 @@ pub(super) async fn list(c: &mut Connection, after: &str, limit: i64) -> Result<
     rows.iter().map(node).collect()
 }
 
-/// The node with this hardware that has been heard from and was not removed: the approved one before a duplicate of it
-/// that waits for approval, of several the one that came last.
-pub(super) async fn live_with_hardware(c: &mut Connection, hardware: &str) -> Result<Option<Node>> {
+/// The node with this hardware that has been heard from and was not removed: one of this fleet before others, the approved
+/// one before a duplicate of it that waits for approval, of several the one that came last.
+pub(super) async fn live_with_hardware(
+    c: &mut Connection,
+    hardware: &str,
+    fleet: Option<&str>,
+) -> Result<Option<Node>> {
     let sql = select(
         "n.hardware_id = $1 AND n.confirmed_at IS NOT NULL AND n.lifecycle IN ('active', 'suspended')
-         ORDER BY CASE n.approval WHEN 'approved' THEN 0 ELSE 1 END, n.enrolled_at DESC, n.id DESC LIMIT 1",
+         ORDER BY CASE COALESCE(n.fleet, '') WHEN $2 THEN 0 ELSE 1 END,
+             CASE n.approval WHEN 'approved' THEN 0 ELSE 1 END, n.enrolled_at DESC, n.id DESC LIMIT 1",
     );
-    let row = sqlx::query(sql).bind(hardware).fetch_optional(c).await?;
+    let row = sqlx::query(sql)
+        .bind(hardware)
+        .bind(fleet.unwrap_or_default())
+        .fetch_optional(c)
+        .await?;
     row.as_ref().map(node).transpose()
 }
 

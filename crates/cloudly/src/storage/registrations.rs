@@ -7,6 +7,7 @@ use super::join_tokens::{self, JoinToken};
 use super::locks;
 use super::node_tokens::{self, NewToken};
 use super::nodes::{self, Node};
+use super::replacements::{self, Replacement};
 use super::session_cache::Touched;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::registration::RegistrationId;
@@ -15,16 +16,29 @@ use baseos_interfaces::registration::RegistrationId;
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) token: JoinToken,
-    /// The use that this registration took before, and its node.
-    pub(crate) earlier: Option<(Use, Option<Node>)>,
-    /// The node with this hardware that has been heard from and was not removed.
+    /// What became of this registration before.
+    pub(crate) earlier: Option<Earlier>,
+    /// The node with this hardware that has been heard from and was not removed, for a registration without a node.
     pub(crate) same_hardware: Option<Node>,
+}
+
+/// A registration that came before.
+#[derive(Debug)]
+pub(crate) struct Earlier {
+    pub(crate) used: Use,
+    /// `None`: it was to replace a node's device, and another one has.
+    pub(crate) node: Option<Node>,
+    /// It is to replace the node's device, as this.
+    pub(crate) replacement: Option<String>,
 }
 
 /// A node that is admitted.
 #[derive(Debug)]
 pub(crate) struct Admitted {
+    /// As it is described by the registration.
     pub(crate) node: Node,
+    /// The node exists, and becomes so when the replacement is heard.
+    pub(crate) replacement: Option<Replacement>,
     /// Its use of the join token is taken now, and not kept from before.
     pub(crate) takes_use: bool,
     pub(crate) line: AuditLine,
@@ -52,6 +66,7 @@ impl Storage {
         let (mut tx, decided) = tx.unless_refused(decide(facts)).await?;
         let Admitted {
             node,
+            replacement,
             takes_use,
             line,
         } = match decided {
@@ -65,9 +80,18 @@ impl Storage {
             join_token_uses::take(&mut tx, join_token).await?;
         }
         tx.touch(Touched::Node(node.id.clone()));
-        nodes::put(&mut tx, &node).await?;
-        node_tokens::insert(&mut tx, &node.id, new, now).await?;
-        join_token_uses::bind(&mut tx, join_token, registration, &node.id, now).await?;
+        let holder = match &replacement {
+            Some(replacement) => {
+                replacements::put(&mut tx, replacement, &node).await?;
+                &replacement.id
+            }
+            None => {
+                nodes::put(&mut tx, &node).await?;
+                &node.id
+            }
+        };
+        node_tokens::insert(&mut tx, holder, new, now).await?;
+        join_token_uses::bind(&mut tx, join_token, registration, holder, now).await?;
         audit::append(&mut tx, now, &line).await?;
         tx.commit().await?;
         Ok(Some(Ok(node)))
@@ -82,15 +106,12 @@ async fn facts(
     hardware: Option<&str>,
 ) -> Result<Facts> {
     let earlier = match join_token_uses::find(c, &token.id, registration).await? {
-        Some(earlier) => {
-            locks::node(c, &earlier.node_id).await?;
-            let node = nodes::find(c, &earlier.node_id).await?;
-            Some((earlier, node))
-        }
+        Some(used) => Some(earlier_of(c, used).await?),
         None => None,
     };
-    let same_hardware = match hardware.filter(|_| earlier.is_none()) {
-        Some(hardware) => live_with_hardware(c, hardware).await?,
+    let is_known = earlier.as_ref().is_some_and(|earlier| earlier.node.is_some());
+    let same_hardware = match hardware.filter(|_| !is_known) {
+        Some(hardware) => live_with_hardware(c, hardware, token.fleet.as_deref()).await?,
         None => None,
     };
     Ok(Facts {
@@ -100,10 +121,29 @@ async fn facts(
     })
 }
 
-async fn live_with_hardware(c: &mut Connection, hardware: &str) -> Result<Option<Node>> {
+async fn earlier_of(c: &mut Connection, used: Use) -> Result<Earlier> {
+    let replaced = replacements::node_of(c, &used.holder_id).await?;
+    locks::node(c, replaced.as_ref().unwrap_or(&used.holder_id)).await?;
+    // Another replacement may have taken effect until the node was locked.
+    let node_id = match &replaced {
+        Some(_) => replacements::node_of(c, &used.holder_id).await?,
+        None => Some(used.holder_id.clone()),
+    };
+    let node = match &node_id {
+        Some(id) => nodes::find(c, id).await?,
+        None => None,
+    };
+    Ok(Earlier {
+        replacement: replaced.map(|_| used.holder_id.clone()),
+        used,
+        node,
+    })
+}
+
+async fn live_with_hardware(c: &mut Connection, hardware: &str, fleet: Option<&str>) -> Result<Option<Node>> {
     let mut locked = None;
     loop {
-        let found = nodes::live_with_hardware(c, hardware).await?;
+        let found = nodes::live_with_hardware(c, hardware, fleet).await?;
         let id = found.as_ref().map(|node| node.id.clone());
         // It may have changed until it was locked.
         if id == locked {

@@ -31,7 +31,7 @@ pub(super) struct SessionCache(Mutex<Inner>);
 struct Inner {
     /// By token.
     sessions: HashMap<String, Arc<NodeSession>>,
-    /// The tokens of `sessions` by node; at most two of one.
+    /// The tokens of `sessions` by node: two at most, and those of its replacements.
     tokens: HashMap<String, Vec<String>>,
     changes: Changes,
 }

@@ -30,12 +30,13 @@ impl Storage {
 /// In one statement, so that it is of one moment.
 async fn session(c: &mut Connection, token_id: &str) -> Result<Option<NodeSession>> {
     let row = sqlx::query(
-        "SELECT t.mac, t.slot, t.command_id, t.first_used_at, n.id, n.approval, n.approval_decided_at, n.lifecycle,
+        "SELECT t.mac, t.slot, t.command_id, t.first_used_at, r.id AS replacement, n.id, n.approval, n.approval_decided_at, n.lifecycle,
              n.clone_suspected_at, n.desired_floor, s.status_hash, s.update_state, s.target_commit, s.running_commit,
              COALESCE(own.revision, every.revision, 0) AS target_revision,
              CASE WHEN own.scope IS NULL THEN every.commit_id ELSE own.commit_id END AS wanted_commit,
              (SELECT MAX(expires_at) FROM commands WHERE node_id = n.id AND result IS NULL) AS commands_until
-         FROM node_tokens t JOIN nodes n ON n.id = t.node_id LEFT JOIN node_status s ON s.node_id = n.id
+         FROM node_tokens t LEFT JOIN replacements r ON r.id = t.node_id
+             JOIN nodes n ON n.id = COALESCE(r.node_id, t.node_id) LEFT JOIN node_status s ON s.node_id = n.id
              LEFT JOIN desired own ON own.scope = n.id LEFT JOIN desired every ON every.scope = $2
          WHERE t.id = $1",
     )
@@ -52,6 +53,7 @@ async fn session(c: &mut Connection, token_id: &str) -> Result<Option<NodeSessio
         token_command: row.try_get("command_id")?,
         token_used: row.try_get::<Option<i64>, _>("first_used_at")?.is_some(),
         node_id: row.try_get("id")?,
+        replacement: row.try_get("replacement")?,
         approval: parse_approval(row.try_get("approval")?),
         approval_decided: row.try_get::<Option<i64>, _>("approval_decided_at")?.is_some(),
         lifecycle: Lifecycle::parse(row.try_get("lifecycle")?),

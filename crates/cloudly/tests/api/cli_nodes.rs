@@ -43,6 +43,25 @@ async fn node_show_lists_images_that_are_no_longer_needed_and_what_to_do() {
 }
 
 #[tokio::test]
+async fn node_show_says_which_service_an_operator_stopped() {
+    let program = Program::start(Engine::Sqlite).await;
+    let token = program.run_ok(&["token", "create", "--quiet"]).await;
+    let mut device = program.enrol_with(token.trim(), "edge-1").await;
+    let mut stopped = status("idle", None, Some(COMMIT));
+    stopped["release"]["services"] = json!({
+        "db": { "status": "exited" }, "onebox": { "status": "exited", "stoppedByOperator": true },
+    });
+    device.report(&program, stopped).await;
+    let shown = program.run_ok(&["node", "show", "edge-1"]).await;
+    for row in [
+        "  service      db: exited\n",
+        "  service      onebox: exited, stopped by an operator, until `cloudly node command NODE startService`\n",
+    ] {
+        assert!(shown.contains(row), "{row:?} in {shown}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_node_reports_does_not_reach_the_terminal_as_control_characters() {
     const EVIL: &str = "\u{1b}[2J\u{9b}31m\u{202e}\u{2066}\u{200b}\u{2028}";
     let program = Program::start(Engine::Sqlite).await;

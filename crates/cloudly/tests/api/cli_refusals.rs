@@ -124,6 +124,28 @@ async fn files_with_a_mistyped_member_are_refused_with_the_nearest_name() {
 }
 
 #[tokio::test]
+async fn what_the_server_refuses_is_named_by_the_option_or_the_member_that_gave_it() {
+    let program = Program::start(Engine::Sqlite).await;
+    program.create_release(COMMIT).await;
+    for (args, says) in [
+        (&["token", "create", "--uses", "0"][..], "--uses is 1 to"),
+        (&["token", "create", "--ttl", "99d"], "--ttl is 1 to"),
+        (
+            &["desired", "set", "--commit", COMMIT, "--max-attempts", "0"],
+            "--max-attempts is 0",
+        ),
+    ] {
+        let error = program.run_err(args).await;
+        assert!(error.contains(says), "{error}");
+    }
+    let policy = json!({ "maxAttempts": 0 }).to_string();
+    std::fs::write(program.dir.path().join("policy.json"), policy).unwrap();
+    let set = ["desired", "set", "--commit", COMMIT, "--policy", "policy.json"];
+    let error = program.run_err(&set).await;
+    assert!(error.contains("maxAttempts is 0"), "{error}");
+}
+
+#[tokio::test]
 async fn desired_show_prints_the_policy_and_who_forces_it() {
     let program = Program::start(Engine::Sqlite).await;
     assert_eq!(

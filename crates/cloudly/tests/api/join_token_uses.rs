@@ -61,6 +61,32 @@ async fn an_unconfirmed_use_is_given_back_after_fifteen_minutes(engine: Engine) 
 
 #[apply(each_engine)]
 #[tokio::test]
+async fn many_uses_of_several_tokens_are_given_back_at_once(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
+    let tokens = [
+        cloudly.join_token(json!({ "maxUses": 40 })).await,
+        cloudly.join_token(json!({ "maxUses": 40 })).await,
+    ];
+    for n in 0..20 {
+        let mut device = cloudly.register_ok(&tokens[n % 2], &format!("reg-{n}")).await;
+        if n < 5 {
+            device.heartbeat(&cloudly).await;
+        }
+    }
+    cloudly.clock.advance(16 * 60);
+    let _: Value = cloudly.get("join-tokens").await;
+    let shown: Page<JoinTokenRecord> = cloudly.get("join-tokens").await;
+    let uses = |token: &str| {
+        let record = shown.items.iter().find(|record| token.contains(&record.id));
+        record.unwrap().uses
+    };
+    assert_eq!([uses(&tokens[0]), uses(&tokens[1])], [3, 2]);
+    let nodes: Value = cloudly.get("nodes").await;
+    assert_eq!(nodes["items"].as_array().unwrap().len(), 5);
+}
+
+#[apply(each_engine)]
+#[tokio::test]
 async fn a_confirmed_use_is_never_given_back(engine: Engine) {
     let cloudly = Cloudly::start(engine).await;
     let token = cloudly.join_token(json!({})).await;

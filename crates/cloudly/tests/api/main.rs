@@ -37,6 +37,7 @@ mod presence;
 mod problems;
 mod races;
 mod real_registry;
+mod refusals;
 mod registration;
 mod releases;
 mod replacement;

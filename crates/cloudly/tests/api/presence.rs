@@ -3,6 +3,7 @@
 use crate::each_engine;
 use crate::support::{COMMIT, Cloudly, Engine, start_time, status};
 use baseos_interfaces::admin::PresenceState;
+use baseos_interfaces::status::BlockerKind;
 use rstest_reuse::apply;
 use serde_json::json;
 
@@ -41,6 +42,36 @@ async fn two_alternating_runs_are_a_clone_and_get_no_instructions_until_cleared(
     let instructions = two.heartbeat(&cloudly).await.instructions;
     assert!(!instructions.clone_suspected);
     assert!(instructions.desired.is_some());
+}
+
+#[apply(each_engine)]
+#[tokio::test]
+async fn a_suspected_clone_blocks_what_is_desired_of_the_node_until_cleared(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
+    let mut one = cloudly.enrol("edge").await;
+    one.report(&cloudly, status("idle", None, Some("c0ffee1"))).await;
+    let mut two = one.clone();
+    two.run = "r_2".to_owned();
+    for _ in 0..5 {
+        for agent in [&mut one, &mut two] {
+            cloudly.clock.advance(30);
+            agent.heartbeat(&cloudly).await;
+        }
+    }
+    let blocked_by = async || {
+        let node = cloudly.node(&one).await;
+        assert!(node.status.is_some());
+        node.status
+            .map_or_else(Vec::new, |status| status.update.blocked_by)
+    };
+    assert_eq!(blocked_by().await, [], "nothing is to be done");
+    cloudly.set_target(COMMIT).await;
+    let blocked = blocked_by().await;
+    let kinds: Vec<_> = blocked.iter().map(|blocker| blocker.kind).collect();
+    assert_eq!(kinds, [BlockerKind::CloneSuspected]);
+    assert!(blocked[0].since > start_time() && blocked[0].since <= cloudly.clock.now());
+    cloudly.decide(&one, "clear-clone").await;
+    assert_eq!(blocked_by().await, []);
 }
 
 #[apply(each_engine)]

@@ -1,7 +1,7 @@
 //! Refused requests: paths, methods, tokens, queries. Each is answered with a problem (checked by `problem`).
 
 use crate::each_engine;
-use crate::support::{Cloudly, Engine, forged, problem, send_refused};
+use crate::support::{Cloudly, Engine, connect, forged, problem, send_refused};
 use baseos_interfaces::token::TokenKind;
 use cloudly_baseos::mint;
 use reqwest::Method;
@@ -124,4 +124,25 @@ async fn the_health_check_needs_no_token(engine: Engine) {
         .unwrap();
     assert_eq!(response.status(), 200);
     assert!(response.headers().contains_key("x-request-id"));
+}
+
+/// It stays as it is, so there is no use in another try, and what else is stored is served.
+#[apply(each_engine)]
+#[tokio::test]
+async fn a_damaged_row_is_an_internal_error_and_no_outage_of_the_database(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
+    let (damaged, whole) = (cloudly.enrol("edge-1").await, cloudly.enrol("edge-2").await);
+    let mut database = connect(&cloudly.database_url).await;
+    sqlx::query("UPDATE nodes SET facts = '{' WHERE id = $1")
+        .bind(&damaged.id)
+        .execute(&mut database)
+        .await
+        .unwrap();
+    let path = format!("nodes/{}", damaged.id);
+    let refused = cloudly.refused(Method::GET, &path, json!({})).await;
+    assert_eq!(
+        (refused.status, refused.code.as_str(), refused.retryable),
+        (500, "internal", false)
+    );
+    assert_eq!(cloudly.node(&whole).await.id, whole.id);
 }

@@ -105,8 +105,12 @@ async fn one_of_fifty_registrations_gets_the_only_use(engine: Engine) {
 
 #[apply(each_engine)]
 #[tokio::test(flavor = "multi_thread")]
-async fn replacements_of_one_device_stay_one_node(engine: Engine) {
-    let cloudly = Arc::new(Cloudly::start(engine).await);
+async fn of_replacements_of_one_device_that_are_heard_at_once_one_counts(engine: Engine) {
+    let limits = |settings: &mut Settings| {
+        settings.failure_rate.burst = 1000;
+        settings.node_rate.burst = 1000;
+    };
+    let cloudly = Arc::new(Cloudly::start_with(engine, limits).await);
     let node = json!({ "name": "edge", "agentVersion": "0.1.0", "hardwareId": "hw-1" });
     let first = cloudly.join_token(json!({})).await;
     let answer = cloudly.register_as(&first, "reg-1", node.clone()).await;
@@ -128,17 +132,20 @@ async fn replacements_of_one_device_stay_one_node(engine: Engine) {
         })
         .await;
         assert_eq!(statuses(&answers), some(16, 0, 0));
-        let mut accepted = 0;
+        let mut devices = Vec::new();
         for answer in answers {
-            let mut device = Device::new(registered(answer).await);
-            let heartbeat = device.next(json!({}));
-            accepted += usize::from(device.send(&cloudly, &heartbeat).await.status() == StatusCode::OK);
+            devices.push(Device::new(registered(answer).await));
         }
-        assert_eq!(
-            (nodes(&cloudly).await.len(), accepted),
-            (1, 1),
-            "the last token is the node's"
-        );
+        let beats = at_once(&cloudly, devices.len(), |cloudly, n| {
+            let mut device = devices[n].clone();
+            let beat = device.next(json!({}));
+            async move { device.send(&cloudly, &beat).await }
+        })
+        .await;
+        let first = beats.iter().position(|answer| answer.status() == StatusCode::OK);
+        assert_eq!(statuses(&beats), [vec![200], vec![401; 15]].concat());
+        devices[first.unwrap()].heartbeat(&cloudly).await;
+        assert_eq!(nodes(&cloudly).await.len(), 1);
     }
 }
 
@@ -146,26 +153,44 @@ async fn replacements_of_one_device_stay_one_node(engine: Engine) {
 #[tokio::test(flavor = "multi_thread")]
 async fn repeated_registrations_and_first_heartbeats_leave_a_token_that_works(engine: Engine) {
     let cloudly = Arc::new(Cloudly::start(engine).await);
-    let token = cloudly.join_token(json!({})).await;
-    for _ in 0..4 {
-        let device = Device::new(registered(cloudly.register(&token, "reg-1").await).await);
+    let token = cloudly.join_token(json!({ "maxUses": 4 })).await;
+    for round in 1..=4 {
+        let registration = format!("reg-{round}");
+        let device = cloudly.register_ok(&token, &registration).await;
         let answers = at_once(&cloudly, 12, |cloudly, n| {
-            let (token, mut device) = (token.clone(), device.clone());
+            let (token, registration, mut device) = (token.clone(), registration.clone(), device.clone());
             async move {
                 if n % 2 == 0 {
-                    return cloudly.register(&token, "reg-1").await;
+                    return cloudly.register(&token, &registration).await;
                 }
                 let heartbeat = device.next(json!({}));
                 device.send(&cloudly, &heartbeat).await
             }
         })
         .await;
-        let allowed = |status: &u16| [200, 401].contains(status);
-        assert!(statuses(&answers).iter().all(allowed), "{:?}", statuses(&answers));
-        let mut device = Device::new(registered(cloudly.register(&token, "reg-1").await).await);
-        device.heartbeat(&cloudly).await;
-        assert_eq!((nodes(&cloudly).await.len(), uses(&cloudly).await), (1, 1));
-        cloudly.clock.advance(3600 / 8);
+        let mut devices = vec![device];
+        for (n, answer) in answers.into_iter().enumerate() {
+            match answer.status().as_u16() {
+                200 if n % 2 == 0 => devices.push(Device::new(registered(answer).await)),
+                200 | 401 => {}
+                other => panic!("{other}"),
+            }
+        }
+        // Whichever is heard first, one of them is the node in the end.
+        let mut works = 0;
+        for _ in 0..2 {
+            works = 0;
+            for device in &mut devices {
+                let heartbeat = device.next(json!({}));
+                works += usize::from(device.send(&cloudly, &heartbeat).await.status() == StatusCode::OK);
+            }
+        }
+        assert_eq!(works, 1);
+        assert_eq!(
+            (nodes(&cloudly).await.len(), uses(&cloudly).await),
+            (round, round as u32)
+        );
+        cloudly.clock.advance(60);
     }
 }
 

@@ -56,6 +56,20 @@ async fn a_repeated_registration_takes_no_use_and_gets_the_same_node_with_a_new_
 
 #[apply(each_engine)]
 #[tokio::test]
+async fn a_confirmed_registration_cannot_be_repeated_into_a_new_token(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
+    let token = cloudly.join_token(json!({ "maxUses": 2 })).await;
+    let mut device = cloudly.register_ok(&token, "reg-1").await;
+    device.heartbeat(&cloudly).await;
+    assert_refused(&problem(cloudly.register(&token, "reg-1").await).await);
+    assert_eq!(cloudly.refusals().await, ["confirmed"]);
+    device.heartbeat(&cloudly).await;
+    let tokens: Page<JoinTokenRecord> = cloudly.get("join-tokens").await;
+    assert_eq!(tokens.items[0].uses, 1);
+}
+
+#[apply(each_engine)]
+#[tokio::test]
 async fn the_first_use_of_a_new_token_invalidates_the_earlier_unused_one(engine: Engine) {
     let cloudly = Cloudly::start(engine).await;
     let token = cloudly.join_token(json!({})).await;

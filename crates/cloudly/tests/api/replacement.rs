@@ -1,7 +1,8 @@
 //! Registrations with the hardware of a known node (contract §3.4).
 
 use crate::each_engine;
-use crate::support::{Cloudly, Device, Engine, ok, start_time};
+use crate::support::{COMMIT, Cloudly, Device, Engine, ok, start_time};
+use baseos_interfaces::admin::JoinTokenRecord;
 use baseos_interfaces::register::{Approval, RegisterAnswer};
 use rstest_reuse::apply;
 use serde_json::{Value, json};
@@ -80,6 +81,182 @@ async fn an_unconfirmed_replacement_leaves_the_old_node_working(engine: Engine) 
     cloudly.command(&old, json!({ "type": "rotateToken" })).await;
     old.token = old.rotated_token(&cloudly).await;
     old.heartbeat(&cloudly).await;
+}
+
+/// A node with this hardware that has been heard from.
+async fn heard(cloudly: &Cloudly, id: &str, fleet: Option<&str>) -> Device {
+    let token = cloudly.join_token(json!({ "fleet": fleet })).await;
+    let registered = cloudly.register_as(&token, "first", hardware(id)).await;
+    let mut device = Device::new(ok(registered).await);
+    device.heartbeat(cloudly).await;
+    device
+}
+
+async fn replaced_by(cloudly: &Cloudly, registration: &str, token: Value, node: Value) -> RegisterAnswer {
+    let token = cloudly.join_token(token).await;
+    ok(cloudly.register_as(&token, registration, node).await).await
+}
+
+#[apply(each_engine)]
+#[tokio::test]
+async fn a_node_is_as_it_was_until_its_replacement_is_heard(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
+    let mut old = heard(&cloudly, "aa", None).await;
+    let before = cloudly.node(&old).await;
+    let token = json!({ "allowReplace": true, "labels": { "tier": "gold" } });
+    let node = json!({ "name": "renamed", "agentVersion": "0.2.0", "hardwareId": "sha256:aa" });
+    let mut new = Device::new(replaced_by(&cloudly, "second", token, node).await);
+    assert_eq!((&new.id, cloudly.node(&old).await), (&old.id, before));
+    old.heartbeat(&cloudly).await;
+    new.run = "r_2".to_owned();
+    new.heartbeat(&cloudly).await;
+    let after = cloudly.node(&old).await;
+    assert_eq!(
+        (after.name.as_str(), after.labels["tier"].as_str()),
+        ("renamed", "gold")
+    );
+    assert_eq!(after.facts.agent_version, "0.2.0");
+    assert_eq!(old.refused(&cloudly).await.code, "nodeTokenInvalid");
+    assert_eq!(cloudly.audit().await[0].0, "node.replaced");
+    let nodes: Value = cloudly.get("nodes").await;
+    assert_eq!(nodes["items"].as_array().unwrap().len(), 1);
+}
+
+#[apply(each_engine)]
+#[tokio::test]
+async fn a_replacement_outlives_a_new_token_of_the_node(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
+    let mut old = heard(&cloudly, "aa", None).await;
+    let new = replaced_by(
+        &cloudly,
+        "second",
+        json!({ "allowReplace": true }),
+        hardware("aa"),
+    )
+    .await;
+    cloudly.command(&old, json!({ "type": "rotateToken" })).await;
+    old.token = old.rotated_token(&cloudly).await;
+    old.heartbeat(&cloudly).await;
+    Device::new(new).heartbeat(&cloudly).await;
+    assert_eq!(old.refused(&cloudly).await.code, "nodeTokenInvalid");
+}
+
+#[apply(each_engine)]
+#[tokio::test]
+async fn a_replacement_that_waits_for_approval_takes_it_from_the_node_only_when_heard(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
+    cloudly.set_target(COMMIT).await;
+    let mut old = heard(&cloudly, "aa", None).await;
+    let token = json!({ "allowReplace": true, "requireApproval": true });
+    let answer = replaced_by(&cloudly, "second", token, hardware("aa")).await;
+    assert_eq!(answer.approval, Approval::Pending);
+    assert!(old.heartbeat(&cloudly).await.instructions.desired.is_some());
+    let mut new = Device::new(answer);
+    new.run = "r_2".to_owned();
+    let told = new.heartbeat(&cloudly).await.instructions;
+    assert_eq!((told.approval, told.desired), (Some(Approval::Pending), None));
+    cloudly.decide(&new, "approve").await;
+    assert!(new.heartbeat(&cloudly).await.instructions.desired.is_some());
+}
+
+#[apply(each_engine)]
+#[tokio::test]
+async fn a_node_of_another_fleet_is_not_replaced(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
+    for (hardware_id, fleet) in [("aa", Some("edge")), ("bb", None)] {
+        let old = heard(&cloudly, hardware_id, fleet).await;
+        for token in [
+            json!({ "allowReplace": true, "fleet": "core" }),
+            json!({ "allowReplace": true }),
+        ] {
+            let same = token["fleet"].as_str() == fleet;
+            let answer = replaced_by(&cloudly, "second", token, hardware(hardware_id)).await;
+            assert_eq!(answer.node_id == old.id, same);
+            let reason = (!same).then_some("possibleReplacement");
+            assert_eq!(answer.approval_reason.as_deref(), reason);
+        }
+    }
+    let old = heard(&cloudly, "cc", Some("edge")).await;
+    let token = json!({ "allowReplace": true, "fleet": "edge" });
+    assert_eq!(
+        replaced_by(&cloudly, "second", token, hardware("cc"))
+            .await
+            .node_id,
+        old.id
+    );
+}
+
+#[apply(each_engine)]
+#[tokio::test]
+async fn of_two_replacements_the_first_one_heard_counts_and_the_other_loses_no_use(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
+    let mut old = heard(&cloudly, "aa", None).await;
+    let token = cloudly
+        .join_token(json!({ "maxUses": 2, "allowReplace": true }))
+        .await;
+    let register = async |registration: &str| -> Device {
+        Device::new(ok(cloudly.register_as(&token, registration, hardware("aa")).await).await)
+    };
+    let (mut one, mut two) = (register("one").await, register("two").await);
+    one.heartbeat(&cloudly).await;
+    for device in [&mut old, &mut two] {
+        assert_eq!(device.refused(&cloudly).await.code, "nodeTokenInvalid");
+    }
+    // It has its use still, and is as good as new.
+    let mut two = register("two").await;
+    assert_eq!(two.id, one.id);
+    two.heartbeat(&cloudly).await;
+    assert_eq!(one.refused(&cloudly).await.code, "nodeTokenInvalid");
+
+    let three = cloudly.join_token(json!({ "allowReplace": true })).await;
+    cloudly.register_as(&three, "three", hardware("aa")).await;
+    two.heartbeat(&cloudly).await;
+    cloudly.clock.advance(16 * 60);
+    let uses: Vec<JoinTokenRecord> = cloudly.list("join-tokens", 10).await;
+    let mut uses: Vec<_> = uses.iter().map(|token| token.uses).collect();
+    uses.sort_unstable();
+    assert_eq!(uses, [0, 1, 2], "the one that was not heard gets its use back");
+}
+
+#[apply(each_engine)]
+#[tokio::test]
+async fn a_late_replacement_takes_its_use_again(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
+    let old = heard(&cloudly, "aa", None).await;
+    let new = replaced_by(
+        &cloudly,
+        "second",
+        json!({ "allowReplace": true }),
+        hardware("aa"),
+    )
+    .await;
+    cloudly.clock.advance(16 * 60);
+    let _: Value = cloudly.get("join-tokens").await;
+    assert_eq!(cloudly.node(&old).await.lifecycle, "active");
+    Device::new(new).heartbeat(&cloudly).await;
+    let tokens: Vec<JoinTokenRecord> = cloudly.list("join-tokens", 10).await;
+    assert!(tokens.iter().all(|token| token.uses == 1));
+}
+
+#[apply(each_engine)]
+#[tokio::test]
+async fn what_an_operator_decided_of_a_node_counts_for_its_replacement(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
+    let old = heard(&cloudly, "aa", None).await;
+    let new = replaced_by(
+        &cloudly,
+        "second",
+        json!({ "allowReplace": true }),
+        hardware("aa"),
+    )
+    .await;
+    let mut new = Device::new(new);
+    for (decision, code) in [("suspend", "nodeSuspended"), ("remove", "nodeRemoved")] {
+        cloudly.decide(&old, decision).await;
+        assert_eq!(new.refused(&cloudly).await.code, code);
+    }
+    cloudly.decide(&old, "restore").await;
+    new.heartbeat(&cloudly).await;
 }
 
 #[apply(each_engine)]

@@ -103,6 +103,21 @@ async fn a_higher_observed_revision_gets_nothing_lower_and_raises_the_next_one(e
 
 #[apply(each_engine)]
 #[tokio::test]
+async fn an_absurd_observed_revision_does_not_hide_what_others_have_observed(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
+    let (mut liar, mut honest) = (cloudly.enrol("liar").await, cloudly.enrol("honest").await);
+    liar.observed = (1 << 53) - 1;
+    liar.heartbeat(&cloudly).await;
+    // As after a restore from a backup.
+    honest.observed = 500;
+    honest.heartbeat(&cloudly).await;
+    assert_eq!(cloudly.set_target(COMMIT).await, 501);
+    let desired = honest.heartbeat(&cloudly).await.instructions.desired;
+    assert_eq!(desired.unwrap().revision, 501);
+}
+
+#[apply(each_engine)]
+#[tokio::test]
 async fn an_absurd_observed_revision_does_not_raise_the_next_one(engine: Engine) {
     let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;

@@ -7,6 +7,9 @@ use crate::codes::FieldCode;
 /// The name of the guard's service. Agents add it to the local target beside the services of a release.
 pub const GUARD_SERVICE: &str = "baserunner-guard";
 
+/// The guard's program, beside the agent's in its image: `baserunner guard` runs it.
+pub const GUARD_PROGRAM: &str = "baserunner-guard";
+
 /// No service of a release has the guard's name: the agent would replace it.
 pub(super) fn check(parts: &ReleaseParts<'_>, found: &mut Found) {
     if parts.services.contains_key(GUARD_SERVICE) {

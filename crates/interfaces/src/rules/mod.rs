@@ -37,7 +37,7 @@ pub use agent::{AGENT_SERVICE_VARIABLE, SUPERVISOR_API_LABEL, agent_name_problem
 pub use commit::{COMMIT_MAX_LEN, COMMIT_MIN_LEN, check_commit};
 pub use compose_keys::camel_case;
 pub use composition::RESERVED_KEYS;
-pub use guard::GUARD_SERVICE;
+pub use guard::{GUARD_PROGRAM, GUARD_SERVICE};
 pub use image::{IMAGE_MAX_LEN, ImageUse, check_images};
 pub use image_reference::{ImageReference, ImageVersion, is_digest};
 pub use json::{DEPTH_MAX, is_shallow};

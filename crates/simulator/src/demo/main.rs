@@ -96,12 +96,9 @@ async fn build(cargo: &Path, dir: &Path) -> Outcome<()> {
         "--quiet",
         "-p",
         "baserunner",
-        "--bin",
-        "baserunner",
         "-p",
         "cloudly-baseos",
-        "--bin",
-        "cloudly",
+        "--bins",
     ]);
     if dir.file_name().is_some_and(|name| name == "release") {
         command.arg("--release");

@@ -3,6 +3,7 @@
 use crate::clock::sleep;
 use crate::device::shared::{Process, ProcessCommand, Shared};
 use crate::supervisor::StartProcess;
+use baseos_interfaces::rules::GUARD_PROGRAM;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -125,16 +126,20 @@ fn make_dir(dir: &Path, user: Option<User>) -> std::io::Result<()> {
     }
 }
 
-/// A copy that another user can reach, wherever the program lies.
+/// A copy that another user can reach, wherever the program lies; with the guard's program, if that is beside it.
 fn program_for_everybody(shared: &Shared, program: &Path) -> std::io::Result<PathBuf> {
     let everybody = std::fs::Permissions::from_mode(0o755);
-    let dir = shared.dir.join("programs");
+    let name = program.to_string_lossy().replace('/', "_");
+    let dir = shared.dir.join("programs").join(&name);
     std::fs::create_dir_all(&dir)?;
     std::fs::set_permissions(&shared.dir, everybody.clone())?;
-    let copy = dir.join(program.to_string_lossy().replace('/', "_"));
-    if !copy.exists() {
-        std::fs::copy(program, &copy)?;
-        std::fs::set_permissions(&copy, everybody)?;
+    let guard = program.with_file_name(GUARD_PROGRAM);
+    let copy = dir.join(name);
+    for (program, copy) in [(&*guard, &dir.join(GUARD_PROGRAM)), (program, &copy)] {
+        if program.exists() && !copy.exists() {
+            std::fs::copy(program, copy)?;
+            std::fs::set_permissions(copy, everybody.clone())?;
+        }
     }
     Ok(copy)
 }

@@ -64,6 +64,7 @@ fn a_status_with_much_evidence_keeps_the_first_lines_and_its_services() {
     let service = ServiceStatus {
         image: None,
         status: "Running".to_owned(),
+        stopped_by_operator: false,
     };
     status
         .release
@@ -86,6 +87,7 @@ fn a_status_with_thousands_of_services_says_the_rest() {
         let service = ServiceStatus {
             image: Some("registry.example/onebox:1".to_owned()),
             status: "Running".to_owned(),
+            stopped_by_operator: false,
         };
         status
             .release

@@ -117,8 +117,7 @@ fn the_diagram_and_the_readmes_picture_are_the_machine() {
         walk.situations
     );
     for (decider, from, to, cause) in [
-        ("idle", "idle", "staging", "gateChanged"),
-        ("idle", "idle", "failed", "gateChanged"),
+        ("waiting", "waiting", "applying", "gateChanged"),
         ("updating", "applying", "rollback-needed", "guardRestored"),
         (
             "rollback-needed",

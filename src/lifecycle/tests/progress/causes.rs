@@ -1,8 +1,11 @@
 //! Each cause: reported while it lasts, and gone when it ended.
 
 use super::*;
+use crate::lifecycle::effect::LocalAnswer;
+use crate::lifecycle::event::LocalCall;
 use crate::lifecycle::progress::fact::LogFact;
 use crate::lifecycle::{Effect, Event};
+use baseos_interfaces::local::{Locks, ServiceLock};
 
 #[test]
 fn a_failed_pull_is_reported_while_it_lasts() {
@@ -85,6 +88,53 @@ fn a_lock_of_another_service_is_named_and_gone_when_containers_change() {
     assert_eq!(only_blocker(&world).since, lock.since);
     world.act(Action::Log(Line::Stopping));
     assert_eq!(blockers(&world), []);
+}
+
+/// The newest answer to `GET /v1/locks`.
+fn locks(world: &mut World) -> Locks {
+    world.request(LocalCall::Locks);
+    let answers = world.effects.iter().rev().filter_map(|effect| match effect {
+        Effect::Reply { answer, .. } => Some(&**answer),
+        _ => None,
+    });
+    let mut locks = answers.filter_map(|answer| match answer {
+        LocalAnswer::Locks(locks) => Some(locks.clone()),
+        _ => None,
+    });
+    locks.next().unwrap()
+}
+
+#[test]
+fn a_lock_that_only_the_supervisor_met_is_among_the_locks_as_no_lease() {
+    let mut world = applying();
+    world.act(Action::Log(Line::PullDone));
+    assert_eq!(locks(&mut world).services, []);
+    world.act(Action::Log(Line::Locked));
+    let since = world.now().wall;
+    world.act(Action::Pass(8));
+    let met = locks(&mut world);
+    let of = |service: &str| ServiceLock {
+        service: Some(service.to_owned()),
+        since,
+    };
+    assert_eq!((met.locks, met.services), (vec![], vec![of("onebox")]));
+    world.act(Action::Log(Line::Stopping));
+    assert_eq!(locks(&mut world).services, []);
+}
+
+#[test]
+fn the_lock_files_of_a_lease_are_no_lock_of_a_service() {
+    let mut world = applying();
+    world.act(Action::Request(LocalRequest::Lock));
+    play(&mut world, &[good(Port::LockFiles)]);
+    let own = LogFact::Locked {
+        service: Some("baserunner".to_owned()),
+        retry_millis: 1000,
+    };
+    world.feed(Event::SupervisorLogged(own));
+    let met = locks(&mut world);
+    assert_eq!((met.locks.len(), met.services), (1, vec![]));
+    assert_eq!(only_blocker(&world).holder.as_deref(), Some("onebox"));
 }
 
 #[test]

@@ -289,6 +289,30 @@ fn the_open_api_of_an_unmanaged_supervisor_is_a_warning_and_no_failed_check() {
 }
 
 #[test]
+fn the_doctor_names_the_url_that_it_called() {
+    let mut world = World::enrolled();
+    let fact = |world: &World| {
+        let shared = world.machine.shared();
+        let checks = report::doctor::examine(shared, world.machine.state(), world.now()).checks;
+        let mut checks = checks.into_iter().filter(|check| check.name == "cloudly");
+        checks.next().unwrap().fact
+    };
+    let accepted = fact(&world);
+    assert!(
+        accepted.starts_with("https://cloudly.example: last accepted"),
+        "{accepted}"
+    );
+    play(
+        &mut world,
+        &[Action::Elapse, Action::Answer(Port::Cloudly, Reply::Unavailable)],
+    );
+    assert_eq!(
+        fact(&world),
+        "https://cloudly.example: unavailable (1 times in a row)"
+    );
+}
+
+#[test]
 fn the_doctor_tells_times_to_the_second() {
     let mut world = World::enrolled();
     world.stay_away(Duration::from_millis(123));
@@ -304,10 +328,8 @@ fn the_doctor_tells_times_to_the_second() {
         .iter()
         .find(|check| check.name == "cloudly")
         .unwrap();
-    assert!(
-        check.fact.ends_with('Z') && !check.fact.contains('.'),
-        "{check:?}"
-    );
+    let (_, time) = check.fact.rsplit_once(' ').unwrap();
+    assert!(time.ends_with('Z') && !time.contains('.'), "{check:?}");
 }
 
 #[test]

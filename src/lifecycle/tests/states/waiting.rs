@@ -161,6 +161,26 @@ fn a_suspected_clone_holds_an_update_back_until_it_is_cleared() {
     assert_eq!(world.machine.agent_state(), AgentState::Applying);
 }
 
+#[test]
+fn a_suspected_clone_is_the_reason_why_an_update_does_not_begin() {
+    let mut world = proven(2);
+    // Release 4 is desired, and nothing begun before the Supervisor was looked at.
+    world.act(Action::Restart { reboot: false });
+    heard(&mut world, 4, PolicyKind::Plain);
+    assert_eq!(world.machine.agent_state(), AgentState::Idle);
+    world.clone_suspected = true;
+    while !world.pending.contains_key(&Port::Cloudly) {
+        world.act(Action::Elapse);
+    }
+    world.act(good(Port::Cloudly));
+    play(
+        &mut world,
+        &[Action::Observe(View::Actual), good(Port::Supervisor)],
+    );
+    assert_eq!(blockers(&world), [BlockerKind::CloneSuspected]);
+    assert_eq!(left(&world, "ApplyTarget"), 1, "that of release 2");
+}
+
 /// A release whose Onebox needs 900 MiB of 1 GiB, beside a reserve of 64 MiB; `present`: it is on the engine already.
 fn world_with_a_large_image(mebibytes: u64, present: bool) -> World {
     let mut world = World::enrolled();

@@ -143,6 +143,7 @@ impl World {
             reserve_bytes: 64 << 20,
             built_at: Some("2026-11-01T00:00:00Z".parse().unwrap()),
             cloudly_over_tls: true,
+            cloudly_url: Some("https://cloudly.example".into()),
             guard: None,
             settings_problems: Vec::new(),
             checkpoint_problem: None,

@@ -14,6 +14,7 @@ fn session(node: usize, version: u64) -> NodeSession {
         token_command: None,
         token_used: true,
         node_id: format!("node_{node}"),
+        replacement: None,
         approval: Approval::Approved,
         approval_decided: false,
         lifecycle: Lifecycle::Active,
