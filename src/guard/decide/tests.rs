@@ -372,3 +372,19 @@ proptest! {
         }
     }
 }
+
+/// A budget of nothing and an image that nobody has would put the proven release back at once.
+#[test]
+fn a_trial_without_its_members_is_none_to_follow() {
+    let whole = serde_json::to_value(orders(Some(trial(7)))).unwrap();
+    for member in ["number", "commit", "agentService", "imageId", "budgetSeconds"] {
+        let mut orders = whole.clone();
+        orders["trial"]
+            .as_object_mut()
+            .unwrap()
+            .remove(member)
+            .expect(member);
+        assert!(serde_json::from_value::<Orders>(orders).is_err(), "{member}");
+    }
+    assert!(serde_json::from_value::<Orders>(whole).is_ok());
+}

@@ -33,9 +33,9 @@ pub struct Proven {
     pub target: Value,
 }
 
-/// A release whose agent has to prove itself.
+/// A release whose agent has to prove itself. One that lacks a member is none: the guard would act on it at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct Trial {
     /// Rises with every trial.
     pub number: u64,
@@ -45,6 +45,7 @@ pub struct Trial {
     /// The image id that the agent's container of this release has.
     pub image_id: u64,
     /// The container of the agent that began the trial: while it exists, the new agent does not run.
+    #[serde(default)]
     pub old_container: Option<String>,
     /// How long the new agent may take from the moment its container runs.
     pub budget_seconds: u32,

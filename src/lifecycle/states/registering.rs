@@ -132,6 +132,11 @@ impl Registering {
             // The identity that was to be replaced is still there: better an old one than none.
             return Outcome::Transition(State::Idle(Idle::default()));
         }
+        if l.run.has_credentials {
+            // An earlier answer was stored, and what was known of the node is lost: its token says whether it is one.
+            l.durable.node = Some(Node::unknown(None));
+            return Outcome::Transition(State::Idle(Idle::default()));
+        }
         let problem = Some(format!("Cloudly refused the join token: {}", failure.message));
         Outcome::Transition(State::Unenrolled(Unenrolled { problem }))
     }

@@ -66,7 +66,8 @@ impl Refusals {
     /// What is to be written now; it counts as written.
     pub(crate) fn take_due(&self, now: Timestamp) -> Vec<Counted> {
         let mut entries = self.lock();
-        let rests = |written: Timestamp| now.duration_since(written).as_secs() < LINE_EACH_SECONDS;
+        let rests =
+            |written: Timestamp| (0..LINE_EACH_SECONDS).contains(&now.duration_since(written).as_secs());
         let mut due = Vec::new();
         for entry in entries.iter_mut() {
             if entry.waiting.count > 0 && !entry.written_at.is_some_and(rests) {
@@ -146,6 +147,8 @@ mod tests {
         refusals.count(kind(0), json!({}), at(11));
         assert!(refusals.take_due(at(3609)).is_empty());
         assert_eq!(refusals.take_due(at(3610)).len(), 1);
+        refusals.count(kind(0), json!({}), at(5));
+        assert_eq!(refusals.take_due(at(5)).len(), 1, "the clock was set back");
     }
 
     #[test]

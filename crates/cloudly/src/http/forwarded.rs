@@ -35,13 +35,20 @@ fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
             if !is_trusted(client) {
                 return client;
             }
-            match named.trim().parse() {
-                Ok(address) => client = address,
-                Err(_) => return client,
+            match address(named.trim()) {
+                Some(address) => client = address,
+                None => return client,
             }
         }
     }
     client
+}
+
+/// Some proxies write the port too, and IPv6 in brackets.
+fn address(named: &str) -> Option<IpAddr> {
+    let bare = named.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let with_port = || named.parse().map(|address: SocketAddr| address.ip());
+    bare.unwrap_or(named).parse().or_else(|_| with_port()).ok()
 }
 
 #[cfg(test)]
@@ -62,6 +69,9 @@ mod tests {
             ("127.0.0.1", &["192.0.2.1, 2001:db8::1"], "192.0.2.1"),
             ("127.0.0.1", &["192.0.2.1", "2001:db8::1,127.0.0.2"], "192.0.2.1"),
             ("127.0.0.1", &["192.0.2.1, nonsense"], "127.0.0.1"),
+            ("127.0.0.1", &["192.0.2.1:4711"], "192.0.2.1"),
+            ("127.0.0.1", &["[2001:db9::1]:4711"], "2001:db9::1"),
+            ("127.0.0.1", &["[2001:db9::1]"], "2001:db9::1"),
             ("127.0.0.1", &["127.0.0.3, 127.0.0.2"], "127.0.0.3"),
             ("192.0.2.7", &["192.0.2.1"], "192.0.2.7"),
         ] {

@@ -31,6 +31,19 @@ pub(crate) async fn authenticate(app: &App, ip: IpAddr, bearer: Option<&str>) ->
         return Err(Error::NodeTokenInvalid);
     };
     app.count_request(session.node_id.clone())?;
+    may_speak(app, session)
+}
+
+/// The session now: while a request's body was on its way, its token may have been replaced or the node suspended.
+pub(crate) async fn authenticate_again(app: &App, session: Arc<NodeSession>) -> Result<Arc<NodeSession>> {
+    if app.storage.is_present(&session) {
+        return Ok(session);
+    }
+    let now = app.storage.session(&session.token_id).await?;
+    may_speak(app, now.ok_or(Error::NodeTokenInvalid)?)
+}
+
+fn may_speak(app: &App, session: Arc<NodeSession>) -> Result<Arc<NodeSession>> {
     let next_heartbeat_seconds = app.settings.heartbeat_seconds;
     match session.lifecycle {
         Lifecycle::Active | Lifecycle::Abandoned => Ok(session),
@@ -132,8 +145,9 @@ pub(super) async fn rotate(
     let issued = || app.pending_tokens.set(node, &command.id, token.clone());
     let new = app
         .storage
-        .issue_token(node, new, now, line, pending, issued)
+        .issue_token(session, new, now, line, pending, issued)
         .await?;
+    let new = new.ok_or(Error::NodeTokenInvalid)?;
     Ok(Some(credentials(
         waiting.as_ref().filter(|_| !new).unwrap_or(&token),
     )))

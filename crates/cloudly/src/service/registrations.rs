@@ -215,7 +215,6 @@ fn count_refusal(
     refusal: Refusal,
     token: Option<&Token>,
 ) -> Result<()> {
-    app.count_failure(ip)?;
     let token = token.map(|token| token.id().to_string());
     let data = json!({
         "registrationId": request.registration_id, "name": request.node.name, "address": ip.to_string(),
@@ -229,5 +228,5 @@ fn count_refusal(
         source: Some(source(ip)),
     };
     refusals::count(app, kind, data);
-    Ok(())
+    app.count_failure(ip)
 }

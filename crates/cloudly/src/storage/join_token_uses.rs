@@ -162,6 +162,23 @@ pub(super) async fn bind(
     Ok(())
 }
 
+/// Whether a replacement that is heard for the first time may take effect: it takes a node over from a device that
+/// works, so its join token must not have been revoked, nor have expired while its use was not confirmed in time.
+pub(super) async fn may_replace(c: &mut Connection, replacement: &str, now: Timestamp) -> Result<bool> {
+    let row = sqlx::query(
+        "SELECT 1 FROM join_uses JOIN join_tokens ON join_tokens.id = join_uses.token_id
+         WHERE node_id = $1 AND confirmed_at IS NULL AND revoked_at IS NULL
+             AND (taken_at > $2 OR expires_at > $3)
+         LIMIT 1",
+    )
+    .bind(replacement)
+    .bind(overdue_at(now))
+    .bind(millis(now))
+    .fetch_optional(c)
+    .await?;
+    Ok(row.is_some())
+}
+
 /// Confirms the use of a node, or of a replacement, that has been heard from. `false`: it was given back and none is left.
 pub(super) async fn confirm(c: &mut Connection, holder: &str, now: Timestamp) -> Result<bool> {
     let open = sqlx::query(

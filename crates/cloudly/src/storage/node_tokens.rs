@@ -42,7 +42,9 @@ impl Storage {
         match result {
             Some(result) => commands::set_result(&mut tx, node, &result, now).await?,
             None => {
-                if !join_token_uses::confirm(&mut tx, holder, now).await? {
+                let may = session.replacement.is_none()
+                    || join_token_uses::may_replace(&mut tx, holder, now).await?;
+                if !may || !join_token_uses::confirm(&mut tx, holder, now).await? {
                     tx.rollback().await?;
                     return Ok(FirstUse::JoinTokenUseGone);
                 }
@@ -61,30 +63,36 @@ impl Storage {
         Ok(FirstUse::Noted)
     }
 
-    /// Issues a token, unless the one that `pending` names is still the node's: then `false`. `issued` is called before
-    /// other requests see the new one. Both are called while the node is locked.
+    /// Issues a token to who has this session, unless the one that `pending` names is still the node's: then `false`.
+    /// `None`: the session's own token was deleted. `issued` is called before other requests see the new one. Both are
+    /// called while the node is locked.
     pub(crate) async fn issue_token(
         &self,
-        node: &str,
+        session: &NodeSession,
         token: NewToken<'_>,
         now: Timestamp,
         line: AuditLine,
         pending: impl FnOnce() -> Option<String>,
         issued: impl FnOnce(),
-    ) -> Result<bool> {
+    ) -> Result<Option<bool>> {
+        let node = session.node_id.as_str();
         let mut tx = self.write(Touched::Node(node.to_owned())).await?;
         locks::node(&mut tx, node).await?;
+        if !exists(&mut tx, &session.token_id).await? {
+            tx.rollback().await?;
+            return Ok(None);
+        }
         if let Some(pending) = pending()
             && exists(&mut tx, &pending).await?
         {
             tx.rollback().await?;
-            return Ok(false);
+            return Ok(Some(false));
         }
         insert(&mut tx, node, token, now).await?;
         audit::append(&mut tx, now, &line).await?;
         issued();
         tx.commit().await?;
-        Ok(true)
+        Ok(Some(true))
     }
 }
 

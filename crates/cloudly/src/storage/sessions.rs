@@ -25,6 +25,14 @@ impl Storage {
         let found = session(&mut *self.read().await?, token_id).await?;
         Ok(found.map(|session| self.sessions().keep(reading, session)))
     }
+
+    /// Whether nothing has changed since this session was found.
+    pub(crate) fn is_present(&self, session: &Arc<NodeSession>) -> bool {
+        match self.sessions().look_up(&session.token_id) {
+            Lookup::Kept(kept) => Arc::ptr_eq(&kept, session),
+            Lookup::Missing(_) => false,
+        }
+    }
 }
 
 /// In one statement, so that it is of one moment.

@@ -2,8 +2,9 @@
 
 use crate::each_engine;
 use crate::support::{COMMIT, Cloudly, Device, Engine, ok, start_time};
-use baseos_interfaces::admin::JoinTokenRecord;
+use baseos_interfaces::admin::{JoinTokenRecord, Page};
 use baseos_interfaces::register::{Approval, RegisterAnswer};
+use reqwest::Method;
 use rstest_reuse::apply;
 use serde_json::{Value, json};
 
@@ -314,4 +315,29 @@ async fn a_replacement_takes_over_the_node_that_was_approved_last(engine: Engine
     let replacing = cloudly.join_token(json!({ "allowReplace": true })).await;
     let answer: RegisterAnswer = ok(cloudly.register_as(&replacing, "reg-3", hardware("aa")).await).await;
     assert_eq!((answer.node_id, answer.approval), (new.id, Approval::Approved));
+}
+
+/// It would be a way to take over a node at any time.
+#[apply(each_engine)]
+#[tokio::test]
+async fn a_replacement_takes_no_effect_once_its_join_token_is_void(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
+    let mut old = heard(&cloudly, "aa", None).await;
+    let replacing = async |registration: &str| {
+        let token = json!({ "allowReplace": true, "ttlSeconds": 3600 });
+        Device::new(replaced_by(&cloudly, registration, token, hardware("aa")).await)
+    };
+    let mut revoked = replacing("second").await;
+    let tokens: Page<JoinTokenRecord> = cloudly.get("join-tokens").await;
+    let replaces = tokens.items.iter().filter(|token| token.allow_replace);
+    for token in replaces {
+        let path = format!("join-tokens/{}", token.id);
+        ok::<Value>(cloudly.admin(Method::DELETE, &path).send().await.unwrap()).await;
+    }
+    assert_eq!(revoked.refused(&cloudly).await.status, 401);
+    let mut expired = replacing("third").await;
+    cloudly.clock.advance(3601);
+    old.heartbeat(&cloudly).await;
+    assert_eq!(expired.refused(&cloudly).await.status, 401);
+    old.heartbeat(&cloudly).await;
 }

@@ -7,6 +7,8 @@ use rstest_reuse::apply;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// A node that has said everything and been told everything.
 async fn settled(cloudly: &Cloudly, name: &str) -> Device {
@@ -184,4 +186,33 @@ async fn no_heartbeat_is_accepted_once_a_suspension_was_answered(engine: Engine)
         }
         cloudly.decide(&device, "restore").await;
     }
+}
+
+/// The body of a heartbeat comes after its token was found to be good.
+#[apply(each_engine)]
+#[tokio::test]
+async fn what_changes_while_a_body_is_on_its_way_counts_for_that_heartbeat(engine: Engine) {
+    let cloudly = Cloudly::start(engine).await;
+    let mut device = settled(&cloudly, "edge").await;
+    let body = device.next(json!({})).to_string();
+    let looked_up = async || {
+        let metrics = metrics(&cloudly).await;
+        metrics["cloudly_session_hits_total"] + metrics["cloudly_session_misses_total"]
+    };
+    let before = looked_up().await;
+    let address = cloudly.url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /baseos/v1/nodes/heartbeat HTTP/1.1\r\nhost: cloudly\r\nconnection: close\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        device.token,
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    while looked_up().await == before {}
+    cloudly.decide(&device, "suspend").await;
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
 }

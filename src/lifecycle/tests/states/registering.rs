@@ -1,4 +1,7 @@
 use super::*;
+use crate::lifecycle::Machine;
+use crate::lifecycle::cloudly::identity::Node;
+use crate::lifecycle::facts::{CallFailure, CallFailureKind, Run};
 
 #[test]
 fn the_registration_id_is_on_disk_before_the_call_and_a_restart_repeats_it() {
@@ -96,4 +99,26 @@ fn a_node_that_gets_no_other_identity_goes_on_under_the_one_it_has() {
             "{reply:?}: it is heard of again"
         );
     }
+}
+
+/// The state file was damaged after the first heartbeat, and the one before it says that the node registers.
+#[test]
+fn a_repetition_that_is_refused_leads_to_the_identity_that_is_stored() {
+    let world = World::new(true);
+    let run = Run {
+        has_credentials: true,
+        ..world.run_facts()
+    };
+    let (mut machine, step) = Machine::resume(world.disk.clone(), run, world.now());
+    let op = step.effects.iter().find_map(Effect::op).expect("it registers");
+    let failure = CallFailure {
+        kind: CallFailureKind::Unauthorized,
+        code: None,
+        message: "the registration was confirmed".to_owned(),
+        retry_after_seconds: None,
+        next_heartbeat_seconds: None,
+    };
+    machine.step(&Event::RegisterFailed { op, failure }, world.now());
+    assert_eq!(machine.agent_state(), AgentState::Idle);
+    assert_eq!(machine.shared().durable.node, Some(Node::unknown(None)));
 }

@@ -17,5 +17,6 @@ pub(super) async fn heartbeat(
     // Before the body is read, so that a request without a valid token costs little.
     let session = node_tokens::authenticate(&app, peer.ip(), bearer(request.headers())).await?;
     let heartbeat = body::json(request, HEARTBEAT_MAX_BYTES).await?;
+    let session = node_tokens::authenticate_again(&app, session).await?;
     Ok(Json(heartbeats::receive(&app, &session, heartbeat).await?))
 }
