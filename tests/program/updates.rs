@@ -215,6 +215,7 @@ async fn a_forced_update_deletes_the_lock_files_of_a_lease_and_they_are_made_aga
         force: Some(Force {
             by: "operator".into(),
             reason: "cannot wait for the backup".into(),
+            expires_at: None,
         }),
         ..policy()
     };

@@ -6,7 +6,7 @@ use crate::desired::{DEFAULT_AGENT_SERVICE, Policy, Release};
 use crate::register::{Approval, NodeFacts};
 use crate::status::NodeStatus;
 use crate::token::WireSecret;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
 /// `POST /baseos/v1/admin/join-tokens`.
@@ -143,9 +143,22 @@ pub struct ReleaseRecord {
 pub struct SetDesired {
     /// The commit of a release Cloudly knows; `null`: nothing is desired.
     pub commit: Option<String>,
-    /// When and how it may be applied.
-    #[serde(default)]
-    pub policy: Policy,
+    /// When and how it may be applied, in full. Missing: the policy that counts there is kept, without its force.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
+    /// How long `policy.force` holds, seconds; [`FORCE_TTL_SECONDS`] unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force_ttl_seconds: Option<u32>,
+}
+
+/// How long an order to go ahead holds unless it is said, seconds.
+pub const FORCE_TTL_SECONDS: u32 = 86_400;
+/// The longest that it may hold, seconds.
+pub const FORCE_TTL_MAX_SECONDS: u32 = 30 * 86_400;
+
+/// `null` is no policy: it could mean the kept one or the default one.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Policy>, D::Error> {
+    Policy::deserialize(deserializer).map(Some)
 }
 
 /// The answer: the revision that carries it.

@@ -235,11 +235,15 @@ pub enum Heal {
 
 /// Who ordered an update to go ahead, and why; kept in Cloudly's audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Force {
     /// Who ordered it.
     pub by: String,
     /// Why, for the audit log.
     pub reason: String,
+    /// When Cloudly takes it back, with a higher revision; Cloudly's clock. Cloudly sets it, an agent need not look at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 #[cfg(test)]

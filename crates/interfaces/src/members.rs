@@ -41,7 +41,11 @@ const WINDOW: Shape = Shape::Object(&[
 const FORCE: Shape = Shape::Object(&[("by", Shape::Any), ("reason", Shape::Any)]);
 
 /// [`crate::admin::SetDesired`].
-pub const SET_DESIRED: Shape = Shape::Object(&[("commit", Shape::Any), ("policy", POLICY)]);
+pub const SET_DESIRED: Shape = Shape::Object(&[
+    ("commit", Shape::Any),
+    ("policy", POLICY),
+    ("forceTtlSeconds", Shape::Any),
+]);
 
 /// [`crate::admin::CreateRelease`].
 pub const CREATE_RELEASE: Shape = Shape::Object(&[
@@ -209,6 +213,8 @@ mod tests {
         let force = Force {
             by: "ada".to_owned(),
             reason: "urgent".to_owned(),
+            // Cloudly's, not the operator's.
+            expires_at: None,
         };
         // All members by name, so that a new one is not forgotten here.
         let policy = Policy {
@@ -224,7 +230,12 @@ mod tests {
             force: Some(force),
         };
         holds(POLICY, &policy);
-        holds(SET_DESIRED, &SetDesired { commit: None, policy });
+        let set = SetDesired {
+            commit: None,
+            policy: Some(policy),
+            force_ttl_seconds: Some(60),
+        };
+        holds(SET_DESIRED, &set);
         let platform = PlatformImage {
             config_digest: Some("sha256:0".to_owned()),
             size_bytes: Some(1),

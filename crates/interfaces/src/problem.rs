@@ -29,6 +29,9 @@ pub struct Problem {
     /// The heartbeat interval from now on, if the server wants another (contract §4.4: "in errors too").
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_heartbeat_seconds: Option<u32>,
+    /// The present revision, where the request was for another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
     /// The server's name for this request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
@@ -74,6 +77,7 @@ impl Problem {
             retryable: false,
             retry_after_seconds: None,
             next_heartbeat_seconds: None,
+            revision: None,
             request_id: None,
             server_time: None,
             errors: Vec::new(),

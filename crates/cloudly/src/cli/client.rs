@@ -5,7 +5,8 @@ use super::output::plain;
 use baseos_interfaces::admin::{NodeRecord, Page};
 use baseos_interfaces::problem::{FieldError, Problem};
 use baseos_interfaces::token::Token;
-use reqwest::{Method, StatusCode, Url};
+use reqwest::header::IF_MATCH;
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::error::Error;
@@ -148,12 +149,30 @@ impl Client {
         self.send(Method::POST, path, Some(body)).await
     }
 
-    pub(super) async fn put<T: DeserializeOwned>(
+    /// Refused when what is there has another revision.
+    pub(super) async fn put_at<T: DeserializeOwned>(
         &self,
         path: &str,
+        revision: u64,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        self.send(Method::PUT, path, Some(body)).await
+        let request = self.request(Method::PUT, path).json(body);
+        let (_, answer) = self.exchange(request.header(IF_MATCH, tag(revision))).await?;
+        Ok(answer)
+    }
+
+    /// The same; without a revision, whatever is there.
+    pub(super) async fn delete_at<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        revision: Option<u64>,
+    ) -> Result<T, ClientError> {
+        let mut request = self.request(Method::DELETE, path);
+        if let Some(revision) = revision {
+            request = request.header(IF_MATCH, tag(revision));
+        }
+        let (_, answer) = self.exchange(request).await?;
+        Ok(answer)
     }
 
     pub(super) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -213,7 +232,11 @@ impl Client {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<T, ClientError> {
-        self.exchange(method, path, body).await.map(|(_, answer)| answer)
+        let mut request = self.request(method, path);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        self.exchange(request).await.map(|(_, answer)| answer)
     }
 
     /// Creates something. False: the same exists already.
@@ -222,24 +245,23 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<(bool, T), ClientError> {
-        let (status, answer) = self.exchange(Method::POST, path, Some(body)).await?;
+        let request = self.request(Method::POST, path).json(body);
+        let (status, answer) = self.exchange(request).await?;
         Ok((status == StatusCode::CREATED, answer))
     }
 
-    async fn exchange<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&impl Serialize>,
-    ) -> Result<(StatusCode, T), ClientError> {
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = format!(
             "{}/baseos/v1/admin/{path}",
             self.base.as_str().trim_end_matches('/')
         );
-        let mut request = self.http.request(method, url).bearer_auth(self.token.expose());
-        if let Some(body) = body {
-            request = request.json(body);
-        }
+        self.http.request(method, url).bearer_auth(self.token.expose())
+    }
+
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<(StatusCode, T), ClientError> {
         let response = request.send().await.map_err(unreachable(&self.base))?;
         let status = response.status();
         let bytes = response.bytes().await.map_err(unreachable(&self.base))?;
@@ -273,6 +295,11 @@ impl Client {
         }
         Err(ClientError::Refused(text))
     }
+}
+
+/// The entity tag of a revision.
+fn tag(revision: u64) -> String {
+    format!("\"{revision}\"")
 }
 
 /// Why no node is meant by a name. That of a removed node may be in use again, so it does not stand for it.

@@ -4,8 +4,9 @@ use super::client::ClientError;
 use std::error::Error;
 
 /// Members that are given by an option, and the option.
-const OPTIONS: [(&str, &str); 8] = [
+const OPTIONS: [(&str, &str); 9] = [
     ("allowReplace", "--allow-replace"),
+    ("forceTtlSeconds", "--force-for"),
     ("healthSeconds", "--health"),
     ("maxAttempts", "--max-attempts"),
     ("maxUses", "--uses"),

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DesiredCommand {
-    /// Set what nodes should run
+    /// Set what nodes should run; of the policy, what is not given stays as it is, but for an order to go ahead
     Set(Box<SetArgs>),
     /// What is desired
     Show {
@@ -27,6 +27,9 @@ pub(super) enum DesiredCommand {
         /// Id or name
         #[arg(long)]
         node: String,
+        /// Only if this is still the revision that `desired show` prints
+        #[arg(long, value_name = "NUMBER")]
+        if_revision: Option<u64>,
     },
 }
 
@@ -37,7 +40,10 @@ impl DesiredCommand {
 }
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("what").required(true).args(["commit", "none"]))]
+#[command(
+    group = ArgGroup::new("what").required(true).args(["commit", "none"]),
+    group = ArgGroup::new("whom").required(true).args(["all", "node"]),
+)]
 pub(super) struct SetArgs {
     /// The commit of a release that was created: 7 to 64 hex digits, in full
     #[arg(long)]
@@ -45,12 +51,21 @@ pub(super) struct SetArgs {
     /// No release: what runs goes on, and nothing else is asked
     #[arg(long)]
     none: bool,
-    /// For this node (id or name) instead of all nodes
+    /// For all nodes without a setting of their own
+    #[arg(long)]
+    all: bool,
+    /// For this node (id or name)
     #[arg(long)]
     node: Option<String>,
-    /// The policy as a JSON file, e.g. {"maxAttempts": 5}; the options below win over it
+    /// Only if this is still the revision that `desired show` prints
+    #[arg(long, value_name = "NUMBER")]
+    if_revision: Option<u64>,
+    /// The whole policy as a JSON file, e.g. {"maxAttempts": 5}, in place of the present one; the options below win over it
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// The default policy in place of the present one; the options below win over it
+    #[arg(long, conflicts_with = "policy")]
+    default_policy: bool,
     /// A maintenance window, `days start length zone`, e.g. "sat,sun 01:00 3h Europe/Berlin" or "daily 02:30 90m UTC"; may
     /// be repeated [default: at any time]
     #[arg(long, value_parser = window)]
@@ -75,6 +90,9 @@ pub(super) struct SetArgs {
     /// audited
     #[arg(long, value_name = "REASON")]
     force: Option<String>,
+    /// How long that order holds, from 1m to 30d [default: 24h]
+    #[arg(long, value_name = "DURATION", value_parser = seconds, requires = "force")]
+    force_for: Option<u32>,
     /// Who forces it, for the audit
     #[arg(long, env = "USER", default_value = "operator", hide_env = true)]
     by: String,
@@ -97,18 +115,31 @@ pub(super) async fn run(client: &Client, command: DesiredCommand) -> Outcome {
     match command {
         DesiredCommand::Set(args) => set(client, *args).await,
         DesiredCommand::Show { node } => show(client, node.as_deref()).await,
-        DesiredCommand::Unset { node } => unset(client, &node).await,
+        DesiredCommand::Unset { node, if_revision } => unset(client, &node, if_revision).await,
     }
 }
 
 async fn set(client: &Client, args: SetArgs) -> Outcome {
     let path = path(client, args.node.as_deref()).await?;
     let whom = args.node.clone().unwrap_or_else(|| "all nodes".to_owned());
+    let present: DesiredRecord = client.get(&path).await?;
+    // What is replaced is what was seen, by the operator or here.
+    let seen = args.if_revision.unwrap_or(present.revision);
+    let before = match (&present.commit, present.set_at) {
+        (_, None) => String::new(),
+        (Some(commit), _) => format!(
+            ", in place of {} of revision {}",
+            short(Some(commit)),
+            present.revision
+        ),
+        (None, _) => format!(", in place of nothing of revision {}", present.revision),
+    };
     let request = SetDesired {
         commit: args.commit.clone(),
-        policy: policy(args)?,
+        force_ttl_seconds: args.force_for,
+        policy: Some(policy(args, present.policy)?),
     };
-    let set: DesiredSet = client.put(&path, &request).await?;
+    let set: DesiredSet = client.put_at(&path, seen, &request).await?;
     if client.json {
         return output::json(&set);
     }
@@ -116,7 +147,9 @@ async fn set(client: &Client, args: SetArgs) -> Outcome {
         .commit
         .map_or_else(|| "nothing".to_owned(), |commit| format!("release {commit}"));
     let revision = set.revision;
-    output::line(&format!("{release} is desired of {whom} (revision {revision})"))
+    output::line(&format!(
+        "{release} is desired of {whom} (revision {revision}{before})"
+    ))
 }
 
 async fn show(client: &Client, node: Option<&str>) -> Outcome {
@@ -161,8 +194,13 @@ fn policy_rows(policy: &Policy) -> Result<Vec<(String, String)>, serde_json::Err
                 rows.extend(windows.iter().map(|window| (name.clone(), window_text(window))));
             }
             "force" => {
-                let Force { by, reason } = serde_json::from_value(value)?;
-                rows.push((name, format!("by {by}: {reason}")));
+                let Force {
+                    by,
+                    reason,
+                    expires_at,
+                } = serde_json::from_value(value)?;
+                let until = expires_at.map_or_else(String::new, |at| format!(", until {}", time(at)));
+                rows.push((name, format!("by {by}{until}: {reason}")));
             }
             _ => rows.push((
                 name,
@@ -192,8 +230,9 @@ fn window_text(window: &Window) -> String {
     format!("{days} {} {length} {}", window.start, window.time_zone)
 }
 
-async fn unset(client: &Client, node: &str) -> Outcome {
-    let set: DesiredSet = client.delete(&path(client, Some(node)).await?).await?;
+async fn unset(client: &Client, node: &str, if_revision: Option<u64>) -> Outcome {
+    let path = path(client, Some(node)).await?;
+    let set: DesiredSet = client.delete_at(&path, if_revision).await?;
     if client.json {
         return output::json(&set);
     }
@@ -210,10 +249,15 @@ async fn path(client: &Client, node: Option<&str>) -> Result<String, ClientError
     })
 }
 
-fn policy(args: SetArgs) -> Result<Policy, Box<dyn Error>> {
+/// The policy that is asked for, whose other members are as they are.
+fn policy(args: SetArgs, present: Policy) -> Result<Policy, Box<dyn Error>> {
     let mut policy: Policy = match &args.policy {
         Some(file) => from_json(file, read_json(file, members::POLICY)?)?,
-        None => Policy::default(),
+        None if args.default_policy => Policy::default(),
+        None => Policy {
+            force: None,
+            ..present
+        },
     };
     if !args.window.is_empty() {
         policy.windows = args.window;
@@ -237,7 +281,11 @@ fn policy(args: SetArgs) -> Result<Policy, Box<dyn Error>> {
     }
     policy.require_rollback |= args.require_rollback;
     if let Some(reason) = args.force {
-        policy.force = Some(Force { by: args.by, reason });
+        policy.force = Some(Force {
+            by: args.by,
+            reason,
+            expires_at: None,
+        });
     }
     Ok(policy)
 }
@@ -288,6 +336,7 @@ mod tests {
             force: Some(Force {
                 by: "ada".to_owned(),
                 reason: "urgent".to_owned(),
+                expires_at: Some("2026-11-24T12:00:00Z".parse().unwrap()),
             }),
             ..Policy::default()
         };
@@ -299,7 +348,7 @@ mod tests {
         assert_eq!(
             rows,
             [
-                "force by ada: urgent",
+                "force by ada, until 2026-11-24T12:00:00Z: urgent",
                 "maxAttempts 9",
                 "onFailure report",
                 "requireLocalApproval true"

@@ -38,6 +38,13 @@ impl From<Error> for Failure {
         let problem = match error {
             Error::NotFound { .. } => Problem::new(404, ProblemCode::NotFound, title),
             Error::Conflict(_) => Problem::new(409, ProblemCode::Conflict, title),
+            Error::RevisionChanged { present, .. } => Problem {
+                revision: Some(present),
+                ..Problem::new(412, ProblemCode::RevisionChanged, title)
+            }
+            .detail(format!(
+                "look at what was changed, and send this again for revision {present} if it still holds"
+            )),
             Error::Invalid { fields, .. } => {
                 let fields = fields
                     .into_iter()

@@ -15,6 +15,9 @@ pub(crate) enum Error {
     NotFound { noun: &'static str, id: String },
     #[error("{0}")]
     Conflict(String),
+    /// Another revision is there than the one that the request is for.
+    #[error("what is desired there is at revision {present} now, not at {wanted}")]
+    RevisionChanged { present: u64, wanted: String },
     #[error("{message}")]
     Invalid { message: String, fields: Vec<Field> },
     #[error("{0}")]

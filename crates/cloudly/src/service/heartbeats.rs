@@ -138,7 +138,7 @@ async fn add_instructions(
     let orders = app
         .storage
         .orders(node, now, |target| {
-            let revision = desired_state::revision(target.as_ref(), session.desired_floor);
+            let revision = desired_state::revision(target.as_ref(), session.desired_floor, now);
             let mut needed = Needed::default();
             if observed < revision || (observed == revision && lacks_fallback(status)) {
                 needed.release = target.as_ref().and_then(|target| target.commit.clone());

@@ -96,7 +96,8 @@ pub(super) fn not_found(id: &str) -> Error {
 }
 
 fn record(app: &App, TargetedNode { node, target }: TargetedNode) -> NodeRecord {
-    let desired_revision = desired_state::revision(target.as_ref(), node.desired_floor);
+    let now = app.clock.now();
+    let desired_revision = desired_state::revision(target.as_ref(), node.desired_floor, now);
     let presence = app.presence.get(&node.id);
     let mut status = node.status;
     if let (Some(status), Some(presence)) = (&mut status, &presence)
@@ -122,7 +123,7 @@ fn record(app: &App, TargetedNode { node, target }: TargetedNode) -> NodeRecord 
         add_suspicion(&mut status.update, since);
     }
     let state = presence.as_ref().map_or(PresenceState::Offline, |presence| {
-        judge(presence, app.clock.now(), app.started_at)
+        judge(presence, now, app.started_at)
     });
     NodeRecord {
         id: node.id,

@@ -7,8 +7,10 @@ use super::{desired_state, policy_rules};
 use crate::auth::operators::Operator;
 use crate::storage::audit::AuditLine;
 use crate::storage::targets::{ALL, Facts, Target};
+use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::{DesiredRecord, DesiredSet, SetDesired};
 use baseos_interfaces::codes::FieldCode;
+use baseos_interfaces::desired::Policy;
 use baseos_interfaces::rules::check_commit;
 use serde_json::json;
 
@@ -16,71 +18,114 @@ use serde_json::json;
 /// the numbers.
 const REVISION_LEAD_MAX: u64 = 1_000_000;
 
+/// Which revision a request to change a target is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// Whatever is there.
+    Any,
+    /// One of these, usually one.
+    OneOf(Vec<u64>),
+}
+
+impl Seen {
+    fn check(&self, present: u64) -> Result<()> {
+        match self {
+            Self::OneOf(revisions) if !revisions.contains(&present) => {
+                let wanted: Vec<_> = revisions.iter().map(u64::to_string).collect();
+                let wanted = wanted.join(" or ");
+                Err(Error::RevisionChanged { present, wanted })
+            }
+            Self::Any | Self::OneOf(_) => Ok(()),
+        }
+    }
+}
+
 /// Sets the target of one node, or of all.
 pub(crate) async fn set(
     app: &App,
     operator: &Operator,
     node: Option<&str>,
     request: SetDesired,
+    seen: &Seen,
 ) -> Result<DesiredSet> {
-    policy_rules::check(&request.policy)?;
-    if let Some(commit) = &request.commit {
+    let now = app.clock.now();
+    let SetDesired {
+        commit,
+        mut policy,
+        force_ttl_seconds,
+    } = request;
+    if let Some(policy) = &policy {
+        policy_rules::check(policy)?;
+    }
+    policy_rules::limit_force(policy.as_mut(), force_ttl_seconds, now)?;
+    if let Some(commit) = &commit {
         check_commit(commit).map_err(|(code, message)| Error::field("/commit", code, message))?;
     }
-    let now = app.clock.now();
     let scope = node.unwrap_or(ALL);
-    let SetDesired { commit, policy } = request;
     let wanted = commit.clone();
     let decide = |facts: &Facts<'_>| {
-        if let (Some(node), None) = (node, facts.node) {
-            return Err(not_found(node));
-        }
-        if let (Some(commit), false) = (&wanted, facts.release_exists) {
+        let above = change(app, facts, node, seen, now)?;
+        if let (Some(commit), false) = (&commit, facts.release_exists) {
             let message = format!("there is no release with commit `{commit}`: create it first");
             return Err(Error::field("/commit", FieldCode::UnknownRelease, message));
         }
-        Ok(believed(app, facts, node))
-    };
-    let target = |revision| {
-        let data = json!({
-            "commit": commit, "revision": revision, "policy": policy, "force": policy.force,
-        });
         let target = Target {
             scope: scope.to_owned(),
             commit,
-            policy,
-            revision,
+            policy: policy.unwrap_or_else(|| kept(facts.present)),
+            revision: 0,
             set_at: now,
             set_by: operator.id.clone(),
         };
-        (
-            target,
-            AuditLine::new(&operator.id, "desired.set", Some(scope), data),
-        )
+        Ok((above, target))
+    };
+    let line = |target: &Target| {
+        let Target {
+            commit,
+            policy,
+            revision,
+            ..
+        } = target;
+        let data = json!({
+            "commit": commit, "revision": revision, "policy": policy, "force": policy.force,
+        });
+        AuditLine::new(&operator.id, "desired.set", Some(scope), data)
     };
     let revision = app
         .storage
-        .set_target(node, wanted.as_deref(), decide, target)
+        .set_target(node, wanted.as_deref(), decide, line)
         .await?;
     Ok(DesiredSet { revision })
 }
 
+/// The policy of a target whose successor says none. An order to go ahead was for that one alone.
+fn kept(present: Option<&Target>) -> Policy {
+    let mut policy = present.map_or_else(Policy::default, |target| target.policy.clone());
+    policy.force = None;
+    policy
+}
+
 /// Removes a node's own target: the one of all applies to it again, under a higher revision.
-pub(crate) async fn unset(app: &App, operator: &Operator, node: &str) -> Result<DesiredSet> {
-    let decide = |facts: &Facts<'_>| match facts.node {
-        Some(_) => Ok(believed(app, facts, Some(node))),
-        None => Err(not_found(node)),
-    };
+pub(crate) async fn unset(app: &App, operator: &Operator, node: &str, seen: &Seen) -> Result<DesiredSet> {
+    let now = app.clock.now();
+    let decide = |facts: &Facts<'_>| change(app, facts, Some(node), seen, now);
     let line = |revision: u64| {
         let data = json!({ "revision": revision });
         AuditLine::new(&operator.id, "desired.unset", Some(node), data)
     };
-    let (floor, target) = app
-        .storage
-        .unset_target(node, app.clock.now(), decide, line)
-        .await?;
-    let revision = desired_state::revision(target.as_ref(), floor);
+    let (floor, target) = app.storage.unset_target(node, now, decide, line).await?;
+    let revision = desired_state::revision(target.as_ref(), floor, now);
     Ok(DesiredSet { revision })
+}
+
+/// Whether what is there may be changed, and above which revision.
+fn change(app: &App, facts: &Facts<'_>, node: Option<&str>, seen: &Seen, now: Timestamp) -> Result<u64> {
+    let floor = match (node, facts.node) {
+        (Some(id), None) => return Err(not_found(id)),
+        (_, node) => node.map_or(0, |node| node.desired_floor),
+    };
+    seen.check(desired_state::revision(facts.present, floor, now))?;
+    Ok(believed(app, facts, node))
 }
 
 /// What nodes say they have seen, as far as it is believed: the next revision is above it, since this database may have
@@ -99,13 +144,14 @@ pub(crate) async fn show(app: &App, node: Option<&str>) -> Result<DesiredRecord>
         }
         None => (0, app.storage.target_of_all().await?),
     };
-    let revision = desired_state::revision(target.as_ref(), floor);
+    let now = app.clock.now();
+    let revision = desired_state::revision(target.as_ref(), floor, now);
     Ok(match target {
         Some(target) => DesiredRecord {
             revision,
             own: target.scope != ALL,
+            policy: target.policy_at(now),
             commit: target.commit,
-            policy: target.policy,
             set_at: Some(target.set_at),
             set_by: Some(target.set_by),
         },

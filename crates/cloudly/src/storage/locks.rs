@@ -3,7 +3,7 @@
 //! transactions with the same subject the second one waits, and reads what the first one has committed.
 //!
 //! The order, so that no two transactions wait for each other: releases, join tokens by id, nodes, and the counter of
-//! revisions (`targets::next_revision` locks it).
+//! revisions.
 
 use super::connection::{Connection, Result};
 use super::engine::Engine;
@@ -35,6 +35,12 @@ pub(crate) async fn join_tokens_overdue(c: &mut Connection, taken_until: i64) ->
 pub(crate) async fn node(c: &mut Connection, id: &str) -> Result<()> {
     let statement = "SELECT 1 FROM nodes WHERE id = $1 FOR UPDATE";
     Engine::only_postgres(c, statement, Some(id)).await
+}
+
+/// Locks the targets, of all nodes and of each, with the counter of their revisions.
+pub(crate) async fn revisions(c: &mut Connection) -> Result<()> {
+    let statement = "SELECT 1 FROM counters WHERE name = 'desired' FOR UPDATE";
+    Engine::only_postgres(c, statement, None).await
 }
 
 /// Locks the releases against new ones.

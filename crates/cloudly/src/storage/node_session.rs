@@ -1,6 +1,7 @@
 //! What a heartbeat needs to know of the node it comes from.
 
 use super::node_lifecycle::Lifecycle;
+use super::revisions::revision_at;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::register::Approval;
 use baseos_interfaces::states::UpdateState;
@@ -37,6 +38,8 @@ pub(crate) struct Wanted {
     pub(crate) target_revision: u64,
     /// The desired release.
     pub(crate) commit: Option<String>,
+    /// Until when its order to go ahead holds.
+    pub(crate) force_until: Option<Timestamp>,
     /// Until when the last of the commands without a result waits.
     pub(crate) commands_until: Option<Timestamp>,
 }
@@ -46,6 +49,7 @@ impl NodeSession {
     pub(crate) fn is_up_to_date(&self, observed: u64, now: Timestamp) -> bool {
         let wanted = &self.wanted;
         let waits = wanted.commands_until.is_some_and(|until| until > now);
-        !waits && observed == wanted.target_revision.max(self.desired_floor)
+        let issued = wanted.target_revision.max(self.desired_floor);
+        !waits && observed == revision_at(issued, wanted.force_until, now)
     }
 }

@@ -1,6 +1,6 @@
 //! Sessions: who speaks with a node token, and what that node is to be told.
 
-use super::columns::unsigned;
+use super::columns::{from_json, unsigned};
 use super::database::{Connection, Result, Storage};
 use super::node_lifecycle::Lifecycle;
 use super::node_session::{NodeSession, Wanted};
@@ -8,6 +8,7 @@ use super::nodes::parse_approval;
 use super::session_cache::Lookup;
 use super::targets::ALL;
 use crate::clock::timestamp;
+use baseos_interfaces::desired::Policy;
 use sqlx::Row as _;
 use std::sync::Arc;
 
@@ -42,6 +43,7 @@ async fn session(c: &mut Connection, token_id: &str) -> Result<Option<NodeSessio
              n.clone_suspected_at, n.desired_floor, s.status_hash, s.update_state, s.target_commit, s.running_commit,
              COALESCE(own.revision, every.revision, 0) AS target_revision,
              CASE WHEN own.scope IS NULL THEN every.commit_id ELSE own.commit_id END AS wanted_commit,
+             CASE WHEN own.scope IS NULL THEN every.policy ELSE own.policy END AS wanted_policy,
              (SELECT MAX(expires_at) FROM commands WHERE node_id = n.id AND result IS NULL) AS commands_until
          FROM node_tokens t LEFT JOIN replacements r ON r.id = t.node_id
              JOIN nodes n ON n.id = COALESCE(r.node_id, t.node_id) LEFT JOIN node_status s ON s.node_id = n.id
@@ -53,6 +55,10 @@ async fn session(c: &mut Connection, token_id: &str) -> Result<Option<NodeSessio
     .fetch_optional(c)
     .await?;
     let Some(row) = row else { return Ok(None) };
+    let policy: Option<Policy> = row
+        .try_get::<Option<&str>, _>("wanted_policy")?
+        .map(from_json)
+        .transpose()?;
     let state: Option<&str> = row.try_get("update_state")?;
     Ok(Some(NodeSession {
         token_mac: row.try_get("mac")?,
@@ -76,6 +82,7 @@ async fn session(c: &mut Connection, token_id: &str) -> Result<Option<NodeSessio
         wanted: Wanted {
             target_revision: unsigned(&row, "target_revision")?,
             commit: row.try_get("wanted_commit")?,
+            force_until: policy.and_then(|policy| policy.force?.expires_at),
             commands_until: row.try_get::<Option<i64>, _>("commands_until")?.map(timestamp),
         },
     }))

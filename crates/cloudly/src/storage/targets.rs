@@ -27,11 +27,29 @@ pub(crate) struct Target {
     pub(crate) set_by: String,
 }
 
+impl Target {
+    /// Until when its order to go ahead holds. One of before there was an end has none.
+    pub(crate) fn force_until(&self) -> Option<Timestamp> {
+        self.policy.force.as_ref()?.expires_at
+    }
+
+    /// Its policy at that time: the order to go ahead ends by itself.
+    pub(crate) fn policy_at(&self, now: Timestamp) -> Policy {
+        let mut policy = self.policy.clone();
+        if self.force_until().is_some_and(|until| until <= now) {
+            policy.force = None;
+        }
+        policy
+    }
+}
+
 /// What a target is decided by.
 #[derive(Debug)]
 pub(crate) struct Facts<'a> {
     /// The node that the target is for, if there is one with that id.
     pub(crate) node: Option<&'a Node>,
+    /// What counts there before.
+    pub(crate) present: Option<&'a Target>,
     /// Whether there is a release with the desired commit.
     pub(crate) release_exists: bool,
     /// The last revision issued.
@@ -40,33 +58,35 @@ pub(crate) struct Facts<'a> {
 
 impl Storage {
     /// Sets a target, of `all` nodes without one of their own or of one node. `decide` gets the facts and says above
-    /// which revision the new one has to be; `target` makes the target of that revision. Returns the revision.
+    /// which revision the new one has to be, and what it is but for the revision. Returns the revision.
     pub(crate) async fn set_target<E: From<Error>>(
         &self,
         node: Option<&str>,
         commit: Option<&str>,
-        decide: impl FnOnce(&Facts<'_>) -> std::result::Result<u64, E>,
-        target: impl FnOnce(u64) -> (Target, AuditLine),
+        decide: impl FnOnce(&Facts<'_>) -> std::result::Result<(u64, Target), E>,
+        line: impl FnOnce(&Target) -> AuditLine,
     ) -> std::result::Result<u64, E> {
         let mut tx = self
             .write(node.map_or(Touched::All, |node| Touched::Node(node.to_owned())))
             .await?;
         let known = locked(&mut tx, node).await?;
+        let present = effective(&mut tx, node.unwrap_or(ALL)).await?;
         let facts = Facts {
             node: known.as_ref(),
+            present: present.as_ref(),
             release_exists: match commit {
                 Some(commit) => releases::find(&mut tx, commit).await?.is_some(),
                 None => true,
             },
             issued: last_revision(&mut tx).await?,
         };
-        let (mut tx, seen) = tx.unless_refused(decide(&facts)).await?;
-        let revision = next_revision(&mut tx, seen).await?;
-        let (target, line) = target(revision);
+        let (mut tx, (seen, mut target)) = tx.unless_refused(decide(&facts)).await?;
+        let count = if target.force_until().is_some() { 2 } else { 1 };
+        target.revision = next_revisions(&mut tx, seen, count).await?;
         put(&mut tx, &target).await?;
-        audit::append(&mut tx, target.set_at, &line).await?;
+        audit::append(&mut tx, target.set_at, &line(&target)).await?;
         tx.commit().await?;
-        Ok(revision)
+        Ok(target.revision)
     }
 
     /// Removes a node's own target. `decide` is as for [`Self::set_target`]. Returns the node's floor and the target
@@ -80,15 +100,18 @@ impl Storage {
     ) -> std::result::Result<(u64, Option<Target>), E> {
         let mut tx = self.write(Touched::Node(node.to_owned())).await?;
         let known = locked(&mut tx, Some(node)).await?;
+        let present = effective(&mut tx, node).await?;
         let facts = Facts {
             node: known.as_ref(),
+            present: present.as_ref(),
             release_exists: true,
             issued: last_revision(&mut tx).await?,
         };
         let (mut tx, seen) = tx.unless_refused(decide(&facts)).await?;
         let mut floor = known.map_or(0, |node| node.desired_floor);
         if remove(&mut tx, node).await? {
-            floor = next_revision(&mut tx, seen).await?;
+            // The second one is for the end of an order to all.
+            floor = next_revisions(&mut tx, seen, 2).await?;
             nodes::set_desired_floor(&mut tx, node, floor).await?;
             audit::append(&mut tx, now, &line(floor)).await?;
         }
@@ -103,23 +126,31 @@ impl Storage {
     }
 }
 
+/// The node, with the locks for a change of its target, or of that of all.
 async fn locked(c: &mut Connection, node: Option<&str>) -> Result<Option<Node>> {
-    let Some(node) = node else { return Ok(None) };
-    locks::node(c, node).await?;
-    nodes::known(c, node).await
+    let node = match node {
+        Some(node) => {
+            locks::node(c, node).await?;
+            nodes::known(c, node).await?
+        }
+        None => None,
+    };
+    locks::revisions(c).await?;
+    Ok(node)
 }
 
-/// The next revision: above every issued one, and above `seen`, what nodes say they have seen (more than was issued
-/// when this database was restored from a backup).
-async fn next_revision(c: &mut Connection, seen: u64) -> Result<u64> {
+/// Issues so many revisions, and returns the first: above every issued one, and above `seen`, what nodes say they have
+/// seen (more than was issued when this database was restored from a backup).
+async fn next_revisions(c: &mut Connection, seen: u64, count: u64) -> Result<u64> {
     let row = sqlx::query(
-        "UPDATE counters SET value = CASE WHEN value < $1 THEN $1 ELSE value END + 1
+        "UPDATE counters SET value = CASE WHEN value < $1 THEN $1 ELSE value END + $2
          WHERE name = 'desired' RETURNING value",
     )
     .bind(signed(seen))
+    .bind(signed(count))
     .fetch_one(c)
     .await?;
-    unsigned(&row, "value")
+    Ok(unsigned(&row, "value")?.saturating_sub(count - 1))
 }
 
 /// The last revision issued.

@@ -414,7 +414,7 @@ async fn no_refusal_repeats_what_may_be_a_secret(engine: Engine) {
         (
             Method::PUT,
             "desired",
-            json!({ "commit": null, "policy": policy }),
+            json!({ "commit": null, "policy": policy, "forceTtlSeconds": 60 }),
         ),
         (
             Method::POST,

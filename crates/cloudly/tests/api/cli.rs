@@ -30,6 +30,7 @@ async fn a_node_is_operated_from_the_command_line() {
     let set = [
         "desired",
         "set",
+        "--all",
         "--commit",
         COMMIT,
         "--window",
@@ -236,9 +237,13 @@ async fn failures_print_a_sentence_and_exit_with_an_error() {
     assert_eq!(error.lines().count(), 1, "{error}");
     let error = program.run_err(&["node", "show", "nobody"]).await;
     assert_eq!(error, "cloudly: there is no node with the id or name `nobody`\n");
-    let error = program.run_err(&["desired", "set", "--commit", COMMIT]).await;
+    let error = program
+        .run_err(&["desired", "set", "--all", "--commit", COMMIT])
+        .await;
     assert!(error.contains("create it first"), "{error}");
-    let error = program.run_err(&["desired", "set", "--commit", "123"]).await;
+    let error = program
+        .run_err(&["desired", "set", "--all", "--commit", "123"])
+        .await;
     assert!(error.contains("a commit is 7 to 64 hex digits"), "{error}");
     let error = program.run_err(&["desired", "set"]).await;
     assert!(error.contains("--commit"), "{error}");

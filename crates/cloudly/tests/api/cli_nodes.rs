@@ -94,7 +94,9 @@ async fn a_release_that_is_not_taken_up_or_known_to_be_bad_is_shown_as_that() {
     let token = program.run_ok(&["token", "create", "--quiet"]).await;
     let mut device = program.enrol_with(token.trim(), "edge-1").await;
     program.create_release(COMMIT).await;
-    program.run_ok(&["desired", "set", "--commit", COMMIT]).await;
+    program
+        .run_ok(&["desired", "set", "--all", "--commit", COMMIT])
+        .await;
     device
         .report(&program, status("idle", None, Some("c0ffee1")))
         .await;

@@ -1,6 +1,7 @@
 //! What the command line refuses, and what it says when there is nothing to do.
 
 use crate::support::{COMMIT, Engine, Program, cloudly, output, release};
+use baseos_interfaces::admin::DesiredRecord;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -90,7 +91,15 @@ async fn files_with_a_mistyped_member_are_refused_with_the_nearest_name() {
         json!({ "maxAttempt": 9 }).to_string(),
     )
     .unwrap();
-    let set = ["desired", "set", "--commit", COMMIT, "--policy", "policy.json"];
+    let set = [
+        "desired",
+        "set",
+        "--all",
+        "--commit",
+        COMMIT,
+        "--policy",
+        "policy.json",
+    ];
     assert_eq!(
         program.run_err(&set).await,
         "cloudly: policy.json: `/maxAttempt` is not known: did you mean `maxAttempts`?\n"
@@ -131,7 +140,15 @@ async fn what_the_server_refuses_is_named_by_the_option_or_the_member_that_gave_
         (&["token", "create", "--uses", "0"][..], "--uses is 1 to"),
         (&["token", "create", "--ttl", "99d"], "--ttl is 1 to"),
         (
-            &["desired", "set", "--commit", COMMIT, "--max-attempts", "0"],
+            &[
+                "desired",
+                "set",
+                "--all",
+                "--commit",
+                COMMIT,
+                "--max-attempts",
+                "0",
+            ],
             "--max-attempts is 0",
         ),
     ] {
@@ -140,7 +157,15 @@ async fn what_the_server_refuses_is_named_by_the_option_or_the_member_that_gave_
     }
     let policy = json!({ "maxAttempts": 0 }).to_string();
     std::fs::write(program.dir.path().join("policy.json"), policy).unwrap();
-    let set = ["desired", "set", "--commit", COMMIT, "--policy", "policy.json"];
+    let set = [
+        "desired",
+        "set",
+        "--all",
+        "--commit",
+        COMMIT,
+        "--policy",
+        "policy.json",
+    ];
     let error = program.run_err(&set).await;
     assert!(error.contains("maxAttempts is 0"), "{error}");
 }
@@ -153,7 +178,15 @@ async fn desired_show_prints_the_policy_and_who_forces_it() {
         "nothing is desired of all nodes; never set\n"
     );
     program.create_release(COMMIT).await;
-    let set = ["desired", "set", "--commit", COMMIT, "--max-attempts", "9"];
+    let set = [
+        "desired",
+        "set",
+        "--all",
+        "--commit",
+        COMMIT,
+        "--max-attempts",
+        "9",
+    ];
     let force = [
         "--force",
         "urgent",
@@ -164,19 +197,25 @@ async fn desired_show_prints_the_policy_and_who_forces_it() {
     ];
     program.run_ok(&[&set[..], &force].concat()).await;
     let shown = program.run_ok(&["desired", "show"]).await;
+    let record: DesiredRecord = program.get("desired").await;
     let rows: Vec<_> = shown.lines().skip(1).map(str::trim).collect();
+    let expires = record.policy.force.unwrap().expires_at.unwrap();
+    let force = format!(
+        "force                by ada, until {}: urgent",
+        expires.strftime("%Y-%m-%dT%H:%M:%SZ")
+    );
     assert_eq!(
         rows,
         [
-            "force                by ada: urgent",
+            &force,
             "maxAttempts          9",
             "windows              daily 02:30 90m UTC"
         ]
     );
-    program.run_ok(&["desired", "set", "--none"]).await;
+    program.run_ok(&["desired", "set", "--all", "--none"]).await;
     let shown = program.run_ok(&["desired", "show"]).await;
     assert!(
-        shown.starts_with("nothing (revision 2, the setting for all"),
+        shown.starts_with("nothing (revision 3, the setting for all"),
         "{shown}"
     );
 }

@@ -17,6 +17,7 @@ use rstest_reuse;
 mod audit;
 mod bodies;
 mod cli;
+mod cli_desired;
 mod cli_logs;
 mod cli_nodes;
 mod cli_refusals;
@@ -46,6 +47,8 @@ mod sessions;
 mod sqlite_file;
 mod start;
 mod support;
+mod target_changes;
+mod target_force;
 mod targets;
 
 use rstest_reuse::template;

@@ -308,6 +308,29 @@ async fn no_more_commands_wait_than_may(engine: Engine) {
 
 #[apply(each_engine)]
 #[tokio::test(flavor = "multi_thread")]
+async fn one_of_many_changes_for_the_same_revision_is_made(engine: Engine) {
+    let cloudly = Arc::new(Cloudly::start(engine).await);
+    let device = cloudly.enrol("edge").await;
+    let revision = cloudly.set_target(COMMIT).await;
+    let own = format!("nodes/{}/desired", device.id);
+    // More than once: the first requests wait for connections to the database.
+    for path in ["desired", &own, "desired", &own, "desired", "desired"] {
+        let shown: Value = cloudly.get(path).await;
+        let tag = format!("\"{}\"", shown["revision"]);
+        let answers = at_once(&cloudly, 20, |cloudly, _| {
+            let request = cloudly.admin(Method::PUT, path).header("If-Match", &tag);
+            let request = request.json(&json!({ "commit": COMMIT }));
+            async move { request.send().await.unwrap() }
+        })
+        .await;
+        assert_eq!(statuses(&answers), [vec![200], vec![412; 19]].concat(), "{path}");
+    }
+    let all: Value = cloudly.get("desired").await;
+    assert_eq!(all["revision"], revision + 6, "nothing else was issued");
+}
+
+#[apply(each_engine)]
+#[tokio::test(flavor = "multi_thread")]
 async fn revisions_are_distinct_and_the_last_one_holds(engine: Engine) {
     let cloudly = Arc::new(Cloudly::start(engine).await);
     let device = cloudly.enrol("edge").await;

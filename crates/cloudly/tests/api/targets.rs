@@ -162,6 +162,26 @@ async fn an_invalid_target_is_refused_with_pointer_and_reason(engine: Engine) {
             "empty",
         ),
         (
+            json!({ "commit": COMMIT, "policy": null }),
+            "/policy",
+            "expected an object, not null",
+        ),
+        (
+            json!({ "commit": COMMIT, "policy": { "force": { "by": "a", "reason": "b", "expiresAt": null } } }),
+            "/policy/force/expiresAt",
+            "use by, reason",
+        ),
+        (
+            json!({ "commit": COMMIT, "forceTtlSeconds": 60 }),
+            "/policy/force",
+            "missing",
+        ),
+        (
+            json!({ "commit": COMMIT, "policy": { "force": { "by": "a", "reason": "b" } }, "forceTtlSeconds": 59 }),
+            "/forceTtlSeconds",
+            "60 to 2592000",
+        ),
+        (
             json!({ "commit": COMMIT, "policy": { "maxAttempts": "three" } }),
             "/policy/maxAttempts",
             "expected a whole number from 0 to 4294967295, not a string",

@@ -26,6 +26,8 @@ super::table::wire_names! {
         Conflict = "conflict",
         /// 410: an operator removed the node.
         NodeRemoved = "nodeRemoved",
+        /// 412: not the revision that `If-Match` names.
+        RevisionChanged = "revisionChanged",
         /// 413: the body is larger than [`crate::limits`] allow.
         PayloadTooLarge = "payloadTooLarge",
         /// 415: not JSON.

@@ -191,7 +191,8 @@ impl Testbed {
     pub async fn set_desired(&self, commit: Option<&str>, policy: Policy) -> Result<u64> {
         let request = SetDesired {
             commit: commit.map(str::to_owned),
-            policy,
+            policy: Some(policy),
+            force_ttl_seconds: None,
         };
         Ok(self.cloudly.set_desired(None, &request).await?.revision)
     }

@@ -18,6 +18,21 @@ fn what_runs_already_counts_as_succeeded_once_and_becomes_the_release_to_go_back
 }
 
 #[test]
+fn an_order_that_ends_leaves_alone_what_it_put_in_place_and_what_it_found_bad() {
+    let mut world = proven(2);
+    for (number, ends) in [(2, UpdateState::Succeeded), (3, UpdateState::RolledBack)] {
+        world.act(Action::Desire(number, PolicyKind::Forced));
+        world.settle();
+        assert_eq!(wire(&world), ends);
+        let before = left(&world, "ApplyTarget");
+        world.act(Action::Desire(number, PolicyKind::Plain));
+        world.settle();
+        assert!(!world.machine.shared().durable.policy().is_forced());
+        assert_eq!(left(&world, "ApplyTarget"), before, "{ends:?}");
+    }
+}
+
+#[test]
 fn a_release_known_to_be_bad_is_not_tried_again_without_an_order() {
     let mut world = proven(2);
     for rule in [PolicyKind::Plain, PolicyKind::Plain] {

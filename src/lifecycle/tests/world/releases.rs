@@ -62,6 +62,7 @@ pub(crate) fn desired_app(number: u8, rule: PolicyKind) -> DesiredApp {
             policy.force = Some(Force {
                 by: "ops".into(),
                 reason: "now".into(),
+                expires_at: None,
             });
         }
     }
