@@ -118,7 +118,8 @@ fn a_repetition_that_is_refused_leads_to_the_identity_that_is_stored() {
         retry_after_seconds: None,
         next_heartbeat_seconds: None,
     };
-    machine.step(&Event::RegisterFailed { op, failure }, world.now());
+    let step = machine.step(&Event::RegisterFailed { op, failure }, world.now());
     assert_eq!(machine.agent_state(), AgentState::Idle);
+    assert!(step.checkpoint.is_some());
     assert_eq!(machine.shared().durable.node, Some(Node::unknown(None)));
 }
