@@ -41,11 +41,15 @@ pub trait Vault: Send + Sync + 'static {
     /// The token to call Cloudly with: the newest one that was not refused in this run.
     fn node_token(&self) -> Option<Token>;
 
-    /// Stores the token of a new registration; it replaces all earlier ones.
+    /// Which node the token that Cloudly accepted last is good for; `None`: not known.
+    fn node_id(&self) -> Option<String>;
+
+    /// Stores the token of a new registration. The identity before it is kept until one of the two is accepted: Cloudly
+    /// may never accept the new one.
     ///
     /// # Errors
     /// When it cannot be written; the registration must then be repeated.
-    fn store_node_token(&self, token: &Token) -> Result<(), VaultError>;
+    fn store_node_token(&self, token: &Token, node_id: &str) -> Result<(), VaultError>;
 
     /// Stores a token that Cloudly sent for rotation, beside the current one.
     ///
@@ -53,13 +57,14 @@ pub trait Vault: Send + Sync + 'static {
     /// When it cannot be written; it must not be used then.
     fn store_next_token(&self, token: &Token) -> Result<(), VaultError>;
 
-    /// Cloudly accepted a call with this token: older ones are invalid now and are deleted.
+    /// Cloudly accepted a call with this token: the others are of no use any more and are deleted, but for a newer one
+    /// of the same node.
     ///
     /// # Errors
     /// When it cannot be written; harmless, the next accepted call tries again.
     fn token_accepted(&self, id: &TokenId) -> Result<(), VaultError>;
 
-    /// Cloudly refused this token: the other one, if any, is used for the rest of this run.
+    /// Cloudly refused this token: the next older one, if any, is used for the rest of this run.
     fn token_refused(&self, id: &TokenId);
 
     /// A join token that was offered and not deleted since.

@@ -82,7 +82,10 @@ impl Vault for EmptyVault {
     fn node_token(&self) -> Option<Token> {
         None
     }
-    fn store_node_token(&self, _: &Token) -> Result<(), VaultError> {
+    fn node_id(&self) -> Option<String> {
+        None
+    }
+    fn store_node_token(&self, _: &Token, _: &str) -> Result<(), VaultError> {
         Ok(())
     }
     fn store_next_token(&self, _: &Token) -> Result<(), VaultError> {
@@ -149,6 +152,7 @@ fn cloudly(log: Log) -> (mpsc::Sender<Effect>, mpsc::Receiver<Event>) {
                 },
                 Effect::Heartbeat { op, .. } => Event::HeartbeatAnswered {
                     op,
+                    node_id: None,
                     instructions: Box::new(Instructions {
                         server_time: start_time(),
                         next_heartbeat_seconds: 60,

@@ -31,6 +31,8 @@ pub(crate) struct Durable {
     pub(crate) boot_id: String,
     /// Who this node is, once enrolled.
     pub(crate) node: Option<Node>,
+    /// The identity before this one, until Cloudly has accepted a heartbeat of this one.
+    pub(crate) earlier_node: Option<Node>,
     /// What became of join tokens.
     pub(crate) join: Join,
     /// The newest desired state.

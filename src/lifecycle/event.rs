@@ -41,6 +41,9 @@ pub enum Event {
     /// Cloudly accepted a heartbeat.
     HeartbeatAnswered {
         op: OpId,
+        /// Which node Cloudly took it for; `None`: the store does not know it.
+        #[serde(default)]
+        node_id: Option<String>,
         instructions: Box<Instructions>,
         /// Whether it brought new credentials, and they are stored.
         credentials_stored: bool,

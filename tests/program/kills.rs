@@ -20,6 +20,7 @@ const FAIL_POINTS: &[(&str, &[u32])] = &[
     ("checkpoint.after", &[1, 4, 12]),
     ("effect.before.Register", &[1]),
     ("effect.after.Register", &[1]),
+    ("register.stored", &[1]),
     ("effect.before.Heartbeat", &[1, 5]),
     ("effect.after.Heartbeat", &[1, 5]),
     ("effect.before.ForgetJoinToken", &[1]),

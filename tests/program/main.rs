@@ -24,6 +24,7 @@ mod lost_writes;
 mod managed_supervisor;
 mod outages;
 mod progress;
+mod replacement;
 mod restarts;
 mod rotation;
 mod soak;

@@ -17,6 +17,7 @@ mod tls;
 
 pub use settings::ConfigError;
 
+use crate::failpoint;
 use crate::lifecycle::effect::{Effect, OpId};
 use crate::lifecycle::event::{Event, Registration};
 use crate::lifecycle::facts::{CallFailure, CallFailureKind};
@@ -180,8 +181,9 @@ impl CloudlyPort {
         })?;
         // Stored before the machine knows of it: an enrolled node must have its token, also after a power cut.
         self.vault
-            .store_node_token(&node_token)
+            .store_node_token(&node_token, &answer.node_id)
             .map_err(|error| call_failure::failure(CallFailureKind::Unavailable, error.to_string()))?;
+        failpoint::hit("register.stored");
         Ok(Registration {
             node_id: answer.node_id,
             approval: answer.approval,
@@ -199,6 +201,7 @@ impl CloudlyPort {
                 let credentials_stored = self.store_credentials(&answer);
                 Event::HeartbeatAnswered {
                     op,
+                    node_id: self.vault.node_id(),
                     instructions: Box::new(answer.instructions),
                     credentials_stored,
                 }
@@ -221,10 +224,12 @@ impl CloudlyPort {
                     warn!(token = %token.id(), %error, "cannot delete older node tokens; the next heartbeat tries again");
                 }
             }
-            Err(failure) if failure.kind == CallFailureKind::Unauthorized => {
-                self.vault.token_refused(token.id());
-            }
-            Err(_) => {}
+            Err(failure) => match failure.kind {
+                CallFailureKind::Unauthorized | CallFailureKind::Removed => {
+                    self.vault.token_refused(token.id());
+                }
+                _ => {}
+            },
         }
         answer
     }

@@ -32,8 +32,30 @@ pub(super) struct Credentials {
     pub(super) node: Option<Token>,
     /// Sent by Cloudly for rotation; replaces `node` when Cloudly accepts it.
     pub(super) next: Option<Token>,
+    /// Which node these two are good for; `None`: written by an agent that did not note it.
+    pub(super) node_id: Option<String>,
+    /// The identity before this one, until Cloudly has accepted a token of this one.
+    pub(super) earlier: Option<Identity>,
     /// From the local API; stored until the node is enrolled.
     pub(super) join: Option<Token>,
+}
+
+/// A token, and the node that it is good for.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    pub(super) token: Token,
+    /// `None`: written by an agent that did not note it.
+    pub(super) node_id: Option<String>,
+}
+
+impl Credentials {
+    /// The node's tokens, in the order in which they are used.
+    pub(super) fn node_tokens(&self) -> impl Iterator<Item = &Token> {
+        let earlier = self.earlier.as_ref().map(|earlier| &earlier.token);
+        [self.next.as_ref(), self.node.as_ref(), earlier]
+            .into_iter()
+            .flatten()
+    }
 }
 
 /// The content of the state file.
@@ -105,19 +127,30 @@ struct Tokens {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next_token: Option<WireSecret>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    node_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    earlier_token: Option<WireSecret>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    earlier_node_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     join_token: Option<WireSecret>,
 }
 
 /// The bytes of a document; wiped from memory when dropped.
 pub(super) fn encode(document: &Document, generation: u64) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
-    let secret = |token: &Option<Token>| token.as_ref().map(WireSecret::from);
+    let secret = |token: Option<&Token>| token.map(WireSecret::from);
+    let known = &document.credentials;
+    let earlier = known.earlier.as_ref();
     let rest = Zeroizing::new(serde_json::to_vec(&Body {
         version: VERSION,
         generation,
         credentials: Tokens {
-            node_token: secret(&document.credentials.node),
-            next_token: secret(&document.credentials.next),
-            join_token: secret(&document.credentials.join),
+            node_token: secret(known.node.as_ref()),
+            next_token: secret(known.next.as_ref()),
+            node_id: known.node_id.clone(),
+            earlier_token: secret(earlier.map(|earlier| &earlier.token)),
+            earlier_node_id: earlier.and_then(|earlier| earlier.node_id.clone()),
+            join_token: secret(known.join.as_ref()),
         },
         endpoint: document.endpoint.clone(),
         checkpoint: document.checkpoint.clone(),
@@ -186,7 +219,7 @@ fn decode(bytes: &[u8]) -> Result<(Document, u64), DecodeError> {
 fn decode_newer(json: &[u8], version: u32) -> Option<(Document, u64)> {
     let body: NewerBody = serde_json::from_slice(json).ok()?;
     let credentials = credentials(&body.credentials).ok()?;
-    credentials.node.as_ref().or(credentials.next.as_ref())?;
+    credentials.node_tokens().next()?;
     let document = Document {
         credentials,
         endpoint: body
@@ -209,6 +242,11 @@ fn credentials(tokens: &Tokens) -> Result<Credentials, DecodeError> {
     Ok(Credentials {
         node: token("nodeToken", TokenKind::Node, &tokens.node_token)?,
         next: token("nextToken", TokenKind::Node, &tokens.next_token)?,
+        node_id: tokens.node_id.clone(),
+        earlier: token("earlierToken", TokenKind::Node, &tokens.earlier_token)?.map(|token| Identity {
+            token,
+            node_id: tokens.earlier_node_id.clone(),
+        }),
         join: token("joinToken", TokenKind::Join, &tokens.join_token)?,
     })
 }

@@ -133,8 +133,7 @@ impl StateFile {
 
     /// Whether a node token is stored.
     pub fn has_credentials(&self) -> bool {
-        let inner = self.inner();
-        inner.document.credentials.node.is_some() || inner.document.credentials.next.is_some()
+        self.inner().document.credentials.node_tokens().next().is_some()
     }
 
     /// The join token of this run: the stored one (from the local API in an earlier run, not used yet), which is newer,

@@ -1,6 +1,6 @@
 //! The store as the vault of tokens.
 
-use super::document::Credentials;
+use super::document::{Credentials, Identity};
 use super::state_file::{Inner, SaveError, StateFile};
 use crate::vault::{Vault, VaultError};
 use baseos_interfaces::token::{Token, TokenId, TokenKind};
@@ -13,13 +13,24 @@ impl Vault for StateFile {
         self.inner().current_token().cloned()
     }
 
-    fn store_node_token(&self, token: &Token) -> Result<(), VaultError> {
+    fn node_id(&self) -> Option<String> {
+        self.inner().document.credentials.node_id.clone()
+    }
+
+    fn store_node_token(&self, token: &Token, node_id: &str) -> Result<(), VaultError> {
         require_kind(token, TokenKind::Node)?;
         let mut inner = self.inner();
         let before = inner.document.credentials.clone();
+        // Of identities that were never accepted only the last is kept beside the one that was.
+        let replaced = inner.current_token().map(|token| Identity {
+            token: token.clone(),
+            node_id: before.node_id.clone(),
+        });
         inner.document.credentials = Credentials {
             node: Some(token.clone()),
             next: None,
+            node_id: Some(node_id.to_owned()),
+            earlier: before.earlier.clone().or(replaced),
             join: before.join.clone(),
         };
         inner.set_endpoint_in_use();
@@ -42,7 +53,7 @@ impl Vault for StateFile {
         inner.document.credentials = Credentials {
             node: current,
             next: Some(token.clone()),
-            join: before.join.clone(),
+            ..before.clone()
         };
         inner.write_or_restore(before)?;
         inner.refused.remove(token.id());
@@ -52,9 +63,7 @@ impl Vault for StateFile {
     fn token_accepted(&self, id: &TokenId) -> Result<(), VaultError> {
         let mut inner = self.inner();
         inner.refused.remove(id);
-        let credentials = &mut inner.document.credentials;
-        if credentials.next.as_ref().is_some_and(|next| next.id() == id) {
-            credentials.node = credentials.next.take();
+        if inner.document.credentials.accept(id) {
             inner.dirty = true;
         }
         inner.set_endpoint_in_use();
@@ -66,16 +75,11 @@ impl Vault for StateFile {
     fn token_refused(&self, id: &TokenId) {
         let mut inner = self.inner();
         inner.refused.insert(id.clone());
-        let credentials = &inner.document.credentials;
-        let all_refused = [&credentials.node, &credentials.next]
-            .into_iter()
-            .flatten()
-            .all(|token| inner.refused.contains(token.id()));
-        if all_refused {
+        if inner.current_token().is_none() {
             // A refusal can be an error of Cloudly (a database restored from a backup). An agent without a token could
             // never recover from it, so the tokens are tried in turn again; the machine does the back-off.
             inner.refused.clear();
-            if inner.document.credentials.next.is_some() {
+            if inner.document.credentials.node_tokens().nth(1).is_some() {
                 inner.refused.insert(id.clone());
             }
         }
@@ -132,11 +136,8 @@ impl Vault for StateFile {
 impl Inner {
     /// The newest node token that was not refused.
     fn current_token(&self) -> Option<&Token> {
-        let Credentials { node, next, .. } = &self.document.credentials;
-        [next, node]
-            .into_iter()
-            .flatten()
-            .find(|token| !self.refused.contains(token.id()))
+        let mut tokens = self.document.credentials.node_tokens();
+        tokens.find(|token| !self.refused.contains(token.id()))
     }
 
     /// Writes changed credentials. On failure they are restored in memory, because a token that is not stored must not
@@ -146,6 +147,28 @@ impl Inner {
             self.document.credentials = before;
             vault_error(error)
         })
+    }
+}
+
+impl Credentials {
+    /// Keeps what is of use once Cloudly has accepted this token; true: something has changed.
+    fn accept(&mut self, id: &TokenId) -> bool {
+        let is_accepted = |token: &Token| token.id() == id;
+        if self.next.as_ref().is_some_and(is_accepted) {
+            self.node = self.next.take();
+            self.earlier = None;
+            return true;
+        }
+        match self.earlier.take() {
+            Some(earlier) if is_accepted(&earlier.token) => {
+                self.node = Some(earlier.token);
+                self.next = None;
+                self.node_id = earlier.node_id;
+                true
+            }
+            Some(_) => true,
+            None => false,
+        }
     }
 }
 

@@ -23,6 +23,9 @@ pub(crate) struct PendingRegistration {
     pub(crate) token: TokenId,
     /// The registration's own id.
     pub(crate) id: RegistrationId,
+    /// How often Cloudly has given an identity for it, of which no heartbeat is accepted yet.
+    #[serde(default)]
+    pub(crate) answers: u32,
 }
 
 /// A join token Cloudly refused: final until another one comes.
@@ -33,6 +36,12 @@ pub(crate) struct RefusedToken {
     pub(crate) reason: String,
     /// Device's clock.
     at: Timestamp,
+}
+
+impl RefusedToken {
+    pub(crate) fn in_words(&self) -> String {
+        format!("Cloudly refused the join token {}: {}", self.token, self.reason)
+    }
 }
 
 impl Join {
@@ -46,10 +55,7 @@ impl Join {
             .clone()
             .map_err(|problem| format!("the join token is malformed: {problem}"))?;
         if let Some(refused) = self.refused.as_ref().filter(|refused| refused.token == token) {
-            return Err(format!(
-                "Cloudly refused the join token {token}: {}",
-                refused.reason
-            ));
+            return Err(refused.in_words());
         }
         if self.spent.as_ref() == Some(&token) {
             return Err(format!("the join token {token} is spent"));
@@ -78,6 +84,7 @@ impl Join {
             self.registration = Some(PendingRegistration {
                 token,
                 id: fresh_id.clone(),
+                answers: 0,
             });
         }
     }
@@ -85,6 +92,9 @@ impl Join {
     /// Cloudly gave an identity.
     pub(crate) fn registered(&mut self) {
         self.refused = None;
+        if let Some(pending) = &mut self.registration {
+            pending.answers = pending.answers.saturating_add(1);
+        }
     }
 
     /// Cloudly refused the token of the registration under way; returns it.

@@ -61,16 +61,14 @@ fn warning(name: &str, fact: impl Into<String>, fix: &str) -> Check {
 
 fn identity(l: &Shared, state: &State) -> Check {
     match (&l.durable.node, l.durable.join.refused()) {
-        (Some(node), _) => check("identity", true, node.in_words(), ""),
-        (None, Some(refused)) => check(
+        (Some(node), None) => check("identity", true, node.in_words(), ""),
+        (Some(node), Some(refused)) => check(
             "identity",
-            false,
-            format!(
-                "Cloudly refused the join token {}: {}",
-                refused.token, refused.reason
-            ),
-            NEW_TOKEN,
+            true,
+            format!("{}; {}", node.in_words(), refused.in_words()),
+            "",
         ),
+        (None, Some(refused)) => check("identity", false, refused.in_words(), NEW_TOKEN),
         (None, None) => match join_problem(l) {
             Some(problem) => check("identity", false, format!("not enrolled: {problem}"), NEW_TOKEN),
             None if matches!(state, State::Registering(_)) => check(

@@ -3,6 +3,7 @@
 use super::State;
 use super::registering::Registering;
 use crate::lifecycle::cloudly::commands::Circumstances;
+use crate::lifecycle::cloudly::enrolment;
 use crate::lifecycle::cloudly::heartbeat::GOODBYE;
 use crate::lifecycle::context::{Context, HeartbeatKind, Query};
 use crate::lifecycle::effect::{Effect, RequestId};
@@ -15,7 +16,6 @@ use crate::lifecycle::update::consent::nothing_offered;
 use crate::lifecycle::update::target::{Desired, Release, too_large};
 use baseos_interfaces::heartbeat::Instructions;
 use baseos_interfaces::local::DeferRequest;
-use baseos_interfaces::register::Approval;
 use statig::Outcome;
 
 pub(super) fn enter(l: &mut Shared, cx: &Context) {
@@ -37,10 +37,16 @@ pub(super) fn handle(l: &mut Shared, input: Input<'_>, cx: &mut Context) -> Outc
         }
         Event::Elapsed(timer @ (Timer::Watch | Timer::Heal)) => l.timers.disarm(*timer),
         Event::HeartbeatAnswered {
+            node_id,
             instructions,
             credentials_stored,
             ..
-        } => answered(l, instructions, *credentials_stored, cx),
+        } => {
+            if let Some(id) = node_id {
+                enrolment::accepted_as(l, id, cx);
+            }
+            answered(l, instructions, *credentials_stored, cx);
+        }
         Event::HeartbeatFailed { failure, .. } => return failed(l, failure, cx),
         Event::StopRequested => {
             l.stopping = true;
@@ -63,7 +69,7 @@ fn answered(l: &mut Shared, instructions: &Instructions, credentials_stored: boo
     let next = l.heartbeats.accepted(instructions, node_id, cx.now);
     l.hear_clock(instructions.server_time, cx.now);
     l.timers.arm(Timer::Heartbeat, next);
-    confirm(l, instructions, cx);
+    enrolment::confirm(l, instructions.approval, cx);
     if l.stopping {
         if said_goodbye {
             stop(l, cx);
@@ -108,27 +114,6 @@ fn tick_off(l: &mut Shared) -> bool {
         l.heartbeats.urge();
     }
     sent.goodbye
-}
-
-/// The first accepted heartbeat confirms the identity: the join token is spent.
-fn confirm(l: &mut Shared, instructions: &Instructions, cx: &mut Context) {
-    let Some(node) = l.durable.node.clone() else {
-        return;
-    };
-    let approval = instructions
-        .approval
-        .filter(|approval| *approval != Approval::Unknown);
-    let mut confirmed = node.clone();
-    confirmed.confirmed = true;
-    confirmed.approval = approval.unwrap_or(node.approval);
-    if !node.confirmed
-        && let Some(token) = l.durable.join.spend()
-    {
-        cx.emit(Effect::ForgetJoinToken { token });
-    }
-    if confirmed != node {
-        l.durable.node = Some(confirmed);
-    }
 }
 
 /// The release that runs, in full. Once one has proved itself here there is no need of it.
@@ -215,11 +200,19 @@ fn failed(l: &mut Shared, failure: &CallFailure, cx: &mut Context) -> Outcome<St
     }
     let next = l.heartbeats.failed(failure, cx.now);
     l.timers.arm(Timer::Heartbeat, next);
-    match l.offer.clone() {
-        // Cloudly no longer knows this node, and a new join token lies ready.
-        Some(offer) if l.heartbeats.is_disowned() => rejoin(l, &offer),
-        _ => Outcome::Handled,
+    let Some(offer) = l.offer.clone().filter(|_| l.heartbeats.is_disowned()) else {
+        return Outcome::Handled;
+    };
+    // Cloudly no longer knows this node, and a join token lies ready.
+    let is_pending = |token| l.durable.join.is_registering_with(token);
+    if !offer.token.as_ref().is_ok_and(is_pending) {
+        return rejoin(l, &offer);
     }
+    // It has been used already: first it is the turn of the identity before.
+    if l.heartbeats.failures() < 2 {
+        return Outcome::Handled;
+    }
+    Outcome::Transition(Registering::again(l, cx.now))
 }
 
 fn rejoin(l: &mut Shared, offer: &JoinOffer) -> Outcome<State> {

@@ -4,11 +4,11 @@ use super::State;
 use super::idle::Idle;
 use super::unenrolled::Unenrolled;
 use crate::lifecycle::backoff;
-use crate::lifecycle::cloudly::heartbeat::Heartbeats;
-use crate::lifecycle::cloudly::identity::{Fleet, Node};
+use crate::lifecycle::cloudly::enrolment::{self, enrol};
+use crate::lifecycle::cloudly::identity::Node;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::effect::{Effect, OpId};
-use crate::lifecycle::event::{Event, Registration};
+use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::{CallFailure, CallFailureKind, JoinOffer};
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::signal::{Input, Signal};
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use statig::Outcome;
 use std::time::Duration;
 
-/// Further tries of a node that is enrolled already; then it goes on under the identity it has.
+/// Further tries of a node that is enrolled already; then it asks whether the identity it has is still accepted.
 const TRIES_WITH_IDENTITY: u32 = 3;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,16 @@ impl Registering {
     pub(super) fn with(l: &mut Shared, token: TokenId, fresh_id: &RegistrationId) -> State {
         l.durable.join.begin(token, fresh_id);
         State::Registering(Self::default())
+    }
+
+    /// Repeats a registration of which Cloudly has given the identity and accepted no heartbeat.
+    pub(super) fn again(l: &Shared, now: Stamp) -> State {
+        let answers = l.durable.join.registration().map_or(0, |pending| pending.answers);
+        State::Registering(Self {
+            not_before: Some(now.boot + backoff::after(None, answers, now.entropy)),
+            problem: Some("Cloudly registered this node and accepted no heartbeat of it".to_owned()),
+            ..Self::default()
+        })
     }
 
     pub(super) fn carry_over(&mut self, reboot: Reboot) {
@@ -113,13 +123,15 @@ impl Registering {
             failure.kind,
             CallFailureKind::Unauthorized | CallFailureKind::NoCredentials
         );
-        let has_identity = l.durable.node.is_some();
-        if !refused && has_identity && (is_final(failure.kind) || self.failures >= TRIES_WITH_IDENTITY) {
-            // While it registers it sends no heartbeat: better an old identity than none.
-            if let Some(token) = l.durable.join.abandon() {
-                cx.emit(Effect::ForgetJoinToken { token });
+        // While it registers it sends no heartbeat: better an old identity than none.
+        if !refused && l.durable.node.is_some() {
+            if is_final(failure.kind) {
+                enrolment::abandon(l, cx);
+                return Outcome::Transition(State::Idle(Idle::default()));
             }
-            return Outcome::Transition(State::Idle(Idle::default()));
+            if self.failures >= TRIES_WITH_IDENTITY {
+                return Outcome::Transition(State::Idle(Idle::default()));
+            }
         }
         if !refused {
             self.pause(l, failure.message.clone(), failure.retry_after_seconds, cx);
@@ -194,39 +206,5 @@ fn offered(l: &mut Shared, offer: &JoinOffer) -> Outcome<State> {
             Outcome::Transition(Registering::with(l, token, &offer.registration_id))
         }
         _ => Outcome::Handled,
-    }
-}
-
-fn enrol(l: &mut Shared, registration: &Registration, now: Stamp) {
-    let known = l
-        .durable
-        .node
-        .as_ref()
-        .filter(|known| known.id.as_ref() == Some(&registration.node_id));
-    let is_new = known.is_none();
-    let enrolled_epoch = known.map_or(l.durable.epoch, |known| known.enrolled_epoch);
-    let node = Node {
-        id: Some(registration.node_id.clone()),
-        approval: registration.approval,
-        approval_reason: registration.approval_reason.clone(),
-        fleet: registration.fleet.as_ref().map(|fleet| Fleet {
-            id: fleet.id.clone(),
-            name: fleet.name.clone(),
-        }),
-        confirmed: false,
-        enrolled_epoch,
-        min_heartbeat_seconds: registration.limits.min_heartbeat_seconds,
-        max_body_bytes: registration.limits.max_body_bytes,
-        heartbeat_seconds: registration.next_heartbeat_seconds,
-    };
-    l.heartbeats = Heartbeats::default();
-    l.heartbeats.configure(&node);
-    l.hear_clock(registration.server_time, now);
-    l.durable.node = Some(node);
-    l.durable.join.registered();
-    if is_new {
-        // Revisions count per node: those of another identity say nothing about this one.
-        l.durable.desired = None;
-        l.durable.memory.restart_revisions();
     }
 }

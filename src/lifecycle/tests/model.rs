@@ -121,7 +121,16 @@ impl Model {
                 self.node = Some(node.node_id.clone());
                 (self.revision, self.desired) = (0, None);
             }
-            Event::HeartbeatAnswered { instructions, .. } => {
+            Event::HeartbeatAnswered {
+                node_id,
+                instructions,
+                ..
+            } => {
+                if self.node != *node_id {
+                    // The identity before was kept, and Cloudly accepted that one.
+                    self.node.clone_from(node_id);
+                    (self.revision, self.desired) = (0, None);
+                }
                 if let Some(desired) = instructions
                     .desired
                     .as_ref()

@@ -177,6 +177,16 @@ impl Cloudly {
 
     /// # Errors
     /// When Cloudly refuses.
+    pub async fn revoke_join_token(&self, id: &str) -> Result<()> {
+        let path = format!("/join-tokens/{id}");
+        let answer = self.admin("DELETE", &path, None).await?;
+        answer
+            .success()
+            .map_err(|error| Error::new(format!("DELETE {path}: {error}")))
+    }
+
+    /// # Errors
+    /// When Cloudly refuses.
     pub async fn create_release(&self, release: &CreateRelease) -> Result<ReleaseRecord> {
         self.send("POST", "/releases", release).await
     }

@@ -30,7 +30,10 @@ async fn a_registration_sends_the_join_token_and_stores_the_node_token() {
         assert_eq!(node.limits.min_heartbeat_seconds, 12);
         assert_eq!(
             vault.calls(),
-            [format!("store {}", token(TokenKind::Node, 3).id())]
+            [format!(
+                "store {} of node_01JD8V3T5Q",
+                token(TokenKind::Node, 3).id()
+            )]
         );
         let request = fake.seen().pop().unwrap();
         assert_eq!(request.line(), "POST /base/baseos/v1/nodes/register HTTP/1.1");

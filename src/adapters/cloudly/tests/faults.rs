@@ -10,7 +10,7 @@ async fn failure_of(reply: impl Fn() -> Reply + Send + Sync + 'static) -> CallFa
     let vault = RecordingVault::enrolled();
     let failure = failed_heartbeat(url(&fake), vault.clone()).await;
     assert_eq!(fake.seen().len(), 1, "no retry");
-    if failure.kind != Kind::Unauthorized {
+    if !matches!(failure.kind, Kind::Unauthorized | Kind::Removed) {
         assert!(vault.calls().is_empty(), "{:?}", vault.calls());
     }
     failure
@@ -189,19 +189,20 @@ async fn a_status_about_the_node_counts_only_with_json() {
 
 #[tokio::test]
 async fn a_refused_token_is_reported_to_the_vault() {
-    let vault = RecordingVault::enrolled();
-    let answer = http(
-        "401 Unauthorized",
-        &[("content-type", "application/problem+json")],
-        "{}",
-    );
-    let fake = Fake::start(move |_| Reply::Bytes(answer.clone())).await;
-    let failure = failed_heartbeat(url(&fake), vault.clone()).await;
-    assert_eq!(failure.kind, Kind::Unauthorized);
-    assert_eq!(
-        vault.calls(),
-        [format!("refused {}", token(TokenKind::Node, 2).id())]
-    );
+    for (status, kind) in [
+        ("401 Unauthorized", Kind::Unauthorized),
+        ("410 Gone", Kind::Removed),
+    ] {
+        let vault = RecordingVault::enrolled();
+        let answer = http(status, &[("content-type", "application/problem+json")], "{}");
+        let fake = Fake::start(move |_| Reply::Bytes(answer.clone())).await;
+        let failure = failed_heartbeat(url(&fake), vault.clone()).await;
+        assert_eq!(failure.kind, kind);
+        assert_eq!(
+            vault.calls(),
+            [format!("refused {}", token(TokenKind::Node, 2).id())]
+        );
+    }
 }
 
 #[tokio::test]

@@ -66,8 +66,12 @@ impl Vault for RecordingVault {
         self.node_token.clone()
     }
 
-    fn store_node_token(&self, token: &Token) -> Result<(), VaultError> {
-        self.record(format!("store {}", token.id()))
+    fn node_id(&self) -> Option<String> {
+        Some("node_a".to_owned())
+    }
+
+    fn store_node_token(&self, token: &Token, node_id: &str) -> Result<(), VaultError> {
+        self.record(format!("store {} of {node_id}", token.id()))
     }
 
     fn store_next_token(&self, token: &Token) -> Result<(), VaultError> {

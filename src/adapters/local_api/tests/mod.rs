@@ -33,7 +33,10 @@ impl Vault for FakeVault {
     fn node_token(&self) -> Option<Token> {
         None
     }
-    fn store_node_token(&self, _: &Token) -> Result<(), VaultError> {
+    fn node_id(&self) -> Option<String> {
+        None
+    }
+    fn store_node_token(&self, _: &Token, _: &str) -> Result<(), VaultError> {
         Ok(())
     }
     fn store_next_token(&self, _: &Token) -> Result<(), VaultError> {

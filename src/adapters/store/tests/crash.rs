@@ -77,7 +77,7 @@ fn a_token_rotation_cut_at_any_step_leaves_a_usable_token() {
     let (current, next) = (token(TokenKind::Node, 1), token(TokenKind::Node, 2));
     let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
-    file.store_node_token(&current).unwrap();
+    file.store_node_token(&current, "node_a").unwrap();
     let mut cuts = snapshots(&file, dir.path(), |file| file.store_next_token(&next).unwrap());
     cuts.extend(snapshots(&file, dir.path(), |file| {
         file.token_accepted(next.id()).unwrap();

@@ -35,7 +35,8 @@ fn checkpoint(file: &StateFile) -> Option<Value> {
 fn two_generations() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
-    file.store_node_token(&token(TokenKind::Node, 1)).unwrap();
+    file.store_node_token(&token(TokenKind::Node, 1), "node_a")
+        .unwrap();
     file.save_checkpoint(&json!({"n": 1})).unwrap();
     file.save_checkpoint(&json!({"n": 2})).unwrap();
     dir

@@ -26,7 +26,10 @@ fn saved_data_is_loaded_after_a_restart() {
             .save_checkpoint(&json!({"float": 0.1, "map": {"b": 1, "a": [null, "ä"]}}))
             .unwrap();
         opened.file.use_endpoint(endpoint.clone());
-        opened.file.store_node_token(&token(TokenKind::Node, 1)).unwrap();
+        opened
+            .file
+            .store_node_token(&token(TokenKind::Node, 1), "node_a")
+            .unwrap();
     }
     let opened = StateFile::open(&state).unwrap();
     assert!(!opened.fresh && opened.recovered.is_none());
@@ -98,7 +101,7 @@ fn unchanged_data_is_not_written_again() {
 fn credentials_are_written_into_both_generations_as_separate_files() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path())
-        .store_node_token(&token(TokenKind::Node, 1))
+        .store_node_token(&token(TokenKind::Node, 1), "node_a")
         .unwrap();
     let inode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().ino();
     assert_ne!(inode(CURRENT), inode(PREVIOUS));
@@ -135,7 +138,8 @@ fn files_that_root_writes_stay_the_directorys_owners() {
         return;
     }
     let file = open(dir.path());
-    file.store_node_token(&token(TokenKind::Node, 1)).unwrap();
+    file.store_node_token(&token(TokenKind::Node, 1), "node_a")
+        .unwrap();
     file.save_checkpoint(&json!({ "n": 1 })).unwrap();
     crate::durable_file::replace(dir.path(), "orders", b"x").unwrap();
     for name in [".", "lock", "orders", CURRENT, PREVIOUS, RESERVE] {

@@ -4,6 +4,7 @@ use crate::adapters::store::tests::{failing, open};
 use crate::vault::test::token;
 use baseos_interfaces::token::TokenKind::{Join, Node};
 use rustix::io::Errno;
+use std::path::Path;
 
 /// The id of the token that would be used now.
 fn current(file: &StateFile) -> Option<String> {
@@ -19,7 +20,7 @@ fn the_newest_token_is_used_and_replaces_the_older_when_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
     assert!(file.node_token().is_none());
-    file.store_node_token(&token(Node, 1)).unwrap();
+    file.store_node_token(&token(Node, 1), "node_a").unwrap();
     file.store_next_token(&token(Node, 2)).unwrap();
     assert_eq!(current(&file), Some(id(Node, 2).to_string()));
     drop(file);
@@ -40,7 +41,7 @@ fn the_newest_token_is_used_and_replaces_the_older_when_accepted() {
 fn a_refused_token_is_replaced_by_the_other_one_for_this_run() {
     let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
-    file.store_node_token(&token(Node, 1)).unwrap();
+    file.store_node_token(&token(Node, 1), "node_a").unwrap();
     file.store_next_token(&token(Node, 2)).unwrap();
     file.token_refused(&id(Node, 2));
     assert_eq!(current(&file), Some(id(Node, 1).to_string()));
@@ -55,7 +56,7 @@ fn a_refused_token_is_replaced_by_the_other_one_for_this_run() {
 fn when_all_tokens_are_refused_they_are_used_in_turn_again() {
     let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
-    file.store_node_token(&token(Node, 1)).unwrap();
+    file.store_node_token(&token(Node, 1), "node_a").unwrap();
     file.store_next_token(&token(Node, 2)).unwrap();
     for expected in [2, 1, 2, 1] {
         assert_eq!(current(&file), Some(id(Node, expected).to_string()));
@@ -69,7 +70,7 @@ fn when_all_tokens_are_refused_they_are_used_in_turn_again() {
 fn a_refused_next_token_is_replaced_by_a_later_one() {
     let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
-    file.store_node_token(&token(Node, 1)).unwrap();
+    file.store_node_token(&token(Node, 1), "node_a").unwrap();
     file.store_next_token(&token(Node, 2)).unwrap();
     file.token_refused(&id(Node, 2));
     file.store_next_token(&token(Node, 3)).unwrap();
@@ -93,17 +94,32 @@ fn a_next_token_is_kept_beside_a_newer_one_even_without_seen_acceptance() {
     assert_eq!(current(&file), Some(id(Node, 2).to_string()));
 }
 
-#[test]
-fn a_new_registration_replaces_all_earlier_node_tokens() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = open(dir.path());
-    file.store_node_token(&token(Node, 1)).unwrap();
+/// Node a, which was accepted, has registered as node b.
+fn re_registered(dir: &Path) -> StateFile {
+    let file = open(dir);
+    file.store_node_token(&token(Node, 1), "node_a").unwrap();
+    file.token_accepted(&id(Node, 1)).unwrap();
     file.store_next_token(&token(Node, 2)).unwrap();
-    file.token_refused(&id(Node, 2));
     file.offer_join_token(&token(Join, 9)).unwrap();
-    file.store_node_token(&token(Node, 3)).unwrap();
-    file.token_refused(&id(Node, 3));
+    file.store_node_token(&token(Node, 3), "node_b").unwrap();
+    file
+}
+
+#[test]
+fn a_new_identity_replaces_the_earlier_one_when_it_is_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = re_registered(dir.path());
     assert_eq!(current(&file), Some(id(Node, 3).to_string()));
+    file.token_accepted(&id(Node, 3)).unwrap();
+    assert_eq!(file.node_id().as_deref(), Some("node_b"));
+    drop(file);
+    let file = open(dir.path());
+    file.token_refused(&id(Node, 3));
+    assert_eq!(
+        current(&file),
+        Some(id(Node, 3).to_string()),
+        "it is the only one"
+    );
     assert!(
         file.join_token(&id(Join, 9)).is_some(),
         "the join token is deleted only when enrolled"
@@ -111,14 +127,42 @@ fn a_new_registration_replaces_all_earlier_node_tokens() {
 }
 
 #[test]
+fn the_earlier_identity_is_used_when_the_new_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = re_registered(dir.path());
+    drop(file);
+    let file = open(dir.path());
+    file.token_refused(&id(Node, 3));
+    assert_eq!(current(&file), Some(id(Node, 2).to_string()));
+    file.token_accepted(&id(Node, 2)).unwrap();
+    assert_eq!(file.node_id().as_deref(), Some("node_a"));
+    drop(file);
+    let file = open(dir.path());
+    assert_eq!(current(&file), Some(id(Node, 2).to_string()));
+    assert_eq!(file.node_id().as_deref(), Some("node_a"));
+}
+
+#[test]
+fn the_identity_that_was_accepted_is_kept_over_several_that_were_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = re_registered(dir.path());
+    file.store_node_token(&token(Node, 4), "node_b").unwrap();
+    file.store_node_token(&token(Node, 5), "node_c").unwrap();
+    for expected in [5, 2, 5, 2] {
+        assert_eq!(current(&file), Some(id(Node, expected).to_string()));
+        file.token_refused(&id(Node, expected));
+    }
+}
+
+#[test]
 fn a_token_that_could_not_be_stored_is_not_used() {
     let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
-    file.store_node_token(&token(Node, 1)).unwrap();
+    file.store_node_token(&token(Node, 1), "node_a").unwrap();
     file.on_step(failing(|step| step == Step::Create, Errno::NOSPC));
     let error = file.store_next_token(&token(Node, 2)).unwrap_err().to_string();
     assert!(error.contains("state.json") && !error.contains("szn_"), "{error}");
-    file.store_node_token(&token(Node, 3)).unwrap_err();
+    file.store_node_token(&token(Node, 3), "node_a").unwrap_err();
     file.offer_join_token(&token(Join, 4)).unwrap_err();
     assert_eq!(current(&file), Some(id(Node, 1).to_string()));
     assert!(file.join_token(&id(Join, 4)).is_none());
@@ -175,7 +219,7 @@ fn join_tokens_are_kept_until_deleted_and_the_configured_one_only_in_memory() {
 fn a_token_of_another_kind_is_not_stored() {
     let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
-    file.store_node_token(&token(Join, 1)).unwrap_err();
+    file.store_node_token(&token(Join, 1), "node_a").unwrap_err();
     file.store_next_token(&token(Join, 1)).unwrap_err();
     file.offer_join_token(&token(Node, 1)).unwrap_err();
     assert!(!file.has_credentials() && file.join_token_to_offer(None).is_none());
@@ -185,6 +229,6 @@ fn a_token_of_another_kind_is_not_stored() {
 fn debug_output_holds_no_secret() {
     let dir = tempfile::tempdir().unwrap();
     let opened = StateFile::open(dir.path()).unwrap();
-    opened.file.store_node_token(&token(Node, 1)).unwrap();
+    opened.file.store_node_token(&token(Node, 1), "node_a").unwrap();
     assert!(!format!("{opened:?}").contains("szn_"));
 }

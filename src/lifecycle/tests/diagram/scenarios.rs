@@ -1,4 +1,5 @@
-//! What takes more than the walk's actions: Cloudly's suspicion of a clone, and the guard of the agent's own update.
+//! What takes more than the walk's actions: Cloudly's suspicion of a clone, another join token in the configuration, and
+//! the guard of the agent's own update.
 
 use crate::lifecycle::effect::Port;
 use crate::lifecycle::tests::states::{good, handed_over, heard, play, proven};
@@ -11,6 +12,7 @@ pub(super) fn scenarios() -> Vec<World> {
         suspicion_cleared(proven(2), 4),
         restored_by_the_guard(|_| {}),
         restored_by_the_guard(not_proven_in_time),
+        unknown_to_cloudly(),
     ];
     worlds.iter_mut().for_each(World::settle);
     worlds
@@ -21,22 +23,32 @@ fn suspicion_cleared(mut world: World, number: u8) -> World {
     play(&mut world, &[Action::Restart { reboot: false }]);
     heard(&mut world, number, PolicyKind::Plain);
     world.clone_suspected = true;
-    next_answer(&mut world);
+    next_answer(&mut world, Reply::Good);
     play(
         &mut world,
         &[Action::Observe(View::Actual), good(Port::Supervisor)],
     );
     assert_eq!(world.machine.agent_state(), AgentState::Waiting);
     world.clone_suspected = false;
-    next_answer(&mut world);
+    next_answer(&mut world, Reply::Good);
     world
 }
 
-fn next_answer(world: &mut World) {
+fn next_answer(world: &mut World, reply: Reply) {
     while !world.pending.contains_key(&Port::Cloudly) {
         play(world, &[Action::Elapse]);
     }
-    play(world, &[good(Port::Cloudly)]);
+    play(world, &[Action::Answer(Port::Cloudly, reply)]);
+}
+
+/// Cloudly does not know the node any more, whose configuration holds another join token by now.
+fn unknown_to_cloudly() -> World {
+    let mut world = proven(2);
+    world.configure_join_token(2);
+    play(&mut world, &[Action::Restart { reboot: false }]);
+    next_answer(&mut world, Reply::Refused);
+    assert_eq!(world.machine.agent_state(), AgentState::Registering);
+    world
 }
 
 /// The guard has put the proven release back after the new agent did not prove itself; before that, `until` happens.

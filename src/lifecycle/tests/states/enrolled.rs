@@ -143,6 +143,7 @@ fn a_lower_revision_is_ignored_and_the_same_one_changes_nothing() {
     let (op, _) = world.pending.remove(&Port::Cloudly).unwrap();
     world.feed(Event::HeartbeatAnswered {
         op,
+        node_id: world.tokens.in_use().cloned(),
         instructions: stale,
         credentials_stored: false,
     });

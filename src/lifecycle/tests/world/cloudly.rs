@@ -59,8 +59,10 @@ impl World {
         match call_failure(reply) {
             Some(failure) => Event::RegisterFailed { op, failure },
             None => {
+                let node_id = format!("node_{token}");
+                self.tokens.registered(&node_id);
                 let node = Box::new(Registration {
-                    node_id: format!("node_{token}"),
+                    node_id,
                     approval: Approval::Approved,
                     approval_reason: None,
                     fleet: None,
@@ -75,6 +77,9 @@ impl World {
 
     pub(super) fn heartbeat_answered(&mut self, op: OpId, heartbeat: &Heartbeat, reply: Reply) -> Event {
         if let Some(failure) = call_failure(reply) {
+            if matches!(reply, Reply::Refused | Reply::Gone) {
+                self.tokens.refused();
+            }
             return Event::HeartbeatFailed { op, failure };
         }
         self.commands.retain(|command| {
@@ -97,6 +102,7 @@ impl World {
         });
         Event::HeartbeatAnswered {
             op,
+            node_id: self.tokens.accepted(),
             instructions,
             credentials_stored: false,
         }

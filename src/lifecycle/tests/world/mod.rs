@@ -9,10 +9,12 @@ mod log;
 mod releases;
 mod requests;
 mod supervisor;
+mod tokens;
 
 pub(crate) use actions::{Action, CommandKind, Line, LocalRequest, PolicyKind, Reply, View};
 pub(crate) use releases::{commit, desired_app, release};
 use requests::{join_offer, local_call};
+use tokens::Tokens;
 
 use super::model::Model;
 use crate::lifecycle::effect::{LocalAnswer, OpId, Port, RequestId};
@@ -71,6 +73,7 @@ pub(crate) struct World {
     /// The newest checkpoint, when it is not on disk.
     unsaved: Option<Box<Checkpoint>>,
     host: HostFacts,
+    pub(crate) tokens: Tokens,
     // Cloudly
     /// Whether it suspects a clone.
     pub(crate) clone_suspected: bool,
@@ -114,6 +117,11 @@ impl World {
         Self::start(Checkpoint::default(), 1, Some(join_offer(token, false)))
     }
 
+    /// The configuration of the next start holds this join token.
+    pub(crate) fn configure_join_token(&mut self, token: u8) {
+        self.run.join = Some(join_offer(token, false));
+    }
+
     /// An agent that starts from this checkpoint beside a Supervisor that has this release as its target.
     pub(crate) fn resumed(checkpoint: Checkpoint, target: u8) -> Self {
         Self::start(checkpoint, target, None)
@@ -155,7 +163,6 @@ impl World {
         let (machine, step) = Machine::resume_with(checkpoint.clone(), run.clone(), clock, no_broken_setting);
         let mut world = Self {
             machine,
-            disk: checkpoint,
             boot: 1,
             log: Vec::new(),
             pending: BTreeMap::new(),
@@ -171,6 +178,8 @@ impl World {
             disk_works: true,
             unsaved: None,
             host: HostFacts::default(),
+            tokens: Tokens::of(checkpoint.durable.node.as_ref()),
+            disk: checkpoint,
             clone_suspected: false,
             limits: ServerLimits::default(),
             revision,
@@ -342,6 +351,7 @@ impl World {
         self.starts += 1;
         self.run.run_id = format!("r_{:08}", self.starts);
         self.run.has_credentials = self.disk.durable.node.is_some();
+        self.tokens.restart();
         if reboot {
             self.boot += 1;
             self.run.boot_id = format!("boot-{}", self.boot);
