@@ -8,6 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Kinds that are told apart at a time; what comes beyond them is counted together.
 const KINDS: usize = 100;
+/// Those of them for refusals whose subject is certain: anybody can cause any number of the others.
+const OF_SUBJECTS: usize = 50;
 const LINE_EACH_SECONDS: i64 = 3600;
 
 /// What is counted together.
@@ -44,7 +46,7 @@ impl Refusals {
     pub(crate) fn count(&self, kind: Kind, data: Value, now: Timestamp) {
         let mut entries = self.lock();
         let is_known = entries.iter().any(|entry| entry.waiting.kind == kind);
-        let kind = if is_known || entries.len() < KINDS {
+        let kind = if is_known || has_room(&entries, &kind) {
             kind
         } else {
             Kind {
@@ -91,6 +93,20 @@ impl Refusals {
     fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether one more kind like this may be told apart.
+fn has_room(entries: &[Entry], kind: &Kind) -> bool {
+    let has_subject = kind.subject.is_some();
+    let alike = entries
+        .iter()
+        .filter(|entry| entry.waiting.kind.subject.is_some() == has_subject);
+    alike.count()
+        < if has_subject {
+            OF_SUBJECTS
+        } else {
+            KINDS - OF_SUBJECTS
+        }
 }
 
 fn add(entries: &mut Vec<Entry>, counted: Counted) -> &mut Entry {
@@ -141,7 +157,7 @@ mod tests {
             }
         }
         let due = refusals.take_due(at(10));
-        assert_eq!(due.len(), KINDS + 1);
+        assert_eq!(due.len(), KINDS - OF_SUBJECTS + 1);
         assert_eq!(due.iter().map(|counted| counted.count).sum::<u64>(), 2560);
         assert_eq!(due.last().unwrap().kind.reason, "others");
         refusals.count(kind(0), json!({}), at(11));
@@ -149,6 +165,26 @@ mod tests {
         assert_eq!(refusals.take_due(at(3610)).len(), 1);
         refusals.count(kind(0), json!({}), at(5));
         assert_eq!(refusals.take_due(at(5)).len(), 1, "the clock was set back");
+    }
+
+    #[test]
+    fn no_number_of_sources_of_garbage_hides_the_refusal_of_a_known_token() {
+        let refusals = Refusals::default();
+        for source in 0..=255 {
+            refusals.count(kind(source), json!({}), at(0));
+        }
+        let known = |source| Kind {
+            reason: "revoked",
+            subject: Some("0123456789".to_owned()),
+            ..kind(source)
+        };
+        refusals.count(known(0), json!({}), at(1));
+        let due = refusals.take_due(at(2));
+        assert!(due.iter().any(|counted| counted.kind == known(0)));
+        for source in 0..=255 {
+            refusals.count(known(source), json!({}), at(3));
+        }
+        assert!(refusals.lock().len() <= KINDS + 1, "their number stays limited");
     }
 
     #[test]
