@@ -23,6 +23,8 @@ pub(super) enum Refusal {
     /// The registration's node has been heard from, so it has its token.
     Confirmed,
     NodeRemoved,
+    /// It named other hardware before, under which an operator suspended its node.
+    OtherHardware,
 }
 
 impl Refusal {
@@ -35,6 +37,7 @@ impl Refusal {
             Self::Spent => "spent",
             Self::Confirmed => "confirmed",
             Self::NodeRemoved => "nodeRemoved",
+            Self::OtherHardware => "otherHardware",
         }
     }
 }
@@ -63,6 +66,7 @@ pub(super) fn admit(
         used,
         node,
         replacement,
+        other_hardware,
     }) = facts.earlier
     {
         if token.revoked_at.is_some() {
@@ -73,7 +77,8 @@ pub(super) fn admit(
         if takes_use && let Some(refusal) = refusal(token, now) {
             return Ok(Err(refusal));
         }
-        // Without a node another replacement was heard first; then this is like a first registration.
+        // Without a node another replacement was heard first; then this is like a first registration. So is a repetition
+        // with other hardware: what was decided by the hardware, and by operators, was decided of another device.
         if let Some(mut node) = node {
             if node.lifecycle == Lifecycle::Removed {
                 return Ok(Err(Refusal::NodeRemoved));
@@ -81,16 +86,21 @@ pub(super) fn admit(
             if used.confirmed {
                 return Ok(Err(Refusal::Confirmed));
             }
-            if node.lifecycle == Lifecycle::Abandoned {
-                node.lifecycle = Lifecycle::Active;
+            if !other_hardware {
+                if node.lifecycle == Lifecycle::Abandoned {
+                    node.lifecycle = Lifecycle::Active;
+                }
+                let replacement = replacement.map(|id| replacement_by(token, id));
+                return Ok(Ok(Admission {
+                    node: described(node, replacement.as_ref(), token, request),
+                    replacement,
+                    repeated: true,
+                    takes_use,
+                }));
             }
-            let replacement = replacement.map(|id| replacement_by(token, id));
-            return Ok(Ok(Admission {
-                node: described(node, replacement.as_ref(), token, request),
-                replacement,
-                repeated: true,
-                takes_use,
-            }));
+            if replacement.is_none() && node.lifecycle == Lifecycle::Suspended {
+                return Ok(Err(Refusal::OtherHardware));
+            }
         }
     } else if let Some(refusal) = refusal(token, now) {
         return Ok(Err(refusal));

@@ -11,6 +11,7 @@ use super::replacements::{self, Replacement};
 use super::session_cache::Touched;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::registration::RegistrationId;
+use std::collections::BTreeSet;
 
 /// What a registration is decided by.
 #[derive(Debug)]
@@ -18,7 +19,8 @@ pub(crate) struct Facts {
     pub(crate) token: JoinToken,
     /// What became of this registration before.
     pub(crate) earlier: Option<Earlier>,
-    /// The node with this hardware that has been heard from and was not removed, for a registration without a node.
+    /// The node with this hardware that has been heard from and was not removed, for a registration without a node of this
+    /// hardware.
     pub(crate) same_hardware: Option<Node>,
 }
 
@@ -30,6 +32,8 @@ pub(crate) struct Earlier {
     pub(crate) node: Option<Node>,
     /// It is to replace the node's device, as this.
     pub(crate) replacement: Option<String>,
+    /// It named other hardware than it does now.
+    pub(crate) other_hardware: bool,
 }
 
 /// A node that is admitted.
@@ -63,6 +67,10 @@ impl Storage {
             return Ok(None);
         };
         let facts = facts(&mut tx, token, registration, hardware).await?;
+        let earlier = facts.earlier.as_ref().map(|earlier| {
+            let node = earlier.node.as_ref().map(|node| node.id.clone());
+            (earlier.used.holder_id.clone(), node)
+        });
         let (mut tx, decided) = tx.unless_refused(decide(facts)).await?;
         let Admitted {
             node,
@@ -79,7 +87,7 @@ impl Storage {
         if takes_use {
             join_token_uses::take(&mut tx, join_token).await?;
         }
-        tx.touch(Touched::Node(node.id.clone()));
+        let mut touched = BTreeSet::from([node.id.clone()]);
         let holder = match &replacement {
             Some(replacement) => {
                 replacements::put(&mut tx, replacement, &node).await?;
@@ -90,6 +98,11 @@ impl Storage {
                 &node.id
             }
         };
+        if let Some((earlier, earlier_node)) = earlier.filter(|(earlier, _)| earlier != holder) {
+            withdraw(&mut tx, &earlier).await?;
+            touched.extend(earlier_node);
+        }
+        tx.touch(Touched::Nodes(touched));
         node_tokens::insert(&mut tx, holder, new, now).await?;
         join_token_uses::bind(&mut tx, join_token, registration, holder, now).await?;
         audit::append(&mut tx, now, &line).await?;
@@ -106,10 +119,12 @@ async fn facts(
     hardware: Option<&str>,
 ) -> Result<Facts> {
     let earlier = match join_token_uses::find(c, &token.id, registration).await? {
-        Some(used) => Some(earlier_of(c, used).await?),
+        Some(used) => Some(earlier_of(c, used, hardware).await?),
         None => None,
     };
-    let is_known = earlier.as_ref().is_some_and(|earlier| earlier.node.is_some());
+    let is_known = earlier
+        .as_ref()
+        .is_some_and(|earlier| earlier.node.is_some() && !earlier.other_hardware);
     let same_hardware = match hardware.filter(|_| !is_known) {
         Some(hardware) => live_with_hardware(c, hardware, token.fleet.as_deref()).await?,
         None => None,
@@ -121,8 +136,21 @@ async fn facts(
     })
 }
 
-async fn earlier_of(c: &mut Connection, used: Use) -> Result<Earlier> {
+async fn earlier_of(c: &mut Connection, used: Use, hardware: Option<&str>) -> Result<Earlier> {
     let replaced = replacements::node_of(c, &used.holder_id).await?;
+    let is_of_other_hardware = |node: &Node| node.facts.hardware_id.as_deref() != hardware;
+    if let Some(id) = &replaced
+        && let Some(node) = nodes::find(c, id).await?
+        && is_of_other_hardware(&node)
+    {
+        // It is not to replace this node any more, so the node is not locked: another one may have to be.
+        return Ok(Earlier {
+            replacement: Some(used.holder_id.clone()),
+            used,
+            node: Some(node),
+            other_hardware: true,
+        });
+    }
     locks::node(c, replaced.as_ref().unwrap_or(&used.holder_id)).await?;
     // Another replacement may have taken effect until the node was locked.
     let node_id = match &replaced {
@@ -136,8 +164,23 @@ async fn earlier_of(c: &mut Connection, used: Use) -> Result<Earlier> {
     Ok(Earlier {
         replacement: replaced.map(|_| used.holder_id.clone()),
         used,
+        other_hardware: node.as_ref().is_some_and(is_of_other_hardware),
         node,
     })
+}
+
+/// Voids what a registration was before: a node that has not been heard from, or a replacement.
+async fn withdraw(c: &mut Connection, holder: &str) -> Result<()> {
+    for statement in [
+        "DELETE FROM node_tokens WHERE node_id = $1
+             AND NOT EXISTS (SELECT 1 FROM nodes WHERE id = $1 AND confirmed_at IS NOT NULL)",
+        "DELETE FROM replacements WHERE id = $1",
+        "UPDATE nodes SET lifecycle = 'abandoned'
+         WHERE id = $1 AND confirmed_at IS NULL AND lifecycle = 'active'",
+    ] {
+        sqlx::query(statement).bind(holder).execute(&mut *c).await?;
+    }
+    Ok(())
 }
 
 async fn live_with_hardware(c: &mut Connection, hardware: &str, fleet: Option<&str>) -> Result<Option<Node>> {

@@ -41,6 +41,7 @@ mod real_registry;
 mod refusals;
 mod registration;
 mod releases;
+mod repetitions;
 mod replacement;
 mod secrets;
 mod sessions;
