@@ -43,7 +43,8 @@ pub(super) struct Serve {
     /// How many connections may be open; the one that has been idle for longest makes room for another one
     #[arg(long, env = "CLOUDLY_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_connections: u32,
-    /// Proxies whose `X-Forwarded-For` is believed, addresses or networks, e.g. 127.0.0.1,10.0.0.0/8
+    /// Proxies whose `X-Forwarded-For` is believed, e.g. 127.0.0.1,10.0.0.7 (or networks): only the proxies' own addresses, not
+    /// a network that clients are in
     #[arg(long, env = "CLOUDLY_TRUSTED_PROXIES", default_value = "", hide_default_value = true, value_parser = networks)]
     trusted_proxies: Networks,
     /// What to log: a level, or `target=level` pairs

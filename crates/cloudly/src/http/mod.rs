@@ -16,6 +16,7 @@ mod problem;
 use crate::service::app::App;
 use axum::routing::get;
 use axum::{Router, middleware};
+use forwarded::Proxies;
 use std::sync::Arc;
 
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -34,8 +35,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let routes = if app.settings.trusted_proxies.is_empty() {
         routes
     } else {
-        let note_client = middleware::from_fn_with_state(Arc::clone(&app), forwarded::note_client);
-        routes.layer(note_client)
+        let proxies = Proxies::new(app.settings.trusted_proxies.clone(), app.clock.clone());
+        routes.layer(middleware::from_fn_with_state(proxies, forwarded::note_client))
     };
     routes.with_state(app)
 }

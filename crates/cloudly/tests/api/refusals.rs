@@ -1,7 +1,7 @@
 //! What a refusal costs: no transaction, and no line of the audit log each. Anybody can cause them.
 
 use crate::each_engine;
-use crate::support::{Cloudly, Device, Engine, forged, metrics};
+use crate::support::{Api, Cloudly, Device, Engine, Program, forged, metrics};
 use baseos_interfaces::token::{Token, TokenKind};
 use cloudly_baseos::{Settings, mint};
 use reqwest::Method;
@@ -130,7 +130,7 @@ async fn a_use_that_is_to_be_given_back_admits_the_next_node(engine: Engine) {
 }
 
 /// Registers with a wrong token, as a proxy passes it on.
-async fn refused_from(cloudly: &Cloudly, forwarded: &str) -> u16 {
+async fn refused_from(cloudly: &Api, forwarded: &str) -> u16 {
     let body = json!({
         "protocolVersion": 1, "joinToken": "szj_nonsense", "registrationId": "reg-1",
         "node": { "name": "edge", "agentVersion": "0.1.0" },
@@ -163,4 +163,25 @@ async fn wrong_tokens_behind_a_trusted_proxy_count_by_the_address_that_it_names(
     assert_eq!(refused_from(&cloudly, "198.51.100.9, 192.0.2.1").await, 429);
     assert_eq!(refused_from(&cloudly, "192.0.2.2").await, 401);
     assert_eq!(audited(&cloudly).await[0]["address"], "192.0.2.2");
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_that_names_no_address_is_said_once_and_counts_as_its_client() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let program = Program::start_with(Engine::Sqlite, |_, command| {
+        command
+            .env("CLOUDLY_TRUSTED_PROXIES", "127.0.0.1")
+            .args(["--log", "warn"])
+            .stderr(log.reopen().unwrap());
+    })
+    .await;
+    for forwarded in ["192.0.2.1", "192.0.2.1, unknown", "_hidden"] {
+        assert_eq!(refused_from(&program, forwarded).await, 401);
+    }
+    let audited: Value = program.get("audit").await;
+    assert_eq!(audited["items"][0]["data"]["address"], "127.0.0.1");
+    program.stop().await;
+    let log = std::fs::read_to_string(log.path()).unwrap();
+    assert_eq!(log.matches("X-Forwarded-For").count(), 1, "{log}");
+    assert!(log.contains("127.0.0.1") && log.contains("unknown"), "{log}");
 }

@@ -10,7 +10,7 @@ mod process;
 mod program;
 pub(crate) mod registry;
 
-pub(crate) use api::{assert_refused, ok, problem, send_refused};
+pub(crate) use api::{Api, assert_refused, ok, problem, send_refused};
 pub(crate) use cloudly::{Cloudly, start_time};
 pub(crate) use device::{Device, status};
 pub(crate) use engine::{Engine, connect};
