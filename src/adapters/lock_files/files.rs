@@ -1,6 +1,6 @@
 //! Single lock files: inspecting, creating, claiming and removing them without ever changing a foreign one.
 
-pub(super) use crate::lifecycle::supervisor_target::agent_user::SUPERVISOR_UID;
+pub(super) use baseos_interfaces::rules::SUPERVISOR_UID;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::Serialize;
 use std::fs::{self, File, OpenOptions};

@@ -2,45 +2,21 @@
 //! its directory, to nobody else.
 
 use crate::lifecycle::facts::StateOwner;
-use baseos_interfaces::rules::camel_case;
+use baseos_interfaces::rules::{ROOT_CAPABILITIES, SUPERVISOR_UID, agent_user, camel_case};
 use serde_json::{Map, Value};
-
-/// What root needs to read files of others, and to leave what it writes to the directory's owner.
-const OF_ROOT: [&str; 2] = ["DAC_OVERRIDE", "CHOWN"];
-
-/// As whom the Supervisor makes its lock files: it removes those of this user as its own leftovers.
-pub(crate) const SUPERVISOR_UID: u32 = 65534;
 
 /// Why the agent could not use its state under this composition, as a sentence. Without `user` it is the image's own user,
 /// which nobody can tell beforehand.
 pub(crate) fn problem(composition: &Map<String, Value>, owner: StateOwner) -> Option<String> {
-    let user = member(composition, "user")?.as_str()?.trim();
-    let (name, _) = user.split_once(':').unwrap_or((user, ""));
-    let capabilities = OF_ROOT.join(" and ");
+    let capabilities = ROOT_CAPABILITIES.join(" and ");
     let right = match (owner.uid, owner.gid) {
         (0, 0) | (SUPERVISOR_UID, _) => format!("write \"0:0\" with the capabilities {capabilities}"),
         (uid, gid) => format!("write \"{uid}:{gid}\", or \"0:0\" with the capabilities {capabilities}"),
     };
-    let uid = match name {
-        "" => return None,
-        "root" => 0,
-        // The image would have to have a list of users, and who is meant cannot be told from here.
-        name => match name.parse::<u32>() {
-            Ok(uid) => uid,
-            Err(_) => {
-                return Some(format!(
-                    "the user `{}` is not a number: {right}",
-                    name.escape_debug()
-                ));
-            }
-        },
+    let uid = match agent_user(composition) {
+        Ok(uid) => uid?,
+        Err(problem) => return Some(format!("{problem}: {right}")),
     };
-    if uid == SUPERVISOR_UID {
-        return Some(format!(
-            "as user {uid} the agent could hold nothing back, because the Supervisor removes lock files of that user as its \
-             own: {right}"
-        ));
-    }
     let is_owner = uid == owner.uid && owner.mode & 0o300 == 0o300;
     if is_owner {
         return None;
@@ -51,7 +27,7 @@ pub(crate) fn problem(composition: &Map<String, Value>, owner: StateOwner) -> Op
             owner.uid
         ));
     }
-    let missing: Vec<_> = OF_ROOT
+    let missing: Vec<_> = ROOT_CAPABILITIES
         .into_iter()
         .filter(|name| !has(composition, name))
         .collect();

@@ -1,5 +1,6 @@
 //! What the agent itself needs of a release, to live on and to keep its identity.
 
+use super::agent_user::{ROOT_CAPABILITIES, uid};
 use super::compose_keys::camel_case;
 use super::parts::ReleaseParts;
 use super::state_mount::{AGENT_STATE_DIR, AGENT_STATE_DIR_VARIABLE, state_place};
@@ -79,6 +80,17 @@ pub(super) fn check(parts: &ReleaseParts<'_>, found: &mut Found) {
         }
     }
     for (key, value) in service.composition {
+        let user = value.as_str().filter(|_| camel_case(key) == "user");
+        if let Some(Err(problem)) = user.map(uid) {
+            let message = format!(
+                "with `{}` as it is the service `{name}` (the agent) could not work: {problem}; write the number of the user \
+                 that its state belongs to, or \"0:0\" with the capabilities {}, or leave it out",
+                shown(key),
+                ROOT_CAPABILITIES.join(" and ")
+            );
+            let path = ["services", agent, "composition", key];
+            found.add(&path, FieldCode::InvalidValue, message);
+        }
         let text = value.as_str().map(|text| text.trim().to_ascii_lowercase());
         let wrong = match (camel_case(key).as_str(), text.as_deref()) {
             ("restart", Some("no" | "on-failure")) => {

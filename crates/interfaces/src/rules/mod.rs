@@ -15,6 +15,7 @@
 //! ("source": what it does to a composition on its way to a container).
 
 mod agent;
+mod agent_user;
 mod commit;
 mod compose_keys;
 mod composition;
@@ -34,6 +35,7 @@ mod violation;
 mod volumes;
 
 pub use agent::{AGENT_SERVICE_VARIABLE, SUPERVISOR_API_LABEL, agent_name_problem};
+pub use agent_user::{ROOT_CAPABILITIES, SUPERVISOR_UID, agent_user};
 pub use commit::{COMMIT_MAX_LEN, COMMIT_MIN_LEN, check_commit};
 pub use compose_keys::camel_case;
 pub use composition::RESERVED_KEYS;

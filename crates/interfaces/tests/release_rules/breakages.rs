@@ -116,6 +116,8 @@ pub(crate) fn all() -> Vec<Breakage> {
         breakage("/services/baserunner/composition/network_mode", C::AgentNotKept, |r| {
             compose(r, "network_mode", json!("none"));
         }),
+        breakage("/services/baserunner/composition/user", C::InvalidValue, |r| compose(r, "user", json!("65534:65534"))),
+        breakage("/services/baserunner/composition/User", C::InvalidValue, |r| compose(r, "User", json!("baserunner"))),
         breakage("/services/baserunner/environment/BASEOS_SERVICE", C::InvalidValue, |r| {
             agent(r).environment.insert("BASEOS_SERVICE".to_owned(), "onebox".to_owned());
         }),
