@@ -33,6 +33,8 @@ pub(crate) struct Registering {
     not_before: Option<Millis>,
     /// Why the last try failed.
     problem: Option<String>,
+    /// The URL of Cloudly, as it may be shown, that the last try went to.
+    url: Option<String>,
     #[serde(skip)]
     op: Unsaved<Option<OpId>>,
     /// Whether the last try was one of this run; of an earlier one the URL may have been another.
@@ -62,6 +64,10 @@ impl Registering {
     }
 
     pub(super) fn enter(&mut self, l: &mut Shared, cx: &mut Context) {
+        if self.url.is_some() && self.url != l.run.cloudly_url {
+            // What another server was not able to do, or asked for, says nothing about this one.
+            *self = Self::default();
+        }
         match self.not_before.filter(|until| *until > cx.now.boot) {
             Some(until) => l.timers.arm(Timer::Register, until),
             None => self.register(l, cx),
@@ -159,6 +165,7 @@ impl Registering {
         *self.tried_in_this_run = true;
         self.failures = self.failures.saturating_add(1);
         self.problem = Some(problem);
+        self.url.clone_from(&l.run.cloudly_url);
         self.not_before = Some(until);
         l.timers.arm(Timer::Register, until);
     }

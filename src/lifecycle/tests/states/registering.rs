@@ -1,7 +1,9 @@
 use super::*;
 use crate::lifecycle::Machine;
+use crate::lifecycle::backoff;
 use crate::lifecycle::cloudly::identity::Node;
 use crate::lifecycle::facts::{CallFailure, CallFailureKind, Run};
+use std::time::Duration;
 
 #[test]
 fn the_registration_id_is_on_disk_before_the_call_and_a_restart_repeats_it() {
@@ -33,6 +35,31 @@ fn failures_back_off_and_a_restart_keeps_the_pause() {
         "no try before its time"
     );
     assert_eq!(world.machine.next_timer().expect("it tries again").1, due);
+}
+
+/// It belonged to the other server.
+#[test]
+fn with_a_new_url_of_cloudly_the_pause_begins_anew_after_a_restart() {
+    let mut world = World::new(true);
+    for _ in 0..5 {
+        play(&mut world, &[Action::Answer(Port::Cloudly, Reply::Unavailable)]);
+        play(&mut world, &[Action::Elapse]);
+    }
+    play(&mut world, &[Action::Answer(Port::Cloudly, Reply::Unavailable)]);
+    let registration = world.disk.durable.join.registration().cloned();
+    world.run.cloudly_url = Some("https://other.example".to_owned());
+    world.act(Action::Restart { reboot: false });
+    assert!(world.pending.contains_key(&Port::Cloudly), "it tries at once");
+    assert_eq!(world.disk.durable.join.registration().cloned(), registration);
+    world.act(Action::Answer(Port::Cloudly, Reply::Unavailable));
+    let due = world.machine.next_timer().expect("it tries again").1;
+    let first = backoff::CLOUDLY.base + Duration::from_secs(1);
+    assert!(due <= world.now().boot + first, "as after the first failure");
+    world.act(Action::Restart { reboot: true });
+    assert!(
+        !world.pending.contains_key(&Port::Cloudly),
+        "the URL is the same again"
+    );
 }
 
 #[test]
