@@ -39,7 +39,7 @@ pub struct GuardSettings {
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When signals cannot be received, or there is no Supervisor to speak to.
+/// When signals cannot be received, there is no Supervisor to speak to, or the state directory can be no agent's.
 pub fn run(settings: GuardSettings, clock: impl FnMut() -> Stamp) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -53,9 +53,11 @@ async fn watch(settings: GuardSettings, clock: impl FnMut() -> Stamp) -> io::Res
             "the guard has no access to the Supervisor: its service needs the label io.balena.features.supervisor-api=1",
         )
     })?;
+    let dir = StateDir::new(settings.state_dir);
+    dir.check()?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut guard = Guard {
-        dir: StateDir::new(settings.state_dir),
+        dir,
         supervisor: Supervisor::new(supervisor),
         clock,
         report: Report::default(),

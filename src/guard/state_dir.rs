@@ -2,6 +2,8 @@
 
 use crate::durable_file;
 use crate::lifecycle::guard::files::{ORDERS, Orders, REPORT, Report};
+use rustix::fs::{Access, access};
+use rustix::process::geteuid;
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
@@ -9,6 +11,8 @@ use std::path::PathBuf;
 
 /// Which version of a file was read: it is replaced by another one with each write.
 type Version = (u64, i64, i64, i64, i64, u64);
+
+const NO_DIRECTORY: &str = "is not a directory";
 
 pub(super) struct StateDir {
     dir: PathBuf,
@@ -25,6 +29,28 @@ impl StateDir {
             read: None,
             unread: None,
         }
+    }
+
+    /// Whether it can be the agent's: without its orders the guard can do nothing.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what would be right.
+    pub(super) fn check(&self) -> io::Result<()> {
+        let problem = match std::fs::metadata(&self.dir) {
+            Err(error) if error.kind() == ErrorKind::NotFound => "does not exist".to_owned(),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => NO_DIRECTORY.to_owned(),
+            Err(error) => format!("cannot be looked at ({error})"),
+            Ok(found) if !found.is_dir() => NO_DIRECTORY.to_owned(),
+            Ok(_) => match access(&self.dir, Access::READ_OK | Access::EXEC_OK) {
+                Err(error) => format!("cannot be read by user {} ({error})", geteuid().as_raw()),
+                Ok(()) => return Ok(()),
+            },
+        };
+        Err(io::Error::other(format!(
+            "the state directory {} {problem}: BASEOS_STATE_DIR (or --state-dir) has to name the agent's own, on the volume \
+             that the services of the agent and the guard share",
+            self.dir.display()
+        )))
     }
 
     /// The agent's orders, if they are others than at the last call. Orders that do not read are none: what was ordered
@@ -71,7 +97,19 @@ impl StateDir {
     }
 
     pub(super) fn write_report(&self, report: &Report) -> io::Result<()> {
-        durable_file::replace(&self.dir, REPORT, &serde_json::to_vec(report)?)
+        let written = durable_file::replace(&self.dir, REPORT, &serde_json::to_vec(report)?);
+        written.map_err(|error| match error.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => io::Error::new(
+                error.kind(),
+                format!(
+                    "the state directory {} cannot be written by user {} ({error}): the guard's service has to have the \
+                     agent's `user` and mount its volume writable",
+                    self.dir.display(),
+                    geteuid().as_raw()
+                ),
+            ),
+            _ => error,
+        })
     }
 }
 
