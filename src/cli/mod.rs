@@ -15,10 +15,10 @@ pub use exit::ExitCode;
 use crate::telemetry::logs::{LogFilter, LogFormat};
 use baseos_interfaces::suggest::closest;
 use baseos_interfaces::token::WireSecret;
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::convert::Infallible;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// The BaseOS agent: enrols this device in Cloudly, keeps in touch with it, and applies releases through the
@@ -113,10 +113,11 @@ impl Cli {
     pub fn from_args<I>(args: I) -> Result<Self, ExitCode>
     where
         I: IntoIterator,
-        I::Item: Into<OsString> + Clone,
+        I::Item: Into<OsString>,
     {
-        Self::try_parse_from(args).map_err(|error| {
-            let error = with_suggestion(error);
+        let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        Self::try_parse_from(&args).map_err(|error| {
+            let error = with_suggestion(error, &args);
             // If the message cannot be printed, the exit code remains.
             let _ = error.print();
             if error.use_stderr() {
@@ -132,12 +133,19 @@ impl Cli {
     }
 }
 
-/// Says which command may be meant. The suggestions of clap would add to the size of the program.
-fn with_suggestion(mut error: clap::Error) -> clap::Error {
+/// Says which command or option may be meant. The suggestions of clap would add to the size of the program.
+fn with_suggestion(mut error: clap::Error, args: &[impl AsRef<OsStr>]) -> clap::Error {
+    let command = Cli::command();
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(written)) = error.get(ContextKind::InvalidArg)
+        && let Some(near) = similar_option(written, &command, args)
+    {
+        error.insert(ContextKind::SuggestedArg, ContextValue::String(near));
+        return error;
+    }
     let Some(ContextValue::String(written)) = error.get(ContextKind::InvalidSubcommand) else {
         return error;
     };
-    let command = Cli::command();
     let names: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
     let (kind, tip) = match closest(written, names.iter().copied()) {
         Some(near) => (
@@ -151,6 +159,17 @@ fn with_suggestion(mut error: clap::Error) -> clap::Error {
     };
     error.insert(kind, tip);
     error
+}
+
+/// Of those that the command takes which these arguments name.
+fn similar_option(written: &str, command: &clap::Command, args: &[impl AsRef<OsStr>]) -> Option<String> {
+    let name = written.strip_prefix("--")?;
+    let named = args.iter().find_map(|arg| command.find_subcommand(arg.as_ref()));
+    let options = command
+        .get_arguments()
+        .chain(named.into_iter().flat_map(clap::Command::get_arguments));
+    let near = closest(name, options.filter_map(clap::Arg::get_long).chain(["help"]))?;
+    Some(format!("--{near}"))
 }
 
 #[cfg(test)]
@@ -206,11 +225,39 @@ mod tests {
             ("dcotor", "a similar subcommand exists: 'doctor'"),
             ("xyzzy", "the commands are run, guard, status, doctor, locks"),
         ] {
-            let error = with_suggestion(Cli::try_parse_from(["baserunner", written]).unwrap_err());
+            let error = with_suggestion(
+                Cli::try_parse_from(["baserunner", written]).unwrap_err(),
+                &[written],
+            );
             let text = error.to_string();
             assert!(text.contains(&format!("tip: {tip}")), "{text}");
             assert!(text.contains("Usage: baserunner"), "{text}");
         }
+    }
+
+    #[test]
+    fn an_option_that_is_not_known_leads_to_the_one_of_the_command_that_is_meant() {
+        for (written, args, near) in [
+            ("--stat-dir", &["--stat-dir", "/s"][..], Some("--state-dir")),
+            ("--rundir", &["status", "--rundir=/r"], Some("--run-dir")),
+            ("--jsno", &["--run-dir", "/r", "status", "--jsno"], Some("--json")),
+            ("--replce", &["join", "-", "--replce"], Some("--replace")),
+            ("--hepl", &["doctor", "--hepl"], Some("--help")),
+            ("--json", &["join", "-", "--json"], None),
+            ("--xyzzy", &["--xyzzy"], None),
+            ("-x", &["-x"], None),
+        ] {
+            let args = [&["baserunner"], args].concat();
+            // With its own suggestions, which the crates beside this one have, clap may say it besides.
+            let error = with_suggestion(Cli::try_parse_from(&args).unwrap_err(), &args);
+            let found = similar_option(written, &Cli::command(), &args);
+            assert_eq!(found.as_deref(), near, "{args:?}");
+            let tip = near.map(|near| format!("tip: a similar argument exists: '{near}'"));
+            assert!(tip.is_none_or(|tip| error.to_string().contains(&tip)), "{error}");
+        }
+        let bad_value = Cli::try_parse_from(["baserunner", "--log", "inof"]).unwrap_err();
+        let error = with_suggestion(bad_value, &["--log"]).to_string();
+        assert!(!error.contains("similar"), "{error}");
     }
 
     #[test]

@@ -16,18 +16,24 @@ pub fn closest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Optio
         .map(|(_, name)| name)
 }
 
-/// The Levenshtein distance in characters.
+/// How many characters are to be put in, left out, replaced or swapped with the next one.
 fn edit_distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
+    let (mut above, mut above_that) = (row.clone(), row.clone());
+    let mut before = None;
     for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
+        std::mem::swap(&mut above_that, &mut above);
+        std::mem::swap(&mut above, &mut row);
         row[0] = i + 1;
         for (j, to) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+            let substituted = above[j] + usize::from(from != *to);
+            row[j + 1] = substituted.min(above[j + 1] + 1).min(row[j] + 1);
+            if j > 0 && from == b[j - 1] && before == Some(*to) {
+                row[j + 1] = row[j + 1].min(above_that[j - 1] + 1);
+            }
         }
+        before = Some(from);
     }
     row[b.len()]
 }
@@ -48,6 +54,16 @@ mod tests {
             closest("maxAttempt", ["maxAttempts"].into_iter()),
             Some("maxAttempts")
         );
-        assert_eq!(edit_distance("kitten", "sitting"), 3);
+        assert_eq!(closest("jion", ["join", "run"].into_iter()), Some("join"));
+        for (a, b, distance) in [
+            ("kitten", "sitting", 3),
+            ("jsno", "json", 1),
+            ("ab", "ba", 1),
+            ("abc", "cab", 2),
+            ("", "ab", 2),
+            ("ab", "", 2),
+        ] {
+            assert_eq!(edit_distance(a, b), distance, "{a} {b}");
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! The lock that lets one agent use a state directory.
 
 use crate::durable_file::{self, is_damage, leave_to_owner_of};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -19,16 +20,24 @@ impl DirLock {
     pub(super) fn take(dir: &Path) -> io::Result<Self> {
         let path = dir.join(NAME);
         clear_way(dir, &path)?;
+        let not_followed = OFlags::NOFOLLOW.bits().cast_signed();
         let file = match OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(not_followed)
             .open(&path)
         {
             // On a read-only file system the agent starts all the same, to report the problem.
-            Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => {
-                File::open(&path).or_else(|_| File::open(dir))?
+            Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => OpenOptions::new()
+                .read(true)
+                .custom_flags(not_followed)
+                .open(&path)
+                .or_else(|_| File::open(dir))?,
+            Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+                let problem = "it is a symbolic link, which is not followed: remove it";
+                return Err(io::Error::new(ErrorKind::InvalidData, problem));
             }
             other => other?,
         };
@@ -46,10 +55,10 @@ impl Drop for DirLock {
     }
 }
 
-/// Puts what would hold the agent up for ever (a pipe), or fail every start, out of the way of the lock file. Whoever does
-/// so holds a lock on the directory, so that nobody sets the file of another one aside.
+/// Puts what would hold the agent up for ever (a pipe), fail every start, or lead elsewhere (a link), out of the way of the
+/// lock file. Whoever does so holds a lock on the directory, so that nobody sets the file of another one aside.
 fn clear_way(dir: &Path, path: &Path) -> io::Result<()> {
-    let is_in_the_way = || match fs::metadata(path) {
+    let is_in_the_way = || match fs::symlink_metadata(path) {
         Ok(found) => !found.is_file(),
         Err(error) => is_damage(&error),
     };

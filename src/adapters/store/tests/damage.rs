@@ -238,3 +238,22 @@ fn what_is_no_file_in_the_place_of_the_lock_is_set_aside() {
         drop(opened);
     }
 }
+
+/// Whoever can write into the directory must not have the agent make, change or lock a file elsewhere.
+#[test]
+fn a_link_in_the_place_of_the_lock_is_not_followed() {
+    let (dir, outside) = (two_generations(), tempfile::tempdir().unwrap());
+    let (lock, elsewhere) = (dir.path().join("lock"), outside.path().join("elsewhere"));
+    let aside = |number: u32| dir.path().join(format!("lock.damaged.{number}"));
+    for number in 1..=2 {
+        fs::remove_file(&lock).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &lock).unwrap();
+        let opened = StateFile::open(dir.path()).unwrap();
+        assert!(lock.symlink_metadata().unwrap().is_file());
+        assert_eq!(fs::read_link(aside(number)).unwrap(), elsewhere);
+        drop(opened);
+        assert_eq!(elsewhere.exists(), number > 1, "it is not made");
+        fs::write(&elsewhere, "of somebody else").unwrap();
+    }
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "of somebody else");
+}
