@@ -98,6 +98,14 @@ impl PresenceCache {
         dirty
     }
 
+    /// Forgets nodes that are no more.
+    pub(crate) fn forget<'a>(&self, nodes: impl IntoIterator<Item = &'a String>) {
+        let mut entries = self.lock();
+        for node in nodes {
+            entries.remove(node);
+        }
+    }
+
     /// Marks what could not be written, so that the next flush tries again.
     pub(crate) fn mark_dirty(&self, unwritten: &[(String, Presence)]) {
         let mut entries = self.lock();

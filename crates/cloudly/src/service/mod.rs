@@ -24,5 +24,6 @@ pub(crate) mod refusals;
 pub(crate) mod registrations;
 mod release_differences;
 pub(crate) mod releases;
+pub(crate) mod retention;
 pub(crate) mod targets;
 mod validate;

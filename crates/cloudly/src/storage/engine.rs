@@ -18,11 +18,13 @@ const SQLITE: &[Migration] = &[
     (1, include_str!("../../migrations/sqlite/0001_nodes.sql")),
     (2, include_str!("../../migrations/sqlite/0002_runs.sql")),
     (3, include_str!("../../migrations/sqlite/0003_replacements.sql")),
+    (4, include_str!("../../migrations/sqlite/0004_retention.sql")),
 ];
 /// PostgreSQL came with version 2.
 const POSTGRES: &[Migration] = &[
     (2, include_str!("../../migrations/postgres/0002_nodes.sql")),
     (3, include_str!("../../migrations/postgres/0003_replacements.sql")),
+    (4, include_str!("../../migrations/postgres/0004_retention.sql")),
 ];
 
 impl Engine {

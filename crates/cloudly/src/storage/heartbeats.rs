@@ -4,7 +4,7 @@ use super::audit::{self, AuditLine};
 use super::database::{Result, Storage};
 use super::session_cache::Touched;
 use super::targets::{self, Target};
-use super::{commands, events, locks, node_status, nodes, releases};
+use super::{commands, events, locks, node_status, nodes, releases, retention};
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::command::{Command, CommandResult};
 use baseos_interfaces::desired::Release;
@@ -60,6 +60,9 @@ impl Storage {
         }
         for event in report.events {
             events::append(&mut tx, node, event, now).await?;
+        }
+        if !report.events.is_empty() {
+            retention::trim_events(&mut tx, node).await?;
         }
         for result in report.results {
             commands::set_result(&mut tx, node, result, now).await?;

@@ -25,6 +25,7 @@ mod presence;
 pub(crate) mod registrations;
 pub(crate) mod releases;
 pub(crate) mod replacements;
+pub(crate) mod retention;
 pub(crate) mod revisions;
 mod session_cache;
 mod sessions;

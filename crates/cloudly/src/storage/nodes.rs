@@ -156,10 +156,16 @@ pub(super) async fn approve(c: &mut Connection, id: &str, now: Timestamp) -> Res
     Ok(())
 }
 
-pub(super) async fn set_lifecycle(c: &mut Connection, id: &str, lifecycle: Lifecycle) -> Result<()> {
-    sqlx::query("UPDATE nodes SET lifecycle = $2 WHERE id = $1")
+pub(super) async fn set_lifecycle(
+    c: &mut Connection,
+    id: &str,
+    lifecycle: Lifecycle,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query("UPDATE nodes SET lifecycle = $2, lifecycle_at = $3 WHERE id = $1")
         .bind(id)
         .bind(lifecycle.as_str())
+        .bind(millis(now))
         .execute(c)
         .await?;
     Ok(())

@@ -57,7 +57,7 @@ impl Storage {
             match change {
                 Change::Approve => nodes::approve(&mut tx, id, now).await?,
                 Change::ClearClone => nodes::set_clone_suspected(&mut tx, id, None).await?,
-                Change::Lifecycle(lifecycle) => nodes::set_lifecycle(&mut tx, id, lifecycle).await?,
+                Change::Lifecycle(lifecycle) => nodes::set_lifecycle(&mut tx, id, lifecycle, now).await?,
             }
             audit::append(&mut tx, now, &line).await?;
         }

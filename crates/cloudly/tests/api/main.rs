@@ -43,6 +43,7 @@ mod registration;
 mod releases;
 mod repetitions;
 mod replacement;
+mod retention;
 mod secrets;
 mod sessions;
 mod sqlite_file;
