@@ -55,6 +55,7 @@ impl Registering {
         State::Registering(Self {
             not_before: Some(now.boot + backoff::after(None, answers, now.entropy)),
             problem: Some("Cloudly registered this node and accepted no heartbeat of it".to_owned()),
+            url: l.run.cloudly_url.clone(),
             ..Self::default()
         })
     }
