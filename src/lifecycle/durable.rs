@@ -113,7 +113,8 @@ impl Durable {
     pub(crate) fn begin(&mut self, run: &Run, saved: Millis, now: Stamp) {
         self.epoch += 1;
         let rebooted = self.boot_id != run.boot_id;
-        self.commands.settle_after_restart(rebooted, now);
+        self.commands
+            .settle_after_restart(rebooted, &mut self.healing, now);
         if rebooted {
             self.boot_id.clone_from(&run.boot_id);
             self.leases.drop_all();

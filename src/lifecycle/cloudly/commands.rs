@@ -10,7 +10,6 @@ use crate::lifecycle::locks::leases::Lease;
 use crate::lifecycle::report::size_limit::keep_end;
 use crate::lifecycle::signal::Signal;
 use crate::lifecycle::time::Stamp;
-use crate::lifecycle::unsaved::Unsaved;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::command::{self as wire, Command, CommandAction, CommandState};
 use baseos_interfaces::heartbeat::Instructions;
@@ -49,13 +48,13 @@ struct Pending {
     /// It restarts the agent, which ends before it is answered.
     #[serde(default)]
     own_restart: bool,
-    /// Of no use to a new process, which does not hear of a refusal any more.
-    #[serde(skip)]
-    stop: Unsaved<Option<Stop>>,
+    #[serde(default)]
+    stop: Option<Stop>,
 }
 
 /// A service that a command stops.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 enum Stop {
     /// No operator had stopped it.
     First(String),
@@ -195,7 +194,7 @@ impl Commands {
             op: in_flight.ask_supervisor(call, cx),
             reboot,
             own_restart,
-            stop: Unsaved(stop),
+            stop,
         });
     }
 
@@ -210,8 +209,11 @@ impl Commands {
         let Some(pending) = self.take_pending(op) else {
             return false;
         };
-        if answer.as_ref().is_err_and(|error| error.kind.is_refusal()) {
-            self.undo_stop(&pending, healing);
+        match (answer, &pending.stop) {
+            (Err(error), _) if error.kind.is_refusal() => self.undo_stop(&pending, healing),
+            (Err(_), Some(Stop::First(service))) => healing.may_have_been_stopped(service),
+            (Ok(_), Some(stop)) => healing.was_stopped(stop.service()),
+            (Err(_), Some(Stop::Again(_)) | None) | (Ok(_), None) => {}
         }
         let (state, message) = match answer {
             Ok(SupervisorAnswer::Logs(logs)) => (CommandState::Succeeded, Some(logs.clone())),
@@ -234,7 +236,7 @@ impl Commands {
 
     /// A stop that was refused is not remembered, unless an earlier one stopped the service, or a later one may.
     fn undo_stop(&mut self, refused: &Pending, healing: &mut Healing) {
-        let Some(Stop::First(service)) = &*refused.stop else {
+        let Some(Stop::First(service)) = &refused.stop else {
             return;
         };
         let mut stops = self
@@ -253,7 +255,7 @@ impl Commands {
     }
 
     /// What was under way when the agent ended has an unknown outcome, except a reboot that evidently happened.
-    pub(crate) fn settle_after_restart(&mut self, rebooted: bool, now: Stamp) {
+    pub(crate) fn settle_after_restart(&mut self, rebooted: bool, healing: &mut Healing, now: Stamp) {
         // An earlier agent took up any number of commands, with ids of any length.
         self.executed.retain(|id| id.len() <= ID_MAX);
         self.pending.retain(|pending| pending.id.len() <= ID_MAX);
@@ -262,6 +264,9 @@ impl Commands {
         let forgotten = self.executed.len().saturating_sub(EXECUTED);
         self.executed.drain(..forgotten);
         for pending in std::mem::take(&mut self.pending) {
+            if let Some(Stop::First(service)) = &pending.stop {
+                healing.may_have_been_stopped(service);
+            }
             let (state, message) = if pending.reboot && rebooted {
                 (CommandState::Succeeded, "the device has rebooted")
             } else if pending.own_restart {

@@ -73,6 +73,7 @@ pub(crate) fn findings(l: &Shared) -> impl Iterator<Item = (&str, Finding)> {
 
 /// Heals what is due, at the end of every step. `at_rest`: nothing else changes services.
 pub(crate) fn follow(l: &mut Shared, at_rest: bool, cx: &mut Context) {
+    see_unsure(l, cx.now.boot);
     if !at_rest || l.stopping {
         stand_back(l);
         return;
@@ -129,6 +130,17 @@ pub(crate) fn follow(l: &mut Shared, at_rest: bool, cx: &mut Context) {
         // What is in the way says so itself when it is gone.
         Some((at, ..)) if at > now => rearm(l, Some(quiet.map_or(at, |quiet| quiet.min(at)))),
         _ => rearm(l, quiet),
+    }
+}
+
+/// Finds out whether a stop whose outcome is not known has happened.
+fn see_unsure(l: &mut Shared, now: Millis) {
+    if !l.durable.healing.is_unsure() {
+        return;
+    }
+    let view = l.supervisor.as_ref().and_then(|seen| seen.as_ref().ok());
+    if let Some(view) = view {
+        l.durable.healing.see_unsure(&view.containers, now);
     }
 }
 

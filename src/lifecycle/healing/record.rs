@@ -2,6 +2,7 @@
 
 use crate::lifecycle::backoff;
 use crate::lifecycle::effect::OpId;
+use crate::lifecycle::facts::Container;
 use crate::lifecycle::time::{Millis, Reboot};
 use crate::lifecycle::unsaved::Unsaved;
 use baseos_interfaces::command::CommandAction;
@@ -11,6 +12,8 @@ use std::time::Duration;
 
 /// How long a service must have been seen stopped: a command that restarts it removes its container for a moment.
 const SETTLE: Duration = Duration::from_secs(10);
+/// How long a service that is being stopped may be seen running.
+const STOPPING: Duration = Duration::from_secs(120);
 /// Tries to bring a service back, until it has run for [`RESET`].
 const TRIES: u32 = 5;
 /// After so long without a try the next one counts as the first.
@@ -28,6 +31,11 @@ pub(crate) struct Healing {
     tries: BTreeMap<String, Tries>,
     /// Services that an operator stopped: they are left alone.
     stopped: BTreeSet<String>,
+    /// Those of them of which it is not known whether they were stopped.
+    unsure: BTreeSet<String>,
+    /// Since when one of these has been seen running.
+    #[serde(skip)]
+    running_since: Unsaved<BTreeMap<String, Millis>>,
     /// Since when a service has been seen stopped.
     #[serde(skip)]
     pub(super) stopped_since: Unsaved<BTreeMap<String, Millis>>,
@@ -69,7 +77,7 @@ impl Healing {
                 self.stopped.insert(service.clone());
             }
             CommandAction::StartService { service } | CommandAction::RestartService { service } => {
-                self.stopped.remove(service);
+                self.was_not_stopped(service);
                 self.tries.remove(service);
             }
             CommandAction::CheckNow {}
@@ -80,9 +88,49 @@ impl Healing {
         }
     }
 
-    /// The Supervisor refused to stop it.
+    /// The Supervisor refused to stop it, or it is to run again.
     pub(crate) fn was_not_stopped(&mut self, service: &str) {
         self.stopped.remove(service);
+        self.unsure.remove(service);
+    }
+
+    /// The Supervisor has stopped it.
+    pub(crate) fn was_stopped(&mut self, service: &str) {
+        self.unsure.remove(service);
+    }
+
+    /// Whether it was stopped is not known; it counts as stopped until it is seen to run on.
+    pub(crate) fn may_have_been_stopped(&mut self, service: &str) {
+        self.unsure.insert(service.to_owned());
+    }
+
+    /// Looks at the services of which it is not known whether they were stopped.
+    pub(super) fn see_unsure(&mut self, containers: &[Container], now: Millis) {
+        let unsure: Vec<_> = self.unsure.iter().cloned().collect();
+        for service in unsure {
+            let mut own = containers
+                .iter()
+                .filter(|container| container.service == service)
+                .peekable();
+            let exists = own.peek().is_some();
+            if own.clone().any(Container::is_running) {
+                let since = *self.running_since.entry(service.clone()).or_insert(now);
+                if now.since(since) >= STOPPING {
+                    self.running_since.remove(&service);
+                    self.was_not_stopped(&service);
+                }
+                continue;
+            }
+            self.running_since.remove(&service);
+            // Without a container, or while it is changed, it may be about to run again.
+            if exists && own.all(|container| container.status.eq_ignore_ascii_case("exited")) {
+                self.was_stopped(&service);
+            }
+        }
+    }
+
+    pub(super) fn is_unsure(&self) -> bool {
+        !self.unsure.is_empty()
     }
 
     /// The services that operators stopped.
@@ -93,7 +141,7 @@ impl Healing {
     /// These run: whatever was stopped of them has been started again.
     pub(crate) fn run_again<'a>(&mut self, services: impl Iterator<Item = &'a str>) {
         for service in services {
-            self.stopped.remove(service);
+            self.was_not_stopped(service);
         }
     }
 

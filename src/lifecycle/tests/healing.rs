@@ -12,7 +12,7 @@ use serde_json::json;
 use std::time::Duration;
 
 /// A node that rests with release 2, and has nothing under way.
-fn resting() -> World {
+pub(super) fn resting() -> World {
     let mut world = proven(2);
     for port in [Port::Cloudly, Port::Supervisor, Port::LockFiles] {
         world.act(good(port));
@@ -21,7 +21,7 @@ fn resting() -> World {
 }
 
 /// Lets time pass; only Cloudly answers.
-fn pass(world: &mut World, time: Duration) {
+pub(super) fn pass(world: &mut World, time: Duration) {
     let end = world.now().boot + time;
     while world.machine.next_timer().is_some_and(|(_, at)| at <= end) {
         world.act(Action::Elapse);
@@ -51,7 +51,7 @@ fn events(world: &World) -> usize {
         .count()
 }
 
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_service_that_has_exited_is_reported_and_started() {

@@ -11,6 +11,7 @@ mod regressions;
 mod reports;
 mod service_exits;
 pub(super) mod states;
+mod unknown_stops;
 mod unused_images;
 mod wall_clock;
 pub(super) mod world;

@@ -118,7 +118,7 @@ fn what_an_earlier_agent_took_up_beyond_the_limits_is_dropped_at_the_start() {
     for number in 0..12_000 {
         finish(&mut commands, format!("cmd_{number}"));
     }
-    commands.settle_after_restart(false, now());
+    commands.settle_after_restart(false, &mut Healing::default(), now());
     assert_eq!(ids(&commands).first().unwrap(), "cmd_0");
     assert_eq!(commands.results.len(), OPEN_MAX);
     assert!(commands.executed.iter().all(|id| id.len() <= ID_MAX));
