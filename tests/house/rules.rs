@@ -146,9 +146,20 @@ const CLOUDLY: &[Area] = &[
             "crates/cloudly/src/clock.rs",
             "crates/cloudly/src/metrics.rs",
             "crates/cloudly/src/presence/judge.rs",
+            "crates/cloudly/src/presence/runs.rs",
             "crates/cloudly/src/settings.rs",
         ],
         "nothing calls upwards (architecture §6)",
+    ),
+    area(
+        "crates/cloudly/src/maintenance",
+        &[
+            "crates/cloudly/src/auth/key_file.rs",
+            "crates/cloudly/src/auth/pepper.rs",
+            "crates/cloudly/src/settings.rs",
+            "crates/cloudly/src/storage",
+        ],
+        "maintenance stands beside the server, on storage alone (architecture §6)",
     ),
     area(
         "crates/cloudly/src/presence",

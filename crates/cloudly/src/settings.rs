@@ -48,6 +48,16 @@ impl Database {
     }
 }
 
+/// Without a password.
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "{}", path.display()),
+            Self::Postgres(url) => write!(f, "{url}"),
+        }
+    }
+}
+
 impl<P: Into<PathBuf>> From<P> for Database {
     fn from(path: P) -> Self {
         Self::Sqlite(path.into())

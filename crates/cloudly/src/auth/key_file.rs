@@ -68,9 +68,21 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, KeyError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(failed)?,
     };
+    check_mode(&file, path)?;
+    let mut text = String::new();
+    file.take(MAX_BYTES).read_to_string(&mut text).map_err(failed)?;
+    Ok(Some(text))
+}
+
+/// Refuses a file that others may use.
+pub(crate) fn check_mode(file: &File, path: &Path) -> Result<(), KeyError> {
     #[cfg(unix)]
     {
-        let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
+        let metadata = file.metadata().map_err(|error| KeyError::Io {
+            path: path.to_owned(),
+            error,
+        })?;
+        let mode = metadata.permissions().mode() & 0o777;
         if mode & OTHERS != 0 {
             return Err(KeyError::Mode {
                 path: path.to_owned(),
@@ -78,9 +90,7 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, KeyError> {
             });
         }
     }
-    let mut text = String::new();
-    file.take(MAX_BYTES).read_to_string(&mut text).map_err(failed)?;
-    Ok(Some(text))
+    Ok(())
 }
 
 /// Writes a secret that did not exist before. Atomic: after a crash, half a pepper would look like a lost one.

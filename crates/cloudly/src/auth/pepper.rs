@@ -2,7 +2,7 @@
 
 use super::key_file::{self, KeyError};
 use crate::random;
-use baseos_interfaces::token::Token;
+use baseos_interfaces::token::{Token, WireSecret};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use prometheus_client::metrics::counter::Counter;
 use sha2::Sha256;
@@ -32,12 +32,15 @@ impl Pepper {
             }
             None => return Err(KeyError::Lost(path.to_owned())),
         };
+        Self::parse(&text, hashes).ok_or_else(|| KeyError::Pepper(path.to_owned()))
+    }
+
+    /// Of the text of its file.
+    fn parse(text: &str, hashes: Counter) -> Option<Self> {
         let key = unhex(text.trim());
         // HMAC takes a key of any length.
         let keyed = key.and_then(|key| Hmac::new_from_slice(&key).ok());
-        keyed
-            .map(|keyed| Self { keyed, hashes })
-            .ok_or_else(|| KeyError::Pepper(path.to_owned()))
+        keyed.map(|keyed| Self { keyed, hashes })
     }
 
     /// The hash that is stored of a token, hex.
@@ -64,6 +67,36 @@ impl Pepper {
         let mut mac = self.keyed.clone();
         mac.update(bytes);
         hex(&mac.finalize().into_bytes().into())
+    }
+}
+
+/// A pepper that is only copied: into a backup, and out of it.
+pub(crate) struct PepperCopy(WireSecret);
+
+impl PepperCopy {
+    /// `None`: there is no such file.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, KeyError> {
+        let text = key_file::read(path)?;
+        text.map(|text| Self::parse(&text).ok_or_else(|| KeyError::Pepper(path.to_owned())))
+            .transpose()
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        unhex(text.trim()).map(|_| Self(WireSecret::new(text.trim())))
+    }
+
+    /// Writes it where there is none.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), KeyError> {
+        key_file::create(path, self.0.expose())
+    }
+
+    pub(crate) fn wire(&self) -> &WireSecret {
+        &self.0
+    }
+
+    pub(crate) fn fingerprint(&self) -> Option<String> {
+        let pepper = Pepper::parse(self.0.expose(), Counter::default())?;
+        Some(pepper.fingerprint())
     }
 }
 

@@ -5,7 +5,7 @@ use baseos_interfaces::mismatch::Mismatch;
 use baseos_interfaces::problem::pointer;
 use clap::Args;
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
-use cloudly_baseos::Database;
+use cloudly_baseos::{Database, Settings};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -68,6 +68,23 @@ impl Global {
 
     pub(super) fn database(&self) -> Result<Database, &'static str> {
         Database::parse(self.database_url.expose_secret())
+    }
+}
+
+/// Where the pepper is, for commands that open the database themselves.
+#[derive(Debug, Args)]
+pub(super) struct PepperFile {
+    /// The file with the key of all token hashes [default: `token-pepper` beside the database]
+    #[arg(long, env = "CLOUDLY_TOKEN_PEPPER_FILE", value_parser = path())]
+    token_pepper_file: Option<PathBuf>,
+}
+
+impl PepperFile {
+    /// A variable that is set to nothing names no file.
+    pub(super) fn path(self, global: &Global) -> Result<PathBuf, &'static str> {
+        let mut settings = Settings::new(global.database()?);
+        settings.pepper_file = self.token_pepper_file.filter(|path| !path.as_os_str().is_empty());
+        Ok(settings.pepper_path())
     }
 }
 

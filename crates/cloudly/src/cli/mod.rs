@@ -1,9 +1,12 @@
-//! The command line: one file a noun, each of which asks the admin API and prints the answer.
+//! The command line: one file a noun, each of which asks the admin API and prints the answer; `backup` and `db` open the
+//! database themselves.
 
 mod arguments;
 mod audit;
+mod backup;
 mod client;
 mod commands;
+mod db;
 mod events;
 mod healthcheck;
 mod join_tokens;
@@ -53,6 +56,13 @@ enum Command {
     /// Who did what
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Write the whole database into a file, while the server goes on
+    Backup(backup::BackupArgs),
+    /// Fill a database from a backup, of either engine; the server must not run
+    Restore(backup::RestoreArgs),
+    /// The database itself
+    #[command(subcommand)]
+    Db(db::DbCommand),
     /// Exit with 0 if the server can do its work; needs no token
     Healthcheck,
 }
@@ -63,7 +73,14 @@ impl Command {
         match self {
             Self::Release(command) => !command.has_file(),
             Self::Desired(command) => !command.has_file(),
-            Self::Serve(_) | Self::Token(_) | Self::Node(_) | Self::Audit(_) | Self::Healthcheck => true,
+            Self::Serve(_)
+            | Self::Token(_)
+            | Self::Node(_)
+            | Self::Audit(_)
+            | Self::Backup(_)
+            | Self::Restore(_)
+            | Self::Db(_)
+            | Self::Healthcheck => true,
         }
     }
 }
@@ -77,18 +94,40 @@ impl Cli {
     }
 }
 
-/// The command line; `serve` is no client, so its help does not have what clients need.
+/// Options that only mean something to commands that ask a server.
+const OF_CLIENTS: &[&str] = &["url", "token_file", "allow_http"];
+
+/// The command line; `serve` is no client, so its help does not have what clients need, and neither have those
+/// that open the database themselves.
 fn command_line() -> clap::Command {
     let mut command = Cli::command();
     // Gives each command the global options.
     command.build();
-    if let Some(serve) = command.find_subcommand_mut("serve") {
-        *serve = std::mem::take(serve).mut_args(|arg| match arg.get_id().as_str() {
-            "url" | "json" => arg.hide(true),
-            _ => arg,
-        });
+    let hidden: [(&str, &[&str]); 4] = [
+        ("serve", &["url", "json"]),
+        ("backup", OF_CLIENTS),
+        ("restore", OF_CLIENTS),
+        ("db", OF_CLIENTS),
+    ];
+    for (name, options) in hidden {
+        if let Some(found) = command.find_subcommand_mut(name) {
+            hide(found, options);
+        }
     }
     command
+}
+
+fn hide(command: &mut clap::Command, options: &[&str]) {
+    *command = std::mem::take(command).mut_args(|arg| {
+        if options.contains(&arg.get_id().as_str()) {
+            arg.hide(true)
+        } else {
+            arg
+        }
+    });
+    for below in command.get_subcommands_mut() {
+        hide(below, options);
+    }
 }
 
 pub(crate) async fn run(cli: Cli) -> Outcome {
@@ -109,6 +148,9 @@ async fn carry_out(global: &Global, command: Command) -> Outcome {
         Command::Desired(command) => targets::run(&client()?, command).await,
         Command::Node(command) => nodes::run(&client()?, command).await,
         Command::Audit(command) => audit::run(&client()?, command).await,
+        Command::Backup(args) => backup::take(args, global).await,
+        Command::Restore(args) => backup::restore(args, global).await,
+        Command::Db(command) => db::run(command, global).await,
         Command::Healthcheck => healthcheck::run(&global.url).await,
     }
 }

@@ -61,8 +61,33 @@ pub enum OpenError {
         found: i64,
         known: i64,
     },
+    #[error(
+        "the database {database} has schema {found}, and this cloudly checks schema {known}: start the new server once, or use \
+         the cloudly that runs"
+    )]
+    Older {
+        database: String,
+        found: i64,
+        known: i64,
+    },
+    #[error(
+        "there is no database of Cloudly at {0}: give the one of the server with --database-url (CLOUDLY_DATABASE_URL)"
+    )]
+    Missing(String),
+    #[error(
+        "the database {0} is not empty: restore into a new one, or say --replace to put the backup in its place"
+    )]
+    NotEmpty(String),
     #[error("the pepper in {} is not the one this database was made with, so no token would be accepted: restore it from the backup", .0.display())]
     Pepper(PathBuf),
     #[error("the database {database}: {error}")]
     Database { database: String, error: Error },
+}
+
+/// An error of the database that is called this in messages.
+pub(super) fn failed<E: Into<Error>>(database: &str) -> impl Fn(E) -> OpenError {
+    move |error| OpenError::Database {
+        database: database.to_owned(),
+        error: error.into(),
+    }
 }

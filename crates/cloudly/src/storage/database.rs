@@ -2,12 +2,13 @@
 
 pub(super) use super::connection::Connection;
 pub use super::connection::OpenError;
+use super::connection::failed;
 pub(crate) use super::connection::{Error, Result};
 use super::engine::Engine;
 use super::group_commit::{Turn, WriteQueue, in_own_task};
 use super::guard::Guard;
 use super::session_cache::{SessionCache, Touched};
-use super::{migrate, postgres, sqlite};
+use super::{migrate, postgres, sqlite, tables};
 use crate::metrics::DatabaseMetrics;
 use crate::settings::Database;
 use baseos_interfaces::Timestamp;
@@ -342,9 +343,7 @@ impl Storage {
 
     /// The fingerprint of the pepper this database was made with; `None`: the database is new.
     pub(crate) async fn pepper_fingerprint(&self) -> Result<Option<String>> {
-        let mut connection = self.read().await?;
-        let value = sqlx::query_scalar("SELECT value FROM meta WHERE name = 'pepper'");
-        Ok(value.fetch_optional(&mut *connection).await?)
+        tables::pepper_fingerprint(&mut *self.read().await?).await
     }
 
     pub(crate) async fn set_pepper_fingerprint(&self, fingerprint: &str) -> Result<()> {
@@ -354,13 +353,6 @@ impl Storage {
             .execute(&mut *tx)
             .await?;
         tx.commit().await
-    }
-}
-
-fn failed<E: Into<Error>>(database: &str) -> impl Fn(E) -> OpenError {
-    move |error| OpenError::Database {
-        database: database.to_owned(),
-        error: error.into(),
     }
 }
 

@@ -36,6 +36,14 @@ impl Engine {
         }
     }
 
+    /// In backups and messages.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        }
+    }
+
     /// Sets up a new connection.
     pub(super) async fn prepare(self, connection: &mut Connection) -> sqlx::Result<()> {
         match self {
@@ -53,6 +61,14 @@ impl Engine {
         }
     }
 
+    /// Begins a transaction in which everything is read as it was at its first read, beside those that write.
+    pub(super) const fn begin_snapshot(self) -> &'static str {
+        match self {
+            Self::Sqlite => "PRAGMA busy_timeout = 5000; PRAGMA query_only = 1; BEGIN",
+            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        }
+    }
+
     pub(super) const fn migrations(self) -> &'static [Migration] {
         match self {
             Self::Sqlite => SQLITE,
@@ -66,6 +82,23 @@ impl Engine {
             Self::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table'",
             Self::Postgres => {
                 "SELECT tablename::text AS name FROM pg_tables WHERE schemaname = current_schema()"
+            }
+        }
+    }
+
+    /// The columns of all tables, as the table's name, the column's, and `text` or `bigint`.
+    pub(super) const fn columns(self) -> &'static str {
+        match self {
+            Self::Sqlite => {
+                "SELECT t.name, c.name, CASE c.type WHEN 'TEXT' THEN 'text' ELSE 'bigint' END
+                 FROM sqlite_master t, pragma_table_info(t.name) c
+                 WHERE t.type = 'table' AND t.name <> 'sqlite_sequence' ORDER BY t.name, c.cid"
+            }
+            Self::Postgres => {
+                "SELECT c.table_name::text, c.column_name::text, c.data_type::text
+                 FROM information_schema.columns c
+                     JOIN pg_tables t ON t.schemaname = c.table_schema AND t.tablename = c.table_name
+                 WHERE c.table_schema = current_schema() ORDER BY c.table_name, c.ordinal_position"
             }
         }
     }

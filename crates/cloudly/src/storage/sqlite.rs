@@ -22,7 +22,17 @@ impl Drop for Lock {
     }
 }
 
+/// Of a file that is made if there is none.
 pub(super) fn options(path: &Path) -> Result<AnyConnectOptions> {
+    options_with(path, "rwc")
+}
+
+/// Of a file that is there.
+pub(super) fn options_for_existing(path: &Path) -> Result<AnyConnectOptions> {
+    options_with(path, "rw")
+}
+
+fn options_with(path: &Path, mode: &str) -> Result<AnyConnectOptions> {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut url = "sqlite://".to_owned();
     for byte in absolute.as_os_str().as_encoded_bytes() {
@@ -33,7 +43,8 @@ pub(super) fn options(path: &Path) -> Result<AnyConnectOptions> {
             let _ = write!(url, "%{byte:02X}");
         }
     }
-    url.push_str("?mode=rwc");
+    url.push_str("?mode=");
+    url.push_str(mode);
     Ok(url.parse()?)
 }
 
@@ -49,11 +60,18 @@ pub(super) async fn prepare(connection: &mut Connection) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Locks the database for this process. Creates the file too, with a mode that keeps other users from reading it:
-/// releases may hold secrets of their services. SQLite gives its other files the same mode.
+/// Locks the database for this process. Creates the file too.
 pub(super) fn lock(path: &Path) -> std::result::Result<Lock, OpenError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
+    let lock = lock_only(path)?;
+    create(path).map_err(|error| OpenError::Io {
+        path: path.to_owned(),
+        error,
+    })?;
+    Ok(lock)
+}
+
+/// Locks the database for this process, whether or not the file is there.
+pub(super) fn lock_only(path: &Path) -> std::result::Result<Lock, OpenError> {
     if let Some(directory) = missing_directory(path) {
         return Err(OpenError::NoDirectory {
             path: path.to_owned(),
@@ -64,17 +82,29 @@ pub(super) fn lock(path: &Path) -> std::result::Result<Lock, OpenError> {
         path: path.to_owned(),
         error,
     };
-    let mut options = OpenOptions::new();
-    options.create(true).truncate(false).write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(failed)?;
-    let file = options.open(name).map_err(failed)?;
+    let file = create(&named(path, ".lock")).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.display().to_string())),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
+}
+
+/// Opens a file with a mode that keeps other users from reading it, if it is new: releases may hold secrets of their
+/// services. SQLite gives its other files the same mode.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// The file beside it whose name ends like this.
+pub(super) fn named(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
 }
 
 /// The directory for a file, if there is none. Absolute, so that it is clear where it is missing.

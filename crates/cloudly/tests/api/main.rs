@@ -15,6 +15,8 @@
 use rstest_reuse;
 
 mod audit;
+mod backup;
+mod backup_refusals;
 mod bodies;
 mod cli;
 mod cli_desired;
@@ -24,6 +26,7 @@ mod cli_refusals;
 mod commands;
 mod configured_token;
 mod connections;
+mod db_check;
 mod durability;
 mod first_slice;
 mod full_disk;
