@@ -44,8 +44,8 @@ pub trait Vault: Send + Sync + 'static {
     /// Which node the token that Cloudly accepted last is good for; `None`: not known.
     fn node_id(&self) -> Option<String>;
 
-    /// Stores the token of a new registration. The identity before it is kept until one of the two is accepted: Cloudly
-    /// may never accept the new one.
+    /// Stores the token of a new registration. The identity before it is kept until a token of one of the two is
+    /// accepted: Cloudly may never accept the new one.
     ///
     /// # Errors
     /// When it cannot be written; the registration must then be repeated.
@@ -57,14 +57,14 @@ pub trait Vault: Send + Sync + 'static {
     /// When it cannot be written; it must not be used then.
     fn store_next_token(&self, token: &Token) -> Result<(), VaultError>;
 
-    /// Cloudly accepted a call with this token: the others are of no use any more and are deleted, but for a newer one
-    /// of the same node.
+    /// Cloudly accepted a call with this token: it is used from now on. Some that it took the place of are kept, since a
+    /// Cloudly that is restored from a backup knows one of them.
     ///
     /// # Errors
     /// When it cannot be written; harmless, the next accepted call tries again.
     fn token_accepted(&self, id: &TokenId) -> Result<(), VaultError>;
 
-    /// Cloudly refused this token: the next older one, if any, is used for the rest of this run.
+    /// Cloudly refused this token: another one, if any, is used for the rest of this run.
     fn token_refused(&self, id: &TokenId);
 
     /// A join token that was offered and not deleted since.

@@ -26,6 +26,7 @@ mod outages;
 mod progress;
 mod replacement;
 mod restarts;
+mod restored;
 mod rotation;
 mod soak;
 mod state_disk;

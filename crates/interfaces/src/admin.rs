@@ -249,6 +249,22 @@ pub struct NodeRecord {
     pub status: Option<NodeStatus>,
 }
 
+/// `GET /baseos/v1/admin/refused-nodes` (each): a device whose node token is not known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedNode {
+    /// The public part of its token.
+    pub token_id: String,
+    /// Where its last heartbeat came from.
+    pub address: String,
+    /// When it was refused first since Cloudly's start, Cloudly's clock.
+    pub first_at: Timestamp,
+    /// When it was refused last, Cloudly's clock.
+    pub last_at: Timestamp,
+    /// How often.
+    pub count: u64,
+}
+
 /// `POST /baseos/v1/admin/nodes/{id}/commands`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

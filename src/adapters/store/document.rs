@@ -13,7 +13,7 @@
 
 use crate::durable_file;
 use crate::vault::Endpoint;
-use baseos_interfaces::token::{Token, TokenError, TokenKind, WireSecret};
+use baseos_interfaces::token::{Token, TokenError, TokenId, TokenKind, WireSecret};
 use secrecy::zeroize::Zeroizing;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,6 +25,8 @@ pub(super) const VERSION: u32 = 1;
 const BEFORE_CHECKSUM: &[u8] = b"{\"checksum\":\"sha256:";
 const AFTER_CHECKSUM: &[u8] = b"\",\n";
 const HEX_LEN: usize = 64;
+/// How many node tokens are kept beside those that are used.
+const PREVIOUS_MAX: usize = 3;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Credentials {
@@ -32,9 +34,11 @@ pub(super) struct Credentials {
     pub(super) node: Option<Token>,
     /// Sent by Cloudly for rotation; replaces `node` when Cloudly accepts it.
     pub(super) next: Option<Token>,
-    /// Which node these two are good for; `None`: written by an agent that did not note it.
+    /// Those that `node` took the place of, the newest first: a Cloudly that was restored from a backup knows one of them.
+    pub(super) previous: Vec<Token>,
+    /// Which node these are good for; `None`: written by an agent that did not note it.
     pub(super) node_id: Option<String>,
-    /// The identity before this one, until Cloudly has accepted a token of this one.
+    /// The identity before this one, until Cloudly has accepted a token of one of them.
     pub(super) earlier: Option<Identity>,
     /// From the local API; stored until the node is enrolled.
     pub(super) join: Option<Token>,
@@ -49,12 +53,53 @@ pub(super) struct Identity {
 }
 
 impl Credentials {
-    /// The node's tokens, in the order in which they are used.
+    /// Every node token, in the order in which they are tried.
     pub(super) fn node_tokens(&self) -> impl Iterator<Item = &Token> {
         let earlier = self.earlier.as_ref().map(|earlier| &earlier.token);
-        [self.next.as_ref(), self.node.as_ref(), earlier]
-            .into_iter()
-            .flatten()
+        self.own_tokens().chain(earlier)
+    }
+
+    fn own_tokens(&self) -> impl Iterator<Item = &Token> {
+        self.next.iter().chain(&self.node).chain(&self.previous)
+    }
+
+    /// Cloudly takes the token with this id. False: nothing changes by that.
+    pub(super) fn accept(&mut self, id: &TokenId) -> bool {
+        let earlier = self.earlier.take();
+        let had_earlier = earlier.is_some();
+        if let Some(earlier) = earlier.filter(|earlier| earlier.token.id() == id) {
+            *self = Self {
+                node: Some(earlier.token),
+                node_id: earlier.node_id,
+                join: self.join.take(),
+                ..Self::default()
+            };
+            return true;
+        }
+        if self.node.as_ref().is_some_and(|node| node.id() == id) {
+            return had_earlier;
+        }
+        let accepted = self.own_tokens().find(|known| known.id() == id).cloned();
+        let is_known = accepted.is_some();
+        if is_known {
+            // When it is one of before, a newer one stays stored: its refusal can be an error of Cloudly.
+            let next = self.next.clone().filter(|next| next.id() != id);
+            self.change(accepted, next);
+        }
+        is_known || had_earlier
+    }
+
+    /// Changes the tokens that are used; what they take the place of is kept for a while.
+    pub(super) fn change(&mut self, node: Option<Token>, next: Option<Token>) {
+        let is_used = |known: &Token| {
+            let mut used = [&node, &next].into_iter().flatten();
+            used.any(|token| token.id() == known.id())
+        };
+        let before = self.own_tokens().filter(|known| !is_used(known));
+        let previous = before.take(PREVIOUS_MAX).cloned().collect();
+        self.previous = previous;
+        self.node = node;
+        self.next = next;
     }
 }
 
@@ -126,6 +171,8 @@ struct Tokens {
     node_token: Option<WireSecret>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next_token: Option<WireSecret>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    previous_tokens: Vec<WireSecret>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     node_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -147,6 +194,7 @@ pub(super) fn encode(document: &Document, generation: u64) -> Result<Zeroizing<V
         credentials: Tokens {
             node_token: secret(known.node.as_ref()),
             next_token: secret(known.next.as_ref()),
+            previous_tokens: known.previous.iter().map(WireSecret::from).collect(),
             node_id: known.node_id.clone(),
             earlier_token: secret(earlier.map(|earlier| &earlier.token)),
             earlier_node_id: earlier.and_then(|earlier| earlier.node_id.clone()),
@@ -233,15 +281,19 @@ fn decode_newer(json: &[u8], version: u32) -> Option<(Document, u64)> {
 }
 
 fn credentials(tokens: &Tokens) -> Result<Credentials, DecodeError> {
-    let token = |member: &'static str, kind: TokenKind, text: &Option<WireSecret>| {
-        text.as_ref()
-            .map(|text| Token::parse(kind, text.expose()))
-            .transpose()
-            .map_err(|error| DecodeError::Token(member, error))
+    let parse = |member: &'static str, kind: TokenKind, text: &WireSecret| {
+        Token::parse(kind, text.expose()).map_err(|error| DecodeError::Token(member, error))
     };
+    let token = |member: &'static str, kind: TokenKind, text: &Option<WireSecret>| {
+        text.as_ref().map(|text| parse(member, kind, text)).transpose()
+    };
+    let previous = tokens.previous_tokens.iter();
     Ok(Credentials {
         node: token("nodeToken", TokenKind::Node, &tokens.node_token)?,
         next: token("nextToken", TokenKind::Node, &tokens.next_token)?,
+        previous: previous
+            .map(|text| parse("previousTokens", TokenKind::Node, text))
+            .collect::<Result<_, _>>()?,
         node_id: tokens.node_id.clone(),
         earlier: token("earlierToken", TokenKind::Node, &tokens.earlier_token)?.map(|token| Identity {
             token,

@@ -21,17 +21,17 @@ impl Vault for StateFile {
         require_kind(token, TokenKind::Node)?;
         let mut inner = self.inner();
         let before = inner.document.credentials.clone();
-        // Of identities that were never accepted only the last is kept beside the one that was.
+        // Of identities that were never accepted only the last is kept, beside the one that was.
         let replaced = inner.current_token().map(|token| Identity {
             token: token.clone(),
             node_id: before.node_id.clone(),
         });
         inner.document.credentials = Credentials {
             node: Some(token.clone()),
-            next: None,
             node_id: Some(node_id.to_owned()),
             earlier: before.earlier.clone().or(replaced),
             join: before.join.clone(),
+            ..Credentials::default()
         };
         inner.set_endpoint_in_use();
         inner.write_or_restore(before)?;
@@ -50,11 +50,8 @@ impl Vault for StateFile {
         // Cloudly has just answered to the current token, so that one must be kept; it may be an earlier `next` whose
         // acceptance has not been reported yet.
         let current = inner.current_token().cloned();
-        inner.document.credentials = Credentials {
-            node: current,
-            next: Some(token.clone()),
-            ..before.clone()
-        };
+        let credentials = &mut inner.document.credentials;
+        credentials.change(current, Some(token.clone()));
         inner.write_or_restore(before)?;
         inner.refused.remove(token.id());
         Ok(())
@@ -147,28 +144,6 @@ impl Inner {
             self.document.credentials = before;
             vault_error(error)
         })
-    }
-}
-
-impl Credentials {
-    /// Keeps what is of use once Cloudly has accepted this token; true: something has changed.
-    fn accept(&mut self, id: &TokenId) -> bool {
-        let is_accepted = |token: &Token| token.id() == id;
-        if self.next.as_ref().is_some_and(is_accepted) {
-            self.node = self.next.take();
-            self.earlier = None;
-            return true;
-        }
-        match self.earlier.take() {
-            Some(earlier) if is_accepted(&earlier.token) => {
-                self.node = Some(earlier.token);
-                self.next = None;
-                self.node_id = earlier.node_id;
-                true
-            }
-            Some(_) => true,
-            None => false,
-        }
     }
 }
 

@@ -6,4 +6,5 @@ pub(crate) mod operators;
 pub(crate) mod pending_tokens;
 pub(crate) mod pepper;
 pub(crate) mod refusals;
+pub(crate) mod refused_tokens;
 pub(crate) mod tokens;

@@ -15,6 +15,7 @@ mod node_summary;
 mod nodes;
 mod options;
 mod output;
+mod refused_nodes;
 mod registry;
 mod releases;
 mod serve;

@@ -4,7 +4,7 @@ use super::client::Client;
 use super::commands::{self, CommandArgs};
 use super::logs::{self, LogsArgs};
 use super::output::{self, Outcome, dash, plain, short, time, time_or_dash};
-use super::{events, node_summary};
+use super::{events, node_summary, refused_nodes};
 use baseos_interfaces::admin::NodeRecord;
 use baseos_interfaces::register::Approval;
 use baseos_interfaces::running::Running;
@@ -21,6 +21,8 @@ pub(super) enum NodeCommand {
         /// Id or name
         node: String,
     },
+    /// Devices whose token is not known, and what brings them back
+    Refused,
     /// Let a pending node in
     Approve {
         /// Id or name
@@ -69,6 +71,7 @@ pub(super) async fn run(client: &Client, command: NodeCommand) -> Outcome {
     match command {
         NodeCommand::List => list(client).await,
         NodeCommand::Show { node } => show(client, &node).await,
+        NodeCommand::Refused => refused_nodes::list(client).await,
         NodeCommand::Approve { node } => decide(client, &node, "approve").await,
         NodeCommand::Suspend { node } => decide(client, &node, "suspend").await,
         NodeCommand::Restore { node } => decide(client, &node, "restore").await,
@@ -124,7 +127,9 @@ fn state(node: &NodeRecord) -> &str {
 /// The state of the update, and what blocks it first.
 fn update(node: &NodeRecord, status: &NodeStatus) -> String {
     let update = &status.update;
-    let state = if not_taken_up(node, status) {
+    let state = if is_ahead(node) {
+        "seen a later revision".to_owned()
+    } else if not_taken_up(node, status) {
         "not taken up yet".to_owned()
     } else {
         update.state.to_string()
@@ -142,6 +147,11 @@ fn not_taken_up(node: &NodeRecord, status: &NodeStatus) -> bool {
     let running = Running::from(status);
     let wanted = node.desired_commit.as_deref().map(Running::Release);
     at_rest && running != Running::NotKnown && wanted.is_some_and(|wanted| wanted != running)
+}
+
+/// Whether the node has seen a revision that this Cloudly has not issued: it was restored from a backup.
+const fn is_ahead(node: &NodeRecord) -> bool {
+    node.observed_revision > node.desired_revision
 }
 
 async fn decide(client: &Client, node: &str, decision: &str) -> Outcome {
@@ -182,7 +192,7 @@ fn details(node: &NodeRecord) -> Vec<(&'static str, String)> {
                 node.desired_revision
             ),
         ),
-        ("works on", format!("revision {}", node.observed_revision)),
+        ("works on", works_on(node)),
     ];
     rows.push(("agent", node.facts.agent_version.clone()));
     if !node.labels.is_empty() {
@@ -197,6 +207,18 @@ fn details(node: &NodeRecord) -> Vec<(&'static str, String)> {
         push_status(&mut rows, status);
     }
     rows
+}
+
+fn works_on(node: &NodeRecord) -> String {
+    let observed = node.observed_revision;
+    if is_ahead(node) {
+        format!(
+            "revision {observed}, which is not known here: was Cloudly restored from a backup? It keeps what it runs until the \
+             next `cloudly desired set`"
+        )
+    } else {
+        format!("revision {observed}")
+    }
 }
 
 fn push_status(rows: &mut Vec<(&'static str, String)>, status: &NodeStatus) {

@@ -6,6 +6,7 @@ use crate::auth::operators::AdminToken;
 use crate::auth::pending_tokens::PendingTokens;
 use crate::auth::pepper::Pepper;
 use crate::auth::refusals::Refusals;
+use crate::auth::refused_tokens::RefusedTokens;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::presence::cache::PresenceCache;
@@ -27,6 +28,7 @@ pub(crate) struct App {
     pub(super) admin_token: AdminToken,
     pub(super) pending_tokens: PendingTokens,
     pub(super) refusals: Refusals,
+    pub(super) refused_tokens: RefusedTokens,
     /// By node, and by registration before there is a node.
     node_limits: Buckets<String>,
     /// By source.
@@ -48,6 +50,7 @@ impl App {
             admin_token: AdminToken::new(admin, &pepper),
             pending_tokens: PendingTokens::default(),
             refusals: Refusals::default(),
+            refused_tokens: RefusedTokens::default(),
             node_limits: Buckets::new(settings.node_rate),
             failure_limits: Buckets::new(settings.failure_rate),
             settings,

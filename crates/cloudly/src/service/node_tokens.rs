@@ -2,6 +2,7 @@
 
 use super::app::App;
 use super::error::{Error, Result};
+use super::page::PageRequest;
 use super::refusals;
 use crate::auth::refusals::Kind;
 use crate::auth::tokens;
@@ -11,6 +12,7 @@ use crate::storage::node_session::NodeSession;
 use crate::storage::node_tokens::{FirstUse, NewToken};
 use crate::storage::nodes::Lifecycle;
 use baseos_interfaces::Timestamp;
+use baseos_interfaces::admin::{Page, RefusedNode};
 use baseos_interfaces::command::{Command, CommandAction, CommandResult, CommandState};
 use baseos_interfaces::heartbeat::Credentials;
 use baseos_interfaces::token::{Token, TokenKind, WireSecret};
@@ -27,6 +29,9 @@ pub(crate) async fn authenticate(app: &App, ip: IpAddr, bearer: Option<&str>) ->
     };
     let Some(session) = session else {
         app.count_failure(ip)?;
+        if let Some(token) = &token {
+            app.refused_tokens.note(token.id().as_str(), ip, app.clock.now());
+        }
         tracing::info!(%ip, token = token.as_ref().map(|t| t.id().as_str()), "a node token was refused");
         return Err(Error::NodeTokenInvalid);
     };
@@ -41,6 +46,14 @@ pub(crate) async fn authenticate_again(app: &App, session: Arc<NodeSession>) -> 
     }
     let now = app.storage.session(&session.token_id).await?;
     may_speak(app, now.ok_or(Error::NodeTokenInvalid)?)
+}
+
+/// Devices whose tokens were refused lately, by their ids.
+pub(crate) fn refused(app: &App, request: &PageRequest) -> Page<RefusedNode> {
+    let rows = app
+        .refused_tokens
+        .list(request.after(), request.size as usize + 1, app.clock.now());
+    request.page(rows, |row| row.token_id.clone())
 }
 
 fn may_speak(app: &App, session: Arc<NodeSession>) -> Result<Arc<NodeSession>> {

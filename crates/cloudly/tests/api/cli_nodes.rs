@@ -1,7 +1,8 @@
 //! What `cloudly node show` says of a node's status.
 
-use crate::support::{COMMIT, Engine, Program, status};
+use crate::support::{COMMIT, Engine, Program, forged, status};
 use baseos_interfaces::terminal::is_hidden;
+use baseos_interfaces::token::TokenKind;
 use serde_json::json;
 
 #[tokio::test]
@@ -151,4 +152,55 @@ async fn two_nodes_with_one_name_are_both_named() {
         error.contains("several nodes are named") && !error.contains('…'),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn node_refused_lists_devices_with_unknown_tokens_and_what_brings_them_back() {
+    let program = Program::start(Engine::Sqlite).await;
+    let none = program.run_ok(&["node", "refused"]).await;
+    assert_eq!(none, "no device was refused in the last 30 min\n");
+    let mut device = program.enrol("edge-1").await;
+    let (known, unknown) = (device.token.clone(), forged(TokenKind::Node, "unknown001"));
+    device.token = unknown.expose().to_owned();
+    for _ in 0..2 {
+        assert_eq!(device.refused(&program).await.status, 401);
+    }
+    let listed = program.run_ok(&["node", "refused"]).await;
+    let row = listed.lines().nth(1).unwrap();
+    assert!(
+        row.starts_with("unknown001  127.0.0.1 ") && row.ends_with(" 2"),
+        "{listed}"
+    );
+    assert!(
+        listed.contains("`baserunner join TOKEN` on the device brings it back"),
+        "{listed}"
+    );
+    let json = program.run_ok(&["node", "refused", "--json"]).await;
+    assert!(
+        json.contains("\"count\": 2") && !json.contains(unknown.expose()),
+        "{json}"
+    );
+    device.token = known;
+    device.heartbeat(&program).await;
+}
+
+#[tokio::test]
+async fn a_node_that_has_seen_a_later_revision_is_told_apart_with_what_to_do() {
+    let program = Program::start(Engine::Sqlite).await;
+    let mut device = program.enrol("edge-1").await;
+    program.set_target(COMMIT).await;
+    device.observed = 7;
+    device.report(&program, status("idle", None, Some(COMMIT))).await;
+    let shown = program.run_ok(&["node", "show", "edge-1"]).await;
+    assert!(
+        shown.contains("works on     revision 7, which is not known here"),
+        "{shown}"
+    );
+    assert!(shown.contains("until the next `cloudly desired set`"), "{shown}");
+    let listed = program.run_ok(&["node", "list"]).await;
+    assert!(listed.contains("seen a later revision"), "{listed}");
+    device.observed = 1;
+    device.heartbeat(&program).await;
+    let shown = program.run_ok(&["node", "show", "edge-1"]).await;
+    assert!(shown.contains("works on     revision 1\n"), "{shown}");
 }

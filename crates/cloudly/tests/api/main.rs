@@ -46,6 +46,7 @@ mod registration;
 mod releases;
 mod repetitions;
 mod replacement;
+mod restored_nodes;
 mod retention;
 mod secrets;
 mod sessions;

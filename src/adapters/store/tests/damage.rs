@@ -187,6 +187,13 @@ fn an_invalid_token_in_an_undamaged_file_is_an_error_without_the_token() {
         let error = StateFile::open(dir.path()).unwrap_err().to_string();
         assert!(error.contains(member) && !error.contains(&text[..5]), "{error}");
     }
+    let list = "\"version\":1,\"generation\":9,\"credentials\":{\"previousTokens\":[\"szj_x\"]}}\n";
+    write_with_checksum(dir.path(), list);
+    let error = StateFile::open(dir.path()).unwrap_err().to_string();
+    assert!(
+        error.contains("previousTokens") && !error.contains("szj_"),
+        "{error}"
+    );
     write_with_checksum(
         dir.path(),
         "\"version\":1,\"generation\":9,\"credentials\":{\"nodeToken\":[\"szn_secret\"]}}\n",

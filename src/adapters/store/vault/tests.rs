@@ -28,13 +28,89 @@ fn the_newest_token_is_used_and_replaces_the_older_when_accepted() {
     assert_eq!(current(&file), Some(id(Node, 2).to_string()));
     file.token_accepted(&id(Node, 2)).unwrap();
     drop(file);
+    assert_eq!(current(&open(dir.path())), Some(id(Node, 2).to_string()));
+}
+
+#[test]
+fn the_only_token_is_used_again_after_a_refusal() {
+    let dir = tempfile::tempdir().unwrap();
     let file = open(dir.path());
+    file.store_node_token(&token(Node, 2), "node_a").unwrap();
     file.token_refused(&id(Node, 2));
-    assert_eq!(
-        current(&file),
-        Some(id(Node, 2).to_string()),
-        "it is the only one"
-    );
+    assert_eq!(current(&file), Some(id(Node, 2).to_string()));
+}
+
+/// Changes the token so many times; the first one has the number 1.
+fn rotated(dir: &Path, times: u8) -> StateFile {
+    let file = open(dir);
+    file.store_node_token(&token(Node, 1), "node_a").unwrap();
+    for seed in 2..=times + 1 {
+        file.store_next_token(&token(Node, seed)).unwrap();
+        file.token_accepted(&id(Node, seed)).unwrap();
+    }
+    file
+}
+
+#[test]
+fn the_tokens_before_are_tried_one_after_the_other_and_the_accepted_one_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(rotated(dir.path(), 3));
+    let file = open(dir.path());
+    for refused in [4, 3, 2] {
+        assert_eq!(current(&file), Some(id(Node, refused).to_string()));
+        file.token_refused(&id(Node, refused));
+    }
+    assert_eq!(current(&file), Some(id(Node, 1).to_string()));
+    file.token_accepted(&id(Node, 1)).unwrap();
+    drop(file);
+    let file = open(dir.path());
+    for tried in [1, 4, 3, 2, 1] {
+        assert_eq!(current(&file), Some(id(Node, tried).to_string()));
+        file.token_refused(&id(Node, tried));
+    }
+    // A change goes on from the accepted one.
+    file.token_accepted(&id(Node, 1)).unwrap();
+    file.store_next_token(&token(Node, 9)).unwrap();
+    file.token_accepted(&id(Node, 9)).unwrap();
+    drop(file);
+    let file = open(dir.path());
+    for tried in [9, 1, 4, 3, 9] {
+        assert_eq!(current(&file), Some(id(Node, tried).to_string()));
+        file.token_refused(&id(Node, tried));
+    }
+}
+
+#[test]
+fn a_newer_token_stays_stored_while_one_before_is_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = rotated(dir.path(), 1);
+    file.store_next_token(&token(Node, 5)).unwrap();
+    for refused in [5, 2] {
+        file.token_refused(&id(Node, refused));
+    }
+    file.token_accepted(&id(Node, 1)).unwrap();
+    drop(file);
+    let file = open(dir.path());
+    for tried in [5, 1, 2, 5] {
+        assert_eq!(current(&file), Some(id(Node, tried).to_string()));
+        file.token_refused(&id(Node, tried));
+    }
+}
+
+#[test]
+fn an_accepted_registration_leaves_no_token_of_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = rotated(dir.path(), 2);
+    file.store_node_token(&token(Node, 7), "node_b").unwrap();
+    file.token_accepted(&id(Node, 7)).unwrap();
+    drop(file);
+    let file = open(dir.path());
+    for _ in 0..2 {
+        assert_eq!(current(&file), Some(id(Node, 7).to_string()));
+        file.token_refused(&id(Node, 7));
+    }
+    let text = std::fs::read_to_string(dir.path().join("state.json")).unwrap();
+    assert_eq!(text.matches("szn_").count(), 1);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod commands;
 mod events;
 mod join_tokens;
 mod nodes;
+mod refused_nodes;
 mod releases;
 mod targets;
 
@@ -26,6 +27,7 @@ pub(super) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/releases", post(releases::create).get(releases::list))
         .route("/desired", put(targets::set_for_all).get(targets::show_for_all))
         .route("/nodes", get(nodes::list))
+        .route("/refused-nodes", get(refused_nodes::list))
         .route("/nodes/{id}", get(nodes::show))
         .route(
             "/nodes/{id}/desired",
