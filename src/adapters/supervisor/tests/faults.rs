@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::adapters::fake::Log;
+use crate::adapters::supervisor::request::Request;
 use crate::adapters::supervisor::settings::ConfigError;
 use crate::lifecycle::facts::SupervisorErrorKind as Kind;
+use std::io::{Read as _, Write as _};
 use std::pin::pin;
 
 /// The error of an inspection of a Supervisor that answers so.
@@ -71,6 +73,42 @@ async fn each_fault_becomes_an_error_of_its_kind_within_the_timeout() {
         .await
         .unwrap_err();
     assert_eq!(error.kind, Kind::Unavailable, "{error:?}");
+}
+
+/// The library passes over interim answers (1xx), however many come.
+#[tokio::test]
+async fn endless_interim_answers_end_in_an_error_and_with_their_connections() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // Its own thread writes as fast as the client reads.
+    let server = std::thread::spawn(move || {
+        let interim = b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(1000);
+        for connection in listener.incoming().take(3) {
+            let mut connection = connection.unwrap();
+            connection.read_exact(&mut [0]).unwrap();
+            while connection.write_all(&interim).is_ok() {}
+        }
+    });
+    let short = Duration::from_millis(50);
+    let timeouts = Timeouts {
+        connect: Duration::from_secs(5),
+        call: short,
+        work: short,
+    };
+    let client =
+        SupervisorClient::with_timeouts(Some(settings(&format!("http://{address}"))), timeouts).unwrap();
+    let log = client.open(Request::get("/v2/local/logs"));
+    for error in [
+        call(client.clone(), SupervisorCall::Inspect).await.unwrap_err(),
+        call(client.clone(), SupervisorCall::Reboot).await.unwrap_err(),
+        log.await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind, Kind::Unavailable, "{error:?}");
+        assert!(error.message.ends_with("no answer in time"), "{error:?}");
+    }
+    let ended = tokio::task::spawn_blocking(move || server.join());
+    let ended = tokio::time::timeout(Duration::from_secs(30), ended);
+    ended.await.expect("each connection is closed").unwrap().unwrap();
 }
 
 #[tokio::test]
