@@ -126,14 +126,19 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
 
 /// A JSON file that an operator wrote; members that it may not have are refused.
 pub(super) fn read_json(file: &Path, shape: Shape) -> Result<Value, Box<dyn Error>> {
+    read_json_up_to(file, shape, FILE_MAX_BYTES)
+}
+
+/// The same of a file that may have another length.
+pub(super) fn read_json_up_to(file: &Path, shape: Shape, max_bytes: u64) -> Result<Value, Box<dyn Error>> {
     let mut text = Vec::new();
     File::open(file)
-        .and_then(|opened| opened.take(FILE_MAX_BYTES + 1).read_to_end(&mut text))
+        .and_then(|opened| opened.take(max_bytes + 1).read_to_end(&mut text))
         .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    if text.len() as u64 > FILE_MAX_BYTES {
-        let limit = FILE_MAX_BYTES / 1024;
+    if text.len() as u64 > max_bytes {
+        let limit = max_bytes / 1024;
         return Err(format!(
-            "{} has more than {limit} KiB, which no release or policy needs",
+            "{} has more than {limit} KiB, which nothing of its kind needs",
             file.display()
         )
         .into());

@@ -1,6 +1,7 @@
 //! The command line: one file a noun, each of which asks the admin API and prints the answer; `backup` and `db` open the
 //! database themselves.
 
+mod apply;
 mod arguments;
 mod audit;
 mod backup;
@@ -8,6 +9,7 @@ mod client;
 mod commands;
 mod db;
 mod events;
+mod export;
 mod healthcheck;
 mod join_tokens;
 mod logs;
@@ -57,6 +59,10 @@ enum Command {
     /// Who did what
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Print releases and what is desired as JSON, for `cloudly apply`, with the secrets of releases
+    Export,
+    /// Make releases and what is desired be as a file of `cloudly export` says; what it does not name stays
+    Apply(apply::ApplyArgs),
     /// Write the whole database into a file, while the server goes on
     Backup(backup::BackupArgs),
     /// Fill a database from a backup, of either engine; the server must not run
@@ -74,10 +80,12 @@ impl Command {
         match self {
             Self::Release(command) => !command.has_file(),
             Self::Desired(command) => !command.has_file(),
+            Self::Apply(_) => false,
             Self::Serve(_)
             | Self::Token(_)
             | Self::Node(_)
             | Self::Audit(_)
+            | Self::Export
             | Self::Backup(_)
             | Self::Restore(_)
             | Self::Db(_)
@@ -149,6 +157,8 @@ async fn carry_out(global: &Global, command: Command) -> Outcome {
         Command::Desired(command) => targets::run(&client()?, command).await,
         Command::Node(command) => nodes::run(&client()?, command).await,
         Command::Audit(command) => audit::run(&client()?, command).await,
+        Command::Export => export::run(&client()?).await,
+        Command::Apply(args) => apply::run(&client()?, args).await,
         Command::Backup(args) => backup::take(args, global).await,
         Command::Restore(args) => backup::restore(args, global).await,
         Command::Db(command) => db::run(command, global).await,

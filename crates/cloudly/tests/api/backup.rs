@@ -287,7 +287,7 @@ fn documented(section: &str) -> String {
 }
 
 /// Runs them in a shell, with the directories of the document in `dir`.
-async fn run_documented(dir: &TempDir, section: &str, database_url: &str) -> String {
+async fn run_documented(dir: &TempDir, section: &str, database_url: &str, server: &str) -> String {
     let at = dir.path().display();
     let script = documented(section)
         .replace("/var/lib/cloudly", &at.to_string())
@@ -300,6 +300,7 @@ async fn run_documented(dir: &TempDir, section: &str, database_url: &str) -> Str
         .env_clear()
         .env("PATH", path)
         .env("CLOUDLY_DATABASE_URL", database_url)
+        .env("CLOUDLY_URL", server)
         .current_dir(dir.path());
     let output = output(&mut shell).await;
     let error = String::from_utf8_lossy(&output.stderr);
@@ -308,14 +309,21 @@ async fn run_documented(dir: &TempDir, section: &str, database_url: &str) -> Str
 }
 
 #[tokio::test]
-async fn the_documented_commands_back_up_restore_and_move_a_database() {
+async fn the_documented_commands_back_up_restore_export_and_move() {
     let server = Program::start(Engine::Sqlite).await;
     let mut device = server.enrol("edge").await;
     device.heartbeat(&server).await;
     let url = format!("sqlite:{}/cloudly.db", server.dir.path().display());
-    let said = run_documented(&server.dir, "Back up", &url).await;
+    let said = run_documented(&server.dir, "Back up", &url, &server.url).await;
     assert!(
         said.contains("holds secrets of releases and the pepper"),
+        "{said}"
+    );
+    server.set_target(COMMIT).await;
+    let said = run_documented(&server.dir, "Releases and targets as a file", &url, &server.url).await;
+    assert_eq!(
+        said.matches("everything is as the file says\n").count(),
+        2,
         "{said}"
     );
     server.enrol("later").await;
@@ -328,13 +336,13 @@ async fn the_documented_commands_back_up_restore_and_move_a_database() {
     );
 
     let dir = server.stop().await;
-    let said = run_documented(&dir, "Restore", &url).await;
+    let said = run_documented(&dir, "Restore", &url, "http://127.0.0.1:1").await;
     assert!(
         said.contains("nothing was changed") && said.contains("is kept in"),
         "{said}"
     );
     let url = Engine::Postgres.new_database(dir.path()).await;
-    let said = run_documented(&dir, "From SQLite to PostgreSQL", &url).await;
+    let said = run_documented(&dir, "From SQLite to PostgreSQL", &url, "http://127.0.0.1:1").await;
     assert!(said.contains("nothing is wrong"), "{said}");
     let moved = Cloudly::start_on(dir, url, |_| {}).await;
     device.heartbeat(&moved).await;

@@ -20,6 +20,7 @@ mod backup_refusals;
 mod bodies;
 mod cli;
 mod cli_desired;
+mod cli_export;
 mod cli_logs;
 mod cli_nodes;
 mod cli_refusals;
