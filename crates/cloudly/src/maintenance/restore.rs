@@ -74,7 +74,10 @@ pub async fn restore(restore: &Restore, now: Timestamp) -> Result<Restored, Main
     let (restored, pepper) = match filled {
         Ok(filled) => filled,
         Err(error) => {
-            target.abandon().await?;
+            // What it may leave is a file that the next restore removes.
+            if let Err(left) = target.abandon().await {
+                tracing::warn!(error = %left, "what was restored so far could not be removed");
+            }
             return Err(error);
         }
     };

@@ -1,11 +1,10 @@
 //! Backups that are not restored. Nothing is changed then.
 
 use crate::each_engine;
-use crate::support::{Cloudly, Engine, connect, restore_into, write_secret};
+use crate::support::{Cloudly, Engine, connect, restore_into, sealed, sum, write_secret};
 use cloudly_baseos::maintenance::{self, Restore};
 use cloudly_baseos::{Clock, Database};
 use rstest_reuse::apply;
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tempfile::TempDir;
@@ -23,17 +22,6 @@ fn files(dir: &Path) -> BTreeMap<String, String> {
         .filter(|(name, _)| ![".lock", "-wal", "-shm"].iter().any(|end| name.ends_with(end)))
         .map(|(name, path)| (name, sum(&std::fs::read(path).unwrap())))
         .collect()
-}
-
-fn sum(bytes: &[u8]) -> String {
-    let sum = Sha256::digest(bytes);
-    sum.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A backup's text with another last line, which has the right checksum.
-fn sealed(body: &str, rows: &serde_json::Value) -> String {
-    let sum = sum(body.as_bytes());
-    format!("{body}{}\n", serde_json::json!({ "rows": rows, "sha256": sum }))
 }
 
 #[apply(each_engine)]

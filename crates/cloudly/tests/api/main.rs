@@ -16,6 +16,7 @@ use rstest_reuse;
 
 mod audit;
 mod backup;
+mod backup_documented;
 mod backup_refusals;
 mod bodies;
 mod cli;

@@ -4,6 +4,7 @@ use super::cloudly::Cloudly;
 use cloudly_baseos::Database;
 use cloudly_baseos::maintenance::{self, Backup, Restore};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -72,4 +73,15 @@ pub(crate) fn rows(backup: &Path) -> BTreeMap<String, Vec<BTreeMap<String, Value
         rows.sort_by_key(|row| format!("{row:?}"));
     }
     tables
+}
+
+pub(crate) fn sum(bytes: &[u8]) -> String {
+    let sum = Sha256::digest(bytes);
+    sum.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A backup's text with another last line, which has the right checksum.
+pub(crate) fn sealed(body: &str, rows: &Value) -> String {
+    let sum = sum(body.as_bytes());
+    format!("{body}{}\n", serde_json::json!({ "rows": rows, "sha256": sum }))
 }

@@ -12,7 +12,7 @@ mod program;
 pub(crate) mod registry;
 
 pub(crate) use api::{Api, assert_refused, ok, problem, send_refused};
-pub(crate) use backups::{backup_of, restore_into, rows};
+pub(crate) use backups::{backup_of, restore_into, rows, sealed, sum};
 pub(crate) use cloudly::{Cloudly, start_time};
 pub(crate) use device::{Device, status};
 pub(crate) use engine::{Engine, connect};
