@@ -8,7 +8,7 @@ use crate::support::{
 use baseos_interfaces::admin::{CommandRecord, EventRecord, NodeRecord};
 use cloudly_baseos::maintenance::{self, RestoredTable};
 use rstest_reuse::apply;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ async fn filled(engine: Engine) -> (Cloudly, Device, String) {
     device
         .report(&cloudly, status("idle", None, Some(OTHER_COMMIT)))
         .await;
-    let _: serde_json::Value = cloudly
+    let _: Value = cloudly
         .put(
             &format!("nodes/{}/desired", device.id),
             json!({ "commit": OTHER_COMMIT }),
@@ -280,21 +280,35 @@ async fn a_backup_of_an_older_schema_is_brought_up_to_date(engine: Engine) {
     let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     let whole = std::fs::read_to_string(cloudly.back_up("backup").await).unwrap();
-    // The third migration has added one table, which is empty here.
     let mut lines: Vec<_> = whole.lines().collect();
-    let end = lines.pop().unwrap();
-    lines.retain(|line| !line.starts_with("{\"table\":\"replacements\""));
-    let body = format!("{}\n", lines.join("\n")).replacen("\"schema\":3", "\"schema\":2", 1);
-    let mut counts = serde_json::from_str::<serde_json::Value>(end).unwrap()["rows"].take();
-    counts.as_object_mut().unwrap().remove("replacements");
+    let end: Value = serde_json::from_str(lines.pop().unwrap()).unwrap();
+    // The fourth migration has added a column to one table, the last one there.
+    let mut is_nodes = false;
+    let older_lines = lines.into_iter().map(|line| {
+        let mut value: Value = serde_json::from_str(line).unwrap();
+        if let Some(table) = value.get("table") {
+            is_nodes = table == "nodes";
+        }
+        let cells = if value.is_array() {
+            value.as_array_mut()
+        } else {
+            value.get_mut("columns").and_then(Value::as_array_mut)
+        };
+        match cells.filter(|_| is_nodes).and_then(Vec::pop) {
+            Some(cell) => assert!(cell.is_null() || cell == "lifecycle_at", "{cell}"),
+            None => return line.replacen("\"schema\":4", "\"schema\":3", 1),
+        }
+        value.to_string()
+    });
+    let body = format!("{}\n", older_lines.collect::<Vec<_>>().join("\n"));
     let dir = TempDir::new().unwrap();
     let older = dir.path().join("older");
-    write_secret(&older, &sealed(&body, &counts));
+    write_secret(&older, &sealed(&body, &end["rows"]));
     let url = engine.new_database(dir.path()).await;
     let restore = restore_into(&older, &url, dir.path());
     let restored = maintenance::restore(&restore, cloudly.clock.now()).await.unwrap();
-    assert_eq!((restored.schema, restored.findings.len()), (2, 0));
+    assert_eq!((restored.schema, restored.findings.len()), (3, 0));
     let copy = Cloudly::start_on(dir, url, |_| {}).await;
     device.heartbeat(&copy).await;
-    assert_eq!(rows(&copy.back_up("again").await)["replacements"].len(), 0);
+    assert!(rows(&copy.back_up("again").await)["nodes"][0]["lifecycle_at"].is_null());
 }

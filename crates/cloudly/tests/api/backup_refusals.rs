@@ -41,7 +41,7 @@ async fn a_file_that_is_no_whole_backup_of_a_known_form_is_refused(engine: Engin
         "\"cloudlyBackup\":2,\"program\":\"7.0.0\"",
         1,
     );
-    let schema = body.replacen("\"schema\":3", "\"schema\":99", 1);
+    let schema = body.replacen("\"schema\":4", "\"schema\":99", 1);
     let table = body.replacen("\"table\":\"nodes\"", "\"table\":\"boats\"", 1);
     let mut boats = rows.clone();
     boats["boats"] = boats["nodes"].take();
