@@ -1,7 +1,6 @@
 //! Node tokens that were refused lately, so that an operator sees which devices wait for an act: after a restore those that
 //! enrolled since the backup. Bounded, since anybody can send tokens. Pure: the time is an argument.
 
-use crate::clock::after;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::RefusedNode;
 use std::collections::BTreeMap;
@@ -45,7 +44,7 @@ impl RefusedTokens {
     /// Those that were refused lately, by the ids of their tokens, from above `after_id`.
     pub(crate) fn list(&self, after_id: &str, limit: usize, now: Timestamp) -> Vec<RefusedNode> {
         let mut refused = self.lock();
-        refused.retain(|_, node| now < after(node.last_at, FORGOTTEN_AFTER_SECONDS));
+        refused.retain(|_, node| now.duration_since(node.last_at).as_secs() < FORGOTTEN_AFTER_SECONDS);
         let later = refused.values().filter(|node| node.token_id.as_str() > after_id);
         later.take(limit).cloned().collect()
     }
