@@ -61,8 +61,8 @@ enum Step {
         path: String,
         /// Only while this is there.
         revision: u64,
-        from: Option<Setting>,
-        to: Setting,
+        from: Option<Box<Setting>>,
+        to: Box<Setting>,
     },
 }
 
@@ -164,8 +164,8 @@ async fn plan(client: &Client, export: &Export) -> Result<Vec<Step>, Box<dyn Err
                 whom,
                 path,
                 revision,
-                from,
-                to,
+                from: from.map(Box::new),
+                to: Box::new(to),
             });
         }
     }
