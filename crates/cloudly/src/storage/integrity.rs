@@ -84,12 +84,6 @@ const CHECKS: &[Check] = &[
         TOKENS,
     ),
     (
-        "registrations of nodes that do not exist",
-        "SELECT registration_id AS id FROM join_uses WHERE confirmed_at IS NOT NULL
-             AND node_id NOT IN (SELECT id FROM nodes)",
-        RESTORE,
-    ),
-    (
         "replacements of nodes that do not exist",
         "SELECT id FROM replacements WHERE node_id NOT IN (SELECT id FROM nodes)",
         RESTORE,

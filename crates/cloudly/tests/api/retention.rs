@@ -3,6 +3,7 @@
 use crate::each_engine;
 use crate::support::{Cloudly, Device, Engine, connect};
 use baseos_interfaces::admin::EventRecord;
+use cloudly_baseos::{Database, maintenance};
 use futures_util::StreamExt as _;
 use rstest_reuse::apply;
 use serde_json::{Value, json};
@@ -22,6 +23,13 @@ async fn count(cloudly: &Cloudly, statement: &'static str) -> i64 {
 async fn count_after(cloudly: &Cloudly, days: i64, statement: &'static str, expected: i64) {
     cloudly.clock.advance(days * DAY);
     wait_count(cloudly, statement, expected).await;
+}
+
+/// What is left belongs together.
+async fn check(cloudly: &Cloudly) {
+    let database = Database::parse(&cloudly.database_url).unwrap();
+    let pepper = cloudly.dir.path().join("token-pepper");
+    assert_eq!(maintenance::check(&database, &pepper).await.unwrap(), []);
 }
 
 async fn wait_count(cloudly: &Cloudly, statement: &'static str, expected: i64) {
@@ -120,6 +128,7 @@ async fn a_removed_node_is_told_so_for_ninety_days_and_then_forgotten(engine: En
         kept.contains(&"node.removed".to_owned()) && kept.contains(&"node.registered".to_owned()),
         "{kept:?}"
     );
+    check(&cloudly).await;
 }
 
 #[apply(each_engine)]
@@ -143,6 +152,7 @@ async fn a_registration_that_was_never_heard_goes_thirty_days_after_its_use_was_
     assert_eq!(late.refused(&cloudly).await.status, 401);
     early.heartbeat(&cloudly).await;
     assert_eq!(count(&cloudly, "SELECT COUNT(*) FROM join_uses").await, 1);
+    check(&cloudly).await;
 }
 
 #[apply(each_engine)]
@@ -162,6 +172,7 @@ async fn a_replacement_that_was_never_heard_goes_and_its_node_stays(engine: Engi
 
     count_after(&cloudly, 31, "SELECT COUNT(*) FROM replacements", 0).await;
     assert_eq!(replacement.refused(&cloudly).await.status, 401);
+    check(&cloudly).await;
     node.heartbeat(&cloudly).await;
 }
 
@@ -171,14 +182,19 @@ async fn a_join_token_goes_ninety_days_after_its_end_and_its_nodes_stay(engine: 
     let cloudly = Cloudly::start(engine).await;
     let mut device = cloudly.enrol("edge").await;
     device.heartbeat(&cloudly).await;
-    let ttl = 3600 * 24 * 7;
-    cloudly
-        .join_token(json!({ "maxUses": 5, "ttlSeconds": ttl }))
+    let token = cloudly
+        .join_token(json!({ "maxUses": 5, "ttlSeconds": 30 * DAY }))
         .await;
+    let mut removed = cloudly.enrol_with(&token, "removed").await;
+    removed.heartbeat(&cloudly).await;
+    cloudly.decide(&removed, "remove").await;
     count_after(&cloudly, 91, "SELECT COUNT(*) FROM join_tokens", 1).await;
-    count_after(&cloudly, 7, "SELECT COUNT(*) FROM join_tokens", 0).await;
+    wait_count(&cloudly, "SELECT COUNT(*) FROM nodes", 1).await;
+    check(&cloudly).await;
+    count_after(&cloudly, 30, "SELECT COUNT(*) FROM join_tokens", 0).await;
     assert_eq!(count(&cloudly, "SELECT COUNT(*) FROM join_uses").await, 0);
     device.heartbeat(&cloudly).await;
+    check(&cloudly).await;
 }
 
 #[apply(each_engine)]
