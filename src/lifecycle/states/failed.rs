@@ -9,6 +9,7 @@ use super::staging::Staging;
 use super::updating::watch_superseded;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
+use crate::lifecycle::facts::AppState;
 use crate::lifecycle::progress::fact::LogFact;
 use crate::lifecycle::progress::stall::{image_not_found, is_begun};
 use crate::lifecycle::shared::Shared;
@@ -100,6 +101,7 @@ impl Failed {
             .as_ref()
             .filter(|update| update.release == app.release)
             && l.durable.target.posted() == Some(update.commit())
+            && !has_applied_another(l, update)
         {
             // An operator's later order: the Supervisor has the target, so there is nothing to decide anew.
             return Outcome::Transition(State::Applying(Applying::go_on(update, cx)));
@@ -149,4 +151,15 @@ impl Failed {
             _ => Outcome::Transition(Idle::after(self.last.clone())),
         }
     }
+}
+
+/// Whether the Supervisor is done with another release: its target is not this one any more.
+fn has_applied_another(l: &Shared, update: &Update) -> bool {
+    l.view().is_some_and(|view| {
+        view.app_state == AppState::Applied
+            && view
+                .release
+                .as_deref()
+                .is_some_and(|other| other != update.commit())
+    })
 }

@@ -8,7 +8,7 @@
 use super::world::{World, commit};
 use crate::lifecycle::effect::{LocalAnswer, SupervisorCall};
 use crate::lifecycle::event::{LocalCall, SupervisorAnswer};
-use crate::lifecycle::facts::{Container, HostFacts, SupervisorView};
+use crate::lifecycle::facts::{AppState, Container, HostFacts, SupervisorView};
 use crate::lifecycle::time::Millis;
 use crate::lifecycle::{Effect, Event, Step};
 use baseos_interfaces::desired::DesiredApp;
@@ -37,6 +37,9 @@ pub(crate) struct Model {
     running: Option<String>,
     /// The commit that was handed to the Supervisor last, by whomever: it goes on with it, whatever holds an update back.
     handed_over: Option<String>,
+    /// The commit that the agent handed over last, until it sees that another one is applied: somebody else's target may
+    /// have come since.
+    posted: Option<String>,
     /// What the Supervisor had at the last inspection; the same is not handed over again.
     inspected: Option<String>,
     /// Commits that something spoke against while they were desired.
@@ -110,6 +113,7 @@ impl Model {
             {
                 faults.extend(self.must_not_hand_over(target.commit(), *force));
                 self.handed_over = Some(target.commit().to_owned());
+                self.posted.clone_from(&self.handed_over);
             }
         }
         faults
@@ -151,6 +155,9 @@ impl Model {
             Event::StateWritten { problem } => self.state_problem = problem.is_some(),
             Event::SupervisorObserved(view) => {
                 self.running = (**view).as_ref().ok().and_then(|view| view.release.clone());
+                if let Ok(view) = &**view {
+                    self.see(view);
+                }
                 if (**view).as_ref().is_ok_and(|view| self.is_ill(view)) {
                     self.accuse();
                 }
@@ -158,6 +165,7 @@ impl Model {
             Event::SupervisorAnswered { answer, .. } => match &**answer {
                 Ok(SupervisorAnswer::Inspected(inspection)) => {
                     self.inspected.clone_from(&inspection.view.release);
+                    self.see(&inspection.view);
                     if self.is_ill(&inspection.view) {
                         self.accuse();
                     }
@@ -171,6 +179,15 @@ impl Model {
             Event::LocalRequested { call, .. } => self.hear(now, call, step, disk_works),
             _ => {}
         }
+    }
+
+    fn see(&mut self, view: &SupervisorView) {
+        let applied = view
+            .release
+            .as_ref()
+            .filter(|_| view.app_state == AppState::Applied);
+        self.posted
+            .take_if(|posted| applied.is_some_and(|applied| applied != posted));
     }
 
     /// Whether what the Supervisor shows speaks against what is desired: only once it has been handed over, or was found
@@ -264,7 +281,7 @@ impl Model {
             Some("the node is not enrolled")
         } else if *commit == super::world::commit(UNFIT) {
             Some("the release lacks the agent")
-        } else if self.handed_over.as_ref() == Some(commit) {
+        } else if [&self.handed_over, &self.posted].contains(&&Some(commit.clone())) {
             None
         } else if self.state_problem {
             Some("the state cannot be saved")

@@ -1,7 +1,7 @@
 //! Walks on which something went wrong once, as the property tests found and shrank them. They are kept as walks rather
 //! than as seeds, which mean something else as soon as a strategy changes.
 
-use super::world::{Action, LocalRequest, PolicyKind, Reply, View, World};
+use super::world::{Action, Line, LocalRequest, PolicyKind, Reply, View, World};
 use crate::lifecycle::effect::Port;
 use baseos_interfaces::states::AgentState;
 
@@ -152,5 +152,39 @@ fn consent_ends_with_the_update_that_it_was_given_to() {
         ];
         let world = settled(World::enrolled(), &walk);
         assert_eq!(world.machine.agent_state(), AgentState::Waiting);
+    }
+}
+
+/// Somebody else's target has taken the place of the agent's, which waits for its image: what was handed over is not there
+/// any more once that is seen, and a deferral counts again.
+#[test]
+fn a_release_whose_place_another_one_took_goes_through_the_gate_again_once_that_is_seen() {
+    let walk = [
+        desire(1, PolicyKind::Forced),
+        Action::Restart { reboot: false },
+        Action::Observe(View::Working),
+        CLOUDLY,
+        Action::Post(2),
+        SUPERVISOR,
+        SUPERVISOR,
+        SUPERVISOR,
+        Action::Log(Line::Missing),
+        Action::Post(2),
+        Action::Request(LocalRequest::Defer),
+    ];
+    for (seen, state) in [(false, AgentState::Applying), (true, AgentState::Staging)] {
+        let mut world = World::enrolled();
+        for action in walk {
+            world.act(action);
+        }
+        assert_eq!(world.machine.agent_state(), AgentState::Failed);
+        if seen {
+            world.act(Action::Observe(View::Actual));
+        }
+        for action in [desire(1, PolicyKind::Plain), Action::Elapse, CLOUDLY] {
+            world.act(action);
+        }
+        assert_eq!(world.machine.agent_state(), state, "seen: {seen}");
+        settled(world, &[]);
     }
 }
