@@ -1,7 +1,7 @@
 //! Why the Supervisor does not get on: from its own log, on the box and in Cloudly, while it lasts; and that none of it
 //! makes a release bad.
 
-use crate::fixture::{Fixture, LIMIT, V1, V2, V3, is_blocked_by, options, policy};
+use crate::fixture::{Fixture, LIMIT, V1, V2, V3, has_issue, is_blocked_by, options, policy};
 use baseos_interfaces::desired::Policy;
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::{Blocker, BlockerKind, UpdateStatus};
@@ -74,7 +74,12 @@ async fn a_missing_image_fails_at_once_and_goes_on_when_it_is_pushed() {
     set_image(&fixture.device, "onebox:2", Image::missing());
     fixture.desire(V2).await.unwrap();
     let failed = fixture.wait_update_ended(UpdateState::Failed, V2, V1);
-    let error = failed.await.unwrap().status.unwrap().update.error.unwrap();
+    let failed = failed.await.unwrap();
+    assert!(
+        !has_issue(&failed, "foreignTarget"),
+        "what runs was handed over before"
+    );
+    let error = failed.status.unwrap().update.error.unwrap();
     assert_eq!(error.code, "imageNotFound");
     assert!(error.message.contains("onebox:2"), "{error:?}");
     // A new process does not try it anew by itself either.
