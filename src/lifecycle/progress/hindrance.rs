@@ -23,6 +23,9 @@ pub(crate) fn hindrances(
     found.extend(starts(l));
     found.extend(backoff(l, now));
     if found.is_empty() {
+        found.extend(locks_it_may_meet(l, now));
+    }
+    if found.is_empty() {
         found.extend(guess(l, update));
     }
     found
@@ -69,14 +72,21 @@ fn pulls(l: &Shared) -> impl Iterator<Item = Blocker> {
     })
 }
 
-/// The lock that the Supervisor's log names. Where the log was not read, all that are known may be what a failing step
-/// meets.
+/// All locks that are known, when a step fails and nothing else says which: the log may not have been read. What an
+/// operator forces meets no lock.
+fn locks_it_may_meet(l: &Shared, now: Stamp) -> Vec<Blocker> {
+    if l.durable.policy().is_forced() || !l.view().is_some_and(|view| view.update_failed) {
+        return Vec::new();
+    }
+    let own_file = l.host.foreign_locks.first().map(|path| foreign_lock(path, now));
+    own_file.into_iter().chain(leases(l, now)).collect()
+}
+
+/// The lock that the Supervisor's log names.
 fn locks(l: &Shared, now: Stamp) -> Vec<Blocker> {
     let own_file = l.host.foreign_locks.first().map(|path| foreign_lock(path, now));
     let Some(lock) = l.progress.lock() else {
-        let stuck = l.view().is_some_and(|view| view.update_failed);
-        let held = own_file.into_iter().chain(leases(l, now));
-        return if stuck { held.collect() } else { Vec::new() };
+        return Vec::new();
     };
     let blocker = Blocker::new(BlockerKind::LocalLock, lock.since);
     if let Some(lock) = service_lock(l, now) {

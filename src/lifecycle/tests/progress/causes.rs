@@ -369,3 +369,35 @@ fn each_cause_leaves_for_cloudly_within_ten_seconds() {
         assert!(after <= Duration::from_secs(10), "{kind:?}: {after:?}");
     }
 }
+
+/// A lease is among the locks that a failing step may meet only where nothing says more and nobody forces the update.
+#[test]
+fn a_lease_is_no_reason_beside_one_that_is_known_and_none_for_a_forced_update() {
+    for (policy, line, lease) in [
+        (PolicyKind::Plain, None, true),
+        (PolicyKind::Plain, Some(Line::Away), false),
+        (PolicyKind::Forced, None, false),
+        (PolicyKind::Forced, Some(Line::Away), false),
+    ] {
+        let mut world = proven(2);
+        let lock = [Action::Request(LocalRequest::Lock), good(Port::LockFiles)];
+        if policy == PolicyKind::Forced {
+            play(&mut world, &lock);
+        }
+        handed_over(&mut world, 4, policy);
+        play(&mut world, &[Action::Observe(View::Fetching(0))]);
+        if policy == PolicyKind::Plain {
+            play(&mut world, &lock);
+        }
+        play(&mut world, &[Action::Log(Line::Lost)]);
+        if let Some(line) = line {
+            play(&mut world, &[Action::Log(line)]);
+        }
+        play(&mut world, &[Action::Observe(View::Stuck)]);
+        let named = update(&world).blocked_by;
+        let has_lease = named
+            .iter()
+            .any(|blocker| blocker.holder.as_deref() == Some("onebox"));
+        assert_eq!(has_lease, lease, "{policy:?} {line:?}: {named:?}");
+    }
+}
