@@ -253,8 +253,9 @@ async fn after_the_first_months_the_database_does_not_grow_any_more() {
         panic!("{sizes:?}")
     };
     assert!(before > 2 * sizes[1], "it has grown at first: {sizes:?}");
-    // But for the audit log of what operators did.
-    assert!(after <= before + before / 50, "{sizes:?}");
+    // But for the audit log of what operators did, and what came before the hourly run, which these days do not wait for.
+    let a_month = 3 * (sizes[4] - sizes[3]);
+    assert!(after <= before + a_month / 2, "{sizes:?}");
 }
 
 /// Each node updates; one of them is commanded, one is registered and never heard, and somebody tries tokens.
