@@ -254,6 +254,11 @@ impl Storage {
         Ok(self.reader.acquire().await?)
     }
 
+    /// The same for a job, which reads as often however many requests come.
+    pub(super) async fn read_for_job(&self) -> Result<PoolConnection<Any>> {
+        Ok(self.reader.acquire().await?)
+    }
+
     /// A transaction that is rolled back unless it is committed. The sessions of what it touches are read anew after it.
     pub(super) async fn write(&self, touched: Touched) -> Result<Write> {
         self.metrics.writes.inc();

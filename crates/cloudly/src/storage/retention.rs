@@ -73,7 +73,9 @@ impl Storage {
                 .fold(query, |query, argument| query.bind(*argument))
         };
         // Read first: as a rule nothing is due, and SQLite has one connection that writes.
-        let due = bound(old.find).fetch_optional(&mut *self.read().await?).await?;
+        let due = bound(old.find)
+            .fetch_optional(&mut *self.read_for_job().await?)
+            .await?;
         if due.is_none() {
             return Ok(0);
         }
@@ -85,7 +87,7 @@ impl Storage {
 
     async fn prune_nodes(&self, now: Timestamp) -> Result<BTreeSet<String>> {
         let (removed_before, released_before) = (ago(now, REMOVED_DAYS), ago(now, UNHEARD_DAYS));
-        let mut connection = self.read().await?;
+        let mut connection = self.read_for_job().await?;
         let removed = ids(&mut connection, REMOVED, removed_before, NODES).await?;
         let unheard = ids(&mut connection, UNHEARD, released_before, NODES).await?;
         drop(connection);
@@ -115,7 +117,13 @@ impl Storage {
     /// Deletes ended join tokens with their uses, unless a registration with one could still be heard.
     async fn prune_join_tokens(&self, now: Timestamp) -> Result<u64> {
         let ended_before = ago(now, JOIN_TOKEN_DAYS);
-        let ended = ids(&mut *self.read().await?, ENDED_JOIN_TOKENS, ended_before, ROWS).await?;
+        let ended = ids(
+            &mut *self.read_for_job().await?,
+            ENDED_JOIN_TOKENS,
+            ended_before,
+            ROWS,
+        )
+        .await?;
         if ended.is_empty() {
             return Ok(0);
         }
