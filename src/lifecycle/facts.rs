@@ -145,6 +145,12 @@ pub struct SupervisorView {
 }
 
 impl SupervisorView {
+    /// The release that it is done with; `None` while it is at work.
+    pub fn applied_release(&self) -> Option<&str> {
+        let release = self.release.as_deref();
+        release.filter(|_| self.app_state == AppState::Applied)
+    }
+
     /// Whether it has nothing to do, takes its targets from this agent and names no release. It does so after its
     /// database was lost: containers run on (observed).
     pub fn has_lost_target(&self) -> bool {

@@ -98,6 +98,29 @@ pub struct CreateRelease {
     pub networks: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
 }
 
+/// What a release was created with.
+impl From<Release> for CreateRelease {
+    fn from(release: Release) -> Self {
+        let Release {
+            release_id: _,
+            commit,
+            version,
+            agent_service,
+            services,
+            volumes,
+            networks,
+        } = release;
+        Self {
+            commit,
+            version,
+            agent_service,
+            services,
+            volumes,
+            networks,
+        }
+    }
+}
+
 impl CreateRelease {
     /// The name of the service that is the agent.
     pub fn agent_service(&self) -> &str {

@@ -224,12 +224,15 @@ impl CloudlyPort {
                     warn!(token = %token.id(), %error, "cannot delete older node tokens; the next heartbeat tries again");
                 }
             }
-            Err(failure) => match failure.kind {
-                CallFailureKind::Unauthorized | CallFailureKind::Removed => {
-                    self.vault.token_refused(token.id());
-                }
-                _ => {}
-            },
+            Err(failure)
+                if matches!(
+                    failure.kind,
+                    CallFailureKind::Unauthorized | CallFailureKind::Removed
+                ) =>
+            {
+                self.vault.token_refused(token.id());
+            }
+            Err(_) => {}
         }
         answer
     }

@@ -79,6 +79,7 @@ fn take_up(l: &mut Shared, node: Node, is_new: bool) {
 /// Gives the registration under way up: the node keeps the identity it has.
 pub(crate) fn abandon(l: &mut Shared, cx: &mut Context) {
     if l.durable.join.registration().is_none() {
+        // Nothing changes, so the record is not touched: an idle heartbeat writes nothing.
         return;
     }
     if let Some(token) = l.durable.join.abandon() {

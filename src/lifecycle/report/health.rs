@@ -1,6 +1,5 @@
 //! Looks at everything that can be wrong on a node.
 
-use crate::lifecycle::facts::AppState;
 use crate::lifecycle::healing::act::{Finding, findings};
 use crate::lifecycle::report::issues::Found;
 use crate::lifecycle::shared::Shared;
@@ -20,8 +19,7 @@ pub(crate) fn examine(l: &Shared, at_rest: bool, now: Stamp) -> Found {
         if at_rest
             && !view.managed
             // One that is still at work may not have come to what it was handed.
-            && view.app_state == AppState::Applied
-            && let (Some(posted), Some(running)) = (l.durable.target.posted(), view.release.as_deref())
+            && let (Some(posted), Some(running)) = (l.durable.target.posted(), view.applied_release())
             && posted != running
         {
             let detail = format!("{running} runs, which this agent did not hand over");

@@ -9,7 +9,7 @@ use super::staging::Staging;
 use super::updating::watch_superseded;
 use crate::lifecycle::context::Context;
 use crate::lifecycle::event::Event;
-use crate::lifecycle::facts::AppState;
+use crate::lifecycle::facts::SupervisorView;
 use crate::lifecycle::progress::fact::LogFact;
 use crate::lifecycle::progress::stall::{image_not_found, is_begun};
 use crate::lifecycle::shared::Shared;
@@ -155,11 +155,6 @@ impl Failed {
 
 /// Whether the Supervisor is done with another release: its target is not this one any more.
 fn has_applied_another(l: &Shared, update: &Update) -> bool {
-    l.view().is_some_and(|view| {
-        view.app_state == AppState::Applied
-            && view
-                .release
-                .as_deref()
-                .is_some_and(|other| other != update.commit())
-    })
+    let applied = l.view().and_then(SupervisorView::applied_release);
+    applied.is_some_and(|other| other != update.commit())
 }

@@ -8,7 +8,7 @@
 use super::world::{World, commit};
 use crate::lifecycle::effect::{LocalAnswer, SupervisorCall};
 use crate::lifecycle::event::{LocalCall, SupervisorAnswer};
-use crate::lifecycle::facts::{AppState, Container, HostFacts, SupervisorView};
+use crate::lifecycle::facts::{Container, HostFacts, SupervisorView};
 use crate::lifecycle::time::Millis;
 use crate::lifecycle::{Effect, Event, Step};
 use baseos_interfaces::desired::DesiredApp;
@@ -182,10 +182,7 @@ impl Model {
     }
 
     fn see(&mut self, view: &SupervisorView) {
-        let applied = view
-            .release
-            .as_ref()
-            .filter(|_| view.app_state == AppState::Applied);
+        let applied = view.applied_release();
         self.posted
             .take_if(|posted| applied.is_some_and(|applied| applied != posted));
     }

@@ -2,7 +2,7 @@
 
 use super::arguments::{from_json, read_json_up_to};
 use super::client::{Client, segment};
-use super::export::{Export, FORM, Setting, contents};
+use super::export::{Export, FORM, Setting};
 use super::output::{self, Outcome, short};
 use baseos_interfaces::admin::{
     CreateRelease, DesiredRecord, DesiredSet, NodeRecord, ReleaseRecord, SetDesired,
@@ -98,9 +98,9 @@ pub(super) async fn run(client: &Client, args: ApplyArgs) -> Outcome {
 
 async fn plan(client: &Client, export: &Export) -> Result<Vec<Step>, Box<dyn Error>> {
     let known: Vec<ReleaseRecord> = client.all("releases").await?;
-    let known: BTreeMap<_, _> = known
+    let known: BTreeMap<_, CreateRelease> = known
         .into_iter()
-        .map(|record| (record.release.commit.clone(), contents(record.release)))
+        .map(|record| (record.release.commit.clone(), record.release.into()))
         .collect();
     let mut steps = Vec::new();
     for release in &export.releases {
@@ -127,14 +127,14 @@ async fn plan(client: &Client, export: &Export) -> Result<Vec<Step>, Box<dyn Err
     let mut settings = Vec::new();
     if !export.desired.nodes.is_empty() {
         let nodes: Vec<NodeRecord> = client.all("nodes").await?;
-        for setting in &export.desired.nodes {
-            let node = find(&nodes, &setting.node)?;
-            let to = Setting {
-                commit: setting.commit.clone(),
-                policy: setting.policy.clone(),
-            };
+        for wanted in &export.desired.nodes {
+            let node = find(&nodes, &wanted.node)?;
             let path = format!("nodes/{}/desired", segment(&node.id)?);
-            settings.push((format!("{} ({})", node.name, node.id), path, to));
+            settings.push((
+                format!("{} ({})", node.name, node.id),
+                path,
+                wanted.setting.clone(),
+            ));
         }
     }
     // The last one: it changes the revision of nodes without a setting of their own.

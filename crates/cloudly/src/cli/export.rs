@@ -3,7 +3,7 @@
 use super::client::{Client, segment};
 use super::output::{self, Outcome};
 use baseos_interfaces::admin::{CreateRelease, DesiredRecord, JoinTokenRecord, NodeRecord, ReleaseRecord};
-use baseos_interfaces::desired::{Policy, Release};
+use baseos_interfaces::desired::Policy;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::error::Error;
@@ -54,9 +54,8 @@ pub(super) struct NodeSetting {
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<String>,
-    pub(super) commit: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) policy: Option<Policy>,
+    #[serde(flatten)]
+    pub(super) setting: Setting,
 }
 
 impl Setting {
@@ -77,7 +76,7 @@ impl Setting {
 pub(super) async fn run(client: &Client) -> Outcome {
     let mut releases: Vec<ReleaseRecord> = client.all("releases").await?;
     releases.reverse();
-    let releases = releases.into_iter().map(|record| contents(record.release));
+    let releases = releases.into_iter().map(|record| record.release.into());
     let tokens: Vec<JoinTokenRecord> = client.all("join-tokens").await?;
     output::json(&Export {
         cloudly_export: FORM,
@@ -93,27 +92,6 @@ pub(super) async fn run(client: &Client) -> Outcome {
     })
 }
 
-/// What a release was created with.
-pub(super) fn contents(release: Release) -> CreateRelease {
-    let Release {
-        commit,
-        version,
-        agent_service,
-        services,
-        volumes,
-        networks,
-        ..
-    } = release;
-    CreateRelease {
-        commit,
-        version,
-        agent_service,
-        services,
-        volumes,
-        networks,
-    }
-}
-
 /// Settings of nodes that have one of their own.
 async fn nodes(client: &Client) -> Result<Vec<NodeSetting>, Box<dyn Error>> {
     let nodes: Vec<NodeRecord> = client.all("nodes").await?;
@@ -127,8 +105,7 @@ async fn nodes(client: &Client) -> Result<Vec<NodeSetting>, Box<dyn Error>> {
         settings.extend(Setting::of(record).map(|setting| NodeSetting {
             node: node.id,
             name: Some(node.name),
-            commit: setting.commit,
-            policy: setting.policy,
+            setting,
         }));
     }
     Ok(settings)
