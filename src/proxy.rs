@@ -1,11 +1,13 @@
 //! The HTTP proxy on the way to Cloudly: the seam between the configuration, the Supervisor's knowledge of the host's
 //! proxy, and the calls to Cloudly.
 
+use hyper::Uri;
+use hyper::header::HeaderValue;
 use hyper_util::client::proxy::matcher::Matcher;
-use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use url::Url;
 
 /// A proxy. Its `Debug` shows no credentials.
 #[derive(Clone, Debug)]
@@ -21,6 +23,31 @@ pub struct Proxy {
 struct Credentials {
     user: SecretString,
     password: SecretString,
+}
+
+/// The way to a server through a proxy.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    uri: Uri,
+    /// Without credentials, for messages.
+    address: String,
+    /// The value of `Proxy-Authorization`, which is marked as sensitive.
+    login: Option<HeaderValue>,
+}
+
+impl Route {
+    /// Where the proxy is.
+    pub(crate) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn login(&self) -> Option<&HeaderValue> {
+        self.login.as_ref()
+    }
 }
 
 /// How Cloudly is reached.
@@ -108,18 +135,22 @@ impl Proxy {
         self.credentials.as_ref().map(|credentials| &credentials.password)
     }
 
-    /// The address with credentials for a call to this URL; `None`: it is called directly.
-    pub(crate) fn for_call(&self, url: &Url) -> Option<Url> {
-        let bypass = self.bypass.join(",");
-        let matcher = Matcher::builder().all(self.address()).no(bypass).build();
-        matcher.intercept(&url.as_str().parse().ok()?)?;
+    /// The way to this server; `None`: it is called directly.
+    pub(crate) fn route(&self, server: &Uri) -> Option<Route> {
         let mut address = self.address.clone();
         if let Some(credentials) = &self.credentials {
-            // They are percent-encoded already, and stay as they are.
+            // They are percent-encoded already, and stay as they are. Neither fails for an address with a host.
             let _ = address.set_username(credentials.user.expose_secret());
             let _ = address.set_password(Some(credentials.password.expose_secret()));
         }
-        Some(address)
+        let bypass = self.bypass.join(",");
+        let matcher = Matcher::builder().all(address.as_str()).no(bypass).build();
+        let intercept = matcher.intercept(server)?;
+        Some(Route {
+            uri: intercept.uri().clone(),
+            address: self.address().to_owned(),
+            login: intercept.basic_auth().cloned(),
+        })
     }
 }
 

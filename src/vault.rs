@@ -4,8 +4,8 @@
 pub(crate) mod test;
 
 use baseos_interfaces::token::{Token, TokenId};
-use reqwest::Url;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 /// Where Cloudly is, and which certificate authorities to trust for it. Contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ pub mod cloudly;
 #[cfg(test)]
 mod fake;
 pub mod host;
+mod http;
 pub mod local_api;
 pub mod lock_files;
 mod redact;

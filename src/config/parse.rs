@@ -5,7 +5,6 @@ use crate::proxy::{Proxy, ProxyChoice};
 use crate::telemetry::logs::{LogFilter, LogFormat};
 use baseos_interfaces::collect::CollectTree as _;
 use humantime_serde::re::humantime;
-use reqwest::Url;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use std::collections::BTreeMap;
@@ -14,6 +13,7 @@ use std::io::{ErrorKind, Read as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+use url::Url;
 
 const CA_MAX_BYTES: u64 = 1024 * 1024;
 const LABELS_MAX: usize = 64;

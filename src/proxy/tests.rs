@@ -4,8 +4,8 @@ fn proxy(text: &str) -> Proxy {
     Proxy::parse(text).unwrap()
 }
 
-fn for_call(proxy: &Proxy, url: &str) -> Option<String> {
-    proxy.for_call(&url.parse().unwrap()).map(String::from)
+fn route(proxy: &Proxy, url: &str) -> Option<Route> {
+    proxy.route(&url.parse().unwrap())
 }
 
 #[test]
@@ -13,11 +13,12 @@ fn an_address_may_have_credentials_which_nothing_shows() {
     let proxy = proxy("http://edge:p%40ss-w0rd@proxy.example:3128");
     assert_eq!(proxy.address(), "http://proxy.example:3128");
     assert!(!format!("{proxy:?}").contains("w0rd"), "{proxy:?}");
-    let url = for_call(&proxy, "https://cloudly.example/");
-    assert_eq!(
-        url.as_deref(),
-        Some("http://edge:p%40ss-w0rd@proxy.example:3128/")
-    );
+    let route = route(&proxy, "https://cloudly.example/").unwrap();
+    assert_eq!(route.uri(), "http://proxy.example:3128/");
+    assert_eq!(route.address(), "http://proxy.example:3128");
+    // edge:p@ss-w0rd
+    assert_eq!(route.login().unwrap(), "Basic ZWRnZTpwQHNzLXcwcmQ=");
+    assert!(!format!("{route:?}").contains("ZWRnZTpw"), "{route:?}");
 }
 
 #[test]
@@ -49,11 +50,11 @@ fn the_bypass_list_has_names_with_subdomains_addresses_and_networks() {
         ("https://192.168.1.7/", false),
         ("https://192.168.1.8/", true),
     ] {
-        assert_eq!(for_call(&proxy, url).is_some(), proxied, "{url}");
+        assert_eq!(route(&proxy, url).is_some(), proxied, "{url}");
     }
     let none = Proxy::parse("http://proxy.example:3128").unwrap();
     assert!(
-        for_call(
+        route(
             &none.with_bypass(vec!["*".to_owned()]),
             "https://cloudly.example/"
         )
@@ -65,9 +66,10 @@ fn the_bypass_list_has_names_with_subdomains_addresses_and_networks() {
 fn a_login_of_the_host_may_have_any_characters() {
     let proxy = Proxy::of_host("10.0.0.1", 8080, Some(("a user", "p:/@?#%"))).unwrap();
     assert_eq!(proxy.address(), "http://10.0.0.1:8080");
-    let url: Url = proxy.for_call(&"http://c.example/".parse().unwrap()).unwrap();
-    assert_eq!(url.username(), "a%20user");
-    assert_eq!((url.host_str(), url.port()), (Some("10.0.0.1"), Some(8080)));
+    let route = route(&proxy, "http://c.example/").unwrap();
+    assert_eq!(route.uri(), "http://10.0.0.1:8080/");
+    // a user:p:/@?#%
+    assert_eq!(route.login().unwrap(), "Basic YSB1c2VyOnA6L0A/IyU=");
     assert_eq!(
         Proxy::of_host("fd00::1", 3128, None).unwrap().address(),
         "http://[fd00::1]:3128"

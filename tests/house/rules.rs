@@ -39,6 +39,7 @@ const AGENT: &[Area] = &[
             "src/proxy.rs",
             "src/failpoint.rs",
             "src/durable_file.rs",
+            "src/adapters/http",
             "src/adapters/redact.rs",
         ],
         "adapters use the lifecycle's types and the seams, never each other, config or runtime (architecture §1)",

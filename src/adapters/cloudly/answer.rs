@@ -1,7 +1,7 @@
 //! HTTP answers, of Cloudly or of a proxy or captive portal in between.
 
-use reqwest::StatusCode;
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use hyper::header::CONTENT_TYPE;
+use hyper::{HeaderMap, StatusCode};
 
 /// An answer with its complete body.
 pub(super) struct Answer {

@@ -4,15 +4,15 @@
 //! answer with such statuses too. 408, 425, 429 and 5xx count with any body, because they only make the agent wait.
 
 use super::answer::{Answer, is_json};
+use crate::adapters::http::HttpError;
 use crate::adapters::redact::one_line;
 use crate::lifecycle::facts::{CallFailure, CallFailureKind};
-use crate::proxy::Proxy;
 use baseos_interfaces::codes::ProblemCode;
 use baseos_interfaces::limits::RETRY_AFTER_CAP_SECONDS;
+use hyper::header::{DATE, RETRY_AFTER};
+use hyper::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
-use reqwest::StatusCode;
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use rustls::CertificateError;
 use serde_json::Value;
 use std::error::Error;
@@ -39,39 +39,43 @@ pub(super) fn garbage(message: String) -> CallFailure {
     failure(CallFailureKind::Garbage, message)
 }
 
-/// Converts an error of the HTTP library. The message does not contain the URL.
-#[expect(clippy::needless_pass_by_value, reason = "the error ends here")]
-pub(super) fn unreachable(error: reqwest::Error, proxy: Option<&Proxy>) -> CallFailure {
-    let message = if let Some(tls) = find::<rustls::Error>(&error) {
-        tls_message(tls)
-    } else if let Some(proxy) = proxy.filter(|_| error.is_connect()) {
-        let proxy = proxy.address();
-        match innermost(&error) {
-            _ if error.is_timeout() => format!("no connection to Cloudly through the proxy {proxy} in time"),
-            reason if reason.contains("proxy authorization required") => return refused_login(proxy),
-            reason if reason.contains("unsuccessful") => {
-                format!("the proxy {proxy} refuses to connect to Cloudly")
-            }
-            reason => format!("no connection to Cloudly through the proxy {proxy}: {reason}"),
+/// Converts an error of the connection.
+pub(super) fn unreachable(error: &HttpError) -> CallFailure {
+    let message = match error {
+        HttpError::ConnectTimeout { proxy: None } => "no connection to Cloudly in time".to_owned(),
+        HttpError::ConnectTimeout { proxy: Some(proxy) } => {
+            format!("no connection to Cloudly through the proxy {proxy} in time")
         }
-    } else if error.is_timeout() && error.is_connect() {
-        "no connection to Cloudly in time".to_owned()
-    } else if error.is_timeout() {
-        "Cloudly did not answer in time".to_owned()
-    } else if error.is_connect() {
-        format!("no connection to Cloudly: {}", innermost(&error))
-    } else {
-        format!("the connection to Cloudly broke off: {}", innermost(&error))
+        HttpError::Connect { proxy, .. } => match (find::<rustls::Error>(error), proxy) {
+            (Some(tls), _) => tls_message(tls),
+            (None, None) => format!("no connection to Cloudly: {}", innermost(error)),
+            (None, Some(proxy)) => {
+                format!(
+                    "no connection to Cloudly through the proxy {proxy}: {}",
+                    innermost(error)
+                )
+            }
+        },
+        HttpError::ProxyRefuses { proxy, status } if *status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            return proxy_refuses_login(proxy);
+        }
+        HttpError::ProxyRefuses { proxy, status } => {
+            format!(
+                "the proxy {proxy} refuses to connect to Cloudly: it answered {}",
+                status.as_u16()
+            )
+        }
+        HttpError::Timeout => "Cloudly did not answer in time".to_owned(),
+        HttpError::Broken(_) | HttpError::Closed => match find::<rustls::Error>(error) {
+            Some(tls) => tls_message(tls),
+            None => format!("the connection to Cloudly broke off: {}", innermost(error)),
+        },
     };
     failure(CallFailureKind::Unreachable, message)
 }
 
-/// The proxy answered 407 in Cloudly's place.
-pub(super) fn proxy_refuses(proxy: &Proxy) -> CallFailure {
-    refused_login(proxy.address())
-}
-
-fn refused_login(proxy: &str) -> CallFailure {
+/// The proxy at this address answered 407 in Cloudly's place.
+pub(super) fn proxy_refuses_login(proxy: &str) -> CallFailure {
     let message =
         format!("the proxy {proxy} does not accept the user name and password that are configured for it");
     failure(CallFailureKind::Unreachable, message)

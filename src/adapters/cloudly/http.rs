@@ -5,6 +5,7 @@ use super::call_failure::{self, failure, garbage};
 use super::certificates::CertificateTimes;
 use super::settings::{ConfigError, Timeouts};
 use super::tls;
+use crate::adapters::http::{self, Body, Connector, Kept, Limits};
 use crate::adapters::redact::one_line;
 use crate::lifecycle::facts::{CallFailure, CallFailureKind};
 use crate::proxy::ProxyChoice;
@@ -13,17 +14,21 @@ use baseos_interfaces::Timestamp;
 use baseos_interfaces::limits::{ANSWER_MAX_BYTES, HEARTBEAT_PATH, REGISTER_PATH};
 use baseos_interfaces::redact::redact;
 use baseos_interfaces::token::Token;
-use reqwest::header::{
+use hyper::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
 };
-use reqwest::{Response, StatusCode, Url, redirect, retry};
+use hyper::{Request, StatusCode, Uri};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
+use url::Url;
 
 /// Longer than usual heartbeat intervals, so that heartbeats share a connection.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+const KEPT: Kept = Kept {
+    at_most: 1,
+    lifetime: Duration::from_secs(300),
+};
 
 /// Sent with registrations only: heartbeats save the bytes, because their status contains the version.
 const USER_AGENT_VALUE: HeaderValue =
@@ -37,9 +42,10 @@ pub(super) enum Call {
 }
 
 pub(super) struct Client {
-    http: reqwest::Client,
-    register: Url,
-    heartbeat: Url,
+    http: http::Client,
+    limits: Limits,
+    register: Uri,
+    heartbeat: Uri,
     proxy: ProxyChoice,
     certificate_times: Arc<CertificateTimes>,
 }
@@ -53,29 +59,18 @@ impl Client {
         let certificate_times = Arc::<CertificateTimes>::default();
         let tls = tls::config(endpoint.ca_pem.as_deref(), certificate_times.clone())?;
         let base = base(&endpoint.url, endpoint.allow_http)?;
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .http1_only()
-            .referer(false)
-            .redirect(redirect::Policy::none())
-            // Retries are up to the machine.
-            .retry(retry::never())
-            .pool_max_idle_per_host(1)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .tcp_nodelay(true)
-            // The library's default of a probe every 15 s would cost more than the heartbeats.
-            .tcp_keepalive(None)
-            .connect_timeout(timeouts.connect)
-            .read_timeout(timeouts.progress)
-            .timeout(timeouts.call)
-            // Environment variables for proxies are not read when one is set here.
-            .proxy(proxy_of(&proxy))
-            .build()
-            .map_err(|error| ConfigError::Client(error.without_url().to_string()))?;
+        let register = at(&base, REGISTER_PATH)?;
+        let connector = Connector::new(register.clone(), timeouts.connect)
+            .with_tls(tls)
+            .with_proxy(proxy.clone());
         Ok(Self {
-            http,
-            register: at(&base, REGISTER_PATH),
-            heartbeat: at(&base, HEARTBEAT_PATH),
+            http: http::Client::new(connector, KEPT),
+            limits: Limits {
+                progress: Some(timeouts.progress),
+                total: Some(timeouts.call),
+            },
+            register,
+            heartbeat: at(&base, HEARTBEAT_PATH)?,
             proxy,
             certificate_times,
         })
@@ -96,29 +91,31 @@ impl Client {
         token: Option<&Token>,
         body: Vec<u8>,
     ) -> Result<Answer, CallFailure> {
-        let url = match call {
+        let uri = match call {
             Call::Register => &self.register,
             Call::Heartbeat => &self.heartbeat,
         };
-        let mut request = self
-            .http
-            .post(url.clone())
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .body(body);
+        let mut request =
+            Request::post(uri).header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         request = match token {
             Some(token) => request.header(AUTHORIZATION, bearer(token)?),
             None => request.header(USER_AGENT, USER_AGENT_VALUE),
         };
-        let proxy = self.proxy.current().filter(|proxy| proxy.for_call(url).is_some());
-        let response = request.send().await.map_err(|error| {
+        let request = request
+            .body(Body::from(body))
+            .map_err(|error| garbage(format!("the request cannot be written: {error}")))?;
+        let answer = self.http.call(request, self.limits).await.map_err(|error| {
             self.proxy.note_unreachable();
-            call_failure::unreachable(error, proxy.as_ref())
+            call_failure::unreachable(&error)
         })?;
-        let answer = read(response).await?;
-        if let Some(proxy) = proxy.filter(|_| answer.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED) {
+        if let Some(proxy) = answer
+            .proxy()
+            .filter(|_| answer.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+        {
             self.proxy.note_unreachable();
-            return Err(call_failure::proxy_refuses(&proxy));
+            return Err(call_failure::proxy_refuses_login(proxy));
         }
+        let answer = read(answer).await?;
         if !answer.status.is_success() {
             return Err(call_failure::refusal(&answer));
         }
@@ -131,12 +128,6 @@ impl Client {
         }
         Ok(answer)
     }
-}
-
-/// Asks for the proxy anew with each connection: the host's becomes known, and changes, while the agent runs.
-fn proxy_of(choice: &ProxyChoice) -> reqwest::Proxy {
-    let choice = choice.clone();
-    reqwest::Proxy::custom(move |url| choice.current()?.for_call(url))
 }
 
 /// # Errors
@@ -178,10 +169,12 @@ fn base(url: &str, allow_http: bool) -> Result<Url, ConfigError> {
     Ok(url)
 }
 
-fn at(base: &Url, path: &str) -> Url {
+fn at(base: &Url, path: &str) -> Result<Uri, ConfigError> {
     let mut url = base.clone();
     url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
-    url
+    url.as_str()
+        .parse()
+        .map_err(|error| ConfigError::Url(format!("{error}")))
 }
 
 fn bearer(token: &Token) -> Result<HeaderValue, CallFailure> {
@@ -197,9 +190,9 @@ fn bearer(token: &Token) -> Result<HeaderValue, CallFailure> {
 
 /// Reads an answer up to the size limit. An encoded body is not read: the agent accepts no encoding, and a small body
 /// may decompress to a large one.
-async fn read(mut response: Response) -> Result<Answer, CallFailure> {
-    let status = response.status();
-    let headers = std::mem::take(response.headers_mut());
+async fn read(mut answer: http::Answer) -> Result<Answer, CallFailure> {
+    let status = answer.status;
+    let headers = std::mem::take(&mut answer.headers);
     if headers
         .get(CONTENT_ENCODING)
         .is_some_and(|encoding| encoding != "identity")
@@ -216,15 +209,14 @@ async fn read(mut response: Response) -> Result<Answer, CallFailure> {
             status.as_u16()
         ))
     };
-    let announced = response.content_length().unwrap_or(0);
-    if announced > ANSWER_MAX_BYTES as u64 {
+    if answer.announced() > ANSWER_MAX_BYTES as u64 {
         return Err(too_large());
     }
     let mut body = Vec::new();
-    while let Some(piece) = response
+    while let Some(piece) = answer
         .chunk()
         .await
-        .map_err(|error| call_failure::unreachable(error, None))?
+        .map_err(|error| call_failure::unreachable(&error))?
     {
         if body.len() + piece.len() > ANSWER_MAX_BYTES {
             return Err(too_large());

@@ -3,8 +3,8 @@
 use super::http::{HttpClient, supervisor_error};
 use super::request::Request;
 use super::settings::{ConfigError, SupervisorSettings, Timeouts};
+use crate::adapters::http::Answer;
 use crate::lifecycle::facts::{SupervisorError, SupervisorErrorKind};
-use reqwest::Response;
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -96,7 +96,7 @@ impl SupervisorClient {
         while let Some(piece) = response
             .chunk()
             .await
-            .map_err(|error| http.connection_error(&name, error))?
+            .map_err(|error| http.connection_error(&name, &error))?
         {
             let skip = piece.len().saturating_sub(keep);
             let excess = (tail.len() + piece.len() - skip).saturating_sub(keep);
@@ -108,7 +108,7 @@ impl SupervisorClient {
     }
 
     /// Opens an answer without an end; only its head has a timeout.
-    pub(super) async fn open(&self, request: Request<'_>) -> Result<Response, SupervisorError> {
+    pub(super) async fn open(&self, request: Request<'_>) -> Result<Answer, SupervisorError> {
         let timed_out = format!("{}: no answer in time", request.name());
         let http = self.http()?;
         let opened = timeout(http.timeouts().call, http.send(request, None)).await;

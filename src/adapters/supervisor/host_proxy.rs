@@ -131,11 +131,10 @@ mod tests {
         );
         let proxy = proxy.await.unwrap();
         assert_eq!(proxy.address(), "http://10.2.0.1:8123");
-        assert!(proxy.for_call(&"https://10.9.9.9/".parse().unwrap()).is_none());
-        let url = proxy
-            .for_call(&"https://cloudly.example/".parse().unwrap())
-            .unwrap();
-        assert_eq!((url.username(), url.password()), ("edge", Some("s3cret-w0rd")));
+        assert!(proxy.route(&"https://10.9.9.9/".parse().unwrap()).is_none());
+        let route = proxy.route(&"https://cloudly.example/".parse().unwrap()).unwrap();
+        // edge:s3cret-w0rd
+        assert_eq!(route.login().unwrap(), "Basic ZWRnZTpzM2NyZXQtdzByZA==");
         assert!(!format!("{proxy:?}").contains("s3cret"), "{proxy:?}");
         let relay = told(r#"{"network":{"proxy":{"type":"http-relay","ip":"10.2.0.1","port":"8080"}}}"#);
         assert_eq!(relay.await.unwrap().address(), "http://10.2.0.1:8080");

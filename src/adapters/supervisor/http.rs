@@ -2,35 +2,39 @@
 
 use super::request::{Key, Request};
 use super::settings::{ConfigError, SupervisorSettings, Timeouts};
+use crate::adapters::http::{Answer, Body, Client, Connector, HttpError, Keepalive, Kept, Limits};
 use crate::adapters::redact::one_line;
 use crate::lifecycle::facts::{SupervisorError, SupervisorErrorKind};
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::{Response, StatusCode, Url, redirect, retry};
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
-use std::sync::Arc;
+use std::error::Error;
 use std::time::Duration;
+use url::Url;
 
 /// Size limit of an answer, bytes.
 const ANSWER_MAX_BYTES: usize = 1024 * 1024;
 /// Length limit of the Supervisor's text in an error, characters.
 const TEXT_MAX: usize = 300;
-/// Shorter than the 5 s after which the Supervisor's HTTP server closes an idle connection, so that no request is sent
-/// on a connection that is being closed.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// The Supervisor's HTTP server closes a connection that was idle for 5 s.
+const KEPT: Kept = Kept {
+    at_most: 2,
+    lifetime: Duration::from_secs(4),
+};
 /// The log is silent for as long as nothing happens, and listeners leak in the Supervisor, so a silent connection is never
 /// closed for its silence. The kernel asks whether the other end is still there, and ends a connection that is only half
 /// open after about 2 min.
-const KEEPALIVE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-const KEEPALIVE_RETRIES: u32 = 4;
+const KEEPALIVE: Keepalive = Keepalive {
+    after: Duration::from_secs(60),
+    interval: Duration::from_secs(15),
+    retries: 4,
+};
 /// Never a valid key, because the Supervisor's keys are hexadecimal.
 const INVALID_KEY: &str = "not-a-key";
 
 pub(super) struct HttpClient {
-    http: reqwest::Client,
+    http: Client,
     base: Url,
     key: SecretString,
     timeouts: Timeouts,
@@ -52,21 +56,12 @@ impl HttpClient {
         if !only_host_and_port {
             return Err(ConfigError::Extra);
         }
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(empty_tls_config()?)
-            .http1_only()
-            .no_proxy()
-            .referer(false)
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .pool_max_idle_per_host(2)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .tcp_keepalive(KEEPALIVE)
-            .tcp_keepalive_interval(KEEPALIVE_INTERVAL)
-            .tcp_keepalive_retries(KEEPALIVE_RETRIES)
-            .connect_timeout(timeouts.connect)
-            .build()
-            .map_err(|error| ConfigError::Client(error.without_url().to_string()))?;
+        let server = base
+            .as_str()
+            .parse()
+            .map_err(|error| ConfigError::Address(format!("{error}")))?;
+        let connector = Connector::new(server, timeouts.connect).with_keepalive(KEEPALIVE);
+        let http = Client::new(connector, KEPT);
         Ok(Self {
             http,
             base,
@@ -88,34 +83,20 @@ impl HttpClient {
         &self,
         request: Request<'_>,
         timeout: impl Into<Option<Duration>>,
-    ) -> Result<Response, SupervisorError> {
+    ) -> Result<Answer, SupervisorError> {
         let name = request.name();
-        let mut url = self.base.clone();
-        url.set_path(request.path);
-        let key = match request.key {
-            Key::Valid => self.api_key(),
-            Key::Invalid => INVALID_KEY,
+        let limits = Limits {
+            progress: None,
+            total: timeout.into(),
         };
-        url.query_pairs_mut().append_pair("apikey", key);
-        let mut builder = self.http.request(request.method, url);
-        if let Some(timeout) = timeout.into() {
-            builder = builder.timeout(timeout);
-        }
-        if let Some(body) = request.body {
-            builder = builder
-                .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-                .body(body.to_string());
-        }
-        let response = builder
-            .send()
-            .await
-            .map_err(|error| self.connection_error(&name, error))?;
-        let Some(kind) = error_kind(response.status()) else {
-            return Ok(response);
+        let answer = self.http.call(self.http_request(request)?, limits).await;
+        let answer = answer.map_err(|error| self.connection_error(&name, &error))?;
+        let Some(kind) = error_kind(answer.status) else {
+            return Ok(answer);
         };
-        let status = response.status().as_u16();
+        let status = answer.status.as_u16();
         // The text only explains the status; if it cannot be read, the status suffices.
-        let text = match self.body(response, &name).await {
+        let text = match self.body(answer, &name).await {
             Ok(body) => self.error_text(&body),
             Err(_) => String::new(),
         };
@@ -126,13 +107,37 @@ impl HttpClient {
         ))
     }
 
+    fn http_request(&self, request: Request<'_>) -> Result<hyper::Request<Body>, SupervisorError> {
+        let mut url = self.base.clone();
+        url.set_path(request.path);
+        let key = match request.key {
+            Key::Valid => self.api_key(),
+            Key::Invalid => INVALID_KEY,
+        };
+        url.query_pairs_mut().append_pair("apikey", key);
+        let name = request.name();
+        let mut http = hyper::Request::builder().method(request.method).uri(url.as_str());
+        let mut body = Body::default();
+        if let Some(json) = request.body {
+            http = http.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            body = json.to_string().into();
+        }
+        http.body(body).map_err(|error| {
+            let text = format!(
+                "{name}: the request cannot be written: {}",
+                self.line(&error.to_string())
+            );
+            supervisor_error(SupervisorErrorKind::Refused, text)
+        })
+    }
+
     /// Reads the body of an answer up to the size limit.
-    pub(super) async fn body(&self, mut response: Response, name: &str) -> Result<Vec<u8>, SupervisorError> {
+    pub(super) async fn body(&self, mut answer: Answer, name: &str) -> Result<Vec<u8>, SupervisorError> {
         let mut body = Vec::new();
-        while let Some(piece) = response
+        while let Some(piece) = answer
             .chunk()
             .await
-            .map_err(|error| self.connection_error(name, error))?
+            .map_err(|error| self.connection_error(name, &error))?
         {
             if body.len() + piece.len() > ANSWER_MAX_BYTES {
                 return Err(supervisor_error(
@@ -162,39 +167,29 @@ impl HttpClient {
         self.line(&text)
     }
 
-    pub(super) fn connection_error(&self, name: &str, error: reqwest::Error) -> SupervisorError {
-        let error = error.without_url();
-        let text = if error.is_timeout() {
-            "no answer in time".to_owned()
-        } else {
-            let problem = if error.is_connect() {
-                "no connection"
-            } else {
-                "the connection broke off"
-            };
-            let mut cause: &dyn std::error::Error = &error;
-            while let Some(next) = cause.source() {
-                cause = next;
-            }
-            format!("{problem}: {}", self.line(&cause.to_string()))
+    pub(super) fn connection_error(&self, name: &str, error: &HttpError) -> SupervisorError {
+        let text = match error {
+            HttpError::Timeout | HttpError::ConnectTimeout { .. } => "no answer in time".to_owned(),
+            _ => match innermost(error) {
+                Some(cause) => format!("{error}: {}", self.line(&cause.to_string())),
+                None => error.to_string(),
+            },
         };
         supervisor_error(SupervisorErrorKind::Unavailable, format!("{name}: {text}"))
     }
 }
 
-pub(super) fn supervisor_error(kind: SupervisorErrorKind, message: String) -> SupervisorError {
-    SupervisorError { kind, message }
+/// The last cause, which is the most specific one.
+fn innermost(error: &HttpError) -> Option<&dyn Error> {
+    let mut cause = error.source()?;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    Some(cause)
 }
 
-/// A TLS configuration that trusts no certificate. The address is plain HTTP, but the library panics without a TLS
-/// provider.
-fn empty_tls_config() -> Result<ClientConfig, ConfigError> {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| ConfigError::Client(error.to_string()))?
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth();
-    Ok(config)
+pub(super) fn supervisor_error(kind: SupervisorErrorKind, message: String) -> SupervisorError {
+    SupervisorError { kind, message }
 }
 
 /// The kind of error that a status is; `None` for success.

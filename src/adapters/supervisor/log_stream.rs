@@ -9,13 +9,12 @@ use super::lines::Lines;
 use super::log_line::LineReader;
 use super::poll::every;
 use super::request::Request;
+use crate::adapters::http::{Answer, HttpError};
 use crate::lifecycle::event::Event;
 use crate::lifecycle::facts::SupervisorError;
 use crate::lifecycle::progress::fact::LogFact;
 use futures_util::{FutureExt as _, Stream, stream};
-use reqwest::Response;
 use std::time::Duration;
-use tokio::task::yield_now;
 use tracing::debug;
 
 /// Pauses of the reader. No decision depends on them, so they are no timers of the machine.
@@ -81,7 +80,7 @@ struct Reader {
 
 /// The open log.
 struct Log {
-    response: Response,
+    answer: Answer,
     lines: Lines,
     reader: LineReader,
     /// Everything that had come was read: the next read waits a little, and what arrives waits in the socket.
@@ -118,10 +117,10 @@ impl Reader {
             wait(self.pauses.retry(failures)).await;
         }
         match self.client.open(Request::get("/v2/local/logs")).await {
-            Ok(response) => {
+            Ok(answer) => {
                 self.error_logged = false;
                 self.log = Some(Log {
-                    response,
+                    answer,
                     lines: Lines::default(),
                     reader: LineReader::default(),
                     pauses: false,
@@ -159,11 +158,11 @@ impl Log {
         if std::mem::take(&mut self.pauses) {
             wait(pause).await;
         }
-        let piece = self.response.chunk().await;
+        let piece = self.answer.chunk().await;
         let mut open = self.take(piece);
         while open && self.lines.is_empty() {
-            match self.read_ready().await {
-                Some(still_open) => open = still_open,
+            match self.answer.chunk().now_or_never() {
+                Some(piece) => open = self.take(piece),
                 None => {
                     self.pauses = true;
                     return true;
@@ -173,17 +172,7 @@ impl Log {
         open || !self.lines.is_empty()
     }
 
-    /// Reads the next piece, if it has arrived. The connection hands over one at a time and needs a turn for the next.
-    async fn read_ready(&mut self) -> Option<bool> {
-        let mut ready = self.response.chunk().now_or_never();
-        if ready.is_none() {
-            yield_now().await;
-            ready = self.response.chunk().now_or_never();
-        }
-        ready.map(|piece| self.take(piece))
-    }
-
-    fn take(&mut self, piece: reqwest::Result<Option<impl AsRef<[u8]>>>) -> bool {
+    fn take(&mut self, piece: Result<Option<impl AsRef<[u8]>>, HttpError>) -> bool {
         matches!(piece, Ok(Some(piece)) if self.lines.push(piece.as_ref()).is_ok())
     }
 }

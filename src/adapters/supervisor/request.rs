@@ -1,6 +1,6 @@
 //! A request without the Supervisor's address and key.
 
-use reqwest::Method;
+use hyper::Method;
 use serde_json::Value;
 
 /// The API key that a request carries.

@@ -22,8 +22,6 @@ pub enum ConfigError {
         "the Supervisor's address must be http://, a host and a port, and nothing else, like http://127.0.0.1:48484"
     )]
     Extra,
-    #[error("the HTTP client cannot be set up: {0}")]
-    Client(String),
 }
 
 #[derive(Clone, Copy, Debug)]
