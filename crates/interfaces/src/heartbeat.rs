@@ -25,9 +25,10 @@ pub struct Heartbeat {
     pub status_hash: String,
     /// The desired revision this node works on; 0 = none seen.
     pub observed_revision: u64,
-    /// The full status: when its hash changed or Cloudly asked.
+    /// The full status: when its hash changed or Cloudly asked. In a box, because most heartbeats have none and are moved
+    /// many times.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<NodeStatus>,
+    pub status: Option<Box<NodeStatus>>,
     /// What happened since the last accepted heartbeat.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<NodeEvent>,

@@ -71,7 +71,7 @@ fn write(l: &mut Shared, state: &State, kind: HeartbeatKind, cx: &Context) -> He
 }
 
 /// The hash of the status, and the status itself unless Cloudly has it.
-fn status_to_send(l: &mut Shared, state: &State, limit: SizeLimit) -> (String, Option<NodeStatus>) {
+fn status_to_send(l: &mut Shared, state: &State, limit: SizeLimit) -> (String, Option<Box<NodeStatus>>) {
     let whole = node_status(l, state);
     // Measuring and hashing it was a quarter of the agent's work for a heartbeat, and most find nothing new.
     if let Some(hash) = l.heartbeats.hash_of(&whole)
@@ -82,6 +82,6 @@ fn status_to_send(l: &mut Shared, state: &State, limit: SizeLimit) -> (String, O
     let cut = cut_status(whole.clone(), limit);
     let hash = status_hash(&cut);
     l.heartbeats.note_hash(whole, hash.clone());
-    let status = (!l.heartbeats.knows(&hash)).then_some(cut);
+    let status = (!l.heartbeats.knows(&hash)).then(|| Box::new(cut));
     (hash, status)
 }

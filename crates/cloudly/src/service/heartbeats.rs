@@ -199,7 +199,7 @@ async fn store_report(
         return Ok(None);
     }
     let node = session.node_id.as_str();
-    let mut status = heartbeat.status;
+    let mut status = heartbeat.status.map(|status| *status);
     if let Some(status) = &mut status
         && let Some(rollout) = &mut status.rollout
     {

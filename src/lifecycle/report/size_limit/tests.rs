@@ -184,7 +184,7 @@ proptest! {
         );
         for _ in 0..40 {
             let mut next = heartbeat();
-            next.status = with_status.then(|| cut_status(large_status(), limit));
+            next.status = with_status.then(|| Box::new(cut_status(large_status(), limit)));
             let filled = fill(&mut next, limit, results.iter().cloned(), events.clone());
             prop_assert!(length(&next) <= limit.0, "{}", length(&next));
             prop_assert_eq!(filled.last_event.as_ref(), next.events.last().map(|event| &event.id));

@@ -444,7 +444,7 @@ impl World {
         let status = cut_status(node_status(l, self.machine.state()), l.heartbeats.size_limit());
         assert_eq!(heartbeat.status_hash, status_hash(&status));
         if let Some(sent) = &heartbeat.status {
-            assert_eq!(*sent, status);
+            assert_eq!(**sent, status);
         }
     }
 
