@@ -91,7 +91,7 @@ impl Failed {
         }
     }
 
-    fn look(&mut self, l: &mut Shared, cx: &Context) -> Outcome<State> {
+    fn look(&self, l: &mut Shared, cx: &Context) -> Outcome<State> {
         let Some(app) = l.durable.desired_app() else {
             return self.withdrawn(l, cx);
         };
@@ -103,19 +103,21 @@ impl Failed {
             && l.durable.target.posted() == Some(update.commit())
             && !has_applied_another(l, update)
         {
-            // An operator's later order: the Supervisor has the target, so there is nothing to decide anew.
+            // The agent handed it over, so the gate was asked, and the Supervisor goes on with it whatever the gate says.
             return Outcome::Transition(State::Applying(Applying::go_on(update, cx)));
         }
         match decide(l, cx) {
             Decision::Update(update) => Outcome::Transition(State::Staging(Staging::new(update))),
-            Decision::Running if other => Outcome::Transition(State::Idle(Idle::default())),
+            Decision::Running if other || self.waits_for_image() => {
+                Outcome::Transition(State::Idle(Idle::default()))
+            }
             Decision::KnownBad(error) if other => Outcome::Transition(Self::found_bad(l, error, cx)),
             Decision::Running | Decision::KnownBad(_) | Decision::Nothing => Outcome::Handled,
         }
     }
 
     /// The image that was missing is there, or the Supervisor works on the release for another reason.
-    fn go_on(&self, input: Input<'_>, l: &Shared, cx: &Context) -> Outcome<State> {
+    fn go_on(&self, input: Input<'_>, l: &mut Shared, cx: &Context) -> Outcome<State> {
         let Some(update) = &self.unfinished else {
             return Outcome::Super;
         };
@@ -127,7 +129,7 @@ impl Failed {
         };
         let desired = l.durable.desired_app().map(|app| &app.release);
         if desired == Some(&update.release) && (pulled || is_begun(l, &update.release)) {
-            return Outcome::Transition(State::Applying(Applying::go_on(update, cx)));
+            return self.look(l, cx);
         }
         Outcome::Super
     }

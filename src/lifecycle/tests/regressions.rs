@@ -188,3 +188,31 @@ fn a_release_whose_place_another_one_took_goes_through_the_gate_again_once_that_
         settled(world, &[]);
     }
 }
+
+/// The Supervisor had the release as its target before the agent came, and its image was missing: when the Supervisor got
+/// on, so did the agent, past a lock.
+#[test]
+fn a_release_without_image_that_was_not_handed_over_goes_through_the_gate() {
+    let walk = [
+        Action::Elapse,
+        Action::Request(LocalRequest::Status),
+        Action::Elapse,
+        Action::Observe(View::Stuck),
+        desire(1, PolicyKind::Plain),
+        Action::Elapse,
+        Action::Log(Line::Missing),
+        CLOUDLY,
+        SUPERVISOR,
+        SUPERVISOR,
+        Action::Host {
+            locked: true,
+            full: false,
+        },
+        Action::Observe(View::Stuck),
+    ];
+    let mut world = World::enrolled();
+    for action in walk {
+        world.act(action);
+    }
+    settled(world, &[]);
+}
