@@ -17,6 +17,7 @@ use crate::lifecycle::recovery::{Loaded, Stored, recover};
 use crate::lifecycle::{Checkpoint, Effect, Event, Machine};
 use crate::proxy::{HostProxy, ProxyChoice};
 use crate::random;
+use crate::runtime::alarm::KernelAlarm;
 use crate::runtime::bus::{Bus, DeadSource};
 use crate::runtime::clock::{Clock as _, SystemClock};
 use crate::runtime::dispatch::Dispatch;
@@ -67,6 +68,7 @@ pub enum AgentError {
 /// When it cannot start, or a source ended; the process should exit with an error and be restarted.
 pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentError> {
     let mut clock = SystemClock::default();
+    let alarm = KernelAlarm::new()?;
     let store = open_store(&settings)?;
     let Loaded { checkpoint, problem } = load_checkpoint(&store, &settings.state_dir);
     let endpoint = settings.cloudly_or_stored(store.endpoint());
@@ -149,7 +151,7 @@ pub async fn run(settings: Settings, redactor: &Redactor) -> Result<(), AgentErr
         guard: GuardOrders::new(&settings.state_dir),
         store,
     };
-    let drive = Drive::new(machine, clock, sink, journal, dispatch, metrics);
+    let drive = Drive::new(machine, clock, alarm, sink, journal, dispatch, metrics);
     let ended = drive.run(first, bus, stop).await;
     drop(watching);
     // The loop has dropped the mailboxes; the ports end by themselves.

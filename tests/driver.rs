@@ -18,6 +18,7 @@ use baserunner::lifecycle::event::{LocalCall, Registration};
 use baserunner::lifecycle::facts::{JoinOffer, Run};
 use baserunner::lifecycle::timer::Timer;
 use baserunner::lifecycle::{Checkpoint, Effect, Event, Machine};
+use baserunner::runtime::alarm::PausedAlarm;
 use baserunner::runtime::bus::{Bus, DeadSource};
 use baserunner::runtime::clock::{Clock as _, PausedClock};
 use baserunner::runtime::dispatch::Dispatch;
@@ -189,6 +190,7 @@ struct Running {
 impl Running {
     fn start(dir: &Path, journal_bytes: u64, disk: Disk) -> Self {
         let mut clock = PausedClock::new(start_time(), 1);
+        let alarm = PausedAlarm::of(&clock);
         let (to_cloudly, answers) = cloudly(disk.log.clone());
         let (to_supervisor, supervisor) = mpsc::channel(8);
         let (to_lock_files, lock_files) = mpsc::channel(8);
@@ -213,7 +215,15 @@ impl Running {
             .with("cloudly", ReceiverStream::new(answers))
             .with("local API", ReceiverStream::new(requested));
         let metrics = Arc::new(Metrics::new("test"));
-        let drive = Drive::new(machine, clock, disk.clone(), journal, dispatch, metrics.clone());
+        let drive = Drive::new(
+            machine,
+            clock,
+            alarm,
+            disk.clone(),
+            journal,
+            dispatch,
+            metrics.clone(),
+        );
         let stop = CancellationToken::new();
         Self {
             metrics,

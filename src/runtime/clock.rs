@@ -2,17 +2,11 @@
 
 use crate::lifecycle::time::{Millis, Stamp};
 use baseos_interfaces::Timestamp;
-use std::time::Duration;
 
 /// The source of the time that is passed on as an argument.
 pub trait Clock: Send {
     /// Both clocks now, and one random number.
     fn stamp(&mut self) -> Stamp;
-
-    /// The time from now until `at` of the boot-time clock; zero when it has passed.
-    fn until(&mut self, at: Millis) -> Duration {
-        at.since(self.stamp().boot)
-    }
 }
 
 /// The clocks of the operating system.
@@ -72,6 +66,11 @@ impl PausedClock {
             wall,
             jitter: fastrand::Rng::with_seed(seed),
         }
+    }
+
+    /// Boot time zero.
+    pub(super) fn start(&self) -> tokio::time::Instant {
+        self.start
     }
 }
 

@@ -4,6 +4,7 @@ use crate::failpoint;
 use crate::lifecycle::effect::Effect;
 use crate::lifecycle::time::Stamp;
 use crate::lifecycle::{Checkpoint, Event, Machine, Step};
+use crate::runtime::alarm::Alarm;
 use crate::runtime::bus::{Bus, DeadSource};
 use crate::runtime::clock::Clock;
 use crate::runtime::contact_log::ContactLog;
@@ -17,9 +18,6 @@ use tokio::task::coop::consume_budget;
 use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
-/// Longest sleep. The boot-time clock continues while the device is suspended and tokio's does not, so a longer sleep
-/// could miss a deadline by the time of the suspension.
-const MAX_SLEEP: Duration = Duration::from_secs(60);
 /// Time limit of a stop; after it the loop ends even if the last heartbeat was not sent.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -33,9 +31,10 @@ pub trait CheckpointSink: Send {
 }
 
 /// The machine and everything that the loop drives it with.
-pub struct Drive<C, S> {
+pub struct Drive<C, A, S> {
     pub machine: Machine,
     pub clock: C,
+    pub alarm: A,
     pub sink: S,
     pub journal: Journal,
     pub dispatch: Dispatch,
@@ -59,10 +58,11 @@ enum Next {
     StopTimeout,
 }
 
-impl<C: Clock, S: CheckpointSink> Drive<C, S> {
+impl<C: Clock, A: Alarm, S: CheckpointSink> Drive<C, A, S> {
     pub fn new(
         machine: Machine,
         clock: C,
+        alarm: A,
         sink: S,
         journal: Journal,
         dispatch: Dispatch,
@@ -72,6 +72,7 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
             contact_log: ContactLog::new(&machine),
             machine,
             clock,
+            alarm,
             sink,
             journal,
             dispatch,
@@ -97,10 +98,8 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
         let stop_deadline = tokio::time::sleep_until(far_future());
         tokio::pin!(stop_deadline);
         loop {
-            let until_timer = self
-                .machine
-                .next_timer()
-                .map_or(MAX_SLEEP, |(_, at)| self.clock.until(at).min(MAX_SLEEP));
+            let at = self.machine.next_timer().map(|(_, at)| at);
+            let is_due = at.is_some_and(|at| at <= self.clock.stamp().boot);
             let next = match self.internal.pop_front() {
                 Some(event) => Next::Internal(event),
                 None => tokio::select! {
@@ -108,13 +107,13 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
                     () = stop.cancelled(), if !stopping => Next::Stop,
                     () = &mut stop_deadline, if stopping => Next::StopTimeout,
                     // Before the bus: a source that always has an event must not hold back what is due.
-                    () = consume_budget(), if until_timer.is_zero() => Next::Timer,
+                    () = consume_budget(), if is_due => Next::Timer,
                     event = bus.next() => match event {
                         Some(Ok(event)) => Next::Event(event),
                         Some(Err(ended)) => Next::SourceEnded(ended),
                         None => Next::SourceEnded(DeadSource("bus")),
                     },
-                    () = sleep(until_timer) => Next::Timer,
+                    () = self.alarm.until(at) => Next::Timer,
                 },
             };
             let event = match next {
@@ -229,14 +228,6 @@ impl<C: Clock, S: CheckpointSink> Drive<C, S> {
             self.internal.push_back(Event::StateWritten { problem });
         }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the only sleep of the loop; its length comes from the machine"
-)]
-fn sleep(duration: Duration) -> tokio::time::Sleep {
-    tokio::time::sleep(duration)
 }
 
 #[expect(

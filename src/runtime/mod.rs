@@ -1,6 +1,7 @@
-//! The event loop: it merges the event sources, owns the only sleep, writes the journal and the checkpoint, and
+//! The event loop: it merges the event sources, owns the only sleep ([`alarm`]), writes the journal and the checkpoint, and
 //! passes effects to their ports. It makes no decisions; those are the machine's.
 
+pub mod alarm;
 pub mod bus;
 pub mod clock;
 pub mod contact_log;

@@ -5,7 +5,7 @@ use super::answer::Answer;
 use super::connect::Connector;
 use super::connection::{Connection, Sent};
 use super::error::HttpError;
-use super::limits::Limits;
+use super::limits::{Limits, now};
 use hyper::Request;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -76,7 +76,7 @@ impl Idle {
     pub(super) fn keep(&self, connection: Connection) {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         if connections.len() < self.kept.at_most {
-            connections.push((Instant::now(), connection));
+            connections.push((now(), connection));
         }
     }
 }
