@@ -99,7 +99,6 @@ impl PausedAlarm {
 }
 
 impl Alarm for PausedAlarm {
-    #[expect(clippy::disallowed_methods, reason = "virtual time")]
     async fn until(&mut self, at: Option<Millis>) {
         match at {
             Some(at) => tokio::time::sleep_until(self.start + Duration::from_millis(at.0)).await,
