@@ -20,6 +20,9 @@ pub enum ExitCode {
 
 /// Part of `--help`.
 pub(super) const HELP: &str = "\
+Further settings are variables (BASEOS_…) and members of the configuration file: `baserunner config` prints them with
+their values and defaults. A duration has a unit: 30s, 5m, 2h.
+
 Exit codes:
    0  success
    1  a check failed, the agent is not healthy or not running, or it refused

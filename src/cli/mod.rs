@@ -22,7 +22,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// The BaseOS agent: enrols this device in Cloudly, keeps in touch with it, and applies releases through the
-/// local Supervisor.
+/// local Supervisor. Without a command it runs the agent.
 #[derive(Debug, Parser)]
 #[command(name = "baserunner", version, after_help = exit::HELP, max_term_width = 100)]
 pub struct Cli {
@@ -35,26 +35,26 @@ pub struct Cli {
 /// The flags of every command; each overrides the environment and the file.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Flags {
-    /// Directory of the state that survives a restart
+    /// Directory of the state that survives a restart [default: /data/baseos]
     #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Directory of the local API's socket and token
+    /// Directory of the local API's socket and token [default: /run/baserunner]
     #[arg(long, global = true, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
-    /// Configuration file
+    /// Configuration file, which need not exist [default: /data/baseos/config.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// What to log, e.g. `info` or `info,baserunner=debug`
+    /// What to log, e.g. `warn` or `info,baserunner=debug` [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<LogFilter>,
-    /// Form of the log: `text` or `json`
+    /// Form of the log: `text` or `json` [default: text]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 }
 
 #[derive(Clone, Debug, Default, Subcommand)]
 pub enum Command {
-    /// Run the agent (the default command)
+    /// Run the agent; so does `baserunner` without a command
     #[default]
     Run,
     /// Run the guard of the agent's own update; agents add it to the device's services themselves
@@ -268,6 +268,22 @@ mod tests {
             panic!("{command:?}")
         };
         assert_eq!(token.expose(), "szj_0123456789_secret");
+    }
+
+    #[test]
+    fn help_says_that_the_agent_runs_without_a_command_and_names_the_defaults() {
+        let help = Cli::command().render_help().to_string();
+        assert!(help.contains("Without a command it runs the agent"), "{help}");
+        assert!(help.contains("`baserunner config`"), "{help}");
+        for spec in crate::config::SPECS.iter().filter(|spec| spec.flag.is_some()) {
+            let (flag, default) = (spec.flag.unwrap(), spec.default.unwrap());
+            let option = help.split(flag).nth(1).unwrap();
+            let option = option.split("--").next().unwrap();
+            assert!(
+                option.contains(&format!("[default: {default}]")),
+                "{flag}: {help}"
+            );
+        }
     }
 
     #[test]

@@ -191,7 +191,12 @@ fn check_line(check: &Check, width: usize, style: Style) -> String {
 pub(super) fn locks(locks: &Locks, style: Style) -> String {
     let mut out = String::new();
     if locks.draining {
-        out.push_str(&style.warning("An update waits for these locks to end; no new ones are granted."));
+        let text = if locks.forced {
+            "An update goes ahead despite locks, by an operator's order; no new ones are granted."
+        } else {
+            "An update waits for these locks to end; no new ones are granted."
+        };
+        out.push_str(&style.warning(text));
         out.push('\n');
     }
     for lock in &locks.locks {

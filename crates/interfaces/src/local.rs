@@ -158,8 +158,11 @@ pub struct Locks {
     /// Locks of services that the Supervisor met and said so; the agent neither made nor sees their files.
     #[serde(default)]
     pub services: Vec<ServiceLock>,
-    /// Whether an update is waiting for the locks to end, so no new ones are given.
+    /// Whether an update is waiting for the locks to end, or goes on, so no new ones are given.
     pub draining: bool,
+    /// Whether that update goes ahead despite the locks, by an operator's order; missing: it does not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forced: bool,
 }
 
 /// `POST /v1/join`: a join token for a node that is not enrolled, or is to be enrolled anew.

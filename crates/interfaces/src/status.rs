@@ -224,6 +224,9 @@ pub struct UpdateStatus {
     /// Whether it could be undone; missing: not known yet, or no update is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<Rollback>,
+    /// In `rollback-needed`, whether it is going back; `false`: it waits for an operator. Missing in other states.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub going_back: Option<bool>,
 }
 
 /// Whether an update could be undone. Known before anything is touched.

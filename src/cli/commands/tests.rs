@@ -157,6 +157,7 @@ async fn status_and_doctor_run_the_offline_checks_without_an_agent() {
 async fn json_output_is_the_answer_of_the_agent() {
     let locks_held = Locks {
         draining: true,
+        forced: false,
         ..Locks::default()
     };
     let agent = Agent::answering(LocalAnswer::Locks(locks_held.clone()));

@@ -201,6 +201,7 @@ fn locks_prints_one_line_per_lock() {
             since: time("2026-11-22T22:41:00Z"),
         }],
         draining: true,
+        forced: false,
     };
     let expected = "\
 An update waits for these locks to end; no new ones are granted.
@@ -209,5 +210,12 @@ backup (app) held by onebox: nightly; since 2026-11-22T22:40:00Z, 55 s left
 service db is locked by its own lock file, which the Supervisor met, not by a lease of the agent; since 2026-11-22T22:41:00Z
 ";
     assert_eq!(locks(&locks_held, PLAIN), expected);
+    let overridden = Locks {
+        draining: true,
+        forced: true,
+        ..Locks::default()
+    };
+    let text = locks(&overridden, PLAIN);
+    assert!(text.starts_with("An update goes ahead despite locks"), "{text}");
     assert_eq!(locks(&Locks::default(), PLAIN), "No locks.\n");
 }

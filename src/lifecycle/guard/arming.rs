@@ -10,6 +10,9 @@ use std::time::Duration;
 const PAUSE: Duration = Duration::from_secs(30);
 /// Doublings at most: about half an hour.
 const DOUBLINGS: u32 = 6;
+/// How long the guard may be missing before something is wrong: it is added, its container starts, it takes over the
+/// proven release, and looks at Supervisor and host find all that.
+const GRACE: Duration = Duration::from_secs(120);
 
 /// Not in the checkpoint: a new process looks again.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +22,8 @@ pub(crate) struct Arming {
     tries: u32,
     /// Why the last try failed.
     pub(super) problem: Option<String>,
+    /// Since when it is missing, or is added after that had to wait.
+    missing_since: Option<Millis>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -49,6 +54,16 @@ impl Arming {
         }
     }
 
+    /// Whether the guard was found missing.
+    pub(super) fn note(&mut self, missing: bool, now: Millis) {
+        self.missing_since = missing.then(|| self.missing_since.unwrap_or(now));
+    }
+
+    /// When a guard that is missing should be in place.
+    pub(crate) fn expected_by(&self) -> Option<Millis> {
+        Some(self.missing_since? + GRACE)
+    }
+
     pub(super) fn may_try(&self, now: Millis) -> bool {
         now >= self.not_before
     }
@@ -61,6 +76,9 @@ impl Arming {
 
     /// A try begins; the next one comes no sooner than after a pause.
     pub(super) fn begin(&mut self, now: Millis) {
+        if self.tries == 0 {
+            self.missing_since = Some(now);
+        }
         self.not_before = now + PAUSE * 2u32.pow(self.tries.min(DOUBLINGS));
         self.tries = self.tries.saturating_add(1);
     }

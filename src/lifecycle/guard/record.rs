@@ -75,6 +75,11 @@ impl GuardRecord {
         self.trial.is_some() && now >= self.due
     }
 
+    /// When the trial under way has had its time.
+    pub(crate) fn trial_due(&self) -> Option<Millis> {
+        self.trial.as_ref().map(|_| self.due)
+    }
+
     pub(crate) fn carry_over(&mut self, reboot: Reboot) {
         if self.trial.is_some() {
             self.due = reboot.carry(self.due);

@@ -1,7 +1,9 @@
 //! The doctor: everything an operator would look at, each as check, fact and fix.
 
 use crate::lifecycle::facts::CallFailureKind;
-use crate::lifecycle::report::guard::guard_status;
+use crate::lifecycle::report::check::{check, warning};
+use crate::lifecycle::report::guard_check::guard;
+use crate::lifecycle::report::health::{CLOSE_PORT, lock_files_overridden};
 use crate::lifecycle::report::unused_images::unused_images;
 use crate::lifecycle::shared::Shared;
 use crate::lifecycle::states::State;
@@ -11,14 +13,13 @@ use baseos_interfaces::local::{Check, Doctor};
 use baseos_interfaces::status::UnusedImage;
 use baseos_interfaces::terminal::time;
 
-/// Closes the Supervisor's port to the LAN; observed to survive Supervisor restarts.
-const FIREWALL: &str = "put before BALENA-FIREWALL in INPUT: accept tcp/48484 from lo and supervisor0, then reject \
-                        tcp/48484 (iptables and ip6tables)";
-
 const NETWORK: &str =
     "check the network, the name and the certificate of BASEOS_CLOUDLY_URL; the agent goes on trying";
 
 const RESTORE: &str = "apps and identity are kept; an operator runs `cloudly node restore NODE`";
+
+const DISOWNED: &str = "Cloudly no longer accepts this node; apps and identity are kept. Removed by an operator: `cloudly \
+                        node restore ID` takes it back. Else make a new join token and run `baserunner join TOKEN`";
 
 const NEW_TOKEN: &str = "make a new token (`cloudly token create`) and give it to `baserunner join`";
 
@@ -32,35 +33,22 @@ pub(crate) fn examine(l: &Shared, state: &State, now: Stamp) -> Doctor {
             exposure(l),
             saved(l),
             disk(l, state),
-            locks(l),
+            locks(l, state),
         ]
         .into_iter()
-        .chain(guard(l))
+        .chain(guard(l, state, now))
         .collect(),
-    }
-}
-
-fn check(name: &str, ok: bool, fact: impl Into<String>, fix: &str) -> Check {
-    Check {
-        name: name.to_owned(),
-        ok,
-        warning: false,
-        fact: fact.into(),
-        fix: (!ok).then(|| fix.to_owned()),
-    }
-}
-
-/// What an operator should know and cannot always change: it does not make the doctor fail.
-fn warning(name: &str, fact: impl Into<String>, fix: &str) -> Check {
-    Check {
-        warning: true,
-        fix: Some(fix.to_owned()),
-        ..check(name, true, fact, "")
     }
 }
 
 fn identity(l: &Shared, state: &State) -> Check {
     match (&l.durable.node, l.durable.join.refused()) {
+        (Some(node), _) if l.heartbeats.is_disowned() => check(
+            "identity",
+            false,
+            format!("{}; {}", node.in_words(), disowned(l)),
+            DISOWNED,
+        ),
         (Some(node), None) => check("identity", true, node.in_words(), ""),
         (Some(node), Some(refused)) => check(
             "identity",
@@ -84,6 +72,15 @@ fn identity(l: &Shared, state: &State) -> Check {
                 "set BASEOS_CLOUDLY_URL and BASEOS_JOIN_TOKEN, or run `baserunner join TOKEN`",
             ),
         },
+    }
+}
+
+/// Why the identity is of no use.
+fn disowned(l: &Shared) -> &'static str {
+    match l.heartbeats.last_failure().map(|failure| failure.kind) {
+        Some(CallFailureKind::Removed) => "an operator has removed this node from Cloudly",
+        Some(CallFailureKind::NoCredentials) => "its token is missing on this device",
+        _ => "Cloudly does not know its token",
     }
 }
 
@@ -126,8 +123,7 @@ fn calls(l: &Shared, state: &State) -> Check {
             "cloudly",
             false,
             format!("{} ({} times in a row)", failure.message, l.heartbeats.failures()),
-            "Cloudly no longer accepts this node; apps and identity are kept. Removed by an operator: `cloudly node \
-             restore ID` takes it back. Else make a new join token and run `baserunner join TOKEN`",
+            DISOWNED,
         ),
         (Some(failure), _) => check(
             "cloudly",
@@ -214,7 +210,7 @@ fn exposure(l: &Shared) -> Check {
             "supervisor API",
             "without a key it takes orders from anybody whom a firewall lets reach port 48484; an unmanaged Supervisor \
              cannot do otherwise",
-            FIREWALL,
+            CLOSE_PORT,
         );
     }
     let fact = match &l.supervisor {
@@ -223,26 +219,6 @@ fn exposure(l: &Shared) -> Check {
         None => "not looked at yet",
     };
     check("supervisor API", true, fact, "")
-}
-
-fn guard(l: &Shared) -> Option<Check> {
-    let status = guard_status(l)?;
-    let managed = l.view().is_some_and(|view| view.managed);
-    let holds = status.holds.as_deref().unwrap_or("nothing");
-    let fact = match (&status.trial, &status.reason) {
-        (Some(trial), _) => {
-            format!("the agent of release {trial} has to prove itself; the guard holds {holds}")
-        }
-        (None, Some(reason)) => format!("not armed: {reason}"),
-        (None, None) => format!("armed, it holds {holds}"),
-    };
-    if !status.armed && !managed && l.durable.proven.is_none() {
-        let fix = "set a release desired: the agent adds its guard once one has proved itself";
-        return Some(warning("guard", fact, fix));
-    }
-    let fix = "wait: the agent adds its guard once a release has proved itself and Cloudly has accepted a heartbeat; if it \
-               stays so, look at the container baserunner-guard";
-    Some(check("guard", status.armed || managed, fact, fix))
 }
 
 fn saved(l: &Shared) -> Check {
@@ -280,7 +256,10 @@ fn disk(l: &Shared, state: &State) -> Check {
     }
 }
 
-fn locks(l: &Shared) -> Check {
+fn locks(l: &Shared, state: &State) -> Check {
+    if let Some(overridden) = lock_files_overridden(l, state.changes_services()) {
+        return warning("locks", overridden, "wait until the update has ended");
+    }
     if let Some(problem) = l.lock_files.problem() {
         return check(
             "locks",

@@ -6,12 +6,16 @@ use crate::lifecycle::shared::Shared;
 use crate::lifecycle::time::Stamp;
 use baseos_interfaces::codes::IssueCode;
 
+/// Where an operator finds what closes the Supervisor's port to the LAN.
+pub(super) const CLOSE_PORT: &str =
+    "close tcp/48484 to the LAN with the lines in docs/operate/devices.md#close-the-supervisors-port";
+
 /// The issues that hold. `at_rest`: no services are being changed, so all of them should run.
 pub(crate) fn examine(l: &Shared, at_rest: bool, now: Stamp) -> Found {
     let mut found = Found::new();
     if let Some(view) = l.view() {
         if !view.managed {
-            found.insert(IssueCode::SupervisorApiExposed, None);
+            found.insert(IssueCode::SupervisorApiExposed, Some(CLOSE_PORT.to_owned()));
         }
         if at_rest {
             services(l, &mut found, now);
@@ -45,7 +49,8 @@ pub(crate) fn examine(l: &Shared, at_rest: bool, now: Stamp) -> Found {
         found.insert(IssueCode::CheckpointUnusable, Some(problem.clone()));
     }
     if let Some(problem) = l.lock_files.problem() {
-        found.insert(IssueCode::LockFilesNotHeld, Some(problem.to_owned()));
+        let detail = lock_files_overridden(l, !at_rest).unwrap_or_else(|| problem.to_owned());
+        found.insert(IssueCode::LockFilesNotHeld, Some(detail));
     }
     if !l.run.settings_problems.is_empty() {
         let detail = l.run.settings_problems.join("; ");
@@ -61,6 +66,14 @@ pub(crate) fn examine(l: &Shared, at_rest: bool, now: Stamp) -> Found {
         found.insert(IssueCode::CloneSuspected, None);
     }
     found
+}
+
+/// Why no lock file is held while an update that an operator forces changes services: it is not held up by that.
+pub(super) fn lock_files_overridden(l: &Shared, under_way: bool) -> Option<String> {
+    let problem = l.lock_files.problem()?;
+    (under_way && l.durable.policy().is_forced()).then(|| {
+        format!("an operator's order lets the update go ahead despite the locks, which count again after it ({problem})")
+    })
 }
 
 fn not_brought_back(why: &str) -> String {

@@ -91,5 +91,6 @@ fn locks(l: &Shared, draining: bool, now: Stamp) -> Locks {
         foreign: l.host.foreign_locks.clone(),
         services: service_lock(l, now).into_iter().collect(),
         draining,
+        forced: draining && l.durable.policy().is_forced(),
     }
 }

@@ -1,7 +1,9 @@
 //! What the machine says of itself: to Cloudly, to the clients of the local API and to people.
 
+mod check;
 pub(crate) mod doctor;
 pub(crate) mod guard;
+mod guard_check;
 pub(crate) mod health;
 pub(crate) mod heartbeat;
 pub(crate) mod issues;

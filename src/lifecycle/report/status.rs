@@ -80,7 +80,10 @@ pub(crate) fn update_status(l: &Shared, state: &State) -> UpdateStatus {
         State::Applying(applying) => under_way(&applying.update, UpdateState::Applying, None),
         State::Verifying(verifying) => under_way(&verifying.update, UpdateState::Verifying, None),
         State::Failed(failed) => ended(&failed.last),
-        State::RollbackNeeded(bad) => under_way(&bad.update, UpdateState::RollbackNeeded, Some(&bad.error)),
+        State::RollbackNeeded(bad) => UpdateStatus {
+            going_back: Some(bad.is_restoring()),
+            ..under_way(&bad.update, UpdateState::RollbackNeeded, Some(&bad.error))
+        },
     }
 }
 

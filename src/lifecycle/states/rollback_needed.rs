@@ -404,7 +404,7 @@ impl RollbackNeeded {
                 self.error.message
             ),
             None => format!(
-                "Release {bad} is bad: {}. Waiting for the operator.",
+                "Release {bad} is bad: {}. Waiting for the operator: it stays until another release is set desired.",
                 self.error.message
             ),
         }

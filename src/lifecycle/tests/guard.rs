@@ -68,7 +68,7 @@ fn ends(world: &World) -> Vec<String> {
 }
 
 /// Release 1 is proven and has its guard.
-fn armed() -> World {
+pub(super) fn armed() -> World {
     let mut world = World::guarded();
     world.act(Action::Desire(1, PolicyKind::Plain));
     world.settle();

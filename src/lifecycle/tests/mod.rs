@@ -1,6 +1,7 @@
 //! Tests of the machine as a whole, in a simulated world that is as pure as the machine.
 
 mod diagram;
+mod doctor;
 mod golden;
 mod guard;
 mod healing;

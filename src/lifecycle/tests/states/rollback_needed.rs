@@ -23,6 +23,18 @@ fn a_bad_release_is_left_for_the_one_that_proved_itself_and_reported_once() {
         .map(|event| event.id)
         .collect();
     assert_eq!(told.len(), 1, "{told:?}");
+    let statuses = world.effects.iter().filter_map(|effect| match effect {
+        Effect::Heartbeat { heartbeat, .. } => heartbeat.status.as_ref(),
+        _ => None,
+    });
+    let going_back: Vec<_> = statuses
+        .filter(|status| status.update.state == UpdateState::RollbackNeeded)
+        .map(|status| status.update.going_back)
+        .collect();
+    assert!(
+        !going_back.is_empty() && going_back.iter().all(|it| *it == Some(true)),
+        "{going_back:?}"
+    );
 }
 
 #[test]
@@ -53,10 +65,16 @@ fn without_a_release_to_go_back_to_it_waits_for_the_operator() {
     world.settle();
     assert_eq!(wire(&world), UpdateState::RollbackNeeded);
     let summary = report::summary::summary(world.machine.shared(), world.machine.state());
-    assert!(summary.contains("Waiting for the operator"), "{summary}");
+    let says = "Waiting for the operator: it stays until another release is set desired.";
+    assert!(summary.ends_with(says), "{summary}");
+    let going_back = |world: &World| {
+        report::status::update_status(world.machine.shared(), world.machine.state()).going_back
+    };
+    assert_eq!(going_back(&world), Some(false));
     world.act(Action::Desire(2, PolicyKind::Plain));
     world.settle();
     assert_eq!(wire(&world), UpdateState::Succeeded);
+    assert_eq!(going_back(&world), None);
 }
 
 #[test]
