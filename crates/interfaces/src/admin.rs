@@ -235,7 +235,17 @@ pub enum PresenceState {
     Unknown,
 }
 
-/// `GET /baseos/v1/admin/nodes` (each) and `/baseos/v1/admin/nodes/{id}`.
+/// A node, as another one's record names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeReference {
+    /// `node_…`.
+    pub id: String,
+    /// For people; need not be unique.
+    pub name: String,
+}
+
+/// `GET /baseos/v1/admin/nodes` (each) and `/baseos/v1/admin/nodes/{id}`. What can be missing was added later.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeRecord {
@@ -252,6 +262,9 @@ pub struct NodeRecord {
     /// Why approval is pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval_reason: Option<String>,
+    /// The node that has the same hardware, where that is why approval is pending; missing: there is none any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_hardware: Option<NodeReference>,
     /// `active`, `suspended` or `removed`.
     pub lifecycle: String,
     /// Whether two agents seem to use its identity.
@@ -260,6 +273,13 @@ pub struct NodeRecord {
     pub presence: PresenceState,
     /// When its last heartbeat came, Cloudly's clock; `null`: none came yet.
     pub last_seen_at: Option<Timestamp>,
+    /// When its next heartbeat is due, Cloudly's clock; missing: none is, since none came yet, it said goodbye, or it is
+    /// not active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_heartbeat_at: Option<Timestamp>,
+    /// When a heartbeat was refused last because it is not active, Cloudly's clock; missing: none since Cloudly's start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_refused_at: Option<Timestamp>,
     /// When it first registered, Cloudly's clock.
     pub enrolled_at: Timestamp,
     /// The revision it is meant to work on.
@@ -268,8 +288,17 @@ pub struct NodeRecord {
     pub observed_revision: u64,
     /// The commit it is meant to run; `null`: none.
     pub desired_commit: Option<String>,
+    /// Whether what is desired of it is its own setting; `false`: it is the one for all nodes.
+    #[serde(default)]
+    pub desired_own: bool,
+    /// When that was set, Cloudly's clock; missing: nothing was ever desired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired_set_at: Option<Timestamp>,
     /// Its last full status; `null`: none came yet.
     pub status: Option<NodeStatus>,
+    /// Cloudly's clock when this was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_time: Option<Timestamp>,
 }
 
 /// `GET /baseos/v1/admin/refused-nodes` (each): a device whose node token is not known.

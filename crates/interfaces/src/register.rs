@@ -89,6 +89,9 @@ pub struct RegisterAnswer {
     pub server_time: Timestamp,
 }
 
+/// The `approvalReason` of a node whose hardware another node has.
+pub const POSSIBLE_REPLACEMENT: &str = "possibleReplacement";
+
 /// Whether an operator has let the node in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -10,7 +10,11 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[derive(Default)]
-pub(crate) struct PresenceCache(Mutex<HashMap<String, Entry>>);
+pub(crate) struct PresenceCache {
+    heard: Mutex<HashMap<String, Entry>>,
+    /// When a heartbeat was refused last since its node is not active. Not stored.
+    refused: Mutex<HashMap<String, Timestamp>>,
+}
 
 struct Entry {
     presence: Presence,
@@ -25,12 +29,25 @@ impl PresenceCache {
             dirty: false,
         };
         let entries = stored.into_iter().map(|(node, presence)| (node, clean(presence)));
-        Self(Mutex::new(entries.collect()))
+        Self {
+            heard: Mutex::new(entries.collect()),
+            refused: Mutex::default(),
+        }
     }
 
     /// `None`: the node has never been heard from.
     pub(crate) fn get(&self, node: &str) -> Option<Presence> {
         self.lock().get(node).map(|entry| entry.presence.clone())
+    }
+
+    /// A heartbeat of a node that is not active was refused.
+    pub(crate) fn note_refused(&self, node: &str, now: Timestamp) {
+        self.refusals().insert(node.to_owned(), now);
+    }
+
+    /// When that was last; `None`: not since this Cloudly's start.
+    pub(crate) fn refused_at(&self, node: &str) -> Option<Timestamp> {
+        self.refusals().get(node).copied()
     }
 
     /// The presence of every node that was heard from, in no order.
@@ -100,9 +117,10 @@ impl PresenceCache {
 
     /// Forgets nodes that are no more.
     pub(crate) fn forget<'a>(&self, nodes: impl IntoIterator<Item = &'a String>) {
-        let mut entries = self.lock();
+        let (mut entries, mut refused) = (self.lock(), self.refusals());
         for node in nodes {
             entries.remove(node);
+            refused.remove(node);
         }
     }
 
@@ -117,6 +135,10 @@ impl PresenceCache {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, HashMap<String, Timestamp>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

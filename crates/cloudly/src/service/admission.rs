@@ -7,7 +7,8 @@ use crate::storage::nodes::{Lifecycle, Node};
 use crate::storage::registrations::{Earlier, Facts};
 use crate::storage::replacements::Replacement;
 use baseos_interfaces::Timestamp;
-use baseos_interfaces::register::{Approval, RegisterRequest};
+use baseos_interfaces::admin::NodeReference;
+use baseos_interfaces::register::{Approval, POSSIBLE_REPLACEMENT, RegisterRequest};
 
 /// The node waits for an operator because its join token asks for it.
 const APPROVAL_REQUIRED: &str = "approvalRequired";
@@ -48,6 +49,8 @@ pub(super) struct Admission {
     pub(super) node: Node,
     /// The node exists, and this replaces its device.
     pub(super) replacement: Option<Replacement>,
+    /// The node that has the same hardware, as far as it was asked for now.
+    pub(super) same_hardware: Option<NodeReference>,
     /// The registration was admitted before.
     pub(super) repeated: bool,
     /// A use of the join token is taken.
@@ -94,6 +97,7 @@ pub(super) fn admit(
                 return Ok(Ok(Admission {
                     node: described(node, replacement.as_ref(), token, request),
                     replacement,
+                    same_hardware: None,
                     repeated: true,
                     takes_use,
                 }));
@@ -105,7 +109,10 @@ pub(super) fn admit(
     } else if let Some(refusal) = refusal(token, now) {
         return Ok(Err(refusal));
     }
-    let hardware_known = facts.same_hardware.is_some();
+    let same_hardware = facts.same_hardware.as_ref().map(|node| NodeReference {
+        id: node.id.clone(),
+        name: node.name.clone(),
+    });
     let replaceable = |node: &Node| token.allow_replace && node.fleet == token.fleet;
     let (mut node, replacement) = match facts.same_hardware.filter(replaceable) {
         Some(node) => (node, Some(replacement_by(token, random::id("rpl_", now)?))),
@@ -115,7 +122,7 @@ pub(super) fn admit(
         node.approval_reason = if token.require_approval {
             Some(APPROVAL_REQUIRED.to_owned())
         } else {
-            hardware_known.then(|| "possibleReplacement".to_owned())
+            same_hardware.as_ref().map(|_| POSSIBLE_REPLACEMENT.to_owned())
         };
         if node.approval_reason.is_some() {
             node.approval = Approval::Pending;
@@ -124,6 +131,7 @@ pub(super) fn admit(
     Ok(Ok(Admission {
         node: described(node, replacement.as_ref(), token, request),
         replacement,
+        same_hardware,
         repeated: false,
         takes_use,
     }))

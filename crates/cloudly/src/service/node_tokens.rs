@@ -57,6 +57,9 @@ pub(crate) fn refused(app: &App, request: &PageRequest) -> Page<RefusedNode> {
 }
 
 fn may_speak(app: &App, session: Arc<NodeSession>) -> Result<Arc<NodeSession>> {
+    if matches!(session.lifecycle, Lifecycle::Suspended | Lifecycle::Removed) {
+        app.presence.note_refused(&session.node_id, app.clock.now());
+    }
     let next_heartbeat_seconds = app.settings.heartbeat_seconds;
     match session.lifecycle {
         Lifecycle::Active | Lifecycle::Abandoned => Ok(session),

@@ -9,6 +9,7 @@ use crate::presence::judge::judge;
 use crate::storage::audit::AuditLine;
 use crate::storage::nodes::{Lifecycle, Node};
 use crate::storage::targeted_nodes::{Change, TargetedNode};
+use crate::storage::targets::ALL;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::{NodeRecord, Page, PresenceState};
 use baseos_interfaces::codes::IssueCode;
@@ -95,7 +96,14 @@ pub(super) fn not_found(id: &str) -> Error {
     }
 }
 
-fn record(app: &App, TargetedNode { node, target }: TargetedNode) -> NodeRecord {
+fn record(
+    app: &App,
+    TargetedNode {
+        node,
+        target,
+        same_hardware,
+    }: TargetedNode,
+) -> NodeRecord {
     let now = app.clock.now();
     let desired_revision = desired_state::revision(target.as_ref(), node.desired_floor, now);
     let presence = app.presence.get(&node.id);
@@ -116,6 +124,8 @@ fn record(app: &App, TargetedNode { node, target }: TargetedNode) -> NodeRecord 
         });
         status.health.state = HealthState::Degraded;
     }
+    let desired_own = target.as_ref().is_some_and(|target| target.scope != ALL);
+    let desired_set_at = target.as_ref().map(|target| target.set_at);
     let desired_commit = target.and_then(|target| target.commit);
     if let (Some(status), Some(since)) = (&mut status, node.clone_suspected_at)
         && waits_for_orders(status, desired_commit.as_deref())
@@ -125,6 +135,12 @@ fn record(app: &App, TargetedNode { node, target }: TargetedNode) -> NodeRecord 
     let state = presence.as_ref().map_or(PresenceState::Offline, |presence| {
         judge(presence, now, app.started_at)
     });
+    let is_active = node.lifecycle == Lifecycle::Active;
+    let next_heartbeat_at = presence
+        .as_ref()
+        .filter(|presence| is_active && !presence.goodbye)
+        .map(|presence| presence.next_due_at);
+    let last_refused_at = app.presence.refused_at(&node.id).filter(|_| !is_active);
     NodeRecord {
         id: node.id,
         name: node.name,
@@ -132,15 +148,21 @@ fn record(app: &App, TargetedNode { node, target }: TargetedNode) -> NodeRecord 
         labels: node.labels,
         approval: node.approval,
         approval_reason: node.approval_reason,
+        same_hardware,
         lifecycle: node.lifecycle.as_str().to_owned(),
         clone_suspected: node.clone_suspected_at.is_some(),
         presence: state,
         last_seen_at: presence.as_ref().map(|presence| presence.last_seen_at),
+        next_heartbeat_at,
+        last_refused_at,
         enrolled_at: node.enrolled_at,
         desired_revision,
         observed_revision: presence.map_or(0, |presence| presence.observed),
         desired_commit,
+        desired_own,
+        desired_set_at,
         status,
+        server_time: Some(now),
     }
 }
 

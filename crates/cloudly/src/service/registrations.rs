@@ -161,13 +161,17 @@ fn admitted(admission: Admission, join_token: &str, request: &RegisterRequest) -
     let Admission {
         node,
         replacement,
+        same_hardware,
         repeated,
         takes_use,
     } = admission;
-    let data = json!({
+    let mut data = json!({
         "joinToken": join_token, "registrationId": request.registration_id, "name": node.name,
         "approval": node.approval, "approvalReason": node.approval_reason, "replaces": replacement.is_some(),
     });
+    if let Some(other) = same_hardware {
+        data["sameHardware"] = json!(other);
+    }
     let action = if repeated {
         "node.registeredAgain"
     } else {

@@ -93,21 +93,23 @@ pub(super) async fn list(c: &mut Connection, after: &str, limit: i64) -> Result<
     rows.iter().map(node).collect()
 }
 
-/// The node with this hardware that has been heard from and was not removed: one of this fleet before others, the approved
+/// The node with this hardware, but not `other_than`, that has been heard from and was not removed: one of this fleet before others, the approved
 /// one before a duplicate of it that waits for approval, of several the one that came last.
 pub(super) async fn live_with_hardware(
     c: &mut Connection,
     hardware: &str,
     fleet: Option<&str>,
+    other_than: &str,
 ) -> Result<Option<Node>> {
     let sql = select(
-        "n.hardware_id = $1 AND n.confirmed_at IS NOT NULL AND n.lifecycle IN ('active', 'suspended')
+        "n.hardware_id = $1 AND n.id <> $3 AND n.confirmed_at IS NOT NULL AND n.lifecycle IN ('active', 'suspended')
          ORDER BY CASE COALESCE(n.fleet, '') WHEN $2 THEN 0 ELSE 1 END,
              CASE n.approval WHEN 'approved' THEN 0 ELSE 1 END, n.enrolled_at DESC, n.id DESC LIMIT 1",
     );
     let row = sqlx::query(sql)
         .bind(hardware)
         .bind(fleet.unwrap_or_default())
+        .bind(other_than)
         .fetch_optional(c)
         .await?;
     row.as_ref().map(node).transpose()

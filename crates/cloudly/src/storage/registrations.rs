@@ -186,7 +186,7 @@ async fn withdraw(c: &mut Connection, holder: &str) -> Result<()> {
 async fn live_with_hardware(c: &mut Connection, hardware: &str, fleet: Option<&str>) -> Result<Option<Node>> {
     let mut locked = None;
     loop {
-        let found = nodes::live_with_hardware(c, hardware, fleet).await?;
+        let found = nodes::live_with_hardware(c, hardware, fleet, "").await?;
         let id = found.as_ref().map(|node| node.id.clone());
         // It may have changed until it was locked.
         if id == locked {

@@ -7,12 +7,16 @@ use super::nodes::{self, Lifecycle, Node};
 use super::session_cache::Touched;
 use super::targets::{self, Target};
 use baseos_interfaces::Timestamp;
+use baseos_interfaces::admin::NodeReference;
+use baseos_interfaces::register::POSSIBLE_REPLACEMENT;
 
 /// A node with its target, or the target of all.
 #[derive(Clone, Debug)]
 pub(crate) struct TargetedNode {
     pub(crate) node: Node,
     pub(crate) target: Option<Target>,
+    /// The node that it may be a replacement of, where it waits for an operator because of that.
+    pub(crate) same_hardware: Option<NodeReference>,
 }
 
 /// What an operator changes of a node.
@@ -71,5 +75,21 @@ impl Storage {
 async fn targeted(c: &mut Connection, node: Option<Node>) -> Result<Option<TargetedNode>> {
     let Some(node) = node else { return Ok(None) };
     let target = targets::effective(c, &node.id).await?;
-    Ok(Some(TargetedNode { node, target }))
+    let same_hardware = same_hardware(c, &node).await?;
+    Ok(Some(TargetedNode {
+        node,
+        target,
+        same_hardware,
+    }))
+}
+
+async fn same_hardware(c: &mut Connection, node: &Node) -> Result<Option<NodeReference>> {
+    let Some(hardware) = &node.facts.hardware_id else {
+        return Ok(None);
+    };
+    if node.approval_reason.as_deref() != Some(POSSIBLE_REPLACEMENT) {
+        return Ok(None);
+    }
+    let found = nodes::live_with_hardware(c, hardware, node.fleet.as_deref(), &node.id).await?;
+    Ok(found.map(|Node { id, name, .. }| NodeReference { id, name }))
 }

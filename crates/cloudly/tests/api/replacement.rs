@@ -2,7 +2,7 @@
 
 use crate::each_engine;
 use crate::support::{COMMIT, Cloudly, Device, Engine, ok, start_time};
-use baseos_interfaces::admin::{JoinTokenRecord, Page};
+use baseos_interfaces::admin::{JoinTokenRecord, NodeRecord, Page};
 use baseos_interfaces::register::{Approval, RegisterAnswer};
 use reqwest::Method;
 use rstest_reuse::apply;
@@ -24,6 +24,30 @@ async fn a_second_node_with_the_same_hardware_waits_for_approval(engine: Engine)
     assert_eq!(new.approval, Approval::Pending);
     assert_eq!(new.approval_reason.as_deref(), Some("possibleReplacement"));
     old.heartbeat(&cloudly).await;
+    let mut new = Device::new(new);
+    new.heartbeat(&cloudly).await;
+    let other = cloudly.node(&new).await.same_hardware.unwrap();
+    assert_eq!(
+        (other.id.as_str(), other.name.as_str()),
+        (old.id.as_str(), "edge")
+    );
+    let listed: Vec<NodeRecord> = cloudly.list("nodes", 10).await;
+    let named: Vec<_> = listed
+        .iter()
+        .filter_map(|node| Some((node.id.as_str(), node.same_hardware.as_ref()?.id.as_str())))
+        .collect();
+    assert_eq!(named, [(new.id.as_str(), old.id.as_str())]);
+    let lines = cloudly.audit().await;
+    let (_, registered) = lines
+        .iter()
+        .find(|(_, data)| data["approval"] == "pending")
+        .unwrap();
+    assert_eq!(
+        registered["sameHardware"],
+        json!({ "id": old.id, "name": "edge" })
+    );
+    cloudly.decide(&old, "remove").await;
+    assert_eq!(cloudly.node(&new).await.same_hardware, None);
 }
 
 #[apply(each_engine)]
