@@ -14,6 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::path::PathBuf;
 
+/// What the file is.
+const EXPORT_FILE: &str =
+    "what `cloudly export` prints, or a part of it, e.g. {\"cloudlyExport\": 1, \"releases\": []}";
 /// More than a thousand releases.
 const FILE_MAX_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -67,7 +70,7 @@ enum Step {
 }
 
 pub(super) async fn run(client: &Client, args: ApplyArgs) -> Outcome {
-    let file = read_json_up_to(&args.file, EXPORT, FILE_MAX_BYTES)?;
+    let file = read_json_up_to(&args.file, EXPORT_FILE, EXPORT, FILE_MAX_BYTES)?;
     let export: Export = from_json(&args.file, file)?;
     if export.cloudly_export != FORM {
         return Err(format!(

@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 /// The longest file with a release or a policy; Cloudly takes a quarter of it.
 const FILE_MAX_BYTES: u64 = 1024 * 1024;
+/// What a file with a policy is.
+pub(super) const POLICY_FILE: &str = "a policy as JSON, e.g. {\"maxAttempts\": 5}";
 /// Where help lists them, apart from a command's own options.
 const HEADING: &str = "Global options";
 
@@ -93,27 +95,6 @@ pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }
 
-/// `90`, `90s`, `15m`, `24h` or `7d` in seconds.
-pub(super) fn seconds(text: &str) -> Result<u32, String> {
-    let (digits, unit) = match text.char_indices().last() {
-        Some((at, unit)) if unit.is_ascii_alphabetic() => (&text[..at], unit),
-        _ => (text, 's'),
-    };
-    let factor = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        _ => 0,
-    };
-    digits
-        .parse::<u32>()
-        .ok()
-        .and_then(|number| number.checked_mul(factor))
-        .filter(|seconds| *seconds > 0)
-        .ok_or_else(|| "use a number with s, m, h or d, e.g. 90s, 15m, 24h or 7d".to_owned())
-}
-
 /// `name=value`.
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -124,13 +105,18 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// A JSON file that an operator wrote; members that it may not have are refused.
-pub(super) fn read_json(file: &Path, shape: Shape) -> Result<Value, Box<dyn Error>> {
-    read_json_up_to(file, shape, FILE_MAX_BYTES)
+/// A JSON file that an operator wrote, which `is` this; members that it may not have are refused.
+pub(super) fn read_json(file: &Path, is: &str, shape: Shape) -> Result<Value, Box<dyn Error>> {
+    read_json_up_to(file, is, shape, FILE_MAX_BYTES)
 }
 
 /// The same of a file that may have another length.
-pub(super) fn read_json_up_to(file: &Path, shape: Shape, max_bytes: u64) -> Result<Value, Box<dyn Error>> {
+pub(super) fn read_json_up_to(
+    file: &Path,
+    is: &str,
+    shape: Shape,
+    max_bytes: u64,
+) -> Result<Value, Box<dyn Error>> {
     let mut text = Vec::new();
     File::open(file)
         .and_then(|opened| opened.take(max_bytes + 1).read_to_end(&mut text))
@@ -143,12 +129,28 @@ pub(super) fn read_json_up_to(file: &Path, shape: Shape, max_bytes: u64) -> Resu
         )
         .into());
     }
-    let value: Value =
-        serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    let value: Value = serde_json::from_slice(&text).map_err(|error| not_json(file, is, &error))?;
+    if !value.is_object() {
+        return Err(format!("{}: use {is}: the file is another kind of JSON", file.display()).into());
+    }
     shape
         .check(&value)
         .map_err(|wrong| format!("{}: {wrong}", file.display()))?;
     Ok(value)
+}
+
+/// Where a file stops being JSON, and what it should be.
+fn not_json(file: &Path, is: &str, error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let (line, column) = (error.line(), error.column());
+    let what = text.strip_suffix(&format!(" at line {line} column {column}"));
+    let what = match what.unwrap_or(&text) {
+        what if !error.is_eof() => what.to_owned(),
+        _ if line <= 1 && column == 0 => "it is empty".to_owned(),
+        what => format!("it ends too early ({what})"),
+    };
+    let file = file.display();
+    format!("{file}, line {line}, column {column}: this is not JSON: {what}. Use {is}")
 }
 
 /// What a JSON file that was read says.
@@ -183,9 +185,41 @@ mod tests {
         let long = dir.path().join("long.json");
         std::fs::write(&long, format!("{{}}{}", " ".repeat(1 << 20))).unwrap();
         for file in [&long, Path::new("/dev/zero")] {
-            let error = read_json(file, members::POLICY).unwrap_err().to_string();
+            let error = read_json(file, POLICY_FILE, members::POLICY)
+                .unwrap_err()
+                .to_string();
             let refused = format!("{} has more than 1024 KiB", file.display());
             assert!(error.starts_with(&refused), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_json_is_refused_with_the_place_and_what_it_should_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("policy.json");
+        for (text, says) in [
+            ("", ", line 1, column 0: this is not JSON: it is empty. "),
+            (
+                "{\n  \"maxAttempts\": 5,\n}",
+                ", line 3, column 1: this is not JSON: trailing comma. ",
+            ),
+            (
+                "{\n  \"maxAttempts\": 5",
+                ", line 2, column 18: this is not JSON: it ends too early (",
+            ),
+            (
+                "maxAttempts = 5",
+                ", line 1, column 1: this is not JSON: expected value. ",
+            ),
+            ("[]", ": the file is another kind of JSON"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let error = read_json(&file, POLICY_FILE, members::POLICY)
+                .unwrap_err()
+                .to_string();
+            assert!(error.starts_with(&file.display().to_string()), "{error}");
+            assert!(error.contains(says), "{text:?}: {error}");
+            assert!(error.contains("e.g. {\"maxAttempts\": 5}"), "{error}");
         }
     }
 
@@ -224,17 +258,5 @@ mod tests {
         let release = json!({ "commit": "c0ffee1", "services": { "onebox": {} } });
         let error = from_json::<CreateRelease>(file, release).unwrap_err().to_string();
         assert_eq!(error, "f.json: `/services/onebox`: `image` is missing");
-    }
-
-    #[test]
-    fn durations_have_units() {
-        assert_eq!(seconds("90"), Ok(90));
-        assert_eq!(seconds("15m"), Ok(900));
-        assert_eq!(seconds("7d"), Ok(604_800));
-        assert!(seconds("").is_err());
-        assert!(seconds("0h").is_err());
-        assert!(seconds("1w").is_err());
-        assert!(seconds("99999d").is_err());
-        assert!(seconds("ä").is_err());
     }
 }

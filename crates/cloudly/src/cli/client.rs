@@ -2,11 +2,12 @@
 
 use super::arguments::Global;
 use super::output::plain;
+use super::server_address;
 use baseos_interfaces::admin::{NodeRecord, Page};
 use baseos_interfaces::problem::{FieldError, Problem};
 use baseos_interfaces::token::Token;
-use reqwest::header::IF_MATCH;
-use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use reqwest::header::{IF_MATCH, LOCATION};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::error::Error;
@@ -17,7 +18,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
-    #[error("`{0}` is not the URL of a server: use e.g. http://127.0.0.1:8080")]
+    /// Why the address of the server cannot be used.
+    #[error("{0}")]
     Url(String),
     #[error(
         "everybody on the way to {0} could read the admin token: use https, or `--allow-http` (CLOUDLY_ALLOW_HTTP=1) in \
@@ -31,8 +33,12 @@ pub(super) enum ClientError {
     /// With the text of a problem.
     #[error("{0}")]
     Refused(String),
-    #[error("{url} gave an answer that is not Cloudly's (HTTP {status})")]
-    NotCloudly { url: String, status: StatusCode },
+    #[error("{url} gave an answer that is not Cloudly's (HTTP {status}): {hint}")]
+    NotCloudly {
+        url: String,
+        status: StatusCode,
+        hint: String,
+    },
     #[error("`{0}` is not an id: use one that a list shows")]
     Id(String),
     /// No node has the id or name, or several have the name.
@@ -73,11 +79,9 @@ pub(super) async fn check_health(url: &str) -> Result<(), ClientError> {
     if status.is_success() {
         return Ok(());
     }
+    let other = not_cloudly(&base, &answer);
     let problem: Result<Problem, _> = answer.json().await;
-    Err(match problem {
-        Ok(problem) => ClientError::Refused(problem.title),
-        Err(_) => not_cloudly(&base, status),
-    })
+    Err(problem.map_or(other, |problem| ClientError::Refused(problem.title)))
 }
 
 fn unreachable(base: &Url) -> impl Fn(reqwest::Error) -> ClientError {
@@ -87,18 +91,30 @@ fn unreachable(base: &Url) -> impl Fn(reqwest::Error) -> ClientError {
     }
 }
 
-fn not_cloudly(base: &Url, status: StatusCode) -> ClientError {
+fn not_cloudly(base: &Url, answer: &Response) -> ClientError {
+    let to = answer.headers().get(LOCATION);
+    let redirect = to
+        .and_then(|to| to.to_str().ok())
+        .filter(|_| answer.status().is_redirection());
     ClientError::NotCloudly {
         url: base.to_string(),
-        status,
+        status: answer.status(),
+        hint: match (redirect, base.path()) {
+            (Some(to), _) => format!(
+                "it redirects to {}, and redirects are not followed: give `--url` (or CLOUDLY_URL) the address that it leads to",
+                plain(to)
+            ),
+            (None, "/") => "does Cloudly listen there? `--url` (or CLOUDLY_URL) says where it is".to_owned(),
+            (None, path) => format!(
+                "`--url` (or CLOUDLY_URL) is Cloudly's address without a path; leave `{path}` out, unless a proxy serves \
+                 Cloudly below it"
+            ),
+        },
     }
 }
 
 fn connect(url: &str) -> Result<(reqwest::Client, Url), ClientError> {
-    let base = Url::parse(url)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https"))
-        .ok_or_else(|| ClientError::Url(url.to_owned()))?;
+    let base = server_address::parse(url).map_err(ClientError::Url)?;
     let mut builder = reqwest::Client::builder()
         .timeout(TIMEOUT)
         .redirect(reqwest::redirect::Policy::none());
@@ -208,7 +224,8 @@ impl Client {
         )))
     }
 
-    async fn node(&self, wanted: &str) -> Result<NodeRecord, ClientError> {
+    /// The node with this id or name.
+    pub(super) async fn node(&self, wanted: &str) -> Result<NodeRecord, ClientError> {
         let mut nodes: Vec<NodeRecord> = self.all("nodes").await?;
         if let Some(at) = nodes.iter().position(|node| node.id == wanted) {
             return Ok(nodes.swap_remove(at));
@@ -264,15 +281,16 @@ impl Client {
     ) -> Result<(StatusCode, T), ClientError> {
         let response = request.send().await.map_err(unreachable(&self.base))?;
         let status = response.status();
+        let other = not_cloudly(&self.base, &response);
         let bytes = response.bytes().await.map_err(unreachable(&self.base))?;
         if status.is_success() {
             // An answer with 204 has no body; `()` is read from null.
             let json: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
             return serde_json::from_slice(json)
                 .map(|answer| (status, answer))
-                .map_err(|_| not_cloudly(&self.base, status));
+                .map_err(|_| other);
         }
-        let problem: Problem = serde_json::from_slice(&bytes).map_err(|_| not_cloudly(&self.base, status))?;
+        let problem: Problem = serde_json::from_slice(&bytes).map_err(|_| other)?;
         let mut text = problem.title;
         if let Some(detail) = problem.detail {
             text = format!("{text}: {detail}");

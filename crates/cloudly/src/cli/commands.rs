@@ -1,7 +1,7 @@
 //! `cloudly node command` and `cloudly node commands`.
 
-use super::arguments::seconds;
 use super::client::Client;
+use super::durations::{MONTH, duration};
 use super::output::{self, Outcome, dash, time};
 use baseos_interfaces::admin::{CommandRecord, CreateCommand, Page};
 use baseos_interfaces::command::{CommandAction, CommandState};
@@ -25,8 +25,8 @@ pub(super) struct CommandArgs {
     /// For collectLogs: how many [default: 200]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=500))]
     lines: Option<u32>,
-    /// How long the command may wait for the node
-    #[arg(long, value_parser = seconds, default_value = "1h")]
+    /// How long the command may wait for the node, from 1s to 30d
+    #[arg(long, value_name = "DURATION", value_parser = duration(1, MONTH), default_value = "1h")]
     ttl: u32,
 }
 

@@ -1,7 +1,8 @@
 //! `cloudly token …`.
 
-use super::arguments::{pair, seconds};
+use super::arguments::pair;
 use super::client::{Client, segment};
+use super::durations::{MONTH, duration};
 use super::output::{self, Outcome, time, time_or_dash};
 use baseos_interfaces::admin::{CreateJoinToken, CreatedJoinToken, JoinTokenRecord};
 use baseos_interfaces::token::TokenKind;
@@ -27,8 +28,8 @@ pub(super) struct CreateArgs {
     /// How many nodes it enrols
     #[arg(long, default_value_t = 1)]
     uses: u32,
-    /// How long it lives
-    #[arg(long, value_parser = seconds, default_value = "1h")]
+    /// How long it lives, from 1s to 30d
+    #[arg(long, value_name = "DURATION", value_parser = duration(1, MONTH), default_value = "1h")]
     ttl: u32,
     /// The fleet its nodes join
     #[arg(long)]
@@ -39,7 +40,7 @@ pub(super) struct CreateArgs {
     /// Its nodes wait for your approval
     #[arg(long)]
     require_approval: bool,
-    /// A node with the same hardware, in the same fleet, gets its earlier identity and history back
+    /// A node with the same hardware, in the same fleet, gets its earlier identity and history back, unless it was removed
     #[arg(long)]
     allow_replace: bool,
     /// Print the token alone

@@ -1,7 +1,7 @@
 //! `cloudly node logs`: collects the last log lines of a node and prints them.
 
-use super::arguments::seconds;
 use super::client::Client;
+use super::durations::{DAY, duration, in_units};
 use super::output::{self, Outcome, plain};
 use baseos_interfaces::admin::{CommandRecord, CreateCommand, Page};
 use baseos_interfaces::command::{CommandAction, CommandState};
@@ -19,8 +19,8 @@ pub(super) struct LogsArgs {
     /// How many lines
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=500))]
     lines: u32,
-    /// How long to wait for the node, which answers with its heartbeats
-    #[arg(long, value_parser = seconds, default_value = "3m")]
+    /// How long to wait for the node, which answers with its heartbeats, from 1s to 1d
+    #[arg(long, value_name = "DURATION", value_parser = duration(1, DAY), default_value = "3m")]
     wait: u32,
     /// Print what was collected last, without asking the node
     #[arg(long, conflicts_with = "lines")]
@@ -66,9 +66,9 @@ async fn collect(client: &Client, id: &str, args: &LogsArgs) -> Result<CommandRe
     };
     let limit = Duration::from_secs(args.wait.into());
     tokio::time::timeout(limit, finished).await.unwrap_or_else(|_| {
-        let seconds = args.wait;
+        let waited = in_units(args.wait);
         Err(format!(
-            "no answer within {seconds} s; it comes with a heartbeat of the node, then `cloudly node logs {} --last` \
+            "no answer within {waited}; it comes with a heartbeat of the node, then `cloudly node logs {} --last` \
              prints it",
             plain(&args.node)
         )

@@ -8,6 +8,8 @@ mod backup;
 mod client;
 mod commands;
 mod db;
+mod decisions;
+mod durations;
 mod events;
 mod export;
 mod healthcheck;
@@ -17,11 +19,15 @@ mod node_summary;
 mod nodes;
 mod options;
 mod output;
+mod own_settings;
 mod refused_nodes;
 mod registry;
 mod releases;
 mod serve;
+mod server_address;
+mod taken_up;
 mod targets;
+mod usage;
 
 use arguments::Global;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -98,8 +104,10 @@ impl Cli {
     /// As given to this process; ends it where they are wrong, or help is asked for.
     pub(crate) fn from_arguments() -> Self {
         let mut command = command_line();
-        let matches = command.get_matches_mut();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+        let parsed = command.try_get_matches_from_mut(std::env::args_os());
+        let parsed = parsed
+            .and_then(|matches| Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command)));
+        parsed.unwrap_or_else(|error| usage::as_in_help(error, &mut command).exit())
     }
 }
 

@@ -1,10 +1,11 @@
 //! What a node does and what blocks it, in one sentence.
 
 use super::output::{plain, short, time, time_or_dash};
+use super::taken_up;
 use baseos_interfaces::Timestamp;
 use baseos_interfaces::admin::{NodeRecord, PresenceState};
 use baseos_interfaces::codes::ErrorCode;
-use baseos_interfaces::register::Approval;
+use baseos_interfaces::register::{Approval, POSSIBLE_REPLACEMENT};
 use baseos_interfaces::running::Running;
 use baseos_interfaces::states::UpdateState;
 use baseos_interfaces::status::{Blocker, BlockerKind, NodeStatus, UpdateStatus};
@@ -12,10 +13,12 @@ use baseos_interfaces::status::{Blocker, BlockerKind, NodeStatus, UpdateStatus};
 pub(super) fn sentence(node: &NodeRecord) -> String {
     let name = plain(&node.name);
     if node.lifecycle == "removed" {
-        return format!("{name} was removed; its heartbeats are refused.");
+        let last = refused(node);
+        return format!("{name} was removed; its heartbeats are refused{last}.");
     }
     if node.lifecycle == "suspended" {
-        return format!("{name} is suspended; its heartbeats are refused until it is restored.");
+        let last = refused(node);
+        return format!("{name} is suspended; its heartbeats are refused until it is restored{last}.");
     }
     if node.clone_suspected {
         let held = held_by_suspicion(node)
@@ -28,9 +31,12 @@ pub(super) fn sentence(node: &NodeRecord) -> String {
     }
     if node.approval != Approval::Approved {
         let reason = match node.approval_reason.as_deref() {
-            Some("possibleReplacement") => ": another node has the same hardware",
-            Some("approvalRequired") => ": its join token asks for it",
-            _ => "",
+            Some(POSSIBLE_REPLACEMENT) => match &node.same_hardware {
+                Some(other) => format!(": {} ({}) has the same hardware", plain(&other.name), other.id),
+                None => ": another node had the same hardware".to_owned(),
+            },
+            Some("approvalRequired") => ": its join token asks for it".to_owned(),
+            _ => String::new(),
         };
         return format!("{name} waits for your approval{reason}.");
     }
@@ -47,6 +53,14 @@ pub(super) fn sentence(node: &NodeRecord) -> String {
                 time_or_dash(node.last_seen_at)
             )
         }
+    }
+}
+
+/// Whether a node that is not active is heard.
+fn refused(node: &NodeRecord) -> String {
+    match node.last_refused_at {
+        Some(at) => format!("; the last one came at {}", time(at)),
+        None => "; none has come since then, or since Cloudly's start".to_owned(),
     }
 }
 
@@ -120,7 +134,16 @@ fn activity(node: &NodeRecord, status: &NodeStatus) -> String {
             in_words(running)
         ),
         UpdateState::RollbackNeeded => {
-            format!("found release {target} bad{reason}; it goes back or waits for you")
+            let next = match (update.going_back, back_to(update)) {
+                (Some(true), Some(release)) => format!("it is going back to release {release} now"),
+                (Some(true), None) => "it is going back now".to_owned(),
+                (Some(false), _) => {
+                    "it does not go back by itself and stays so until you set another release desired"
+                        .to_owned()
+                }
+                (None, _) => "its agent does not say whether it is going back or waits for you".to_owned(),
+            };
+            format!("found release {target} bad{reason}; {next}")
         }
         UpdateState::RolledBack => {
             let again = if node.desired_commit == update.target {
@@ -140,14 +163,22 @@ fn activity(node: &NodeRecord, status: &NodeStatus) -> String {
                 format!("runs release {}, as desired; nothing to do", short(Some(runs)))
             }
             (Some(wanted), _) => {
+                let expected = taken_up::expected(node).map(|text| format!(" ({text})"));
                 format!(
-                    "has not taken up release {} yet; it runs {}",
+                    "has not taken up release {} yet{}; it runs {}",
                     short(Some(wanted)),
+                    expected.unwrap_or_default(),
                     in_words(running)
                 )
             }
         },
     }
+}
+
+/// The release that a bad one can be gone back from to.
+fn back_to(update: &UpdateStatus) -> Option<String> {
+    let target = update.rollback.as_ref()?.target.as_deref()?;
+    Some(short(Some(target)))
 }
 
 /// What tries a release again that is known to be bad.
@@ -271,6 +302,65 @@ mod tests {
             sentence(&node),
             format!("{twice}; its update to c0ffee2 waits for that.")
         );
+    }
+
+    /// An active node, with these members.
+    fn node(with: &serde_json::Value) -> NodeRecord {
+        let mut node = json!({
+            "id": "node_1", "name": "edge", "facts": { "name": "edge", "agentVersion": "0.1.0" }, "labels": {},
+            "approval": "approved", "lifecycle": "active", "cloneSuspected": false, "presence": "online",
+            "lastSeenAt": null, "enrolledAt": "2026-01-01T00:00:00Z", "desiredRevision": 2, "observedRevision": 2,
+            "desiredCommit": "c0ffee1", "status": null,
+        });
+        node.as_object_mut()
+            .unwrap()
+            .extend(with.as_object().unwrap().clone());
+        serde_json::from_value(node).unwrap()
+    }
+
+    #[test]
+    fn a_node_whose_hardware_another_one_has_names_that_one() {
+        let mut pending = node(&json!({
+            "approval": "pending", "approvalReason": "possibleReplacement",
+            "sameHardware": { "id": "node_0", "name": "edge-old" },
+        }));
+        let waits = "edge waits for your approval";
+        assert_eq!(
+            sentence(&pending),
+            format!("{waits}: edge-old (node_0) has the same hardware.")
+        );
+        pending.same_hardware = None;
+        assert_eq!(
+            sentence(&pending),
+            format!("{waits}: another node had the same hardware.")
+        );
+    }
+
+    #[test]
+    fn a_bad_release_is_said_to_be_gone_back_from_or_to_stay() {
+        for (going_back, says) in [
+            (Some(true), "it is going back to release c0ffee0 now"),
+            (
+                Some(false),
+                "it does not go back by itself and stays so until you set another release desired",
+            ),
+            (
+                None,
+                "its agent does not say whether it is going back or waits for you",
+            ),
+        ] {
+            let mut update = update("rollback-needed");
+            update.blocked_by.clear();
+            update.going_back = going_back;
+            update.rollback =
+                serde_json::from_value(json!({ "state": "possible", "target": "c0ffee0" })).unwrap();
+            let status = json!({
+                "agent": { "version": "0.1.0", "startedAt": "2026-01-01T00:00:00Z", "restartCount": 0, "state": "idle" },
+                "update": update, "rollout": null, "health": { "state": "ok", "issues": [] },
+            });
+            let sentence = sentence(&node(&json!({ "status": status })));
+            assert_eq!(sentence, format!("edge found release c0ffee1 bad; {says}."));
+        }
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use super::client::Client;
 use super::commands::{self, CommandArgs};
+use super::decisions::{Decision, decide};
 use super::logs::{self, LogsArgs};
 use super::output::{self, Outcome, dash, plain, short, time, time_or_dash};
-use super::{events, node_summary, refused_nodes};
+use super::{events, node_summary, refused_nodes, taken_up};
 use baseos_interfaces::admin::NodeRecord;
 use baseos_interfaces::register::Approval;
 use baseos_interfaces::running::Running;
@@ -14,8 +15,12 @@ use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum NodeCommand {
-    /// All nodes
-    List,
+    /// All nodes but those that were removed
+    List {
+        /// Those that were removed too
+        #[arg(long)]
+        removed: bool,
+    },
     /// One node: what it does, what blocks it, and the facts
     Show {
         /// Id or name
@@ -69,14 +74,14 @@ pub(super) enum NodeCommand {
 
 pub(super) async fn run(client: &Client, command: NodeCommand) -> Outcome {
     match command {
-        NodeCommand::List => list(client).await,
+        NodeCommand::List { removed } => list(client, removed).await,
         NodeCommand::Show { node } => show(client, &node).await,
         NodeCommand::Refused => refused_nodes::list(client).await,
-        NodeCommand::Approve { node } => decide(client, &node, "approve").await,
-        NodeCommand::Suspend { node } => decide(client, &node, "suspend").await,
-        NodeCommand::Restore { node } => decide(client, &node, "restore").await,
-        NodeCommand::Remove { node } => decide(client, &node, "remove").await,
-        NodeCommand::ClearClone { node } => decide(client, &node, "clear-clone").await,
+        NodeCommand::Approve { node } => decide(client, &node, Decision::Approve).await,
+        NodeCommand::Suspend { node } => decide(client, &node, Decision::Suspend).await,
+        NodeCommand::Restore { node } => decide(client, &node, Decision::Restore).await,
+        NodeCommand::Remove { node } => decide(client, &node, Decision::Remove).await,
+        NodeCommand::ClearClone { node } => decide(client, &node, Decision::ClearClone).await,
         NodeCommand::Command(args) => commands::send(client, args).await,
         NodeCommand::Commands { node } => commands::list(client, &node).await,
         NodeCommand::Logs(args) => logs::run(client, args).await,
@@ -84,8 +89,10 @@ pub(super) async fn run(client: &Client, command: NodeCommand) -> Outcome {
     }
 }
 
-async fn list(client: &Client) -> Outcome {
-    let nodes: Vec<NodeRecord> = client.all("nodes").await?;
+async fn list(client: &Client, removed: bool) -> Outcome {
+    let mut nodes: Vec<NodeRecord> = client.all("nodes").await?;
+    let known = nodes.len();
+    nodes.retain(|node| removed || !is_removed(node));
     let headers = [
         "ID",
         "NAME",
@@ -96,22 +103,40 @@ async fn list(client: &Client) -> Outcome {
         "DESIRED",
         "UPDATE",
     ];
-    let none = "there are no nodes yet: `cloudly token create` makes a join token for the first";
+    let none = match known {
+        0 => "there are no nodes yet: `cloudly token create` makes a join token for the first",
+        _ => "all nodes were removed: `cloudly node list --removed` shows them",
+    };
     output::list(client.json, &nodes, headers, row, none)
 }
 
+fn is_removed(node: &NodeRecord) -> bool {
+    node.lifecycle == "removed"
+}
+
+/// Of a removed node, which has nothing to do any more, only that it was removed.
 fn row(node: &NodeRecord) -> [String; 8] {
+    let kept = |cell: String| if is_removed(node) { dash() } else { cell };
     let status = node.status.as_ref();
     [
         node.id.clone(),
         node.name.clone(),
         state(node).to_owned(),
-        output::presence(node.presence).to_owned(),
-        time_or_dash(node.last_seen_at),
-        short(status.and_then(NodeStatus::running)),
-        short(node.desired_commit.as_deref()),
-        status.map_or_else(dash, |status| update(node, status)),
+        kept(presence(node).to_owned()),
+        time_or_dash(node.last_seen_at.max(node.last_refused_at)),
+        kept(short(status.and_then(NodeStatus::running))),
+        kept(short(node.desired_commit.as_deref())),
+        kept(status.map_or_else(dash, |status| update(node, status))),
     ]
+}
+
+/// Whether the node keeps its promise to be heard from; a suspended one is not held to it.
+fn presence(node: &NodeRecord) -> &'static str {
+    if node.lifecycle == "suspended" {
+        "suspended"
+    } else {
+        output::presence(node.presence)
+    }
 }
 
 /// Whether Cloudly takes the node's heartbeats, and if not, why.
@@ -130,7 +155,10 @@ fn update(node: &NodeRecord, status: &NodeStatus) -> String {
     let state = if is_ahead(node) {
         "seen a later revision".to_owned()
     } else if not_taken_up(node, status) {
-        "not taken up yet".to_owned()
+        match taken_up::expected(node) {
+            Some(expected) => format!("not taken up yet: {expected}"),
+            None => "not taken up yet".to_owned(),
+        }
     } else {
         update.state.to_string()
     };
@@ -154,16 +182,6 @@ const fn is_ahead(node: &NodeRecord) -> bool {
     node.observed_revision > node.desired_revision
 }
 
-async fn decide(client: &Client, node: &str, decision: &str) -> Outcome {
-    let id = client.node_id(node).await?;
-    let record: NodeRecord = client.post(&format!("nodes/{id}/{decision}"), &()).await?;
-    if client.json {
-        output::json(&record)
-    } else {
-        output::line(&node_summary::sentence(&record))
-    }
-}
-
 async fn show(client: &Client, node: &str) -> Outcome {
     let id = client.node_id(node).await?;
     let node: NodeRecord = client.get(&format!("nodes/{id}")).await?;
@@ -178,22 +196,20 @@ async fn show(client: &Client, node: &str) -> Outcome {
 }
 
 fn details(node: &NodeRecord) -> Vec<(&'static str, String)> {
-    let mut rows = vec![
-        ("id", node.id.clone()),
-        ("state", state(node).to_owned()),
-        ("presence", output::presence(node.presence).to_owned()),
-        ("last seen", time_or_dash(node.last_seen_at)),
-        ("enrolled", time(node.enrolled_at)),
-        (
-            "desired",
-            format!(
-                "{} (revision {})",
-                short(node.desired_commit.as_deref()),
-                node.desired_revision
-            ),
-        ),
-        ("works on", works_on(node)),
-    ];
+    let removed = is_removed(node);
+    let mut rows = vec![("id", node.id.clone()), ("state", state(node).to_owned())];
+    if !removed {
+        rows.push(("presence", presence(node).to_owned()));
+    }
+    rows.push(("last seen", time_or_dash(node.last_seen_at)));
+    if let Some(at) = node.last_refused_at {
+        rows.push(("last refused", time(at)));
+    }
+    rows.push(("enrolled", time(node.enrolled_at)));
+    if !removed {
+        rows.push(("desired", desired(node)));
+        rows.push(("works on", works_on(node)));
+    }
     rows.push(("agent", node.facts.agent_version.clone()));
     if !node.labels.is_empty() {
         let labels: Vec<_> = node
@@ -203,10 +219,19 @@ fn details(node: &NodeRecord) -> Vec<(&'static str, String)> {
             .collect();
         rows.push(("labels", labels.join(" ")));
     }
-    if let Some(status) = &node.status {
+    if let Some(status) = node.status.as_ref().filter(|_| !removed) {
         push_status(&mut rows, status);
     }
     rows
+}
+
+fn desired(node: &NodeRecord) -> String {
+    let own = if node.desired_own { ", own setting" } else { "" };
+    format!(
+        "{} (revision {}{own})",
+        short(node.desired_commit.as_deref()),
+        node.desired_revision
+    )
 }
 
 fn works_on(node: &NodeRecord) -> String {

@@ -14,6 +14,9 @@ use serde_json::{Map, json};
 use std::error::Error;
 use std::path::PathBuf;
 
+/// What a file with a release is.
+const RELEASE_FILE: &str =
+    "a release as JSON, e.g. {\"commit\": \"77c2a9e1\", \"services\": {\"baserunner\": {\"image\": \"…\"}}}";
 /// The named volume that an agent given by `--service` keeps its state in.
 const AGENT_VOLUME: &str = "baseos";
 
@@ -103,7 +106,7 @@ async fn list(client: &Client) -> Outcome {
 fn request(args: CreateArgs) -> Result<(RegistryArgs, CreateRelease), Box<dyn Error>> {
     let mut request = match &args.file {
         Some(file) => {
-            let mut value = read_json(file, members::CREATE_RELEASE)?;
+            let mut value = read_json(file, RELEASE_FILE, members::CREATE_RELEASE)?;
             if let (Some(object), Some(commit)) = (value.as_object_mut(), &args.commit) {
                 object.insert("commit".to_owned(), commit.as_str().into());
             }

@@ -1,9 +1,11 @@
 //! `cloudly desired …`.
 
-use super::arguments::{from_json, read_json, seconds};
+use super::arguments::{POLICY_FILE, from_json, read_json};
 use super::client::{Client, ClientError};
+use super::durations::{DAY, MONTH, WEEK, duration, in_units};
 use super::output::{self, Outcome, plain, short, time};
-use baseos_interfaces::admin::{DesiredRecord, DesiredSet, SetDesired};
+use super::own_settings::not_affected;
+use baseos_interfaces::admin::{DesiredRecord, DesiredSet, NodeRecord, SetDesired};
 use baseos_interfaces::desired::{Force, Heal, OnFailure, Policy};
 use baseos_interfaces::members;
 use baseos_interfaces::window::Window;
@@ -73,8 +75,8 @@ pub(super) struct SetArgs {
     /// How often a node tries, a number from 1 [default: 3]
     #[arg(long, value_name = "NUMBER")]
     max_attempts: Option<u32>,
-    /// How long the release must stay healthy, a number with s, m, h or d, e.g. 90s or 5m [default: 2m]
-    #[arg(long, value_name = "DURATION", value_parser = seconds)]
+    /// How long the release must stay healthy, from 1s to 1d, e.g. 90s or 5m [default: 2m]
+    #[arg(long, value_name = "DURATION", value_parser = duration(1, DAY))]
     health: Option<u32>,
     /// What a node does with a bad release: goes back to the one before, or waits for you [default: rollback]
     #[arg(long)]
@@ -91,7 +93,7 @@ pub(super) struct SetArgs {
     #[arg(long, value_name = "REASON")]
     force: Option<String>,
     /// How long that order holds, from 1m to 30d [default: 24h]
-    #[arg(long, value_name = "DURATION", value_parser = seconds, requires = "force")]
+    #[arg(long, value_name = "DURATION", value_parser = duration(60, MONTH), requires = "force")]
     force_for: Option<u32>,
     /// Who forces it, for the audit
     #[arg(long, env = "USER", default_value = "operator", hide_env = true)]
@@ -123,6 +125,11 @@ async fn set(client: &Client, args: SetArgs) -> Outcome {
     let path = path(client, args.node.as_deref()).await?;
     let whom = args.node.clone().unwrap_or_else(|| "all nodes".to_owned());
     let present: DesiredRecord = client.get(&path).await?;
+    // Asked before anything is changed, so that no failure follows the change.
+    let not_affected = match args.node {
+        None if !client.json => not_affected(&client.all::<NodeRecord>("nodes").await?),
+        _ => None,
+    };
     // What is replaced is what was seen, by the operator or here.
     let seen = args.if_revision.unwrap_or(present.revision);
     let before = match (&present.commit, present.set_at) {
@@ -149,7 +156,8 @@ async fn set(client: &Client, args: SetArgs) -> Outcome {
     let revision = set.revision;
     output::line(&format!(
         "{release} is desired of {whom} (revision {revision}{before})"
-    ))
+    ))?;
+    not_affected.iter().try_for_each(|text| output::line(text))
 }
 
 async fn show(client: &Client, node: Option<&str>) -> Outcome {
@@ -222,11 +230,7 @@ fn window_text(window: &Window) -> String {
     } else {
         window.days.join(",")
     };
-    let length = match window.duration_seconds {
-        hours if hours % 3600 == 0 => format!("{}h", hours / 3600),
-        minutes if minutes % 60 == 0 => format!("{}m", minutes / 60),
-        seconds => format!("{seconds}s"),
-    };
+    let length = in_units(window.duration_seconds);
     format!("{days} {} {length} {}", window.start, window.time_zone)
 }
 
@@ -252,7 +256,7 @@ async fn path(client: &Client, node: Option<&str>) -> Result<String, ClientError
 /// The policy that is asked for, whose other members are as they are.
 fn policy(args: SetArgs, present: Policy) -> Result<Policy, Box<dyn Error>> {
     let mut policy: Policy = match &args.policy {
-        Some(file) => from_json(file, read_json(file, members::POLICY)?)?,
+        Some(file) => from_json(file, read_json(file, POLICY_FILE, members::POLICY)?)?,
         None if args.default_policy => Policy::default(),
         None => Policy {
             force: None,
@@ -300,7 +304,8 @@ fn window(text: &str) -> Result<Window, String> {
     } else {
         days.split(',').map(str::to_owned).collect()
     };
-    let duration_seconds = seconds(length)?;
+    let duration_seconds =
+        duration(1, WEEK)(length).map_err(|error| format!("length `{length}`: {error}"))?;
     let window = Window {
         days,
         start: start.to_owned(),

@@ -99,14 +99,14 @@ async fn a_node_is_operated_from_the_command_line() {
         program
             .run_ok(&["node", "suspend", "edge-1"])
             .await
-            .contains("is suspended")
+            .contains(" is suspended; ")
     );
     program.run_ok(&["node", "restore", "edge-1"]).await;
     assert!(
         program
             .run_ok(&["node", "remove", "edge-1"])
             .await
-            .contains("was removed")
+            .contains(" is removed; ")
     );
     let audit = program.run_ok(&["audit", "list"]).await;
     for action in [

@@ -93,6 +93,39 @@ async fn what_is_replaced_is_said_and_another_revision_is_refused() {
 }
 
 #[tokio::test]
+async fn nodes_with_a_setting_of_their_own_are_named_when_all_are_set_and_shown_as_such() {
+    let program = start().await;
+    let one = program.enrol("edge-1").await;
+    program.enrol("edge-2").await;
+    let all = ["desired", "set", "--all", "--commit", COMMIT];
+    assert_eq!(program.run_ok(&all).await.lines().count(), 1);
+    let own = ["desired", "set", "--node", "edge-1", "--commit", OTHER_COMMIT];
+    assert_eq!(program.run_ok(&own).await.lines().count(), 1);
+    let said = program.run_ok(&all).await;
+    assert_eq!(
+        said.lines().nth(1).unwrap(),
+        format!(
+            "1 node has its own setting and is not affected: edge-1 ({}); `cloudly desired unset --node NODE` takes a \
+             node's own setting away",
+            one.id
+        )
+    );
+    let row = |shown: String| {
+        let row = shown.lines().find(|line| line.contains("  desired "));
+        row.unwrap().to_owned()
+    };
+    let shown = row(program.run_ok(&["node", "show", "edge-1"]).await);
+    assert!(
+        shown.ends_with(&format!("{OTHER_COMMIT} (revision 2, own setting)")),
+        "{shown}"
+    );
+    let shown = row(program.run_ok(&["node", "show", "edge-2"]).await);
+    assert!(shown.ends_with(&format!("{COMMIT} (revision 3)")), "{shown}");
+    program.run_ok(&["desired", "unset", "--node", "edge-1"]).await;
+    assert_eq!(program.run_ok(&all).await.lines().count(), 1);
+}
+
+#[tokio::test]
 async fn how_long_an_order_holds_needs_an_order_and_has_a_limit() {
     let program = start().await;
     let set = ["desired", "set", "--all", "--commit", COMMIT, "--force-for"];
@@ -101,8 +134,12 @@ async fn how_long_an_order_holds_needs_an_order_and_has_a_limit() {
     let error = program
         .run_err(&[&set[..], &["31d", "--force", "urgent"]].concat())
         .await;
+    assert!(error.contains("use 1m to 30d"), "{error}");
+    let error = program
+        .run_err(&[&set[..], &["3600", "--force", "urgent"]].concat())
+        .await;
     assert!(
-        error.contains("--force-for is 2678400: use 60 to 2592000"),
+        error.contains("a duration has a unit, s, m, h or d: write 3600s or 3600m, say; use 1m to 30d"),
         "{error}"
     );
 }

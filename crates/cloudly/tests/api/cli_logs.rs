@@ -66,7 +66,7 @@ async fn node_logs_says_why_there_is_none() {
     let mut device = enrolled(&program).await;
     let error = program.run_err(&["node", "logs", "edge-1", "--wait", "1s"]).await;
     assert!(
-        error.contains("no answer within 1 s") && error.contains("--last"),
+        error.contains("no answer within 1s") && error.contains("--last"),
         "{error}"
     );
     answer(&program, &mut device, "succeeded", "late").await;

@@ -102,7 +102,18 @@ async fn a_release_that_is_not_taken_up_or_known_to_be_bad_is_shown_as_that() {
         .report(&program, status("idle", None, Some("c0ffee1")))
         .await;
     let list = program.run_ok(&["node", "list"]).await;
-    assert!(list.ends_with("  not taken up yet\n"), "{list}");
+    let (_, expected) = list.rsplit_once("  not taken up yet: asked ").unwrap();
+    assert!(
+        expected.contains(" ago; expected with its next heartbeat, within "),
+        "{list}"
+    );
+    let shown = program.run_ok(&["node", "show", "edge-1"]).await;
+    let first = shown.lines().next().unwrap();
+    assert!(
+        first.starts_with(&format!("edge-1 has not taken up release {COMMIT} yet (asked "))
+            && first.ends_with("); it runs release c0ffee1."),
+        "{first}"
+    );
     device.report(&program, status("idle", None, Some(COMMIT))).await;
     let list = program.run_ok(&["node", "list"]).await;
     assert!(list.ends_with("  idle\n"), "{list}");

@@ -138,7 +138,13 @@ async fn what_the_server_refuses_is_named_by_the_option_or_the_member_that_gave_
     program.create_release(COMMIT).await;
     for (args, says) in [
         (&["token", "create", "--uses", "0"][..], "--uses is 1 to"),
-        (&["token", "create", "--ttl", "99d"], "--ttl is 1 to"),
+        (&["token", "create", "--ttl", "99d"], "use 1s to 30d"),
+        (&["token", "create", "--ttl", "90"], "write 90s or 90m, say"),
+        (&["node", "logs", "edge", "--wait", "2d"], "use 1s to 1d"),
+        (
+            &["node", "command", "edge", "checkNow", "--ttl", "90"],
+            "write 90s or 90m, say",
+        ),
         (
             &[
                 "desired",

@@ -20,6 +20,8 @@ mod backup_documented;
 mod backup_refusals;
 mod bodies;
 mod cli;
+mod cli_address;
+mod cli_decisions;
 mod cli_desired;
 mod cli_export;
 mod cli_logs;
