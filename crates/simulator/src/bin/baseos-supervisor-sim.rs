@@ -16,6 +16,14 @@ const EXAMPLE: &str = r#"{"local": {"name": "edge", "config": {}, "apps": {"1": 
   "services": {"1": {"serviceName": "baserunner", "imageId": 1, "image": "agent:1",
     "environment": {}, "volumes": ["baseos:/data/baseos"], "labels": {"io.balena.features.supervisor-api": "1"}}}}}}}"#;
 
+/// Images, as `/sim/images` takes them.
+const IMAGES: &str = r#"{"onebox:2": {"run": {"exits": {"afterMillis": 500, "code": 1}}},
+      "onebox:3": {"pull": "missing"}, "onebox:4": {"run": "doesNotStart"}}"#;
+
+/// A fault, as `/sim/faults` takes it.
+const FAULT: &str =
+    r#"{"path": "/v2/local/target-state", "method": "POST", "count": 3, "kind": {"status": {"code": 500}}}"#;
+
 fn after_help() -> String {
     format!(
         "It runs until Ctrl-C or SIGTERM.
@@ -29,13 +37,27 @@ The Supervisor's API (--listen), as the real one has it:
   POST /v1/update, /v1/reboot        and GET /v1/device, /v1/healthy, /ping
 
 The control API (--control):
-  GET  /sim/state                    target, containers, step, boots
+  GET  /sim/state                    containers, step, boots, commits of the target
+  GET  /sim/target                   the target; POST replaces it, as somebody other than the agent
+  POST /sim/images                   what images do; one that is not described is fetched and runs
   POST /sim/faults                   sets a fault; DELETE clears all
   POST /sim/down, /sim/up            closes and opens the Supervisor's port
   POST /sim/restart, /sim/crash, /sim/power-cycle, /sim/lose-database
+  POST /sim/backend-target           a device's part of a backend's target; makes the device managed
   POST /sim/container/<service>/stop, start, delete
   POST /sim/lock/<app>/<service>     takes an update lock; DELETE releases it
-  GET  /sim/requests                 what was asked of the Supervisor
+  GET  /sim/requests                 what was asked of the Supervisor; DELETE clears them
+
+An image that crash-loops, one that no registry has, and one that cannot be started:
+  curl -s -d '{IMAGES}' \\
+      http://127.0.0.1:48485/sim/images
+The next three posts of a target are answered 500; hang, slow, dropped, droppedAfter, truncated, garbage,
+wrongContentType and unauthorized are other kinds, and without \"count\" a fault stays:
+  curl -s -d '{FAULT}' http://127.0.0.1:48485/sim/faults
+  curl -s -X DELETE http://127.0.0.1:48485/sim/faults
+What the Supervisor is to run:
+  curl -s http://127.0.0.1:48485/sim/target
+All of it with Cloudly and an agent, step by step: docs/develop/by-hand.md
 
 A target (--target target.json), one app, whose key is its id as a decimal number:
 {EXAMPLE}
@@ -208,6 +230,8 @@ async fn run(options: Options) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use baseos_simulator::device::{Fault, FaultKind};
+    use std::collections::BTreeMap;
 
     fn read(text: &str) -> Result<Json, String> {
         let dir = tempfile::tempdir().unwrap();
@@ -254,6 +278,19 @@ mod tests {
             assert!(error.contains(says), "{error}");
         }
         assert!(image_and_path("agent:1=/bin/sh").is_ok());
+    }
+
+    #[test]
+    fn the_examples_of_the_help_are_images_and_a_fault() {
+        let images: BTreeMap<String, Image> = serde_json::from_str(IMAGES).unwrap();
+        assert_eq!(images.len(), 3);
+        let fault: Fault = serde_json::from_str(FAULT).unwrap();
+        assert_eq!(
+            (fault.count, fault.kind),
+            (Some(3), FaultKind::Status { code: 500 })
+        );
+        let help = after_help();
+        assert!(help.contains(IMAGES) && help.contains(FAULT), "{help}");
     }
 
     #[tokio::test]

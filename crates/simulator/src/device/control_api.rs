@@ -8,6 +8,7 @@
 //! | `POST /sim/down`, `/sim/up` | close and open the port |
 //! | `POST /sim/restart`, `/sim/crash`, `/sim/power-cycle` | the Supervisor, the device |
 //! | `POST /sim/lose-database` | the Supervisor starts again without its database |
+//! | `GET /sim/target` | the target, as `GET /v2/local/target-state` has it |
 //! | `POST /sim/target` | post a local target as somebody other than the agent |
 //! | `POST /sim/backend-target` | a device's part of a v3 target; makes the device managed |
 //! | `POST /sim/images` | `{"<reference>": Image}` |
@@ -41,7 +42,7 @@ async fn answer(
     let (status, text) = match act(&shared, parts.method.as_str(), &pieces, &body) {
         Ok(Json::Null) => (
             404,
-            object! { "error" => "no such call; see the documentation of device::control_api" },
+            object! { "error" => "no such call; `baseos-supervisor-sim --help` lists them" },
         ),
         Ok(done) => (200, done),
         Err(error) => (400, object! { "error" => error.to_string() }),
@@ -72,6 +73,7 @@ fn act(shared: &Arc<Shared>, method: &str, path: &[&str], body: &[u8]) -> Result
         ("POST", ["lose-database"]) => shared.with(Supervisor::lose_database),
         ("POST", ["crash"]) => shared.with(Supervisor::crash),
         ("POST", ["power-cycle"]) => shared.with(Supervisor::power_cycle),
+        ("GET", ["target"]) => return Ok(shared.with(|model, _| model.target_state())),
         ("POST", ["target"]) => return Ok(post_target(shared, body)),
         ("POST", ["backend-target"]) => {
             let device = Json::parse(body)?;

@@ -24,5 +24,8 @@ async fn the_control_api_sets_faults_and_stops_containers() {
         ensure(state.contains("exited"), || state)
     };
     wait_until("onebox is stopped", LIMIT, stopped).await.unwrap();
+    let target = send("GET", "/sim/target", "").await;
+    let asked = fixture.call("GET", "/v2/local/target-state", None).await.unwrap();
+    assert_eq!((target.status, target.body), (200, asked.body));
     assert_eq!(send("POST", "/sim/nonsense", "").await.status, 404);
 }
