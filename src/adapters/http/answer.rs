@@ -1,8 +1,8 @@
 //! An answer whose body is read piece by piece.
 
-use super::client::Idle;
 use super::connection::Connection;
 use super::error::HttpError;
+use super::idle::Idle;
 use super::limits::Clock;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Bytes, Incoming};

@@ -1,43 +1,25 @@
-//! Calls to one server, and the connections that are kept for them.
+//! Calls to one server.
 
 use super::Body;
 use super::answer::Answer;
 use super::connect::Connector;
-use super::connection::{Connection, Sent};
+use super::connection::Sent;
 use super::error::HttpError;
-use super::limits::{Limits, now};
+use super::idle::{Idle, Kept};
+use super::limits::Limits;
 use hyper::Request;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use tokio::time::Instant;
+use std::sync::Arc;
 
 pub(crate) struct Client {
     connector: Connector,
     idle: Arc<Idle>,
 }
 
-/// How many idle connections are kept, and how long.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Kept {
-    pub(crate) at_most: usize,
-    pub(crate) lifetime: Duration,
-}
-
-pub(super) struct Idle {
-    kept: Kept,
-    /// Those used last are at the end.
-    connections: Mutex<Vec<(Instant, Connection)>>,
-}
-
 impl Client {
     pub(crate) fn new(connector: Connector, kept: Kept) -> Self {
-        let idle = Idle {
-            kept,
-            connections: Mutex::default(),
-        };
         Self {
             connector,
-            idle: Arc::new(idle),
+            idle: Idle::new(kept),
         }
     }
 
@@ -60,23 +42,6 @@ impl Client {
         match clock.step(connection.send(&uri, request)).await?? {
             Sent::Answered(answer) => Ok(Answer::new(answer, connection, clock, self.idle.clone())),
             Sent::Unsent(_) => Err(HttpError::Closed),
-        }
-    }
-}
-
-impl Idle {
-    /// The connection used last that is still open.
-    fn take(&self) -> Option<Connection> {
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        connections
-            .retain_mut(|(since, connection)| since.elapsed() < self.kept.lifetime && connection.is_ready());
-        connections.pop().map(|(_, connection)| connection)
-    }
-
-    pub(super) fn keep(&self, connection: Connection) {
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        if connections.len() < self.kept.at_most {
-            connections.push((now(), connection));
         }
     }
 }

@@ -10,14 +10,16 @@ mod client;
 mod connect;
 mod connection;
 mod error;
+mod idle;
 mod limits;
 #[cfg(test)]
 mod tests;
 
 pub(super) use answer::Answer;
-pub(super) use client::{Client, Kept};
+pub(super) use client::Client;
 pub(super) use connect::{Connector, Keepalive};
 pub(super) use error::HttpError;
+pub(super) use idle::Kept;
 pub(super) use limits::Limits;
 
 /// The body of a request.
