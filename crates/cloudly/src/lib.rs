@@ -40,6 +40,6 @@ pub use auth::tokens::mint;
 pub use clock::Clock;
 pub use random::NoRandomness;
 pub use server::{Server, ServerError};
-pub use settings::{Database, PostgresUrl, Rate, Settings};
+pub use settings::{Database, PostgresUrl, Rate, Settings, TlsFiles};
 pub use storage::database::OpenError;
 pub use storage::integrity::Finding;

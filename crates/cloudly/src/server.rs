@@ -5,6 +5,7 @@ use crate::auth::operators::load_admin_token;
 use crate::auth::pepper::Pepper;
 use crate::clock::Clock;
 use crate::http::accept::{self, Limits};
+use crate::http::tls::{Tls, TlsError};
 use crate::metrics::Metrics;
 use crate::service::app::App;
 use crate::service::{join_tokens, presence, refusals};
@@ -35,6 +36,8 @@ pub enum ServerError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("cannot listen on {address}: {error}")]
     Listen { address: String, error: io::Error },
     #[error("CLOUDLY_BASEOS_JOIN_TOKEN: {0}; `cloudly token generate` makes one")]
@@ -49,6 +52,7 @@ pub enum ServerError {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<Tls>,
     app: Arc<App>,
     admin: Token,
 }
@@ -65,6 +69,7 @@ impl Server {
         // A node cannot follow an interval that is shorter than the shortest allowed one.
         let shortest = settings.heartbeat_seconds.min(settings.active_heartbeat_seconds);
         settings.min_heartbeat_seconds = settings.min_heartbeat_seconds.min(shortest);
+        let tls = settings.tls.clone().map(Tls::load).transpose()?;
         let metrics = Metrics::new();
         let opening = Opening {
             longest_queue: settings.writes_waiting,
@@ -116,6 +121,7 @@ impl Server {
         Ok(Self {
             listener,
             address,
+            tls,
             app: Arc::new(app),
             admin,
         })
@@ -124,6 +130,11 @@ impl Server {
     /// Where it listens; the real port when 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// `https` or `http`.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     /// Its URL for clients on this machine.
@@ -135,7 +146,7 @@ impl Server {
                 SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
             });
         }
-        format!("http://{address}")
+        format!("{}://{address}", self.scheme())
     }
 
     /// The admin token, for clients in the same process.
@@ -148,13 +159,15 @@ impl Server {
     /// # Errors
     /// When the listener fails.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServerError> {
-        let Self { listener, app, .. } = self;
+        let Self {
+            listener, tls, app, ..
+        } = self;
         let (stop, stopping) = watch::channel(());
         let (stop_jobs, jobs_stopping) = watch::channel(());
         let jobs = tokio::spawn(jobs::run(Arc::clone(&app), jobs_stopping));
         let limits = connection_limits(&app.settings);
         let routes = http::router(Arc::clone(&app));
-        let serving = tokio::spawn(accept::serve(listener, routes, limits, stopping));
+        let serving = tokio::spawn(accept::serve(listener, tls, routes, limits, stopping));
         shutdown.await;
         // Dropping it is the signal.
         drop(stop);

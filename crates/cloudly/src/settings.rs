@@ -87,11 +87,22 @@ impl fmt::Display for PostgresUrl {
     }
 }
 
+/// The server's certificate and its key.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// PEM, with the certificates between the server's and the authority's.
+    pub certificate: PathBuf,
+    /// PEM, not encrypted.
+    pub key: PathBuf,
+}
+
 /// [`Settings::new`] has the defaults.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `host:port`; port 0 takes a free one.
     pub listen: String,
+    /// `None`: plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// Where people and nodes reach this server through a proxy; for messages only.
     pub public_url: Option<String>,
     pub database: Database,
@@ -135,6 +146,7 @@ impl Settings {
     pub fn new(database: impl Into<Database>) -> Self {
         Self {
             listen: "127.0.0.1:8080".to_owned(),
+            tls: None,
             public_url: None,
             database: database.into(),
             pepper_file: None,

@@ -33,6 +33,9 @@ pub(super) struct Global {
         help_heading = HEADING
     )]
     pub(super) url: String,
+    /// The only certificate authorities to trust for an https server, PEM [default: those of this host]
+    #[arg(long, env = "CLOUDLY_CA", value_name = "FILE", global = true, value_parser = path(), help_heading = HEADING)]
+    ca: Option<PathBuf>,
     /// The file with the admin token [default: `admin-token` beside the database]
     #[arg(long, env = "CLOUDLY_ADMIN_TOKEN_FILE", global = true, value_parser = path(), help_heading = HEADING)]
     token_file: Option<PathBuf>,
@@ -66,6 +69,11 @@ impl Global {
         self.token_file
             .as_ref()
             .filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// The authorities that were given. A variable that is set to nothing gives none.
+    pub(super) fn ca(&self) -> Option<&Path> {
+        self.ca.as_deref().filter(|path| !path.as_os_str().is_empty())
     }
 
     pub(super) fn database(&self) -> Result<Database, &'static str> {

@@ -7,11 +7,12 @@ use baseos_interfaces::admin::{NodeRecord, Page};
 use baseos_interfaces::problem::{FieldError, Problem};
 use baseos_interfaces::token::Token;
 use reqwest::header::{IF_MATCH, LOCATION};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::error::Error;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,6 +22,12 @@ pub(super) enum ClientError {
     /// Why the address of the server cannot be used.
     #[error("{0}")]
     Url(String),
+    #[error(
+        "the certificate authorities in {} (`--ca` or CLOUDLY_CA) cannot be used: {why}; give one or more certificates, each \
+         between BEGIN CERTIFICATE and END CERTIFICATE",
+        file.display()
+    )]
+    Ca { file: PathBuf, why: String },
     #[error(
         "everybody on the way to {0} could read the admin token: use https, or `--allow-http` (CLOUDLY_ALLOW_HTTP=1) in \
          a network that you trust"
@@ -71,9 +78,9 @@ fn is_this_host(url: &Url) -> bool {
 }
 
 /// Asks a server, without a token, whether it can do its work.
-pub(super) async fn check_health(url: &str) -> Result<(), ClientError> {
-    let (http, base) = connect(url)?;
-    let url = format!("{}/healthz", base.as_str().trim_end_matches('/'));
+pub(super) async fn check_health(global: &Global) -> Result<(), ClientError> {
+    let (http, base) = connect(global)?;
+    let url = format!("{}/readyz", base.as_str().trim_end_matches('/'));
     let answer = http.get(url).send().await.map_err(unreachable(&base))?;
     let status = answer.status();
     if status.is_success() {
@@ -113,17 +120,33 @@ fn not_cloudly(base: &Url, answer: &Response) -> ClientError {
     }
 }
 
-fn connect(url: &str) -> Result<(reqwest::Client, Url), ClientError> {
-    let base = server_address::parse(url).map_err(ClientError::Url)?;
+fn connect(global: &Global) -> Result<(reqwest::Client, Url), ClientError> {
+    let base = server_address::parse(&global.url).map_err(ClientError::Url)?;
     let mut builder = reqwest::Client::builder()
         .timeout(TIMEOUT)
         .redirect(reqwest::redirect::Policy::none());
     if base.scheme() == "http" {
         // Nothing to verify without TLS, and a container may have no certificates at all.
         builder = builder.tls_certs_only([]).no_proxy();
+    } else if let Some(file) = global.ca() {
+        builder = builder.tls_certs_only(authorities(file)?);
     }
     let http = builder.build().map_err(ClientError::Http)?;
     Ok((http, base))
+}
+
+fn authorities(file: &Path) -> Result<Vec<Certificate>, ClientError> {
+    let unusable = |why: String| ClientError::Ca {
+        file: file.to_owned(),
+        why,
+    };
+    let text = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
+    let certificates =
+        Certificate::from_pem_bundle(&text).map_err(|_| unusable("it is not PEM".to_owned()))?;
+    if certificates.is_empty() {
+        return Err(unusable("there is no certificate in it".to_owned()));
+    }
+    Ok(certificates)
 }
 
 pub(super) struct Client {
@@ -141,7 +164,7 @@ impl Client {
             None => global.database()?.directory().join("admin-token"),
         };
         let token = cloudly_baseos::read_admin_token(&file)?;
-        let (http, base) = connect(&global.url)?;
+        let (http, base) = connect(global)?;
         if base.scheme() == "http" && !is_this_host(&base) && !global.allow_http {
             return Err(ClientError::PlainHttp(global.url.clone()).into());
         }

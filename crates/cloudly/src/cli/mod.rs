@@ -170,7 +170,7 @@ async fn carry_out(global: &Global, command: Command) -> Outcome {
         Command::Backup(args) => backup::take(args, global).await,
         Command::Restore(args) => backup::restore(args, global).await,
         Command::Db(command) => db::run(command, global).await,
-        Command::Healthcheck => healthcheck::run(&global.url).await,
+        Command::Healthcheck => healthcheck::run(global).await,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::arguments::{Global, path};
 use super::output::Outcome;
 use clap::{Args, ValueEnum};
-use cloudly_baseos::{Clock, Server, Settings};
+use cloudly_baseos::{Clock, Server, Settings, TlsFiles};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::io::{self, Write as _};
@@ -19,6 +19,13 @@ pub(super) struct Serve {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, env = "CLOUDLY_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: String,
+    /// The server's certificate with those between it and the authority, PEM: serves https. A renewed file is taken up with the
+    /// next connection
+    #[arg(long, env = "CLOUDLY_TLS_CERT", value_name = "FILE", value_parser = path())]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM
+    #[arg(long, env = "CLOUDLY_TLS_KEY", value_name = "FILE", value_parser = path())]
+    tls_key: Option<PathBuf>,
     /// Where nodes and people reach this server, if a proxy stands before it
     #[arg(long, env = "CLOUDLY_PUBLIC_URL")]
     public_url: Option<String>,
@@ -62,6 +69,21 @@ struct Networks(Vec<IpNet>);
 enum LogFormat {
     Text,
     Json,
+}
+
+/// Both or none.
+fn tls_files(certificate: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<TlsFiles>, &'static str> {
+    let given = |path: &PathBuf| !path.as_os_str().is_empty();
+    match (certificate.filter(given), key.filter(given)) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
+        (Some(_), None) => {
+            Err("the key of the TLS certificate is not given: add --tls-key (CLOUDLY_TLS_KEY)")
+        }
+        (None, Some(_)) => {
+            Err("the certificate of the TLS key is not given: add --tls-cert (CLOUDLY_TLS_CERT)")
+        }
+    }
 }
 
 /// `host:port`, or an IPv6 address in brackets with a port.
@@ -131,6 +153,7 @@ pub(super) async fn run(serve: Serve, global: &Global) -> Outcome {
     // Compose files set what they leave out to nothing: an empty value counts as none.
     let mut settings = Settings::new(global.database()?);
     settings.listen = serve.listen;
+    settings.tls = tls_files(serve.tls_cert, serve.tls_key)?;
     settings.public_url = serve.public_url.filter(|url| !url.is_empty());
     settings.pepper_file = serve
         .token_pepper_file
@@ -148,7 +171,12 @@ pub(super) async fn run(serve: Serve, global: &Global) -> Outcome {
     let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let server = Server::bind(settings, Clock::system()).await?;
     let mut out = io::stdout();
-    writeln!(out, "cloudly listening on http://{}", server.address())?;
+    writeln!(
+        out,
+        "cloudly listening on {}://{}",
+        server.scheme(),
+        server.address()
+    )?;
     out.flush()?;
     server.serve(stop_signal(terminate, interrupt)).await?;
     tracing::info!("stopped");

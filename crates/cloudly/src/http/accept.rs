@@ -1,6 +1,7 @@
 //! Accepts connections: each has to bring its first request soon, and when there are too many the one that has been idle
 //! for longest makes room.
 
+use super::tls::Tls;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -13,13 +14,15 @@ use hyper_util::service::TowerToHyperService;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::time::Sleep;
+use tokio_rustls::TlsAcceptor;
 
 /// The pause after an accept that failed, because this process has no descriptor left, say.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
@@ -38,6 +41,7 @@ pub(crate) struct Limits {
 /// Serves until `stop` is dropped by its sender, and then until each connection has answered what it was asked.
 pub(crate) async fn serve(
     listener: TcpListener,
+    tls: Option<Tls>,
     routes: Router,
     limits: Limits,
     mut stop: watch::Receiver<()>,
@@ -56,8 +60,18 @@ pub(crate) async fn serve(
                 };
                 // Answers are small: waiting for more to send only delays them.
                 drop(stream.set_nodelay(true));
-                let connection = connection(stream, peer, routes.clone(), place, limits, stop.clone());
-                tokio::spawn(connection);
+                let (routes, stop) = (routes.clone(), stop.clone());
+                match tls.as_ref().map(Tls::acceptor) {
+                    None => {
+                        tokio::spawn(async move {
+                            let first_request = pin!(pause(limits.first_request));
+                            connection(stream, peer, routes, place, limits, first_request, stop).await;
+                        });
+                    }
+                    Some(tls) => {
+                        tokio::spawn(encrypted(stream, tls, peer, routes, place, limits, stop));
+                    }
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -69,12 +83,36 @@ pub(crate) async fn serve(
     places.all_left().await;
 }
 
-async fn connection(
+/// The handshake is a part of the time that the first request may take.
+async fn encrypted(
     stream: TcpStream,
+    tls: TlsAcceptor,
     peer: SocketAddr,
     routes: Router,
     place: Place,
     limits: Limits,
+    mut stop: watch::Receiver<()>,
+) {
+    let mut first_request = pin!(pause(limits.first_request));
+    let accepted = tokio::select! {
+        accepted = tls.accept(stream) => accepted,
+        () = place.state.leave.notified() => return,
+        () = &mut first_request => return,
+        _ = stop.changed() => return,
+    };
+    match accepted {
+        Ok(stream) => connection(stream, peer, routes, place, limits, first_request, stop).await,
+        Err(error) => tracing::debug!(%error, %peer, "a TLS handshake failed"),
+    }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: SocketAddr,
+    routes: Router,
+    place: Place,
+    limits: Limits,
+    mut first_request: Pin<&mut Sleep>,
     mut stop: watch::Receiver<()>,
 ) {
     let state = Arc::clone(&place.state);
@@ -94,7 +132,6 @@ async fn connection(
         .header_read_timeout(limits.idle)
         .serve_connection(TokioIo::new(stream), service);
     let mut served = pin!(served);
-    let mut first_request = pin!(pause(limits.first_request));
     let (mut has_begun, mut stopping) = (false, false);
     loop {
         tokio::select! {

@@ -12,6 +12,7 @@ mod node;
 mod paging;
 mod panics;
 mod problem;
+pub(crate) mod tls;
 
 use crate::service::app::App;
 use axum::routing::get;
@@ -23,6 +24,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let routes = Router::new()
         .merge(node::router())
         .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))
         .nest("/baseos/v1/admin", admin::router(&app))
         .fallback(problem::no_such_path)

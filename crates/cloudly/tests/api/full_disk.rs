@@ -34,7 +34,7 @@ fn fill(path: &Path) {
 }
 
 async fn health(cloudly: &Cloudly) -> (u16, Value) {
-    let request = cloudly.http.get(format!("{}/healthz", cloudly.url));
+    let request = cloudly.http.get(format!("{}/readyz", cloudly.url));
     let response = request.send().await.unwrap();
     (response.status().as_u16(), response.json().await.unwrap())
 }

@@ -60,6 +60,7 @@ mod support;
 mod target_changes;
 mod target_force;
 mod targets;
+mod tls;
 
 use rstest_reuse::template;
 

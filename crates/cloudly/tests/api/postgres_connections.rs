@@ -20,8 +20,14 @@ async fn cut_all_but(database: &mut sqlx::AnyConnection) {
 }
 
 async fn health(cloudly: &Cloudly) -> u16 {
-    let answer = cloudly.http.get(format!("{}/healthz", cloudly.url)).send().await;
+    let answer = cloudly.http.get(format!("{}/readyz", cloudly.url)).send().await;
     answer.unwrap().status().as_u16()
+}
+
+/// Whether the process answers, whatever its database does.
+async fn lives(cloudly: &Cloudly) -> bool {
+    let answer = cloudly.http.get(format!("{}/healthz", cloudly.url)).send().await;
+    answer.unwrap().status() == 200
 }
 
 #[tokio::test]
@@ -74,6 +80,7 @@ async fn a_server_whose_lock_another_one_has_is_not_healthy() {
         .await
         .unwrap();
     assert_eq!(health(&cloudly).await, 503);
+    assert!(lives(&cloudly).await);
     drop(other);
     assert_eq!(health(&cloudly).await, 200);
 }

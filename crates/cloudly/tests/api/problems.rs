@@ -114,16 +114,14 @@ async fn an_invalid_query_is_a_problem(engine: Engine) {
 
 #[apply(each_engine)]
 #[tokio::test]
-async fn the_health_check_needs_no_token(engine: Engine) {
+async fn the_health_checks_need_no_token(engine: Engine) {
     let cloudly = Cloudly::start(engine).await;
-    let response = cloudly
-        .http
-        .get(format!("{}/healthz", cloudly.url))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(response.status(), 200);
-    assert!(response.headers().contains_key("x-request-id"));
+    for path in ["healthz", "readyz"] {
+        let url = format!("{}/{path}", cloudly.url);
+        let response = cloudly.http.get(url).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        assert!(response.headers().contains_key("x-request-id"));
+    }
 }
 
 /// It stays as it is, so there is no use in another try, and what else is stored is served.
