@@ -33,6 +33,7 @@ mod server;
 mod service;
 mod settings;
 mod storage;
+mod tls;
 
 pub use auth::key_file::{AdminFile, KeyError};
 pub use auth::operators::read_admin_token;

@@ -5,12 +5,12 @@ use crate::auth::operators::load_admin_token;
 use crate::auth::pepper::Pepper;
 use crate::clock::Clock;
 use crate::http::accept::{self, Limits};
-use crate::http::tls::{Tls, TlsError};
 use crate::metrics::Metrics;
 use crate::service::app::App;
 use crate::service::{join_tokens, presence, refusals};
 use crate::settings::Settings;
 use crate::storage::database::{self, OpenError, Opening, Storage};
+use crate::tls::{Tls, TlsError};
 use crate::{http, jobs};
 use baseos_interfaces::token::{Token, TokenError, TokenKind};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -167,6 +167,7 @@ impl Server {
         let jobs = tokio::spawn(jobs::run(Arc::clone(&app), jobs_stopping));
         let limits = connection_limits(&app.settings);
         let routes = http::router(Arc::clone(&app));
+        let tls = move || tls.as_ref().map(Tls::acceptor);
         let serving = tokio::spawn(accept::serve(listener, tls, routes, limits, stopping));
         shutdown.await;
         // Dropping it is the signal.

@@ -1,7 +1,6 @@
 //! Accepts connections: each has to bring its first request soon, and when there are too many the one that has been idle
 //! for longest makes room.
 
-use super::tls::Tls;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -38,10 +37,10 @@ pub(crate) struct Limits {
     pub(crate) idle: Duration,
 }
 
-/// Serves until `stop` is dropped by its sender, and then until each connection has answered what it was asked.
+/// `tls` gives what the next connection is encrypted with. Serves until `stop` is dropped by its sender, and then until each connection has answered what it was asked.
 pub(crate) async fn serve(
     listener: TcpListener,
-    tls: Option<Tls>,
+    tls: impl Fn() -> Option<TlsAcceptor>,
     routes: Router,
     limits: Limits,
     mut stop: watch::Receiver<()>,
@@ -61,7 +60,7 @@ pub(crate) async fn serve(
                 // Answers are small: waiting for more to send only delays them.
                 drop(stream.set_nodelay(true));
                 let (routes, stop) = (routes.clone(), stop.clone());
-                match tls.as_ref().map(Tls::acceptor) {
+                match tls() {
                     None => {
                         tokio::spawn(async move {
                             let first_request = pin!(pause(limits.first_request));

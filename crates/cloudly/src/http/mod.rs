@@ -12,7 +12,6 @@ mod node;
 mod paging;
 mod panics;
 mod problem;
-pub(crate) mod tls;
 
 use crate::service::app::App;
 use axum::routing::get;
