@@ -10,11 +10,11 @@ use super::session_cache::{SessionCache, Touched};
 use super::sqlite;
 use crate::metrics::DatabaseMetrics;
 use prometheus_client::metrics::gauge::Gauge;
-use sqlx::ConnectOptions as _;
 use sqlx::any::AnyConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
+use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard, oneshot};
 use tokio::time::timeout;
 
 /// How long somebody waits in the queue at most: another program may hold the database, for one.
@@ -22,12 +22,16 @@ const WAITING_AT_MOST: Duration = Duration::from_secs(10);
 
 /// The queue for the connection that writes.
 pub(super) struct WriteQueue {
-    writer: Arc<Mutex<Writer>>,
+    /// `None`: the database is closed.
+    writer: Arc<Mutex<Option<Writer>>>,
     /// Those who wait in the queue at most. Who comes later is refused at once.
     longest: u32,
     sessions: Arc<SessionCache>,
     metrics: DatabaseMetrics,
 }
+
+/// The writer while somebody has it.
+type Held = OwnedMappedMutexGuard<Option<Writer>, Writer>;
 
 struct Writer {
     connection: Connection,
@@ -63,7 +67,7 @@ type Answer = std::result::Result<(), Arc<str>>;
 
 /// Somebody's turn at the connection. What was written is undone unless it is committed.
 pub(super) struct Turn {
-    writer: OwnedMutexGuard<Writer>,
+    writer: Held,
 }
 
 /// A place in the queue.
@@ -88,7 +92,7 @@ impl WriteQueue {
             phase: Phase::Idle,
         };
         Ok(Arc::new(Self {
-            writer: Arc::new(Mutex::new(writer)),
+            writer: Arc::new(Mutex::new(Some(writer))),
             longest,
             sessions,
             metrics,
@@ -109,10 +113,11 @@ impl WriteQueue {
             .await
             .map_err(|_| Error::Overloaded)?;
         drop(place);
+        let writer = held(writer).ok_or_else(stopping)?;
         in_own_task(Arc::clone(self).begin(writer)).await
     }
 
-    async fn begin(self: Arc<Self>, mut writer: OwnedMutexGuard<Writer>) -> Result<Turn> {
+    async fn begin(self: Arc<Self>, mut writer: Held) -> Result<Turn> {
         writer.settle().await?;
         if writer.begin().await? {
             tokio::spawn(self.commit());
@@ -123,28 +128,50 @@ impl WriteQueue {
 
     /// Commits the open transaction, when its turn has come, and tells everyone.
     async fn commit(self: Arc<Self>) {
-        let mut writer = Arc::clone(&self.writer).lock_owned().await;
+        // Who closes the database has committed it.
+        if let Some(mut writer) = held(Arc::clone(&self.writer).lock_owned().await) {
+            self.commit_group(&mut writer).await;
+        }
+    }
+
+    async fn commit_group(&self, writer: &mut Writer) {
         let (members, committed) = writer.commit().await;
         self.metrics.commits.inc();
         for member in &members {
             // Also when it failed: then it may be committed all the same.
             self.sessions.forget(&member.touched);
         }
-        drop(writer);
         for member in members {
             // Who is not there any more has given up waiting.
             let _ = member.answer.send(committed.clone());
         }
     }
 
-    /// Waits for those in the queue, and takes what is in the log (WAL) into the database, so that a copy of its file is whole.
+    /// Waits for those in the queue, takes what is in the log (WAL) into the database, so that a copy of its file is whole, and
+    /// lets go of the file.
     pub(super) async fn close(&self) {
-        let mut writer = self.writer.lock().await;
+        let Some(mut writer) = self.writer.lock().await.take() else {
+            return;
+        };
+        if matches!(writer.phase, Phase::Open(_)) {
+            self.commit_group(&mut writer).await;
+        }
         let written = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut writer.connection);
         if let Err(error) = written.await {
             tracing::warn!(%error, "what was written last stays in the database's log (-wal)");
         }
+        if let Err(error) = writer.connection.close().await {
+            tracing::warn!(%error, "the database's file is let go of with the process");
+        }
     }
+}
+
+fn held(writer: OwnedMutexGuard<Option<Writer>>) -> Option<Held> {
+    OwnedMutexGuard::try_map(writer, Option::as_mut).ok()
+}
+
+fn stopping() -> Error {
+    Error::Commit("the server is stopping".into())
 }
 
 impl Turn {
@@ -195,7 +222,7 @@ pub(super) async fn in_own_task<T: Send + 'static>(
 async fn until_committed(answer: oneshot::Receiver<Answer>) -> Result<()> {
     match answer.await {
         Ok(committed) => committed.map_err(Error::Commit),
-        Err(_) => Err(Error::Commit("the server is stopping".into())),
+        Err(_) => Err(stopping()),
     }
 }
 
